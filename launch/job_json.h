@@ -1,0 +1,39 @@
+/* launch/job_json.h - OpenAI batch lines in and out (JSONL).
+ * https://platform.openai.com/docs/guides/batch: {"custom_id", "method", "url", "body"}. */
+#ifndef SL_JOB_JSON_H
+#define SL_JOB_JSON_H
+
+#include "launch/request.h"
+
+/* What reading a line needs to know of the model and the job. */
+typedef struct {
+    const sl_tokenizer *tokenizer;
+    const sl_chat *chat; /* NULL: chat requests are errors that name the way out */
+    uint32_t context;    /* tokens of prompt and completion together */
+    uint32_t choices_max; /* largest n */
+} sl_job_reader;
+
+/* A request from line `number` (from 1) of the job. Always gives a request (SL_ERR_MEMORY
+ * apart): one that cannot be served has error set, and a usable custom_id in any case
+ * ("line-N" when the line gives none). Unknown fields are warned about once per field name and
+ * job, and ignored. */
+sl_status sl_job_request_read(const sl_job_reader *reader, const char *line, size_t bytes,
+                              uint64_t number, sl_request **request_out);
+
+/* Only the id of a line, "line-N" when it has none that is usable: malloc'd; NULL when memory
+ * is out. Used for the scan for duplicates before the start. */
+char *sl_job_line_id(const char *line, size_t bytes, uint64_t number);
+
+/* What is known of a result line already in OUT. SL_ERR_FORMAT: not a whole record. */
+typedef struct {
+    char *custom_id; /* malloc'd */
+    bool failed;
+} sl_job_known;
+sl_status sl_job_result_read(const char *line, size_t bytes, sl_job_known *known_out);
+
+/* The request's record as one line with its newline: malloc'd. `created` is Unix time. Equal
+ * requests give equal lines but for "created". NULL when memory is out. */
+char *sl_job_result_line(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,
+                         size_t *bytes_out);
+
+#endif

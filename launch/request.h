@@ -1,0 +1,84 @@
+/* launch/request.h - one line of a job, from its text to its result.
+ * Made by who reads the job (job_request.c, or a command), filled by the driver, told by who
+ * writes the results (job_result.c). One owner at a time: it travels by pointer. All memory a
+ * request needs while tokens flow is taken when it is made. */
+#ifndef SL_REQUEST_H
+#define SL_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base/frame.h"
+#include "runtime/base/status.h"
+#include "runtime/model/chat.h"
+#include "runtime/model/tokenizer.h"
+
+enum { SL_STOPS_MAX = 16, SL_STOP_BYTES_MAX = 256, SL_CHOICES_MAX = 128 };
+
+typedef enum { SL_FINISH_NONE, SL_FINISH_STOP, SL_FINISH_LENGTH } sl_finish;
+
+/* A log-probability told about one token. */
+typedef struct {
+    float logprob;
+    uint32_t n_top;
+    sl_token_logprob *top; /* [n_logprobs] room, from the request's memory */
+} sl_token_detail;
+
+typedef struct {
+    size_t n_tokens;          /* generated, the ending token included */
+    int32_t *tokens;          /* [max_tokens] */
+    sl_token_detail *details; /* [max_tokens], NULL when no log-probabilities were asked for */
+    sl_finish finish;
+    bool ended_by_token;  /* the last token is an end token and not part of the text */
+    size_t stop_text_end; /* bytes of text before the stop string; SIZE_MAX: none was met */
+    bool token_stopped;   /* driver: internal to stop matching */
+} sl_choice;
+
+/* Why a request could not be served; code as OpenAI would say it. */
+typedef struct {
+    int http_status; /* 0: no error; 400 bad request, 500 ours */
+    char code[48];   /* "invalid_value", "unsupported_value", "context_length_exceeded" ... */
+    char param[48];  /* the field, or "" */
+    char message[384];
+} sl_request_error;
+
+typedef struct {
+    uint64_t line;   /* in the job file, from 1 */
+    char *custom_id; /* owned */
+    char *model;     /* echoed; owned, may be NULL */
+    bool chat;
+
+    int32_t *prompt; /* owned */
+    size_t n_prompt;
+    uint32_t max_tokens; /* of each choice; fits the context with the prompt */
+    uint32_t n_choices;
+    bool echo, ignore_eos;
+    sl_sampling sampling; /* choice i draws with seed + i */
+    uint32_t n_stops;
+    sl_text stops[SL_STOPS_MAX]; /* into stop_bytes */
+    char *stop_bytes;            /* owned */
+    /* Prompt tokens from here on are scored (token score_from given those before it ...);
+     * 0 means from 1, since nothing precedes token 0; SIZE_MAX: none. */
+    size_t score_from;
+
+    sl_choice *choices;               /* [n_choices], owned */
+    sl_token_detail *prompt_details;  /* [n_prompt], NULL unless scored */
+    void *memory;                     /* owned: what choices and details point into */
+    sl_request_error error;
+} sl_request;
+
+/* Take the memory for choices and details from what is filled in above.
+ * SL_ERR_MEMORY. Then the request is ready for the driver. */
+sl_status sl_request_bind(sl_request *request);
+void sl_request_free(sl_request *request); /* NULL is fine */
+
+/* Set the error; printf-style message. Keeps the first one. */
+void sl_request_fail(sl_request *request, int http_status, const char *code, const char *param,
+                     const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* A choice's text as UTF-8, stop string and ending token left out: malloc'd, zero-terminated. */
+char *sl_request_choice_text(const sl_request *request, const sl_choice *choice,
+                             const sl_tokenizer *tokenizer, size_t *bytes_out);
+
+#endif

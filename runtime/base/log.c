@@ -1,0 +1,57 @@
+/* runtime/base/log.c - lines on stderr. State: this process's rank and level, set once at
+ * start before threads exist, and an error counter. */
+#include "runtime/base/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int log_rank, log_ranks = 1;
+static sl_log_level log_level = SL_LOG_INFO;
+static atomic_int error_count;
+static void (*assert_end_job)(void);
+
+void sl_log_set_rank(int rank, int ranks)
+{
+    log_rank = rank;
+    log_ranks = ranks;
+}
+
+void sl_log_set_level(sl_log_level level) { log_level = level; }
+
+sl_log_level sl_log_level_now(void) { return log_level; }
+
+int sl_log_errors(void) { return atomic_load(&error_count); }
+
+void sl_log(sl_log_level level, const char *format, ...)
+{
+    static const char *const words[] = {"error: ", "warning: ", "", ""};
+    if (level == SL_LOG_ERROR) atomic_fetch_add(&error_count, 1);
+    if (level > log_level) return;
+
+    char line[2048];
+    int n = log_ranks > 1
+                ? snprintf(line, sizeof line, "sluice: rank %d: %s", log_rank, words[level])
+                : snprintf(line, sizeof line, "sluice: %s", words[level]);
+    va_list arguments;
+    va_start(arguments, format);
+    int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, format, arguments);
+    va_end(arguments);
+    if (m < 0) return;
+    n += m;
+    if (n > (int)sizeof line - 2) n = (int)sizeof line - 2;
+    line[n] = '\n';
+    ssize_t written = write(STDERR_FILENO, line, (size_t)n + 1);
+    (void)written; /* nowhere left to complain */
+}
+
+void sl_assert_set_abort(void (*end_job)(void)) { assert_end_job = end_job; }
+
+void sl_assert_failed(const char *expression, const char *file, int line)
+{
+    sl_error("assertion failed: %s, %s:%d", expression, file, line);
+    if (assert_end_job) assert_end_job();
+    abort();
+}

@@ -1,0 +1,89 @@
+/* runtime/kernels/kernels.h - the arithmetic, one table per kernel set.
+ * The table is filled with `ref` and overwritten by what the CPU supports; SLUICE_KERNELS
+ * =ref|avx2 forces a lower one. A kernel is a single-threaded pure function over
+ * a range; the stage splits ranges over threads.
+ *
+ * Contract 1: an output element's bits depend on its own row of x, its own row of w and
+ * nothing else: not on how many rows are computed together or where a range starts. So sums
+ * run in one fixed order per element and tails take the same steps as full tiles. */
+#ifndef SL_KERNELS_H
+#define SL_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base/status.h"
+#include "runtime/kernels/kv_layout.h"
+
+enum { SL_BLOCK = 32 }; /* elements of a quantization block */
+
+/* A linear map's weights as in the file: [n_out][n_in] row-major, rows of whole blocks.
+ * `type` is ggml's number: f32 0, f16 1, q4_1 3, q8_0 8. n_in is a multiple of SL_BLOCK for
+ * the quantized types. */
+typedef struct {
+    const void *data;
+    uint32_t type;
+    size_t n_out, n_in;
+    size_t row_bytes;
+} sl_matrix;
+
+/* Rows entering a linear map, in both forms kernels want. Quantized as the oracle does:
+ * scale = f16(max|x| / 127), q = clip(rint(x / scale), -127, 127), per block of 32. */
+typedef struct {
+    size_t n_rows, width;
+    const float *x; /* [n_rows][width] */
+    int8_t *q;      /* [n_rows][width] */
+    float *scale;   /* [n_rows][width / 32], the f16 scale widened */
+    float *sum;     /* [n_rows][width / 32], scale * sum of q: meets the minimum of q4_1 */
+} sl_activations;
+
+typedef struct sl_kernels {
+    const char *name; /* "ref", "avx2" */
+
+    /* Fill q, scale, sum of rows [row_begin, row_end) from x. width % 32 == 0. */
+    void (*quantize)(const sl_activations *a, size_t row_begin, size_t row_end);
+
+    /* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end).
+     * out: row t starts at out + t * out_stride, indexed by absolute j. Quantized types use
+     * a->q with exact integer sums per block, f32 sums of blocks in order; f32 and f16 use
+     * a->x. Range bounds may be anything; multiples of 16 are fastest. */
+    void (*matmul)(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
+                   float *out, size_t out_stride);
+
+    /* out[t][i] = gain[i] * x[t][i] / sqrt(mean_i(x[t][i]^2) + eps).
+     * Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4. out may be x. */
+    void (*rmsnorm)(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
+                    float *out);
+
+    /* out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. Shazeer 2020, arXiv:2002.05202.
+     * out may be gate or up. */
+    void (*swiglu)(const float *gate, const float *up, size_t n, float *out);
+
+    /* x[i] += y[i]. */
+    void (*add)(const float *y, size_t n, float *x);
+
+    const sl_kv_layout *kv_layout; /* f16 */
+} sl_kernels;
+
+/* The table for this CPU and SLUICE_KERNELS (read once). SL_ERR_OPTION: a set unknown or not
+ * supported here, logged with what is. */
+sl_status sl_kernels_choose(const sl_kernels **kernels_out);
+/* By name, for tests: NULL when unknown, or not supported by this CPU. */
+const sl_kernels *sl_kernels_named(const char *name);
+
+/* One row of an embedding table as f32 [n_in]; any supported type. */
+void sl_matrix_row(const sl_matrix *w, size_t row, float *out);
+
+/* Rotary embedding, Su et al. 2021, arXiv:2104.09864: pairs (2i, 2i+1) turn by
+ * position * base^(-2i/rope_dim) (the llama GGUF layout). Angles in double, so table rows are
+ * the correctly rounded ones. */
+/* cos_sin: [rope_dim/2][2] for one position. */
+void sl_rope_angles(uint32_t position, size_t rope_dim, float base, float *cos_sin);
+/* x: [n_heads][head_dim], the first rope_dim of each head turn in place. */
+void sl_rope_apply(float *x, size_t n_heads, size_t head_dim, size_t rope_dim, const float *cos_sin);
+
+/* IEEE half precision, round to nearest even; NaN and infinities kept. */
+float sl_f16_to_f32(uint16_t h);
+uint16_t sl_f32_to_f16(float f);
+
+#endif

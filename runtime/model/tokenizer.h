@@ -1,0 +1,64 @@
+/* runtime/model/tokenizer.h - text to token ids and back, by a GGUF's own vocabulary.
+ * Byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2) after the
+ * splitting rule named by tokenizer.ggml.pre. Any bytes go in, valid UTF-8 or not.
+ * Immutable after open; a sl_tokenizer_scratch belongs to one thread. */
+#ifndef SL_TOKENIZER_H
+#define SL_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base/status.h"
+#include "runtime/model/gguf.h"
+
+typedef struct sl_tokenizer sl_tokenizer;
+
+typedef enum { SL_SPECIAL_AS_TEXT, SL_SPECIAL_PARSED } sl_special;
+
+/* A growing list of ids: start from {0}, end with sl_tokens_free. */
+typedef struct {
+    int32_t *ids;
+    size_t n, capacity;
+} sl_tokens;
+void sl_tokens_free(sl_tokens *tokens);
+
+/* The gguf must outlive the tokenizer (token texts stay in the file).
+ * SL_ERR_UNSUPPORTED names the model or splitting rule that is not known; SL_ERR_FORMAT. */
+sl_status sl_tokenizer_open(const sl_gguf *gguf, sl_tokenizer **tokenizer_out);
+void sl_tokenizer_close(sl_tokenizer *tokenizer); /* NULL is fine */
+
+/* Append the ids of text[bytes] to *out. With SL_SPECIAL_PARSED, special tokens written in
+ * the text become their id; otherwise they are ordinary text. Nothing is added in front.
+ * Near-linear time whatever the text. Thread-safe. SL_ERR_MEMORY. */
+sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
+                              sl_special special, sl_tokens *out);
+
+/* The bytes a token stands for, lent; special tokens give their name, e.g. <|im_end|>.
+ * An id out of range gives zero bytes. */
+sl_text sl_tokenizer_piece(const sl_tokenizer *tokenizer, int32_t id);
+bool sl_tokenizer_is_special(const sl_tokenizer *tokenizer, int32_t id);
+int32_t sl_tokenizer_n_tokens(const sl_tokenizer *tokenizer);
+/* The id of a special token by name, or -1. */
+int32_t sl_tokenizer_special_id(const sl_tokenizer *tokenizer, const char *name);
+/* The id to put before a prompt, or -1 when the file asks for none. */
+int32_t sl_tokenizer_bos(const sl_tokenizer *tokenizer);
+/* Generation ends here: the file's eos and eot ids, and special tokens known to end a turn
+ * or a text (<|endoftext|>, <|im_end|>, <|eot_id|>, </s> ...). */
+bool sl_tokenizer_ends(const sl_tokenizer *tokenizer, int32_t id);
+
+/* Decoding a stream: bytes are held back until a UTF-8 character is whole. */
+typedef struct {
+    char held[4];
+    size_t n_held;
+} sl_decode_state;
+/* Append the whole characters that are ready to out (at least held + piece bytes of room,
+ * i.e. 4 + sl_tokenizer_piece_max). Bytes that can never become UTF-8 give U+FFFD, 3 bytes
+ * each. Special tokens give nothing. Returns bytes written. */
+size_t sl_tokenizer_decode(const sl_tokenizer *tokenizer, sl_decode_state *state, int32_t id, char *out);
+/* What is still held at the end: U+FFFD if anything. At most 3 bytes per held byte. */
+size_t sl_tokenizer_decode_end(sl_decode_state *state, char *out);
+/* An upper bound of one sl_tokenizer_decode call's output, in bytes. */
+size_t sl_tokenizer_decode_bytes_max(const sl_tokenizer *tokenizer);
+
+#endif
