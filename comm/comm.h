@@ -2,8 +2,8 @@
  *
  * Links form a ring: a rank receives from the one before it and sends to the one after it (the
  * last stage's results go to rank 0); heartbeats go both ways. One sl_comm per process (one
- * per simulated rank). Not thread-safe: the progress thread drives it. Nothing here blocks
- * but sl_comm_gather, which has a deadline. */
+ * per simulated rank). Not thread-safe: the progress thread drives it. Between open and close
+ * nothing blocks but sl_comm_gather, which has a deadline. */
 #ifndef SL_COMM_H
 #define SL_COMM_H
 
@@ -17,17 +17,19 @@ typedef struct sl_comm sl_comm;         /* opaque: it has invariants */
 typedef struct sl_comm_net sl_comm_net; /* the simulated network: comm_sim.h */
 
 typedef struct {
-    int64_t heartbeat_ns;  /* how often to tell the neighbours that we live */
-    sl_comm_net *sim_net;  /* transport "sim" only */
+    int64_t heartbeat_ns; /* how often to tell the neighbours that we live; positive */
+    sl_comm_net *sim_net; /* transport "sim" only */
     int sim_rank;
 } sl_comm_options;
 
 /* Open transport `kind`: "mpi", "self" or "sim". Collective: every rank calls it.
  * "mpi" initializes MPI (MPI_THREAD_FUNNELED) from the process's environment.
  * On SL_OK the caller owns *comm_out and ends it with sl_comm_close.
- * SL_ERR_OPTION: unknown kind. SL_ERR_JOB: the transport did not start. */
+ * SL_ERR_OPTION: unknown kind, or heartbeat_ns. SL_ERR_JOB: the transport did not start. */
 sl_status sl_comm_open(const char *kind, const sl_comm_options *options, sl_comm **comm_out);
-/* NULL is fine. "mpi": collective, finalizes; after an error use sl_comm_abort instead. */
+/* NULL is fine. "mpi": collective, finalizes, and only here may it wait: unfinished sends leave,
+ * messages that still arrive are dropped, and a neighbour silent for 10 s aborts the job (exit
+ * code 1). After an error use sl_comm_abort instead. */
 void sl_comm_close(sl_comm *comm);
 
 int sl_comm_rank(const sl_comm *comm);
@@ -38,7 +40,8 @@ int sl_comm_next(const sl_comm *comm);     /* (rank + 1) % ranks */
 int sl_comm_previous(const sl_comm *comm); /* (rank + ranks - 1) % ranks */
 
 /* Every rank's `bytes` bytes in rank order into all_out[ranks * bytes]. Collective, equal
- * `bytes`. Start-up only. SL_ERR_PEER after timeout_ns, logged. */
+ * `bytes`. For start-up and the end: no heartbeats flow while it waits. SL_ERR_PEER after
+ * timeout_ns, logged. "sim" does not wait: SL_AGAIN until every rank has called. */
 sl_status sl_comm_gather(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
                          int64_t timeout_ns);
 
@@ -53,8 +56,8 @@ typedef struct {
     sl_comm_event_kind kind;
     const uint8_t *bytes; /* MESSAGE: lent until the next sl_comm_poll */
     size_t n_bytes;
-    void *cookie;     /* SENT: as given to sl_comm_send */
-    int64_t wire_ns;  /* SENT: from sl_comm_send to now */
+    void *cookie;    /* SENT: as given to sl_comm_send */
+    int64_t wire_ns; /* SENT: from sl_comm_send to now */
 } sl_comm_event;
 
 /* Send to the next rank, after everything sent before. `bytes` stays the caller's and untouched
@@ -64,9 +67,12 @@ enum { SL_COMM_SENDS_MAX = 64 };
 sl_status sl_comm_send(sl_comm *comm, const void *bytes, size_t n_bytes, void *cookie,
                        int64_t now_ns);
 
-/* Make progress, send due heartbeats, and take one event if there is one.
+/* Make progress, send due heartbeats, and take one event if there is one; with SL_COMM_SENT_ONLY
+ * messages stay where they are: the caller has no place for one.
  * SL_AGAIN: none. SL_ERR_FORMAT: a message larger than agreed. SL_ERR_JOB: transport error. */
-sl_status sl_comm_poll(sl_comm *comm, int64_t now_ns, sl_comm_event *event_out);
+typedef enum { SL_COMM_ANY_EVENT, SL_COMM_SENT_ONLY } sl_comm_wanted;
+sl_status sl_comm_poll(sl_comm *comm, int64_t now_ns, sl_comm_wanted wanted,
+                       sl_comm_event *event_out);
 
 /* How long neighbour `rank` has said nothing, as of the last poll. Time in which this process
  * itself did not poll (stopped, swapped out) does not count: comm/deadline.h. */

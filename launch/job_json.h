@@ -5,12 +5,21 @@
 
 #include "launch/request.h"
 
+/* The unknown fields met so far in a job: start from {0}. Hashes of their names; when all places
+ * are taken, one last warning says that further ones are ignored in silence. */
+enum { SL_JOB_WARNINGS_MAX = 32 };
+typedef struct {
+    uint32_t n;
+    uint64_t names[SL_JOB_WARNINGS_MAX];
+} sl_job_warnings;
+
 /* What reading a line needs to know of the model and the job. */
 typedef struct {
     const sl_tokenizer *tokenizer;
-    const sl_chat *chat; /* NULL: chat requests are errors that name the way out */
-    uint32_t context;    /* tokens of prompt and completion together */
-    uint32_t choices_max; /* largest n */
+    const sl_chat *chat;       /* NULL: chat requests are errors that name the way out */
+    uint32_t context;          /* tokens of prompt and completion together */
+    uint32_t choices_max;      /* largest n */
+    sl_job_warnings *warnings; /* the caller's, one thread's; NULL: unknown fields are not told */
 } sl_job_reader;
 
 /* A request from line `number` (from 1) of the job. Always gives a request (SL_ERR_MEMORY
@@ -24,7 +33,8 @@ sl_status sl_job_request_read(const sl_job_reader *reader, const char *line, siz
  * is out. Used for the scan for duplicates before the start. */
 char *sl_job_line_id(const char *line, size_t bytes, uint64_t number);
 
-/* What is known of a result line already in OUT. SL_ERR_FORMAT: not a whole record. */
+/* What is known of a result line already in OUT. SL_ERR_FORMAT: not a whole record; not logged,
+ * since a torn last line is what an interrupted job leaves. SL_ERR_MEMORY. */
 typedef struct {
     char *custom_id; /* malloc'd */
     bool failed;

@@ -32,7 +32,6 @@ typedef struct {
     sl_finish finish;
     bool ended_by_token;  /* the last token is an end token and not part of the text */
     size_t stop_text_end; /* bytes of text before the stop string; SIZE_MAX: none was met */
-    bool token_stopped;   /* driver: internal to stop matching */
 } sl_choice;
 
 /* Why a request could not be served; code as OpenAI would say it. */
@@ -62,9 +61,9 @@ typedef struct {
      * 0 means from 1, since nothing precedes token 0; SIZE_MAX: none. */
     size_t score_from;
 
-    sl_choice *choices;               /* [n_choices], owned */
-    sl_token_detail *prompt_details;  /* [n_prompt], NULL unless scored */
-    void *memory;                     /* owned: what choices and details point into */
+    sl_choice *choices;              /* [n_choices], owned */
+    sl_token_detail *prompt_details; /* [n_prompt], NULL unless scored; [0] is never filled */
+    void *memory;                    /* owned: what choices and details point into */
     sl_request_error error;
 } sl_request;
 
@@ -76,6 +75,14 @@ void sl_request_free(sl_request *request); /* NULL is fine */
 /* Set the error; printf-style message. Keeps the first one. */
 void sl_request_fail(sl_request *request, int http_status, const char *code, const char *param,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* The characters (code points) in valid UTF-8. */
+size_t sl_request_chars(const char *text, size_t bytes);
+
+/* ids as UTF-8 text, special tokens left out: malloc'd, zero-terminated; NULL when memory is
+ * out. chars_before_out[i], unless NULL: the characters of text before ids[i]. */
+char *sl_request_text(const sl_tokenizer *tokenizer, const int32_t *ids, size_t n,
+                      size_t *chars_before_out, size_t *bytes_out);
 
 /* A choice's text as UTF-8, stop string and ending token left out: malloc'd, zero-terminated. */
 char *sl_request_choice_text(const sl_request *request, const sl_choice *choice,

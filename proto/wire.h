@@ -1,8 +1,10 @@
 /* proto/wire.h - checked encode and decode of every message and on-disk record.
- * Schema: sluice.proto. Layout of a frame message: u32 little-endian header bytes, the
- * protobuf header, the payload (hidden rows, encoded by comm's codec; never in the protobuf).
- * Decoding trusts nothing: counts are bounded by the limits, memory comes from a fixed arena
- * inside sl_wire, checksums (XXH3) cover header and payload. */
+ * Schema: sluice.proto. Layout of a frame message: u32 little-endian header bytes, u64
+ * little-endian XXH3 of the header, the protobuf header (it holds the payload's bytes and
+ * XXH3), the payload (hidden rows, encoded by comm's codec; never in the protobuf). A hello
+ * starts with the same two words, a job record after its magic. Decoding trusts nothing:
+ * checksums come first, counts are bounded by the limits, memory comes from a fixed arena
+ * inside sl_wire. */
 #ifndef SL_WIRE_H
 #define SL_WIRE_H
 
@@ -15,7 +17,7 @@
 /* Raised when messages change meaning. Ranks of different versions refuse each other. */
 enum { SL_WIRE_VERSION = 1 };
 
-/* Encoder and decoder of one rank's frames; owns its scratch. */
+/* Encoder and decoder of one rank's frames; owns its scratch: one thread at a time. */
 typedef struct sl_wire sl_wire;
 sl_status sl_wire_open(const sl_frame_limits *limits, sl_wire **wire_out);
 void sl_wire_close(sl_wire *wire); /* NULL is fine */
@@ -24,7 +26,7 @@ size_t sl_wire_open_bytes(const sl_frame_limits *limits);
 size_t sl_wire_header_bytes_max(const sl_frame_limits *limits);
 
 typedef struct {
-    uint32_t codec; /* sl_codec_kind's number; 0: no payload */
+    uint32_t codec; /* sl_codec_kind's number; 0 exactly when n_bytes is 0: no payload */
     size_t n_bytes;
 } sl_wire_payload;
 
@@ -32,32 +34,37 @@ typedef struct {
  * when sent. Two steps, so the payload is encoded in place: first reserve
  * sl_wire_header_bytes_max, encode the payload after it, then call this: the header is written
  * so that it ends where the payload starts. *message_out points to the first byte.
- * `room` is [sl_wire_header_bytes_max + payload bytes]. */
+ * `room` is [sl_wire_header_bytes_max + payload bytes].
+ * SL_ERR_FORMAT, logged: sl_frame_check would refuse the frame where it arrives. */
 sl_status sl_wire_encode_frame(sl_wire *wire, const sl_frame *frame, const sl_wire_payload *payload,
                                uint8_t *room, const uint8_t **message_out, size_t *n_bytes_out);
 
 /* Fill `frame` (arrays within limits; hidden untouched) from a message; *payload_bytes_out
- * points into `bytes`. SL_ERR_FORMAT, logged: another version (both are named), a checksum,
- * a count out of bounds. */
+ * points into `bytes`. Sampling of controls other than open and fork does not travel.
+ * What passed is within the limits; slots and tokens are for the caller's sl_frame_check.
+ * SL_ERR_FORMAT, logged: another version (both are named), a checksum, a count out of
+ * bounds; the frame is then empty. */
 sl_status sl_wire_decode_frame(sl_wire *wire, const uint8_t *bytes, size_t n_bytes, sl_frame *frame,
                                sl_wire_payload *payload_out, const uint8_t **payload_bytes_out);
 
 /* What ranks tell each other before the first frame. */
 enum { SL_HELLO_TEXT_MAX = 64, SL_HELLO_BYTES = 1024 };
 typedef struct {
-    uint32_t version;                 /* SL_WIRE_VERSION of the sender */
-    char build[SL_HELLO_TEXT_MAX];    /* git version */
-    char kernels[SL_HELLO_TEXT_MAX];  /* kernel set */
+    uint32_t version;                /* SL_WIRE_VERSION of the sender */
+    char build[SL_HELLO_TEXT_MAX];   /* git version */
+    char kernels[SL_HELLO_TEXT_MAX]; /* kernel set */
     char host[SL_HELLO_TEXT_MAX];
-    int32_t status;                   /* sl_status: this rank is ready, or why not */
+    int32_t status; /* sl_status: this rank is ready, or why not */
     uint32_t threads;
-    uint64_t options_hash;            /* of everything that must be equal on all ranks */
-    uint64_t model_hash;              /* this rank's share; shares add up */
-    uint64_t pages_total;             /* of its pool */
+    uint64_t options_hash; /* of everything that must be equal on all ranks */
+    uint64_t model_hash;   /* this rank's share; shares add up */
+    uint64_t pages_total;  /* of its pool */
     uint64_t planned_bytes;
 } sl_hello;
-/* Into out[SL_HELLO_BYTES], zero-padded, length first. */
+/* Into out[SL_HELLO_BYTES], zero-padded, length first. Asserts that texts end. */
 void sl_wire_encode_hello(const sl_hello *hello, uint8_t *out);
+/* From bytes[SL_HELLO_BYTES]; every text of *hello_out ends. SL_ERR_FORMAT, logged: another
+ * version (both are named), a checksum, a text too long. */
 sl_status sl_wire_decode_hello(const uint8_t *bytes, sl_hello *hello_out);
 
 /* OUT.job: which job a result file belongs to. */
@@ -70,7 +77,9 @@ typedef struct {
     uint32_t n_options;
     sl_job_option options[SL_JOB_OPTIONS_MAX]; /* those that change results */
 } sl_job_identity;
-enum { SL_JOB_IDENTITY_BYTES_MAX = 8192 };
+enum { SL_JOB_IDENTITY_BYTES_MAX = 8192 }; /* enough for any */
+/* SL_ERR_MEMORY, logged: out is too small. Decode takes exactly the record's bytes;
+ * SL_ERR_FORMAT, logged: no record, another version, a checksum, too many or too long options. */
 sl_status sl_wire_encode_job(const sl_job_identity *job, uint8_t *out, size_t out_bytes_max,
                              size_t *n_bytes_out);
 sl_status sl_wire_decode_job(const uint8_t *bytes, size_t n_bytes, sl_job_identity *job_out);

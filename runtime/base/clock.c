@@ -9,3 +9,9 @@ int64_t sl_clock_now_ns(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * SL_SECOND + now.tv_nsec;
 }
+
+int64_t sl_clock_read(void *context)
+{
+    (void)context;
+    return sl_clock_now_ns();
+}

@@ -9,5 +9,7 @@
 #define SL_SECOND ((int64_t)1000000000)
 
 int64_t sl_clock_now_ns(void); /* monotonic */
+/* The same for whoever is given a clock; `context` is not used. */
+int64_t sl_clock_read(void *context);
 
 #endif

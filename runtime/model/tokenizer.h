@@ -1,7 +1,7 @@
 /* runtime/model/tokenizer.h - text to token ids and back, by a GGUF's own vocabulary.
  * Byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2) after the
  * splitting rule named by tokenizer.ggml.pre. Any bytes go in, valid UTF-8 or not.
- * Immutable after open; a sl_tokenizer_scratch belongs to one thread. */
+ * Immutable after open. */
 #ifndef SL_TOKENIZER_H
 #define SL_TOKENIZER_H
 
@@ -21,6 +21,8 @@ typedef struct {
     int32_t *ids;
     size_t n, capacity;
 } sl_tokens;
+/* Append one id. SL_ERR_MEMORY, logged. */
+sl_status sl_tokens_add(sl_tokens *tokens, int32_t id);
 void sl_tokens_free(sl_tokens *tokens);
 
 /* The gguf must outlive the tokenizer (token texts stay in the file).
@@ -30,6 +32,7 @@ void sl_tokenizer_close(sl_tokenizer *tokenizer); /* NULL is fine */
 
 /* Append the ids of text[bytes] to *out. With SL_SPECIAL_PARSED, special tokens written in
  * the text become their id; otherwise they are ordinary text. Nothing is added in front.
+ * A byte that the vocabulary has no token for is left out, as the `tokenizers` library does.
  * Near-linear time whatever the text. Thread-safe. SL_ERR_MEMORY. */
 sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
                               sl_special special, sl_tokens *out);
@@ -52,11 +55,10 @@ typedef struct {
     char held[4];
     size_t n_held;
 } sl_decode_state;
-/* Append the whole characters that are ready to out (at least held + piece bytes of room,
- * i.e. 4 + sl_tokenizer_piece_max). Bytes that can never become UTF-8 give U+FFFD, 3 bytes
+/* Append the whole characters that are ready to out (room: sl_tokenizer_decode_bytes_max). Bytes that can never become UTF-8 give U+FFFD, 3 bytes
  * each. Special tokens give nothing. Returns bytes written. */
 size_t sl_tokenizer_decode(const sl_tokenizer *tokenizer, sl_decode_state *state, int32_t id, char *out);
-/* What is still held at the end: U+FFFD if anything. At most 3 bytes per held byte. */
+/* What is still held at the end: U+FFFD, 3 bytes, if anything. */
 size_t sl_tokenizer_decode_end(sl_decode_state *state, char *out);
 /* An upper bound of one sl_tokenizer_decode call's output, in bytes. */
 size_t sl_tokenizer_decode_bytes_max(const sl_tokenizer *tokenizer);

@@ -1,0 +1,19 @@
+/* launch/alone.c - see alone.h. */
+#include "launch/alone.h"
+
+#include "launch/engine.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
+
+int sl_run_alone(sl_status (*work)(const sl_settings *settings), const sl_settings *settings)
+{
+    sl_comm *comm;
+    sl_comm_options options = {.heartbeat_ns = SL_SECOND};
+    sl_status status = sl_comm_open(sl_engine_transport(), &options, &comm);
+    if (status != SL_OK) return sl_exit_code(status);
+    int rank = sl_comm_rank(comm), ranks = sl_comm_ranks(comm);
+    sl_log_set_rank(rank, ranks);
+    if (rank == 0) status = work(settings);
+    sl_comm_close(comm); /* waits for rank 0 as long as it takes */
+    return sl_exit_code(status);
+}

@@ -1,0 +1,151 @@
+/* launch/cmd_batch.c - `sluice batch`: the main job. */
+#include <stdio.h>
+
+#include "launch/commands.h"
+#include "launch/engine.h"
+#include "launch/job_port.h"
+#include "launch/progress.h"
+#include "launch/report.h"
+#include "runtime/base/log.h"
+
+static const char USAGE[] = "-m MODEL -i IN.jsonl -o OUT.jsonl";
+static const char ABOUT[] =
+    "Answer every request of IN (OpenAI batch format) into OUT, in order of completion.\v"
+    "A line of IN: {\"custom_id\": \"a\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\": "
+    "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}}\n"
+    "or \"/v1/completions\" with \"prompt\". Interrupted? Run the same line again: what is in OUT is not "
+    "done twice.\n\n  mpirun -n 3 sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n\n"
+    "Exit status: 0 all succeeded, 3 some requests ended as error records, 2 usage, 4 a file, 5 memory, "
+    "75 interrupted: run again.";
+
+typedef struct {
+    sl_job *job;
+    sl_job_port *io;
+    sl_progress progress;
+    sl_port inner;
+} batch;
+
+static sl_status next(void *context, sl_request **request_out)
+{
+    const batch *b = context;
+    return b->inner.next(b->inner.context, request_out);
+}
+
+static sl_status done(void *context, sl_request *request)
+{
+    const batch *b = context;
+    return b->inner.done(b->inner.context, request);
+}
+
+static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+{
+    batch *b = context;
+    sl_progress_state state = {
+        .total = sl_job_total(b->job),
+        .done_before = sl_job_known_results(b->job),
+        .prompt_tokens = progress->prompt_tokens,
+        .generated_tokens = progress->generated_tokens,
+        .elapsed_ns = elapsed_ns,
+    };
+    sl_job_port_counts(b->io, &state.done, &state.failed);
+    state.done += state.done_before;
+    sl_progress_tell(&b->progress, &state);
+}
+
+static void add_option(sl_job_identity *identity, const char *name, const char *value)
+{
+    sl_job_option *option = &identity->options[identity->n_options++];
+    snprintf(option->name, sizeof option->name, "%s", name);
+    snprintf(option->value, sizeof option->value, "%s", value);
+}
+
+static void add_number(sl_job_identity *identity, const char *name, uint32_t number)
+{
+    char value[16];
+    snprintf(value, sizeof value, "%u", number);
+    add_option(identity, name, value);
+}
+
+/* What a result depends on. Ranks, threads, chunk and lossless codecs do not change a byte. */
+static sl_job_identity identity_of(const sl_settings *settings, const sl_engine *engine)
+{
+    sl_job_identity identity = {.model_hash = sl_engine_model_hash(engine)};
+    add_option(&identity, "policy", settings->policy);
+    add_number(&identity, "context", sl_engine_context(engine));
+    add_number(&identity, "sinks", settings->sinks);
+    add_number(&identity, "window", settings->window);
+    return identity;
+}
+
+static sl_status open_job(const sl_settings *settings, sl_engine *engine, sl_job **job_out)
+{
+    if (!settings->input || !settings->output) {
+        sl_error("batch needs -i IN.jsonl and -o OUT.jsonl: see sluice batch --help");
+        return SL_ERR_OPTION;
+    }
+    sl_job_identity identity = identity_of(settings, engine);
+    sl_status status =
+        sl_job_open(settings->input, settings->output, &identity, settings->retry_errors, job_out);
+    if (status == SL_OK)
+        sl_info("%llu requests, %llu of them already in %s; %d rank%s",
+                (unsigned long long)sl_job_total(*job_out),
+                (unsigned long long)sl_job_known_results(*job_out), settings->output,
+                sl_engine_ranks(engine), sl_engine_ranks(engine) == 1 ? "" : "s");
+    return status;
+}
+
+/* Rank 0: the job's files, the thread that reads and writes, the engine, the report. */
+static sl_status serve(const sl_settings *settings, sl_engine *engine, sl_job *job, bool *failed_out)
+{
+    uint32_t sequences = sl_engine_sequences(engine);
+    sl_job_warnings warnings = {0};
+    sl_job_reader reader = {
+        .tokenizer = sl_engine_tokenizer(engine),
+        .chat = sl_engine_chat(engine),
+        .context = sl_engine_context(engine),
+        .choices_max = sequences < SL_CHOICES_MAX ? sequences : SL_CHOICES_MAX,
+        .warnings = &warnings,
+    };
+    batch b = {.job = job};
+    sl_status status = sl_job_port_open(job, &reader, 4 * sequences, &b.io);
+    if (status != SL_OK) return status;
+    sl_progress_init(&b.progress);
+    b.inner = sl_job_port_get(b.io);
+    sl_port port = {.context = &b, .next = next, .done = done, .progress = tell};
+    status = sl_engine_run(engine, &port, NULL);
+    sl_progress_end(&b.progress);
+
+    uint64_t written, failed;
+    sl_job_port_counts(b.io, &written, &failed);
+    sl_status closed = sl_job_port_close(b.io);
+    if (status == SL_OK) status = closed;
+    if (status != SL_OK) return status;
+    sl_engine_report report;
+    sl_engine_report_get(engine, &report);
+    report.progress.requests_done = written;
+    report.progress.requests_failed = failed;
+    *failed_out = failed > 0;
+    sl_report_tell(&report);
+    return settings->json ? sl_report_print(sl_report_json(&report)) : SL_OK;
+}
+
+int sl_cmd_batch(int argc, char **argv)
+{
+    sl_settings settings;
+    sl_status status = sl_settings_parse(SL_COMMAND_BATCH, USAGE, ABOUT, argc, argv, &settings);
+    if (status != SL_OK) return sl_exit_code(status);
+
+    sl_engine *engine = NULL;
+    sl_job *job = NULL;
+    bool failed = false;
+    status = sl_engine_open(&settings, &engine);
+    if (status == SL_OK) {
+        bool first = sl_engine_rank(engine) == 0;
+        status = sl_engine_agree(engine, first ? open_job(&settings, engine, &job) : SL_OK);
+        if (status == SL_OK)
+            status = first ? serve(&settings, engine, job, &failed) : sl_engine_run(engine, NULL, NULL);
+    }
+    sl_job_close(job);
+    int code = sl_engine_end(engine, status);
+    return code == SL_EXIT_OK && failed ? SL_EXIT_SOME_FAILED : code;
+}

@@ -1,0 +1,150 @@
+/* launch/cmd_eval.c - `sluice eval perplexity`: pieces of a text, each afresh, second half scored
+ * (llama.cpp's convention). A piece is a request that generates nothing and scores its prompt. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/commands.h"
+#include "launch/engine.h"
+#include "launch/progress.h"
+#include "launch/read_file.h"
+#include "launch/report.h"
+#include "runtime/base/log.h"
+
+static const char USAGE[] = "perplexity -m MODEL --text FILE";
+static const char ABOUT[] =
+    "Perplexity of a text: consecutive pieces of --context tokens (512), a shorter last one dropped, "
+    "each starting afresh, the second half of each scored.\v"
+    "  sluice eval perplexity -m model.gguf --text wiki.txt --context 512\n"
+    "  mpirun -n 2 sluice eval perplexity -m model.gguf --text wiki.txt --json";
+
+enum { PIECE_DEFAULT = 512 };
+
+typedef struct {
+    sl_tokens tokens;
+    size_t piece, n_pieces, next_piece;
+    double *nll; /* [n_pieces] each piece's sum, so the total does not depend on their order of ending */
+    uint64_t n_done;
+    sl_progress progress;
+} evaluation;
+
+static sl_status next(void *context, sl_request **request_out)
+{
+    evaluation *e = context;
+    if (e->next_piece == e->n_pieces) return SL_END;
+    sl_request *request = calloc(1, sizeof *request);
+    if (!request) return SL_ERR_MEMORY;
+    request->line = e->next_piece;
+    request->prompt = malloc(e->piece * sizeof *request->prompt);
+    request->n_prompt = e->piece;
+    request->n_choices = 1;
+    request->score_from = e->piece / 2;
+    request->sampling = (sl_sampling){.repetition_penalty = 1, .top_p = 1, .n_logprobs = 0};
+    if (!request->prompt || sl_request_bind(request) != SL_OK) {
+        sl_request_free(request);
+        return SL_ERR_MEMORY;
+    }
+    memcpy(request->prompt, e->tokens.ids + e->next_piece * e->piece, e->piece * sizeof *request->prompt);
+    e->next_piece++;
+    *request_out = request;
+    return SL_OK;
+}
+
+static sl_status done(void *context, sl_request *request)
+{
+    evaluation *e = context;
+    sl_status status = SL_OK;
+    if (request->error.http_status != 0) {
+        sl_error("%s", request->error.message);
+        status = SL_ERR_REQUEST;
+    }
+    double sum = 0;
+    for (size_t i = request->score_from; status == SL_OK && i < request->n_prompt; i++)
+        sum -= (double)request->prompt_details[i].logprob;
+    e->nll[request->line] = sum;
+    e->n_done++;
+    sl_request_free(request);
+    return status;
+}
+
+static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+{
+    evaluation *e = context;
+    sl_progress_state state = {.done = e->n_done, .total = e->n_pieces, .elapsed_ns = elapsed_ns,
+                               .prompt_tokens = progress->prompt_tokens};
+    sl_progress_tell(&e->progress, &state);
+}
+
+static sl_status read_pieces(const sl_settings *s, const sl_engine *engine, evaluation *e)
+{
+    if (!s->text) {
+        sl_error("eval perplexity needs --text FILE");
+        return SL_ERR_OPTION;
+    }
+    char *text;
+    size_t bytes;
+    sl_status status = sl_read_file(s->text, &text, &bytes);
+    if (status != SL_OK) return status;
+    status = sl_tokenizer_encode(sl_engine_tokenizer(engine), text, bytes, SL_SPECIAL_PARSED, &e->tokens);
+    free(text);
+    if (status != SL_OK) return status;
+    e->piece = sl_engine_context(engine);
+    e->n_pieces = e->tokens.n / e->piece;
+    if (e->n_pieces == 0) {
+        sl_error("%s has %zu tokens, fewer than one piece of --context %zu", s->text, e->tokens.n, e->piece);
+        return SL_ERR_OPTION;
+    }
+    e->nll = calloc(e->n_pieces, sizeof *e->nll);
+    return e->nll ? SL_OK : SL_ERR_MEMORY;
+}
+
+static sl_status tell_result(const sl_settings *s, const sl_engine *engine, const evaluation *e)
+{
+    double sum = 0;
+    for (size_t i = 0; i < e->n_pieces; i++)
+        sum += e->nll[i];
+    size_t n_scored = e->n_pieces * (e->piece - e->piece / 2);
+    double nll = sum / (double)n_scored;
+    sl_engine_report report;
+    sl_engine_report_get(engine, &report);
+    if (s->verbose) sl_report_tell(&report);
+    if (s->json)
+        return sl_report_print(json_pack("{s:I, s:f, s:f, s:I, s:I, s:o}", "tokens", (json_int_t)n_scored,
+                                         "nll", nll, "perplexity", exp(nll), "pieces",
+                                         (json_int_t)e->n_pieces, "context", (json_int_t)e->piece,
+                                         "report", sl_report_json(&report)));
+    printf("perplexity %.4f (nll %.5f) over %zu tokens: second halves of %zu pieces of %zu\n", exp(nll),
+           nll, n_scored, e->n_pieces, e->piece);
+    return SL_OK;
+}
+
+int sl_cmd_eval(int argc, char **argv)
+{
+    sl_settings settings;
+    sl_status status = sl_settings_parse(SL_COMMAND_EVAL, USAGE, ABOUT, argc, argv, &settings);
+    if (status != SL_OK) return sl_exit_code(status);
+    if (settings.n_words != 1 || strcmp(settings.words[0], "perplexity") != 0) {
+        sl_error("eval what? There is: eval perplexity");
+        return SL_EXIT_USAGE;
+    }
+    if (settings.context == 0) settings.context = PIECE_DEFAULT;
+
+    sl_engine *engine = NULL;
+    evaluation e = {0};
+    status = sl_engine_open(&settings, &engine);
+    bool first = status == SL_OK && sl_engine_rank(engine) == 0;
+    if (status == SL_OK) {
+        sl_status read = first ? read_pieces(&settings, engine, &e) : SL_OK;
+        status = sl_engine_agree(engine, read);
+    }
+    if (status == SL_OK) {
+        sl_progress_init(&e.progress);
+        sl_port port = {.context = &e, .next = next, .done = done, .progress = tell};
+        status = sl_engine_run(engine, first ? &port : NULL, NULL);
+        sl_progress_end(&e.progress);
+    }
+    if (status == SL_OK && first) status = tell_result(&settings, engine, &e);
+    sl_tokens_free(&e.tokens);
+    free(e.nll);
+    return sl_engine_end(engine, status);
+}

@@ -1,0 +1,115 @@
+/* launch/cmd_show.c - `sluice show model FILE`: what is in a GGUF, whether we can run it, and why
+ * not. Works on files we cannot run: that is when one looks. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "launch/alone.h"
+#include "launch/commands.h"
+#include "launch/engine.h"
+#include "launch/report.h"
+#include "runtime/base/log.h"
+#include "runtime/model/weights.h"
+
+static const char USAGE[] = "model FILE";
+static const char ABOUT[] = "Say what is in a model file: keys, tensors, bytes of each layer.\v"
+                            "  sluice show model model.gguf\n"
+                            "  sluice show model model.gguf --json";
+
+static void shape_text(const sl_gguf_tensor *t, char *out, size_t out_bytes)
+{
+    int n = snprintf(out, out_bytes, "[");
+    for (uint32_t d = t->n_dims; d-- > 0;)
+        n += snprintf(out + n, out_bytes - (size_t)n, "%" PRIu64 "%s", t->dims[d], d ? "][" : "]");
+}
+
+static void print_tensors(const sl_gguf *gguf)
+{
+    for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
+        const sl_gguf_tensor *t = sl_gguf_tensor_at(gguf, i);
+        char shape[112];
+        shape_text(t, shape, sizeof shape);
+        printf("  %-32.*s %-8s %-18s %12zu bytes\n", (int)t->name.bytes, t->name.data,
+               sl_type_name(t->type), shape, t->data_bytes);
+    }
+}
+
+static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
+{
+    printf("%s: GGUF v%u, %zu keys, %zu tensors, %.1f MB\n", sl_gguf_path(gguf), sl_gguf_version(gguf),
+           sl_gguf_n_keys(gguf), sl_gguf_n_tensors(gguf), (double)sl_gguf_bytes(gguf) / 1e6);
+    for (size_t i = 0; i < sl_gguf_n_keys(gguf); i++) {
+        char line[160];
+        sl_gguf_describe_key(gguf, i, line, sizeof line);
+        printf("  %s\n", line);
+    }
+    print_tensors(gguf);
+    if (!shape) return;
+    printf("llama: %u layers, width %u, FFN %u, %u heads, %u KV heads of %u, context %u, vocabulary %u, "
+           "%s head\n", shape->n_layers, shape->width, shape->ffn_width, shape->n_heads,
+           shape->n_kv_heads, shape->head_dim, shape->context, shape->vocab, shape->tied ? "tied" : "own");
+    printf("bytes: embedding %" PRIu64 ", layer 0 %" PRIu64 ", head %" PRIu64 "; f16 cache %zu bytes a token\n",
+           sl_weights_embedding_bytes(gguf), sl_weights_layer_bytes(gguf, 0),
+           sl_weights_head_bytes(gguf, shape),
+           (size_t)shape->n_layers * shape->n_kv_heads * shape->head_dim * 4);
+}
+
+static json_t *text_json(sl_text text) { return json_stringn(text.data, text.bytes); }
+
+static json_t *tensors_json(const sl_gguf *gguf)
+{
+    json_t *tensors = json_array();
+    for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
+        const sl_gguf_tensor *t = sl_gguf_tensor_at(gguf, i);
+        json_t *shape = json_array();
+        for (uint32_t d = t->n_dims; d-- > 0;)
+            json_array_append_new(shape, json_integer((json_int_t)t->dims[d]));
+        json_array_append_new(tensors, json_pack("{s:o*, s:s, s:o, s:I}", "name", text_json(t->name), "type",
+                                                 sl_type_name(t->type), "shape", shape, "bytes",
+                                                 (json_int_t)t->data_bytes));
+    }
+    return tensors;
+}
+
+static json_t *model_json(const sl_gguf *gguf, const sl_model_shape *shape)
+{
+    json_t *model = json_pack("{s:s, s:I, s:i, s:b, s:o}", "path", sl_gguf_path(gguf), "bytes",
+                              (json_int_t)sl_gguf_bytes(gguf), "version", (int)sl_gguf_version(gguf),
+                              "runnable", shape != NULL, "tensors", tensors_json(gguf));
+    if (shape)
+        json_object_set_new(
+            model, "shape",
+            json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "layers", (int)shape->n_layers,
+                      "width", (int)shape->width, "ffn_width", (int)shape->ffn_width, "heads",
+                      (int)shape->n_heads, "kv_heads", (int)shape->n_kv_heads, "head_dim",
+                      (int)shape->head_dim, "context", (int)shape->context, "vocab", (int)shape->vocab,
+                      "tied", (int)shape->tied));
+    return model;
+}
+
+static sl_status show(const sl_settings *s)
+{
+    sl_gguf *gguf;
+    sl_status status = sl_gguf_open(s->words[1], &gguf);
+    if (status != SL_OK) return status;
+    sl_model_shape shape;
+    bool runnable = sl_model_shape_read(gguf, &shape) == SL_OK; /* says why not */
+    if (s->json)
+        status = sl_report_print(model_json(gguf, runnable ? &shape : NULL));
+    else
+        print_text(gguf, runnable ? &shape : NULL);
+    sl_gguf_close(gguf);
+    return status;
+}
+
+int sl_cmd_show(int argc, char **argv)
+{
+    sl_settings settings;
+    sl_status status = sl_settings_parse(SL_COMMAND_SHOW, USAGE, ABOUT, argc, argv, &settings);
+    if (status != SL_OK) return sl_exit_code(status);
+    if (settings.n_words != 2 || strcmp(settings.words[0], "model") != 0) {
+        sl_error("show what? There is: show model FILE");
+        return SL_EXIT_USAGE;
+    }
+    return sl_run_alone(show, &settings);
+}

@@ -1,0 +1,58 @@
+/* launch/driver.h - decides what the next frame carries: the state machine behind rank 0.
+ *
+ * Requests go in, frames come out; frames come back with results, requests come out. It owns the
+ * sequence slots of the whole pipeline and the page credit of every rank. It never blocks, reads
+ * a clock or touches a file, so it runs the same in a job, in the simulator and in a test. */
+#ifndef SL_DRIVER_H
+#define SL_DRIVER_H
+
+#include <stdbool.h>
+
+#include "launch/request.h"
+#include "runtime/base/arena.h"
+#include "runtime/base/frame.h"
+
+typedef struct {
+    uint64_t prompt_tokens, generated_tokens; /* of frames that came back */
+    uint64_t requests_done, requests_failed;
+    uint32_t requests_active, requests_waiting;
+    uint64_t restarts; /* requests closed for lack of pages and started again */
+} sl_driver_progress;
+
+typedef struct {
+    sl_frame_limits limits;
+    uint32_t chunk;         /* prompt rows of a frame, at most limits.rows_max */
+    uint32_t sequences_max; /* slots */
+    uint32_t frames_max;    /* under way at once */
+    uint32_t context;
+    uint32_t sinks, window;        /* tokens that take no page */
+    const uint32_t *rank_heads;    /* [ranks] layers * KV heads */
+    const uint64_t *rank_pages;    /* [ranks] pages of the pool */
+    const sl_tokenizer *tokenizer; /* for end tokens and stop strings */
+    /* Told every generated token as it comes; may be NULL. */
+    void (*on_token)(void *context, const sl_request *request, uint32_t choice, int32_t token);
+    void *on_token_context;
+} sl_driver_options;
+
+typedef struct sl_driver sl_driver;
+
+/* Memory from the arena; a counting arena measures. */
+void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver **driver_out);
+
+/* Take a bound request (ownership too). SL_AGAIN: enough are waiting, come again. */
+sl_status sl_driver_submit(sl_driver *driver, sl_request *request);
+/* No more requests will come: once all are finished, the next frame stops the pipeline. */
+void sl_driver_end(sl_driver *driver);
+
+/* Fill the next frame; false: nothing to send now. */
+bool sl_driver_fill(sl_driver *driver, sl_frame *frame);
+/* A frame came back from the last stage. Frames come back in the order they went out. */
+void sl_driver_take(sl_driver *driver, const sl_frame *frame);
+/* A finished request, served or failed; the caller owns it. NULL: none. */
+sl_request *sl_driver_finished(sl_driver *driver);
+
+uint32_t sl_driver_frames_out(const sl_driver *driver);
+bool sl_driver_stopped(const sl_driver *driver); /* the stop frame has come back */
+const sl_driver_progress *sl_driver_progress_now(const sl_driver *driver);
+
+#endif

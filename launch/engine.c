@@ -1,0 +1,401 @@
+/* launch/engine.c - see engine.h. Opening goes in steps that each rank does alone (model, split,
+ * plan; then load), with an agreement after each. */
+#include "launch/engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "launch/cores.h"
+#include "launch/memory.h"
+#include "launch/parts.h"
+#include "launch/version.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
+#include "sched/split.h"
+
+/* Loading weights from a slow disk and scanning a long job happen before heartbeats flow. */
+static const int64_t START_TIMEOUT_NS = 600 * SL_SECOND;
+
+struct sl_engine {
+    sl_settings settings;
+    sl_comm *comm;
+    const char *transport;
+    bool started; /* heartbeats flow */
+
+    sl_gguf *gguf;
+    sl_model_shape shape;
+    sl_tokenizer *tokenizer;
+    sl_chat *chat;
+    const sl_kernels *kernels;
+    sl_codec_kind codec;
+    int threads;
+    uint32_t context;
+    uint32_t *first_layer; /* [ranks + 1] */
+    uint32_t *rank_heads;  /* [ranks] */
+    uint64_t *rank_pages;  /* [ranks] */
+    uint64_t planned_bytes;
+    sl_parts parts;
+    uint64_t hash_share, model_hash; /* of this rank's tensors; of the model */
+    sl_on_token on_token;
+    int64_t ready_ns, ended_ns;
+};
+
+int sl_engine_rank(const sl_engine *engine) { return sl_comm_rank(engine->comm); }
+int sl_engine_ranks(const sl_engine *engine) { return sl_comm_ranks(engine->comm); }
+const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine) { return engine->tokenizer; }
+const sl_chat *sl_engine_chat(const sl_engine *engine) { return engine->chat; }
+uint32_t sl_engine_context(const sl_engine *engine) { return engine->context; }
+uint32_t sl_engine_sequences(const sl_engine *engine) { return engine->settings.sequences; }
+uint64_t sl_engine_model_hash(const sl_engine *engine) { return engine->model_hash; }
+
+int sl_exit_code(sl_status status)
+{
+    switch (status) {
+    case SL_OK:
+    case SL_AGAIN:
+    case SL_END: return SL_EXIT_OK;
+    case SL_ERR_OPTION: return SL_EXIT_USAGE;
+    case SL_ERR_FORMAT:
+    case SL_ERR_UNSUPPORTED:
+    case SL_ERR_REQUEST:
+    case SL_ERR_FILE: return SL_EXIT_INPUT;
+    case SL_ERR_MEMORY: return SL_EXIT_MEMORY;
+    case SL_ERR_PEER:
+    case SL_ERR_JOB: return SL_EXIT_INTERRUPTED;
+    }
+    return SL_EXIT_BUG;
+}
+
+/* ---- opening: what this rank can do alone ---- */
+
+const char *sl_engine_transport(void)
+{
+    bool launched = getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK");
+    return launched ? "mpi" : "self";
+}
+
+static sl_status open_comm(sl_engine *e)
+{
+    e->transport = sl_engine_transport();
+    sl_comm_options options = {.heartbeat_ns = SL_SECOND};
+    sl_status status = sl_comm_open(e->transport, &options, &e->comm);
+    if (status != SL_OK) return status;
+    size_t ranks = (size_t)sl_engine_ranks(e);
+    sl_log_set_rank(sl_engine_rank(e), (int)ranks);
+    sl_loop_catch_signals();
+    e->first_layer = calloc(ranks + 1, sizeof *e->first_layer);
+    e->rank_heads = calloc(ranks, sizeof *e->rank_heads);
+    e->rank_pages = calloc(ranks, sizeof *e->rank_pages);
+    return e->first_layer && e->rank_heads && e->rank_pages ? SL_OK : SL_ERR_MEMORY;
+}
+
+static sl_status check_settings(const sl_settings *s)
+{
+    if (!s->model) {
+        sl_error("no model: give one with -m FILE.gguf");
+        return SL_ERR_OPTION;
+    }
+    if (strcmp(s->policy, "full") != 0) {
+        sl_error("--policy: '%s' is not known; there is: full", s->policy);
+        return SL_ERR_OPTION;
+    }
+    return SL_OK;
+}
+
+static sl_status open_model(sl_engine *e)
+{
+    const sl_settings *s = &e->settings;
+    sl_status status = check_settings(s);
+    if (status == SL_OK) status = sl_codec_kind_named(s->codec, &e->codec);
+    if (status == SL_OK) status = sl_kernels_choose(&e->kernels);
+    if (status == SL_OK) status = sl_gguf_open(s->model, &e->gguf);
+    if (status == SL_OK) status = sl_model_shape_read(e->gguf, &e->shape);
+    if (status == SL_OK && sl_engine_rank(e) == 0) {
+        status = sl_tokenizer_open(e->gguf, &e->tokenizer);
+        if (status == SL_OK && sl_chat_open(e->gguf, e->tokenizer, &e->chat) != SL_OK) e->chat = NULL;
+        if (status == SL_OK && (uint32_t)sl_tokenizer_n_tokens(e->tokenizer) > e->shape.vocab) {
+            sl_error("%s: %d tokens but an embedding of %u rows", s->model,
+                     sl_tokenizer_n_tokens(e->tokenizer), e->shape.vocab);
+            status = SL_ERR_FORMAT;
+        }
+    }
+    if (status != SL_OK) return status;
+    e->context = s->context ? s->context : e->shape.context;
+    if (e->context > e->shape.context && sl_engine_rank(e) == 0)
+        sl_warn("--context %u is beyond the %u tokens the model was trained for", e->context,
+                e->shape.context);
+    e->threads = s->threads ? (int)s->threads : sl_cores_per_rank(sl_comm_ranks_on_host(e->comm));
+    return SL_OK;
+}
+
+static sl_status split_layers(sl_engine *e)
+{
+    uint32_t n = e->shape.n_layers;
+    int ranks = sl_engine_ranks(e);
+    if (n > SL_SPLIT_LAYERS_MAX) {
+        sl_error("%s: %u layers, supported are up to %d", e->settings.model, n, SL_SPLIT_LAYERS_MAX);
+        return SL_ERR_UNSUPPORTED;
+    }
+    if ((uint32_t)ranks > n) {
+        sl_error("%d ranks for a model of %u layers: start at most %u", ranks, n, n);
+        return SL_ERR_OPTION;
+    }
+    uint64_t layer_bytes[SL_SPLIT_LAYERS_MAX];
+    for (uint32_t i = 0; i < n; i++)
+        layer_bytes[i] = sl_weights_layer_bytes(e->gguf, i);
+    sl_split_layers(layer_bytes, n, sl_weights_embedding_bytes(e->gguf),
+                    sl_weights_head_bytes(e->gguf, &e->shape), (uint32_t)ranks, e->first_layer);
+    for (int r = 0; r < ranks; r++)
+        e->rank_heads[r] = (e->first_layer[r + 1] - e->first_layer[r]) * e->shape.n_kv_heads;
+    return SL_OK;
+}
+
+/* ---- memory ---- */
+
+static void on_token(void *context, const sl_request *request, uint32_t choice, int32_t token)
+{
+    const sl_engine *e = context;
+    if (e->on_token.call) e->on_token.call(e->on_token.context, request, choice, token);
+}
+
+static sl_parts_options parts_options(sl_engine *e)
+{
+    const sl_settings *s = &e->settings;
+    return (sl_parts_options){
+        .rank = sl_engine_rank(e),
+        .ranks = sl_engine_ranks(e),
+        .gguf = e->gguf,
+        .shape = &e->shape,
+        .kernels = e->kernels,
+        .tokenizer = e->tokenizer,
+        .threads = e->threads,
+        .chunk = s->chunk,
+        .sequences = s->sequences,
+        .context = e->context,
+        .sinks = s->sinks,
+        .window = s->window,
+        .codec = e->codec,
+        .silence_max_ns = (int64_t)(s->peer_timeout_s * (double)SL_SECOND),
+        .first_layer = e->first_layer,
+        .rank_heads = e->rank_heads,
+        .rank_pages = e->rank_pages,
+        .planned_bytes = e->planned_bytes,
+        .comm = e->comm,
+        .clock = sl_clock_read,
+        .on_token = on_token,
+        .on_token_context = e,
+    };
+}
+
+static uint64_t own_weights_bytes(const sl_engine *e)
+{
+    int rank = sl_engine_rank(e);
+    return sl_weights_bytes(e->gguf, &e->shape, e->first_layer[rank], e->first_layer[rank + 1]);
+}
+
+/* What this rank may take for the block, after everything else it will need. */
+static uint64_t budget_bytes(const sl_engine *e, uint64_t other_bytes, const char **source_out)
+{
+    uint64_t data = sl_memory_data_bytes(), limit = sl_memory_data_limit();
+    uint64_t weights = own_weights_bytes(e);
+    uint64_t allowed = sl_memory_available_bytes() / 5 * 4 / (uint64_t)sl_comm_ranks_on_host(e->comm);
+    *source_out = "80% of the host's free memory, shared by its ranks";
+    if (e->settings.memory > 0) {
+        allowed = e->settings.memory > data ? e->settings.memory - data : 0;
+        *source_out = "--memory";
+    }
+    uint64_t budget = allowed > weights + other_bytes ? allowed - weights - other_bytes : 0;
+    uint64_t under_limit = limit > data + other_bytes ? limit - data - other_bytes : 0;
+    if (under_limit >= budget) return budget;
+    *source_out = "the limit of the data segment (ulimit -d)";
+    return under_limit;
+}
+
+static sl_status refuse_memory(const sl_engine *e, size_t fixed, uint64_t least, uint64_t other,
+                               uint64_t budget, const char *source)
+{
+    sl_error("does not fit: frames, scratch and rings need %.1f MB and one page of each of %u KV heads "
+             "%.1f MB, beside %.1f MB of weights and %.1f MB already in use; %s leaves %.1f MB. Use more "
+             "ranks, fewer --sequences, a smaller --context or --chunk",
+             (double)fixed / 1e6, e->rank_heads[sl_engine_rank(e)], (double)least / 1e6,
+             (double)own_weights_bytes(e) / 1e6, (double)(sl_memory_data_bytes() + other) / 1e6, source,
+             (double)budget / 1e6);
+    return SL_ERR_MEMORY;
+}
+
+/* As many pages as the sequences could ever fill, or as fit. */
+static sl_status plan_memory(sl_engine *e)
+{
+    int rank = sl_engine_rank(e);
+    sl_parts_options parts = parts_options(e);
+    sl_frame_limits limits = sl_parts_limits(&parts);
+    /* stacks of our threads, small change, and what comm, wire and codec take for themselves */
+    uint64_t other = (uint64_t)(e->threads + 2) * (8U << 20) + (8U << 20) + sl_rank_open_bytes(&limits) +
+                     sl_comm_start_bytes(e->transport, sl_rank_message_bytes_max(&limits));
+    size_t fixed = sl_parts_measure(&parts, 0);
+    const char *source;
+    uint64_t budget = budget_bytes(e, other, &source), page_bytes = sl_parts_page_bytes(&parts);
+    uint64_t wanted = sl_parts_pages_wanted(&parts), least = wanted ? e->rank_heads[rank] : 0;
+    uint64_t fitting = budget > fixed ? (budget - fixed) / page_bytes : 0;
+    if (budget < fixed || fitting < least)
+        return refuse_memory(e, fixed, least * page_bytes, other, budget, source);
+    uint64_t n_pages = wanted < fitting ? wanted : fitting;
+    e->rank_pages[rank] = n_pages < UINT32_MAX ? n_pages : UINT32_MAX;
+    e->planned_bytes = sl_memory_data_bytes() + other +
+                       sl_parts_measure(&parts, (uint32_t)e->rank_pages[rank]) + own_weights_bytes(e);
+    return SL_OK;
+}
+
+/* Build the parts and bring the weights into memory. */
+static sl_status load(sl_engine *e)
+{
+    sl_parts_options parts = parts_options(e);
+    sl_status status = sl_parts_open(&parts, &e->parts);
+    if (status == SL_OK) e->hash_share = sl_weights_hash_share(e->gguf, &e->parts.weights);
+    return status;
+}
+
+/* ---- agreeing with the other ranks ---- */
+
+/* Everything that must be equal on all ranks, as one number. */
+static uint64_t options_hash(const sl_engine *e)
+{
+    char text[512];
+    const sl_settings *s = &e->settings;
+    int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %s %s %g", s->chunk, e->context, s->sequences,
+                     s->sinks, s->window, e->shape.n_layers, s->codec, s->policy, s->peer_timeout_s);
+    return XXH3_64bits(text, (size_t)n) ^ sl_gguf_header_hash(e->gguf);
+}
+
+static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const sl_hello *other, int rank)
+{
+    if (other->options_hash != mine->options_hash) {
+        sl_error("rank %d on %s was started with another model file or other options than rank %d on %s",
+                 rank, other->host, sl_engine_rank(e), mine->host);
+        return SL_ERR_OPTION;
+    }
+    if (sl_engine_rank(e) != 0) return SL_OK;
+    if (strcmp(other->build, mine->build) != 0)
+        sl_warn("rank %d runs build %s, rank 0 %s", rank, other->build, mine->build);
+    if (strcmp(other->kernels, mine->kernels) != 0)
+        sl_warn("rank %d on %s computes with %s kernels, rank 0 with %s: results may differ in the last "
+                "digits from a run on like CPUs (SLUICE_KERNELS forces one set)",
+                rank, other->host, other->kernels, mine->kernels);
+    return SL_OK;
+}
+
+/* Tell everybody how it went here, and hear how it went there: the first bad status wins. */
+sl_status sl_engine_agree(sl_engine *e, sl_status status)
+{
+    int ranks = sl_engine_ranks(e);
+    sl_hello mine = {.version = SL_WIRE_VERSION, .status = status, .threads = (uint32_t)e->threads};
+    snprintf(mine.build, sizeof mine.build, "%s", sl_version());
+    snprintf(mine.kernels, sizeof mine.kernels, "%s", e->kernels ? e->kernels->name : "");
+    gethostname(mine.host, sizeof mine.host - 1);
+    if (status == SL_OK) {
+        mine.options_hash = options_hash(e);
+        mine.model_hash = e->hash_share;
+        mine.pages_total = e->rank_pages[sl_engine_rank(e)];
+        mine.planned_bytes = e->planned_bytes;
+    }
+    uint8_t bytes[SL_HELLO_BYTES], *all = malloc((size_t)ranks * SL_HELLO_BYTES);
+    sl_hello *hellos = calloc((size_t)ranks, sizeof *hellos);
+    if (!all || !hellos) abort(); /* a few kilobytes at start-up: nothing can be said any more */
+    sl_wire_encode_hello(&mine, bytes);
+    sl_status agreed = sl_comm_gather(e->comm, bytes, SL_HELLO_BYTES, all, START_TIMEOUT_NS);
+    for (int r = 0; r < ranks && agreed == SL_OK; r++) {
+        agreed = sl_wire_decode_hello(all + (size_t)r * SL_HELLO_BYTES, &hellos[r]);
+        if (agreed == SL_OK) agreed = (sl_status)hellos[r].status; /* logged where it happened */
+    }
+    e->model_hash = 0;
+    for (int r = 0; r < ranks && agreed == SL_OK; r++) {
+        agreed = compare_hello(e, &mine, &hellos[r], r);
+        e->rank_pages[r] = hellos[r].pages_total;
+        e->model_hash += hellos[r].model_hash;
+    }
+    free(hellos);
+    free(all);
+    return agreed;
+}
+
+sl_status sl_engine_open(const sl_settings *settings, sl_engine **engine_out)
+{
+    sl_engine *e = calloc(1, sizeof *e);
+    if (!e) return SL_ERR_MEMORY;
+    *engine_out = e;
+    e->settings = *settings;
+    sl_status status = open_comm(e);
+    if (status != SL_OK) return status;
+
+    status = open_model(e);
+    if (status == SL_OK) status = split_layers(e);
+    if (status == SL_OK) status = plan_memory(e);
+    status = sl_engine_agree(e, status);
+    if (status != SL_OK) return status;
+
+    status = sl_engine_agree(e, load(e));
+    if (status != SL_OK) return status;
+    const sl_weights *weights = &e->parts.weights;
+    sl_debug("layers %u to %u, %d threads, %s kernels, %llu pages", weights->layer_begin,
+             weights->layer_end - 1, e->threads, e->kernels->name,
+             (unsigned long long)e->rank_pages[sl_engine_rank(e)]);
+    return SL_OK;
+}
+
+/* ---- running and ending ---- */
+
+sl_status sl_engine_run(sl_engine *engine, const sl_port *port, const sl_on_token *on_token_call)
+{
+    int busy = sl_comm_ranks_on_host(engine->comm) * engine->threads;
+    sl_loop_options options = {
+        .rank = engine->parts.rank,
+        .stage = engine->parts.stage,
+        .driver = engine->parts.driver,
+        .port = port,
+        .spare_core = sl_cores_usable() > busy,
+    };
+    if (on_token_call) engine->on_token = *on_token_call;
+    engine->ready_ns = sl_clock_now_ns();
+    engine->started = true;
+    sl_parts_options parts = parts_options(engine);
+    sl_frame_limits limits = sl_parts_limits(&parts);
+    sl_status status =
+        sl_comm_start(engine->comm, sl_rank_message_bytes_max(&limits), engine->ready_ns);
+    if (status == SL_OK) status = sl_loop_run(&options);
+    engine->ended_ns = sl_clock_now_ns();
+    return status;
+}
+
+void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
+{
+    *report_out = (sl_engine_report){
+        .progress = *sl_driver_progress_now(engine->parts.driver),
+        .seconds = (double)(engine->ended_ns - engine->ready_ns) / SL_SECOND,
+        .ranks = (uint32_t)sl_engine_ranks(engine),
+        .ledger = sl_rank_ledger(engine->parts.rank),
+        .first_layer = engine->first_layer,
+    };
+}
+
+int sl_engine_end(sl_engine *engine, sl_status status)
+{
+    int code = sl_exit_code(status);
+    if (!engine) return code;
+    int number = sl_loop_signal();
+    if (number) code = 128 + number;
+    bool agreed = !engine->started; /* before that ranks fail together, each by itself */
+    if (engine->comm && status != SL_OK && !agreed) sl_comm_abort(engine->comm, code);
+    sl_parts_close(&engine->parts);
+    sl_chat_close(engine->chat);
+    sl_tokenizer_close(engine->tokenizer);
+    sl_gguf_close(engine->gguf);
+    free(engine->first_layer);
+    free(engine->rank_heads);
+    free(engine->rank_pages);
+    sl_comm_close(engine->comm);
+    free(engine);
+    return code;
+}

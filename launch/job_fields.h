@@ -1,0 +1,28 @@
+/* launch/job_fields.h - the parameters in a request's body. Between job_request.c, which reads the
+ * line and the prompt, and job_fields.c. */
+#ifndef SL_JOB_FIELDS_H
+#define SL_JOB_FIELDS_H
+
+#include <jansson.h>
+
+#include "launch/job_json.h"
+
+/* The value of a field; NULL when it is absent or null, which mean the same. */
+json_t *sl_job_field(const json_t *object, const char *name);
+/* `value` is the string `text`, to its last byte. */
+bool sl_job_is(const json_t *value, const char *text);
+/* A number without fraction, however it is written. false: it is not, or beyond int64_t. */
+bool sl_job_integer(const json_t *value, int64_t *out);
+/* malloc'd copy with a zero after it; NULL when memory is out. */
+char *sl_job_copy(const char *text, size_t bytes);
+
+/* Warn, once a job, that `name` of `where` is ignored. */
+void sl_job_warn_unknown(const sl_job_reader *reader, const char *where, const char *name);
+
+/* Everything in `body` but prompt, messages and model, into *request; what is wrong or cannot be
+ * honoured becomes its error. request->chat and custom_id are set. *max_tokens_out is what was
+ * asked for, -1 for the default. SL_ERR_MEMORY. */
+sl_status sl_job_fields_read(const sl_job_reader *reader, json_t *body, sl_request *request,
+                             int64_t *max_tokens_out);
+
+#endif

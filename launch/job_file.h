@@ -1,0 +1,37 @@
+/* launch/job_file.h - the files of a job: IN is scanned before the start and read line by line, OUT
+ * is appended to, one whole durable line a result, OUT.job says which job OUT belongs to.
+ * Nothing here knows what a request means. Memory: 32 bytes a request, and the longest line. */
+#ifndef SL_JOB_FILE_H
+#define SL_JOB_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/wire.h"
+#include "runtime/base/status.h"
+
+typedef struct sl_job sl_job;
+
+enum { SL_JOB_LINE_BYTES_MAX = 64 << 20 };
+
+/* Scan IN for ids, and OUT for results that are there; lock OUT; refuse, logged: a duplicate id, an
+ * OUT that is of another job (the difference is said), that another process is writing, or that is
+ * no result file. A last line without its end, left by an interrupted job, is cut off.
+ * With `retry_errors`, error records leave OUT to be done again.
+ * On SL_OK the caller ends *job_out with sl_job_close. */
+sl_status sl_job_open(const char *in_path, const char *out_path, const sl_job_identity *identity,
+                      bool retry_errors, sl_job **job_out);
+void sl_job_close(sl_job *job); /* NULL is fine */
+
+uint64_t sl_job_total(const sl_job *job); /* requests in IN */
+uint64_t sl_job_known_results(const sl_job *job); /* of them, done before */
+
+/* The next line without a result: lent until the next call. A line longer than
+ * SL_JOB_LINE_BYTES_MAX gives its first bytes. SL_END; SL_ERR_FILE. */
+sl_status sl_job_next(sl_job *job, const char **line_out, size_t *bytes_out, uint64_t *number_out);
+
+/* Append one record (with its newline); durable when this returns SL_OK. SL_ERR_FILE. */
+sl_status sl_job_append(sl_job *job, const char *record, size_t bytes);
+
+#endif

@@ -1,0 +1,165 @@
+/* launch/job_port.c - see job_port.h. A request that cannot be served never reaches the driver: its
+ * error record is written at once. */
+#include "launch/job_port.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/base/log.h"
+#include "runtime/base/queue.h"
+
+struct sl_job_port {
+    sl_job *job;
+    sl_job_reader reader;
+    sl_queue *requests; /* to the progress thread */
+    sl_queue *results;  /* back from it */
+    uint32_t ahead;
+    uint32_t n_out; /* requests between reading and writing; this thread's */
+    bool input_ended;
+    pthread_t thread;
+    atomic_int status; /* sl_status of the thread */
+    atomic_ullong n_written, n_failed;
+};
+
+static sl_status write_result(sl_job_port *p, sl_request *request)
+{
+    size_t bytes;
+    char *line = sl_job_result_line(request, p->reader.tokenizer, (int64_t)time(NULL), &bytes);
+    sl_status status = line ? sl_job_append(p->job, line, bytes) : SL_ERR_MEMORY;
+    if (status == SL_OK) {
+        atomic_fetch_add(&p->n_failed, request->error.http_status != 0);
+        atomic_fetch_add(&p->n_written, 1);
+    }
+    free(line);
+    sl_request_free(request);
+    return status;
+}
+
+/* Read one line: a good request goes to the driver, a bad one's error record to OUT. */
+static sl_status read_request(sl_job_port *p)
+{
+    const char *line;
+    size_t bytes;
+    uint64_t number;
+    sl_status status = sl_job_next(p->job, &line, &bytes, &number);
+    if (status == SL_END) {
+        p->input_ended = true;
+        sl_queue_end(p->requests);
+        return SL_OK;
+    }
+    if (status != SL_OK) return status;
+    sl_request *request;
+    status = sl_job_request_read(&p->reader, line, bytes, number, &request);
+    if (status != SL_OK) return status;
+    if (request->error.http_status == 0 && sl_request_bind(request) != SL_OK)
+        sl_request_fail(request, 500, "out_of_memory", "", "no memory for the request's results");
+    if (request->error.http_status != 0) return write_result(p, request);
+    p->n_out++;
+    return sl_queue_put(p->requests, request, -1); /* never full: it holds `ahead` */
+}
+
+static sl_status serve(sl_job_port *p)
+{
+    sl_status status = SL_OK;
+    while (status == SL_OK && !(p->input_ended && p->n_out == 0)) {
+        bool may_read = !p->input_ended && p->n_out < p->ahead;
+        void *result;
+        sl_status taken = sl_queue_take(p->results, &result, may_read ? 0 : -1);
+        if (taken == SL_OK) {
+            p->n_out--;
+            status = write_result(p, result);
+        } else if (taken == SL_END) {
+            break; /* the job was given up */
+        } else {
+            status = read_request(p);
+        }
+    }
+    return status;
+}
+
+static void *port_thread(void *argument)
+{
+    sl_job_port *p = argument;
+    sl_status status = serve(p);
+    atomic_store(&p->status, status);
+    if (status != SL_OK) sl_queue_end(p->requests);
+    return NULL;
+}
+
+sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ahead,
+                           sl_job_port **port_out)
+{
+    sl_job_port *p = calloc(1, sizeof *p);
+    if (!p) return SL_ERR_MEMORY;
+    *p = (sl_job_port){.job = job, .reader = *reader, .ahead = ahead};
+    p->requests = sl_queue_open(ahead);
+    p->results = sl_queue_open(ahead);
+    int error = p->requests && p->results ? pthread_create(&p->thread, NULL, port_thread, p) : ENOMEM;
+    if (error == 0) {
+        *port_out = p;
+        return SL_OK;
+    }
+    sl_error("cannot start the thread that reads and writes: %s", strerror(error));
+    sl_queue_close(p->requests);
+    sl_queue_close(p->results);
+    free(p);
+    return SL_ERR_JOB;
+}
+
+sl_status sl_job_port_close(sl_job_port *port)
+{
+    if (!port) return SL_OK;
+    sl_queue_end(port->results);
+    pthread_join(port->thread, NULL);
+    sl_status status = (sl_status)atomic_load(&port->status);
+    void *left;
+    while (sl_queue_try_take(port->requests, &left) == SL_OK)
+        sl_request_free(left);
+    while (sl_queue_try_take(port->results, &left) == SL_OK)
+        sl_request_free(left);
+    sl_queue_close(port->requests);
+    sl_queue_close(port->results);
+    free(port);
+    return status;
+}
+
+/* ---- the loop's side ---- */
+
+static sl_status next(void *context, sl_request **request_out)
+{
+    sl_job_port *p = context;
+    void *item;
+    sl_status status = sl_queue_try_take(p->requests, &item);
+    if (status == SL_OK) *request_out = item;
+    if (status != SL_END) return status;
+    sl_status failed = (sl_status)atomic_load(&p->status);
+    return failed == SL_OK ? SL_END : failed;
+}
+
+static sl_status done(void *context, sl_request *request)
+{
+    sl_job_port *p = context;
+    sl_status failed = (sl_status)atomic_load(&p->status);
+    if (failed != SL_OK) {
+        sl_request_free(request);
+        return failed;
+    }
+    sl_status status = sl_queue_try_put(p->results, request);
+    SL_ASSERT(status == SL_OK); /* it holds `ahead` */
+    return SL_OK;
+}
+
+sl_port sl_job_port_get(sl_job_port *port)
+{
+    return (sl_port){.context = port, .next = next, .done = done};
+}
+
+void sl_job_port_counts(const sl_job_port *port, uint64_t *written_out, uint64_t *failed_out)
+{
+    *failed_out = atomic_load(&port->n_failed);
+    *written_out = atomic_load(&port->n_written);
+}

@@ -1,0 +1,23 @@
+/* launch/job_port.h - rank 0's third thread: reads lines, tokenizes, writes results, so that stage 0
+ * never waits for a file. It meets the progress thread through two bounded queues. */
+#ifndef SL_JOB_PORT_H
+#define SL_JOB_PORT_H
+
+#include "launch/job_file.h"
+#include "launch/job_json.h"
+#include "launch/loop.h"
+
+typedef struct sl_job_port sl_job_port;
+
+/* Start the thread over a job and a reader that both outlive it. At most `ahead` requests are
+ * between reading and writing. SL_ERR_MEMORY, SL_ERR_JOB. */
+sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ahead,
+                           sl_job_port **port_out);
+/* Ends the thread once all that was handed back is written; its status. NULL is fine. */
+sl_status sl_job_port_close(sl_job_port *port);
+/* For the loop; valid until close. */
+sl_port sl_job_port_get(sl_job_port *port);
+/* Result records written so far, and error records among them. */
+void sl_job_port_counts(const sl_job_port *port, uint64_t *written_out, uint64_t *failed_out);
+
+#endif

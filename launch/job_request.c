@@ -1,0 +1,333 @@
+/* launch/job_request.c - a line of a job becomes a request: the envelope, the prompt as token ids,
+ * and how long the result may grow. Parameters are job_fields.c's. Trusts nothing in the line:
+ * jansson bounds its depth and checks its UTF-8, everything else is checked here. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/job_fields.h"
+
+enum { CUSTOM_ID_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
+
+/* NULL: *error_out says why. Twice, since an integer beyond 64 bits, which a seed may be, is an
+ * error to jansson unless all integers become doubles. NUL is fine in texts, never in keys. */
+static json_t *parse_line(const char *line, size_t bytes, json_error_t *error_out)
+{
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
+    json_t *root = json_loadb(line, bytes, flags, error_out);
+    if (!root && json_error_code(error_out) == json_error_numeric_overflow)
+        root = json_loadb(line, bytes, flags | JSON_DECODE_INT_AS_REAL, error_out);
+    return root;
+}
+
+static bool is_usable_id(const json_t *id)
+{
+    const size_t bytes = json_string_length(id);
+    return bytes >= 1 && bytes <= CUSTOM_ID_BYTES_MAX && strlen(json_string_value(id)) == bytes;
+}
+
+/* The line's id, or the one we give it. malloc'd. */
+static char *take_id(const json_t *root, uint64_t number)
+{
+    const json_t *id = json_object_get(root, "custom_id");
+    if (is_usable_id(id)) return sl_job_copy(json_string_value(id), json_string_length(id));
+    char made[32];
+    const int bytes = snprintf(made, sizeof made, "line-%" PRIu64, number);
+    return sl_job_copy(made, (size_t)bytes);
+}
+
+char *sl_job_line_id(const char *line, size_t bytes, uint64_t number)
+{
+    json_error_t error;
+    json_t *root = parse_line(line, bytes, &error);
+    char *id = take_id(root, number);
+    json_decref(root);
+    return id;
+}
+
+/* Warn about fields of `object` that are not in the list, which NULL ends. */
+static void warn_unknown(const sl_job_reader *reader, json_t *object, const char *const *known,
+                         const char *where)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value)
+    {
+        const char *const *name = known;
+        while (*name && strcmp(*name, key) != 0) name++;
+        if (!*name && !json_is_null(value)) sl_job_warn_unknown(reader, where, key);
+    }
+}
+
+/* --- completion prompts --- */
+
+static sl_status encode_text(const sl_tokenizer *tokenizer, const json_t *text, sl_tokens *out)
+{
+    const int32_t bos = sl_tokenizer_bos(tokenizer);
+    if (bos >= 0) {
+        out->ids = malloc(sizeof *out->ids);
+        if (!out->ids) return SL_ERR_MEMORY;
+        out->ids[0] = bos;
+        out->n = out->capacity = 1;
+    }
+    return sl_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text),
+                               SL_SPECIAL_PARSED, out);
+}
+
+static sl_status copy_ids(const sl_tokenizer *tokenizer, const json_t *ids, sl_request *request,
+                          sl_tokens *out)
+{
+    const size_t n = json_array_size(ids);
+    out->ids = malloc((n ? n : 1) * sizeof *out->ids);
+    if (!out->ids) return SL_ERR_MEMORY;
+    out->capacity = n ? n : 1;
+    for (; out->n < n; out->n++) {
+        int64_t id;
+        if (!sl_job_integer(json_array_get(ids, out->n), &id) || id < 0 ||
+            id >= sl_tokenizer_n_tokens(tokenizer)) {
+            sl_request_fail(request, 400, "invalid_value", "prompt",
+                            "item %zu of 'prompt' is no token id: they are whole numbers from 0 "
+                            "to %d",
+                            out->n, sl_tokenizer_n_tokens(tokenizer) - 1);
+            return SL_OK;
+        }
+        out->ids[out->n] = (int32_t)id;
+    }
+    return SL_OK;
+}
+
+static sl_status read_prompt(const sl_job_reader *reader, const json_t *body, sl_request *request,
+                             sl_tokens *out)
+{
+    const json_t *prompt = sl_job_field(body, "prompt");
+    const json_t *first = json_array_get(prompt, 0);
+    if (json_is_string(first) || json_is_array(first)) {
+        if (json_array_size(prompt) > 1) {
+            sl_request_fail(request, 400, "unsupported_value", "prompt",
+                            "'prompt' holds %zu prompts; give each a line of its own",
+                            json_array_size(prompt));
+            return SL_OK;
+        }
+        prompt = first;
+    }
+    sl_status status = SL_OK;
+    if (!prompt) {
+        sl_request_fail(request, 400, "missing_required_parameter", "prompt",
+                        "'prompt' is missing");
+    } else if (json_is_string(prompt)) {
+        status = encode_text(reader->tokenizer, prompt, out);
+    } else if (json_is_array(prompt)) {
+        status = copy_ids(reader->tokenizer, prompt, request, out);
+    } else {
+        sl_request_fail(request, 400, "invalid_type", "prompt",
+                        "'prompt' must be a text or an array of token ids");
+    }
+    if (status == SL_OK && out->n == 0)
+        sl_request_fail(request, 400, "invalid_value", "prompt", "'prompt' is empty");
+    return status;
+}
+
+/* --- chat messages --- */
+
+/* Messages as the chat template wants them; the texts stay in the JSON, but for contents of
+ * several parts, which are joined in `joined`. */
+typedef struct {
+    sl_chat_message *messages;
+    char *joined, *next;
+} conversation;
+
+static sl_text text_of(const json_t *string)
+{
+    return (sl_text){json_string_value(string), json_string_length(string)};
+}
+
+/* Parts become one text with a line end between two of them. */
+static bool join_parts(const json_t *parts, size_t index, sl_request *request, conversation *c,
+                       sl_text *content_out)
+{
+    char *start = c->next;
+    size_t i;
+    json_t *part;
+    json_array_foreach(parts, i, part)
+    {
+        const json_t *text = json_object_get(part, "text");
+        if (!sl_job_is(json_object_get(part, "type"), "text") || !json_is_string(text)) {
+            sl_request_fail(request, 400, "unsupported_value", "messages",
+                            "message %zu: part %zu of its content is not of type text", index, i);
+            return false;
+        }
+        if (i > 0) *c->next++ = '\n';
+        memcpy(c->next, json_string_value(text), json_string_length(text));
+        c->next += json_string_length(text);
+    }
+    *content_out = (sl_text){start, (size_t)(c->next - start)};
+    return true;
+}
+
+static bool read_message(const sl_job_reader *reader, json_t *message, size_t index,
+                         sl_request *request, conversation *c)
+{
+    static const char *const known[] = {"role", "content", "name", "refusal", "annotations", NULL};
+    static const char *const unsupported[] = {"tool_calls", "function_call", "audio"};
+    for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
+        const json_t *field = sl_job_field(message, unsupported[i]);
+        if (field && !(json_is_array(field) && json_array_size(field) == 0)) {
+            sl_request_fail(request, 400, "unsupported_value", "messages",
+                            "message %zu: '%s' is not supported", index, unsupported[i]);
+            return false;
+        }
+    }
+    const json_t *role = json_object_get(message, "role");
+    const json_t *content = json_object_get(message, "content");
+    if (!json_is_string(role) || !(json_is_string(content) || json_is_array(content))) {
+        sl_request_fail(request, 400, "invalid_value", "messages",
+                        "message %zu must be an object with a role and a content, which is a "
+                        "text or an array of parts",
+                        index);
+        return false;
+    }
+    warn_unknown(reader, message, known, "messages");
+    c->messages[index].role = text_of(role);
+    c->messages[index].content = text_of(content);
+    return json_is_string(content) ||
+           join_parts(content, index, request, c, &c->messages[index].content);
+}
+
+static sl_status read_messages(const sl_job_reader *reader, const json_t *body, size_t line_bytes,
+                               sl_request *request, sl_tokens *out)
+{
+    const json_t *list = sl_job_field(body, "messages");
+    const size_t n = json_array_size(list);
+    if (n == 0) {
+        sl_request_fail(request, 400, list ? "invalid_value" : "missing_required_parameter",
+                        "messages", "'messages' must be an array of at least one message");
+        return SL_OK;
+    }
+    /* A part takes more bytes of its line than it adds to the joined texts. */
+    conversation c = {.messages = calloc(n, sizeof *c.messages), .joined = malloc(line_bytes)};
+    c.next = c.joined;
+    sl_status status = c.messages && c.joined ? SL_OK : SL_ERR_MEMORY;
+    for (size_t i = 0; status == SL_OK && i < n; i++)
+        if (!read_message(reader, json_array_get(list, i), i, request, &c)) goto release;
+
+    if (status == SL_OK) status = sl_chat_encode(reader->chat, c.messages, n, out);
+    if (status == SL_ERR_REQUEST) {
+        sl_request_fail(request, 400, "invalid_value", "messages",
+                        "a message has a role the model's chat template does not know");
+        status = SL_OK;
+    }
+release:
+    free(c.joined);
+    free(c.messages);
+    return status;
+}
+
+/* --- the whole request --- */
+
+/* Prompt and completion share the context; `wanted` is -1 for the default. */
+static void fit_context(const sl_job_reader *reader, int64_t wanted, sl_request *request)
+{
+    const size_t room = request->n_prompt < reader->context ? reader->context - request->n_prompt
+                                                            : 0;
+    const bool scores_only = wanted == 0;
+    if (request->n_prompt > reader->context || (room == 0 && !scores_only)) {
+        sl_request_fail(
+            request, 400, "context_length_exceeded", request->chat ? "messages" : "prompt",
+            "the prompt has %zu tokens, which leaves no room in the context of %u for "
+            "%s",
+            request->n_prompt, reader->context, scores_only ? "all of them" : "a completion");
+        return;
+    }
+    uint64_t tokens = (uint64_t)wanted;
+    if (wanted < 0) tokens = request->chat ? room : COMPLETION_TOKENS_DEFAULT;
+    request->max_tokens = (uint32_t)(tokens < room ? tokens : room);
+}
+
+static sl_status read_model(const json_t *body, sl_request *request)
+{
+    const json_t *model = sl_job_field(body, "model");
+    if (!model) return SL_OK;
+    if (!json_is_string(model) || strlen(json_string_value(model)) != json_string_length(model)) {
+        sl_request_fail(request, 400, "invalid_type", "model", "'model' must be a text");
+        return SL_OK;
+    }
+    request->model = sl_job_copy(json_string_value(model), json_string_length(model));
+    return request->model ? SL_OK : SL_ERR_MEMORY;
+}
+
+/* true: the envelope holds a body for an endpoint we serve. */
+static bool read_envelope(const sl_job_reader *reader, json_t *root, sl_request *request)
+{
+    static const char *const known[] = {"custom_id", "method", "url", "body", NULL};
+    const json_t *id = sl_job_field(root, "custom_id");
+    const json_t *url = sl_job_field(root, "url");
+    request->chat = sl_job_is(url, "/v1/chat/completions");
+    if (id && !is_usable_id(id))
+        sl_request_fail(request, 400, "invalid_value", "custom_id",
+                        "'custom_id' must be a text of 1 to %d bytes", CUSTOM_ID_BYTES_MAX);
+    if (!sl_job_is(sl_job_field(root, "method"), "POST"))
+        sl_request_fail(request, 400, "invalid_value", "method", "'method' must be POST");
+    if (!request->chat && !sl_job_is(url, "/v1/completions"))
+        sl_request_fail(request, 400, "invalid_url", "url",
+                        "'url' must be /v1/completions or /v1/chat/completions, not '%s'",
+                        json_is_string(url) ? json_string_value(url) : "");
+    if (request->chat && !reader->chat)
+        sl_request_fail(request, 400, "unsupported_value", "url", "%s", sl_chat_unknown_text());
+    if (!json_is_object(json_object_get(root, "body")))
+        sl_request_fail(request, 400, "missing_required_parameter", "body",
+                        "'body' must be an object");
+    warn_unknown(reader, root, known, "a line");
+    return request->error.http_status == 0;
+}
+
+static sl_status read_body(const sl_job_reader *reader, json_t *body, size_t line_bytes,
+                           sl_request *request)
+{
+    int64_t wanted;
+    sl_status status = read_model(body, request);
+    if (status == SL_OK) status = sl_job_fields_read(reader, body, request, &wanted);
+    if (status != SL_OK || request->error.http_status != 0) return status;
+
+    sl_tokens prompt = {0};
+    status = request->chat ? read_messages(reader, body, line_bytes, request, &prompt)
+                           : read_prompt(reader, body, request, &prompt);
+    request->prompt = prompt.ids;
+    request->n_prompt = prompt.n;
+    if (status != SL_OK || request->error.http_status != 0) return status;
+
+    fit_context(reader, wanted, request);
+    return request->error.http_status == 0 ? sl_request_bind(request) : SL_OK;
+}
+
+sl_status sl_job_request_read(const sl_job_reader *reader, const char *line, size_t bytes,
+                              uint64_t number, sl_request **request_out)
+{
+    json_error_t error;
+    json_t *root = parse_line(line, bytes, &error);
+    if (!root && json_error_code(&error) == json_error_out_of_memory) return SL_ERR_MEMORY;
+
+    sl_status status = SL_ERR_MEMORY;
+    sl_request *request = calloc(1, sizeof *request);
+    if (!request) goto release;
+    request->line = number;
+    request->score_from = SIZE_MAX;
+    request->custom_id = take_id(root, number);
+    if (!request->custom_id) goto release;
+
+    status = SL_OK;
+    if (!root)
+        sl_request_fail(request, 400, "invalid_json", "", "line %" PRIu64 " is not JSON: %s",
+                        number, error.text);
+    else if (!json_is_object(root))
+        sl_request_fail(request, 400, "invalid_json", "", "line %" PRIu64 " is not an object",
+                        number);
+    else if (read_envelope(reader, root, request))
+        status = read_body(reader, json_object_get(root, "body"), bytes, request);
+    if (status == SL_OK) *request_out = request;
+
+release:
+    if (status != SL_OK) sl_request_free(request);
+    json_decref(root);
+    return status;
+}

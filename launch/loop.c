@@ -1,0 +1,166 @@
+/* launch/loop.c - see loop.h. The thin shell around a rank's state machine: a clock, two queues and
+ * a way to sleep. */
+#include "launch/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
+#include "runtime/base/queue.h"
+
+static volatile sig_atomic_t caught_signal;
+
+static void note_signal(int number) { caught_signal = number; }
+
+void sl_loop_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = note_signal};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+}
+
+int sl_loop_signal(void) { return caught_signal; }
+
+/* ---- the compute thread ---- */
+
+typedef struct {
+    sl_stage *stage;
+    sl_queue *work, *done; /* of sl_work; one item each at most */
+    pthread_t thread;
+} computer;
+
+static void *compute(void *argument)
+{
+    computer *c = argument;
+    int64_t compute_ns = 0, wait_ns = 0, before = sl_clock_now_ns();
+    void *item;
+    while (sl_queue_take(c->work, &item, -1) == SL_OK) {
+        sl_work *work = item;
+        int64_t begin = sl_clock_now_ns();
+        work->status = sl_stage_compute(c->stage, &work->frame);
+        work->pages_used = sl_stage_pages_used(c->stage);
+        int64_t end = sl_clock_now_ns();
+        wait_ns += begin - before;
+        compute_ns += end - begin;
+        before = end;
+        work->compute_ns = compute_ns;
+        work->wait_ns = wait_ns;
+        sl_queue_put(c->done, work, -1);
+    }
+    return NULL;
+}
+
+static sl_status start_computer(computer *c, sl_stage *stage)
+{
+    *c = (computer){.stage = stage, .work = sl_queue_open(1), .done = sl_queue_open(1)};
+    int error = c->work && c->done ? pthread_create(&c->thread, NULL, compute, c) : ENOMEM;
+    if (error == 0) return SL_OK;
+    sl_error("cannot start the compute thread: %s", strerror(error));
+    sl_queue_close(c->work);
+    sl_queue_close(c->done);
+    return SL_ERR_JOB;
+}
+
+static void stop_computer(computer *c)
+{
+    sl_queue_end(c->work);
+    pthread_join(c->thread, NULL);
+    sl_queue_close(c->work);
+    sl_queue_close(c->done);
+}
+
+/* ---- rank 0: requests in and out ---- */
+
+typedef struct {
+    const sl_loop_options *options;
+    int64_t started_ns, told_ns;
+    sl_request *held; /* read, but the driver had no room yet */
+    bool ended;
+} feeder;
+
+static sl_status feed_in(feeder *f)
+{
+    const sl_port *port = f->options->port;
+    while (!f->ended) {
+        if (!f->held) {
+            sl_status status = port->next(port->context, &f->held);
+            if (status == SL_AGAIN) return SL_OK;
+            if (status == SL_END) {
+                sl_driver_end(f->options->driver);
+                f->ended = true;
+                return SL_OK;
+            }
+            if (status != SL_OK) return status;
+        }
+        if (sl_driver_submit(f->options->driver, f->held) == SL_AGAIN) return SL_OK;
+        f->held = NULL;
+    }
+    return SL_OK;
+}
+
+static sl_status feed(feeder *f, int64_t now_ns)
+{
+    const sl_port *port = f->options->port;
+    if (!port) return SL_OK;
+    sl_status status = feed_in(f);
+    sl_request *request;
+    while (status == SL_OK && (request = sl_driver_finished(f->options->driver)))
+        status = port->done(port->context, request);
+    if (port->progress && now_ns - f->told_ns > 100 * SL_MS) {
+        f->told_ns = now_ns;
+        port->progress(port->context, sl_driver_progress_now(f->options->driver),
+                       now_ns - f->started_ns);
+    }
+    return status;
+}
+
+/* ---- the loop ---- */
+
+static sl_status tell_signal(const sl_rank *rank)
+{
+    char waiting[256];
+    sl_rank_describe_wait(rank, sl_clock_now_ns(), waiting, sizeof waiting);
+    sl_error("%s: %s", caught_signal == SIGINT ? "SIGINT" : "SIGTERM", waiting);
+    return SL_ERR_JOB;
+}
+
+static sl_status loop(const sl_loop_options *options, computer *c)
+{
+    feeder f = {.options = options, .started_ns = sl_clock_now_ns()};
+    bool computing = false;
+    sl_status status = SL_OK;
+    while (status == SL_OK && !sl_rank_stopped(options->rank)) {
+        void *done;
+        if (computing && sl_queue_try_take(c->done, &done) == SL_OK) {
+            sl_rank_computed(options->rank, done);
+            computing = false;
+        }
+        int64_t now_ns = sl_clock_now_ns();
+        sl_work *work;
+        status = feed(&f, now_ns);
+        if (status == SL_OK) status = sl_rank_step(options->rank, now_ns, &work);
+        if (status == SL_OK && work) {
+            sl_queue_put(c->work, work, -1);
+            computing = true;
+        }
+        if (status == SL_OK && caught_signal) status = tell_signal(options->rank);
+        if (computing || !options->spare_core)
+            nanosleep(&(struct timespec){.tv_nsec = 100 * 1000}, NULL);
+    }
+    sl_request_free(f.held);
+    return status;
+}
+
+sl_status sl_loop_run(const sl_loop_options *options)
+{
+    computer c;
+    sl_status status = start_computer(&c, options->stage);
+    if (status != SL_OK) return status;
+    status = loop(options, &c);
+    stop_computer(&c);
+    return status;
+}

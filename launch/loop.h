@@ -1,0 +1,39 @@
+/* launch/loop.h - drives one rank in real time: this thread is the progress thread, the only
+ * caller of comm; a second thread computes and is the only one to enter a parallel region. */
+#ifndef SL_LOOP_H
+#define SL_LOOP_H
+
+#include "launch/rank.h"
+#include "runtime/stage/stage.h"
+
+/* How rank 0 meets whoever reads and writes the job. Called on the progress thread: must not
+ * block. NULL on other ranks. */
+typedef struct {
+    void *context;
+    /* The next bound request. SL_AGAIN: none yet; SL_END: no more will come; errors end the job. */
+    sl_status (*next)(void *context, sl_request **request_out);
+    /* Takes a finished request. An error ends the job. */
+    sl_status (*done)(void *context, sl_request *request);
+    /* Told about every 100 ms how far things are; may be NULL. */
+    void (*progress)(void *context, const sl_driver_progress *progress, int64_t elapsed_ns);
+} sl_port;
+
+typedef struct {
+    sl_rank *rank;
+    sl_stage *stage;
+    sl_driver *driver; /* rank 0 only */
+    const sl_port *port;
+    bool spare_core; /* the progress thread may poll without pause while compute is idle */
+} sl_loop_options;
+
+/* Run until the stop frame has passed. SL_ERR_PEER, SL_ERR_JOB, SL_ERR_FORMAT, or the port's
+ * error: logged; the caller then aborts the job. SL_ERR_JOB also on SIGTERM and SIGINT, after one
+ * line that says what this rank was waiting for. */
+sl_status sl_loop_run(const sl_loop_options *options);
+
+/* SIGTERM and SIGINT are noted instead of ending the process: call once, early. */
+void sl_loop_catch_signals(void);
+/* The signal noted, or 0. */
+int sl_loop_signal(void);
+
+#endif

@@ -1,0 +1,128 @@
+/* launch/parts.c - see parts.h. */
+#include "launch/parts.h"
+
+#include "runtime/base/log.h"
+
+static sl_stage_options stage_options(const sl_parts_options *o, const sl_weights *weights,
+                                      uint32_t n_pages)
+{
+    return (sl_stage_options){
+        .weights = weights,
+        .kernels = o->kernels,
+        .threads = o->threads,
+        .limits = sl_parts_limits(o),
+        .sequences_max = o->sequences,
+        .context = o->context,
+        .sinks = o->sinks,
+        .window = o->window,
+        .n_pages = n_pages,
+    };
+}
+
+sl_frame_limits sl_parts_limits(const sl_parts_options *options)
+{
+    uint32_t sequences = options->sequences;
+    return (sl_frame_limits){
+        .rows_max = options->chunk > sequences ? options->chunk : sequences,
+        .spans_max = 2 * sequences, /* a row each to decode, and prompts beside */
+        .controls_max = 2 * sequences + 1, /* every slot closes and opens, and the pipeline stops */
+        .ranks = (uint32_t)options->ranks,
+        .width = options->shape->width,
+    };
+}
+
+/* One for each stage, one arriving and one leaving; no more than a rank may be sending at once. */
+uint32_t sl_parts_frames_max(const sl_parts_options *options)
+{
+    uint32_t frames = (uint32_t)options->ranks + 2;
+    return frames < SL_COMM_SENDS_MAX ? frames : SL_COMM_SENDS_MAX;
+}
+
+static void init_driver(const sl_parts_options *o, sl_arena *arena, sl_driver **driver_out)
+{
+    if (o->rank != 0) return;
+    sl_driver_options driver = {
+        .limits = sl_parts_limits(o),
+        .chunk = o->chunk,
+        .sequences_max = o->sequences,
+        .frames_max = sl_parts_frames_max(o),
+        .context = o->context,
+        .sinks = o->sinks,
+        .window = o->window,
+        .rank_heads = o->rank_heads,
+        .rank_pages = o->rank_pages,
+        .tokenizer = o->tokenizer,
+        .on_token = o->on_token,
+        .on_token_context = o->on_token_context,
+    };
+    sl_driver_init(&driver, arena, driver_out);
+}
+
+/* All but the rank's own memory: with a counting arena it measures. */
+static void bind(const sl_parts_options *o, uint32_t n_pages, sl_arena *arena, sl_parts *parts)
+{
+    sl_weights_bind(o->gguf, o->shape, o->first_layer[o->rank], o->first_layer[o->rank + 1], arena,
+                    &parts->weights);
+    sl_stage_options stage = stage_options(o, &parts->weights, n_pages);
+    sl_stage_init(&stage, arena, &parts->stage);
+    init_driver(o, arena, &parts->driver);
+}
+
+size_t sl_parts_measure(const sl_parts_options *options, uint32_t n_pages)
+{
+    sl_arena arena;
+    sl_parts counted = {0};
+    sl_frame_limits limits = sl_parts_limits(options);
+    sl_arena_init(&arena, NULL, 0);
+    bind(options, n_pages, &arena, &counted);
+    sl_rank_measure(&limits, sl_parts_frames_max(options), &arena);
+    return arena.used_bytes;
+}
+
+uint64_t sl_parts_pages_wanted(const sl_parts_options *options)
+{
+    sl_cache_options cache = {.window = options->window, .sinks = options->sinks};
+    return (uint64_t)options->rank_heads[options->rank] * options->sequences *
+           sl_cache_head_pages(&cache, options->context);
+}
+
+uint64_t sl_parts_page_bytes(const sl_parts_options *options)
+{
+    return options->kernels->kv_layout->page_bytes(options->shape->head_dim) + 2 * sizeof(uint32_t);
+}
+
+sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)
+{
+    sl_parts *p = parts_out;
+    uint32_t n_pages = (uint32_t)options->rank_pages[options->rank];
+    *p = (sl_parts){.storage_bytes = sl_parts_measure(options, n_pages)};
+    sl_status status = sl_storage_take(p->storage_bytes, "cache, frames and scratch", &p->storage);
+    if (status != SL_OK) return status;
+    sl_arena arena;
+    sl_arena_init(&arena, p->storage, p->storage_bytes);
+    bind(options, n_pages, &arena, p);
+    sl_rank_options rank = {
+        .comm = options->comm,
+        .limits = sl_parts_limits(options),
+        .sequences_max = options->sequences,
+        .vocab = options->shape->vocab,
+        .frames_max = sl_parts_frames_max(options),
+        .codec = options->codec,
+        .silence_max_ns = options->silence_max_ns,
+        .driver = p->driver,
+        .clock = options->clock,
+        .clock_context = options->clock_context,
+        .planned_bytes = options->planned_bytes,
+    };
+    status = sl_rank_open(&rank, &arena, &p->rank);
+    sl_arena_seal(&arena);
+    if (status != SL_OK) sl_parts_close(p);
+    return status;
+}
+
+void sl_parts_close(sl_parts *parts)
+{
+    sl_rank_close(parts->rank);
+    sl_storage_release(parts->storage, parts->storage_bytes);
+    *parts = (sl_parts){0};
+}

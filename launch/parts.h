@@ -1,0 +1,54 @@
+/* launch/parts.h - the parts of one rank (weights, stage, driver, state machine) in one block of
+ * memory: measured and bound by the same calls, so what is planned, refused and used is one
+ * number. The engine builds one rank of a real job, the simulator all of a simulated one. */
+#ifndef SL_PARTS_H
+#define SL_PARTS_H
+
+#include "launch/rank.h"
+#include "runtime/stage/stage.h"
+
+/* What is pointed to outlives the parts. */
+typedef struct {
+    int rank, ranks;
+    const sl_gguf *gguf;
+    const sl_model_shape *shape;
+    const sl_kernels *kernels;
+    const sl_tokenizer *tokenizer; /* rank 0 */
+    int threads;
+    uint32_t chunk, sequences, context, sinks, window;
+    sl_codec_kind codec;
+    int64_t silence_max_ns;
+    const uint32_t *first_layer; /* [ranks + 1] */
+    const uint32_t *rank_heads;  /* [ranks] layers * KV heads */
+    const uint64_t *rank_pages;  /* [ranks] of every pool; filled in before sl_parts_open */
+    uint64_t planned_bytes;
+    sl_comm *comm; /* for sl_parts_open */
+    int64_t (*clock)(void *context);
+    void *clock_context;
+    void (*on_token)(void *context, const sl_request *request, uint32_t choice, int32_t token);
+    void *on_token_context;
+} sl_parts_options;
+
+typedef struct {
+    sl_weights weights;
+    sl_stage *stage;
+    sl_driver *driver; /* rank 0, else NULL */
+    sl_rank *rank;
+    void *storage;
+    size_t storage_bytes;
+} sl_parts;
+
+/* Bounds of every frame, and how many are under way, for these options. */
+sl_frame_limits sl_parts_limits(const sl_parts_options *options);
+uint32_t sl_parts_frames_max(const sl_parts_options *options);
+
+/* Bytes of the block with a pool of n_pages. */
+size_t sl_parts_measure(const sl_parts_options *options, uint32_t n_pages);
+/* Most pages this rank's sequences could ever fill, and bytes of one with its bookkeeping. */
+uint64_t sl_parts_pages_wanted(const sl_parts_options *options);
+uint64_t sl_parts_page_bytes(const sl_parts_options *options);
+/* Take the block and build; ended with sl_parts_close. SL_ERR_MEMORY, logged. */
+sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out);
+void sl_parts_close(sl_parts *parts); /* all zero is fine */
+
+#endif

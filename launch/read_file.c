@@ -1,0 +1,48 @@
+/* launch/read_file.c - reads until the end, so pipes work too. */
+#include "launch/read_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+
+static sl_status read_all(FILE *file, const char *path, char **text_out, size_t *bytes_out)
+{
+    char *text = NULL;
+    size_t n = 0, capacity = 0;
+    do {
+        capacity = capacity ? 2 * capacity : 1 << 16;
+        char *larger = realloc(text, capacity + 1);
+        if (!larger) {
+            sl_error("no memory for the %zu bytes of %s", capacity, path);
+            free(text);
+            return SL_ERR_MEMORY;
+        }
+        text = larger;
+        n += fread(text + n, 1, capacity - n, file);
+    } while (n == capacity);
+    if (ferror(file)) {
+        sl_error("cannot read %s: %s", path, strerror(errno));
+        free(text);
+        return SL_ERR_FILE;
+    }
+    text[n] = '\0';
+    *text_out = text;
+    *bytes_out = n;
+    return SL_OK;
+}
+
+sl_status sl_read_file(const char *path, char **text_out, size_t *bytes_out)
+{
+    if (strcmp(path, "-") == 0) return read_all(stdin, "stdin", text_out, bytes_out);
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        sl_error("cannot open %s: %s", path, strerror(errno));
+        return SL_ERR_FILE;
+    }
+    sl_status status = read_all(file, path, text_out, bytes_out);
+    fclose(file);
+    return status;
+}

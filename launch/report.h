@@ -1,0 +1,17 @@
+/* launch/report.h - what is said at the end of a run, in words and as JSON. */
+#ifndef SL_REPORT_H
+#define SL_REPORT_H
+
+#include <jansson.h>
+
+#include "launch/engine.h"
+
+/* A table on stderr: tokens, speed, and each rank's time and memory. */
+void sl_report_tell(const sl_engine_report *report);
+/* {"requests", "failed", "prompt_tokens", "generated_tokens", "seconds", "tok_s", "ranks": [...]};
+ * the caller owns it. */
+json_t *sl_report_json(const sl_engine_report *report);
+/* One JSON value on stdout, with a newline; takes the reference. SL_ERR_FILE: stdout is gone. */
+sl_status sl_report_print(json_t *value);
+
+#endif

@@ -1,0 +1,229 @@
+/* launch/settings.c - the table of settings and argp over it. */
+#include "launch/settings.h"
+
+#include <argp.h>
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+
+typedef enum { KIND_TEXT, KIND_COUNT, KIND_SEED, KIND_SIZE, KIND_REAL, KIND_FLAG } kind;
+
+typedef struct {
+    const char *name;
+    int key; /* a short option's letter, or 0 */
+    const char *argument, *initial, *help;
+    kind kind;
+    size_t offset;
+    unsigned commands;
+    double least, most; /* of COUNT and REAL */
+} setting;
+
+enum {
+    B = SL_COMMAND_BATCH,
+    R = SL_COMMAND_RUN,
+    E = SL_COMMAND_EVAL,
+    T = SL_COMMAND_TOKENIZE,
+    S = SL_COMMAND_SHOW,
+    PIPELINE = B | R | E,
+    ALL = B | R | E | T | S,
+};
+
+#define AT(member) offsetof(sl_settings, member)
+
+static const setting SETTINGS[] = {
+    {"model", 'm', "FILE", NULL, "the model, a GGUF file", KIND_TEXT, AT(model), PIPELINE | T, 0, 0},
+    {"input", 'i', "FILE", NULL, "requests, one JSON object a line", KIND_TEXT, AT(input), B, 0, 0},
+    {"output", 'o', "FILE", NULL, "results; ids already there are not done again", KIND_TEXT,
+     AT(output), B, 0, 0},
+    {"retry-errors", 0, NULL, NULL, "do requests again whose result is an error", KIND_FLAG,
+     AT(retry_errors), B, 0, 0},
+    {"prompt", 'p', "TEXT", NULL, "the prompt", KIND_TEXT, AT(prompt), R, 0, 0},
+    {"file", 'f', "FILE", NULL, "read the prompt from FILE (- is stdin)", KIND_TEXT, AT(file), R, 0, 0},
+    {"n-tokens", 'n', "N", "128", "tokens to generate at most", KIND_COUNT, AT(n_tokens), R, 1, 1e9},
+    {"chat", 0, NULL, NULL, "apply the model's chat template", KIND_FLAG, AT(chat), R, 0, 0},
+    {"temperature", 0, "X", "0", "0 takes the most likely token", KIND_REAL, AT(temperature), R, 0, 100},
+    {"top-p", 0, "X", "1", "draw from the likeliest tokens that reach X", KIND_REAL, AT(top_p), R, 0, 1},
+    {"top-k", 0, "N", "0", "draw from the N likeliest; 0 is off", KIND_COUNT, AT(top_k), R, 0, 1e9},
+    {"min-p", 0, "X", "0", "drop tokens below X times the likeliest", KIND_REAL, AT(min_p), R, 0, 1},
+    {"seed", 0, "N", "0", "of random draws", KIND_SEED, AT(seed), R, 0, 0},
+    {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E, 0, 0},
+    {"decode", 0, NULL, NULL, "ids on stdin to text", KIND_FLAG, AT(decode), T, 0, 0},
+    {"no-special", 0, NULL, NULL, "special tokens in the text are text", KIND_FLAG, AT(no_special), T, 0, 0},
+    {"context", 'c', "N", "0", "longest sequence in tokens; 0 is the model's (eval: 512)", KIND_COUNT,
+     AT(context), PIPELINE, 0, 1 << 24},
+    {"threads", 't', "N", "0", "compute threads of each rank; 0: cores / ranks on the host", KIND_COUNT,
+     AT(threads), PIPELINE, 0, 1024},
+    {"chunk", 0, "N", "256", "prompt tokens that travel together", KIND_COUNT, AT(chunk), PIPELINE, 1, 4096},
+    {"sequences", 0, "N", "16", "sequences computed at the same time", KIND_COUNT, AT(sequences),
+     PIPELINE, 1, 1024},
+    {"memory", 0, "SIZE", "0", "of each rank, e.g. 8G; 0: 80% of what is free", KIND_SIZE, AT(memory),
+     PIPELINE, 0, 0},
+    {"codec", 0, "NAME", "f32", "of activations between ranks: f32, f32-zstd", KIND_TEXT, AT(codec),
+     PIPELINE, 0, 0},
+    {"policy", 0, "NAME", "full", "what the cache keeps: full", KIND_TEXT, AT(policy), PIPELINE, 0, 0},
+    {"sinks", 0, "N", "4", "first tokens that stay visible", KIND_COUNT, AT(sinks), PIPELINE, 0, 64},
+    {"window", 0, "N", "128", "latest tokens that stay visible", KIND_COUNT, AT(window), PIPELINE, 1, 1 << 20},
+    {"peer-timeout", 0, "S", "5", "seconds of silence after which a rank is lost", KIND_REAL,
+     AT(peer_timeout_s), PIPELINE, 1, 86400},
+    {"json", 0, NULL, NULL, "one JSON object on stdout", KIND_FLAG, AT(json), ALL, 0, 0},
+    {"verbose", 'v', NULL, NULL, "say more", KIND_FLAG, AT(verbose), ALL, 0, 0},
+    {"quiet", 'q', NULL, NULL, "say only errors", KIND_FLAG, AT(quiet), ALL, 0, 0},
+};
+enum { N_SETTINGS = sizeof SETTINGS / sizeof *SETTINGS, FIRST_KEY = 0x100 };
+
+/* ---- values ---- */
+
+static sl_status expected(const setting *s, const char *source, const char *value, const char *what)
+{
+    sl_error("%s%s: '%s' is not %s", source, s->name, value, what);
+    return SL_ERR_OPTION;
+}
+
+static sl_status set_number(const setting *s, const char *source, const char *value, void *place)
+{
+    char *end, what[96];
+    errno = 0;
+    double number = strtod(value, &end);
+    snprintf(what, sizeof what, "%s from %g to %g", s->kind == KIND_REAL ? "a number" : "a whole number",
+             s->least, s->most);
+    if (end == value || *end || errno || !(number >= s->least && number <= s->most))
+        return expected(s, source, value, what);
+    if (s->kind == KIND_REAL) {
+        *(double *)place = number;
+        return SL_OK;
+    }
+    if (number != floor(number) || number > UINT32_MAX) return expected(s, source, value, what);
+    *(uint32_t *)place = (uint32_t)number;
+    return SL_OK;
+}
+
+static sl_status set_size(const setting *s, const char *source, const char *value, uint64_t *place)
+{
+    static const char UNITS[] = "KMGT";
+    char *end;
+    errno = 0;
+    double number = strtod(value, &end);
+    if (end == value || errno || !(number >= 0) || number > 1e15)
+        return expected(s, source, value, "a size like 512M or 8G");
+    const char *unit = *end ? strchr(UNITS, toupper((unsigned char)*end)) : NULL;
+    if (*end && (!unit || end[1])) return expected(s, source, value, "a size like 512M or 8G");
+    for (const char *u = UNITS; unit && u <= unit; u++)
+        number *= 1024;
+    *place = (uint64_t)number;
+    return SL_OK;
+}
+
+/* `source` is what stands before the name in messages: "--" or "variable SLUICE_". */
+static sl_status set_value(const setting *s, const char *source, const char *value,
+                           sl_settings *settings)
+{
+    void *place = (char *)settings + s->offset;
+    switch (s->kind) {
+    case KIND_TEXT: *(const char **)place = value; return SL_OK;
+    case KIND_FLAG: *(bool *)place = value == NULL || strcmp(value, "0") != 0; return SL_OK;
+    case KIND_SIZE: return set_size(s, source, value, place);
+    case KIND_SEED: {
+        char *end;
+        errno = 0;
+        *(uint64_t *)place = strtoull(value, &end, 0);
+        return end == value || *end || errno ? expected(s, source, value, "a whole number") : SL_OK;
+    }
+    case KIND_COUNT:
+    case KIND_REAL: return set_number(s, source, value, place);
+    }
+    return SL_ERR_OPTION;
+}
+
+/* Defaults, then SLUICE_NAME_LIKE_THIS. */
+static sl_status set_before_options(sl_command command, sl_settings *settings)
+{
+    for (int i = 0; i < N_SETTINGS; i++) {
+        const setting *s = &SETTINGS[i];
+        if (!(s->commands & command)) continue;
+        char variable[64] = "SLUICE_";
+        size_t n = strlen(variable);
+        for (const char *c = s->name; *c && n + 1 < sizeof variable; c++)
+            variable[n++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+        variable[n] = '\0';
+        const char *value = getenv(variable);
+        sl_status status = SL_OK;
+        if (s->initial) status = set_value(s, "default of ", s->initial, settings);
+        if (status == SL_OK && value) status = set_value(s, "variable SLUICE_, ", value, settings);
+        if (status != SL_OK) return status;
+    }
+    return SL_OK;
+}
+
+/* ---- argp ---- */
+
+typedef struct {
+    sl_settings *settings;
+    sl_status status;
+} parsing;
+
+static error_t on_option(int key, char *value, struct argp_state *state)
+{
+    parsing *p = state->input;
+    if (key == ARGP_KEY_ARG) {
+        size_t room = sizeof p->settings->words / sizeof *p->settings->words;
+        if (p->settings->n_words == room) return ARGP_ERR_UNKNOWN;
+        p->settings->words[p->settings->n_words++] = value;
+        return 0;
+    }
+    if (key == '?') {
+        argp_state_help(state, stdout, ARGP_HELP_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC);
+        p->status = SL_END;
+        return ECANCELED;
+    }
+    for (int i = 0; i < N_SETTINGS; i++) {
+        if (key != FIRST_KEY + i && !(key && key == SETTINGS[i].key)) continue;
+        p->status = set_value(&SETTINGS[i], "--", value, p->settings);
+        return p->status == SL_OK ? 0 : ECANCELED;
+    }
+    return ARGP_ERR_UNKNOWN;
+}
+
+static void with_default(const setting *s, char *out, size_t out_bytes)
+{
+    bool tell = s->initial && strcmp(s->initial, "0") != 0;
+    if (tell)
+        snprintf(out, out_bytes, "%s [%s]", s->help, s->initial);
+    else
+        snprintf(out, out_bytes, "%s", s->help);
+}
+
+sl_status sl_settings_parse(sl_command command, const char *usage, const char *about, int argc,
+                            char **argv, sl_settings *settings_out)
+{
+    *settings_out = (sl_settings){0};
+    sl_status status = set_before_options(command, settings_out);
+    if (status != SL_OK) return status;
+
+    char helps[N_SETTINGS][96];
+    struct argp_option options[N_SETTINGS + 2] = {{0}};
+    int n = 0;
+    for (int i = 0; i < N_SETTINGS; i++) {
+        const setting *s = &SETTINGS[i];
+        if (!(s->commands & command)) continue;
+        with_default(s, helps[i], sizeof helps[i]);
+        options[n++] = (struct argp_option){
+            .name = s->name, .key = s->key ? s->key : FIRST_KEY + i, .arg = s->argument, .doc = helps[i]};
+    }
+    options[n] = (struct argp_option){.name = "help", .key = '?', .doc = "this text"};
+    struct argp argp = {.options = options, .parser = on_option, .args_doc = usage, .doc = about};
+    parsing p = {.settings = settings_out, .status = SL_OK};
+    error_t error = argp_parse(&argp, argc, argv, ARGP_NO_HELP | ARGP_NO_EXIT, NULL, &p);
+    if (p.status != SL_OK) return p.status;
+    if (error) {
+        sl_error("%s: see sluice %s --help", strerror(error), argv[0]);
+        return SL_ERR_OPTION;
+    }
+    if (settings_out->verbose) sl_log_set_level(SL_LOG_DEBUG);
+    if (settings_out->quiet) sl_log_set_level(SL_LOG_ERROR);
+    return SL_OK;
+}

@@ -1,0 +1,59 @@
+/* launch/settings.h - every setting of the command line, one table row each: name, short key,
+ * default, help, environment variable, commands that take it. --help, parsing and environment all
+ * read that table (settings.c); nothing else knows option names. */
+#ifndef SL_SETTINGS_H
+#define SL_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base/status.h"
+
+/* Values after parsing; text is lent by argv or the environment. */
+typedef struct {
+    const char *model;
+    uint32_t threads; /* 0: usable cores / ranks on this host */
+    bool json, verbose, quiet;
+
+    /* the pipeline: equal on all ranks */
+    uint32_t chunk, context, sequences;
+    uint64_t memory; /* 0: most of what the host has free */
+    const char *codec, *policy;
+    uint32_t sinks, window;
+    double peer_timeout_s;
+
+    /* batch */
+    const char *input, *output;
+    bool retry_errors;
+
+    /* run */
+    const char *prompt, *file;
+    uint32_t n_tokens;
+    bool chat;
+    double temperature, top_p, min_p;
+    uint32_t top_k;
+    uint64_t seed;
+
+    const char *text;        /* eval */
+    bool decode, no_special; /* tokenize */
+
+    const char *words[4]; /* arguments that are no options */
+    uint32_t n_words;
+} sl_settings;
+
+typedef enum {
+    SL_COMMAND_BATCH = 1,
+    SL_COMMAND_RUN = 2,
+    SL_COMMAND_EVAL = 4,
+    SL_COMMAND_TOKENIZE = 8,
+    SL_COMMAND_SHOW = 16,
+} sl_command;
+
+/* Parse argv (argv[0] is the command's name) for one command: defaults, then SLUICE_* variables,
+ * then options. `usage` and `about` are the first lines and the closing examples of --help.
+ * SL_END: --help was asked for and printed. SL_ERR_OPTION: logged with what was expected. */
+sl_status sl_settings_parse(sl_command command, const char *usage, const char *about, int argc,
+                            char **argv, sl_settings *settings_out);
+
+#endif

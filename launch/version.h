@@ -1,0 +1,8 @@
+/* launch/version.h - what this binary was built from. */
+#ifndef SL_VERSION_H
+#define SL_VERSION_H
+
+/* "0.1.0-g1a2b3c4"; static storage. */
+const char *sl_version(void);
+
+#endif

@@ -1,0 +1,360 @@
+/* runtime/cache/cache.c - who owns which page. What is inside one belongs to kv_layout.
+ *
+ * A prompt span is attended through a window of its own: `chunk` holds the tokens that were in the
+ * ring when it began and the span's own, in pages aligned to absolute positions, so that a query
+ * meets the same tiles whatever the span's bounds. The ring itself is only read by decode. */
+#include "runtime/cache/cache.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+
+static uint32_t pages_for(uint32_t n_tokens)
+{
+    return (n_tokens + SL_PAGE_TOKENS - 1) / SL_PAGE_TOKENS;
+}
+
+static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* a - b, or 0. */
+static uint32_t above(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
+
+uint32_t sl_cache_head_pages(const sl_cache_options *options, uint32_t n_tokens)
+{
+    return pages_for(above(n_tokens, options->window + options->sinks));
+}
+
+void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *arena)
+{
+    SL_ASSERT(options->window >= 1 && options->sinks <= SL_PAGE_TOKENS);
+    const sl_cache_options *o = options;
+    size_t n_heads = (size_t)o->sequences_max * o->n_layers * o->n_kv_heads;
+    *cache = (sl_cache){.options = *o, .page_bytes = o->layout->page_bytes(o->head_dim)};
+    cache->ring_pages = pages_for(o->window);
+    cache->pages_max = sl_cache_head_pages(o, o->context);
+    /* the window before the span, the span, and up to a page lost to alignment */
+    cache->window_pages = pages_for(o->window + o->chunk_max) + 1;
+    cache->tiles_max = cache->pages_max + 2 + cache->window_pages + cache->ring_pages;
+
+    cache->heads = sl_arena_array(arena, sl_cache_head, n_heads);
+    for (size_t i = 0; i < n_heads; i++) {
+        uint32_t *pages = sl_arena_array(arena, uint32_t, cache->pages_max);
+        if (cache->heads) cache->heads[i].pages = pages;
+    }
+    cache->fixed = sl_arena_take(arena, n_heads * (1 + cache->ring_pages) * cache->page_bytes);
+    cache->chunk = sl_arena_take(arena, (size_t)o->n_kv_heads * cache->window_pages * cache->page_bytes);
+    cache->admitted = sl_arena_array(arena, uint32_t, (size_t)o->n_kv_heads * o->chunk_max);
+    cache->open = sl_arena_array(arena, uint8_t, o->sequences_max);
+    sl_pool_init(&cache->pool, o->n_pages, cache->page_bytes, arena);
+}
+
+/* ---- places ---- */
+
+static size_t head_index(const sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head)
+{
+    const sl_cache_options *o = &cache->options;
+    SL_DEBUG_ASSERT(sequence < o->sequences_max && layer < o->n_layers && head < o->n_kv_heads);
+    return ((size_t)sequence * o->n_layers + layer) * o->n_kv_heads + head;
+}
+
+static uint8_t *sink_page(const sl_cache *cache, size_t index)
+{
+    return cache->fixed + index * (1 + cache->ring_pages) * cache->page_bytes;
+}
+
+static uint8_t *ring_page(const sl_cache *cache, size_t index, uint32_t slot)
+{
+    return sink_page(cache, index) + (1 + slot / SL_PAGE_TOKENS) * cache->page_bytes;
+}
+
+static uint32_t ring_slot(const sl_cache *cache, uint32_t position)
+{
+    return position % (cache->ring_pages * SL_PAGE_TOKENS);
+}
+
+/* Where the window of a span that begins at `position` starts: the oldest token of the ring,
+ * rounded down to a page of absolute positions. */
+static uint32_t chunk_base(const sl_cache *cache, uint32_t position)
+{
+    return above(position, cache->options.window) / SL_PAGE_TOKENS * SL_PAGE_TOKENS;
+}
+
+static uint8_t *chunk_page(const sl_cache *cache, uint32_t head, uint32_t offset)
+{
+    size_t page = (size_t)head * cache->window_pages + offset / SL_PAGE_TOKENS;
+    return cache->chunk + page * cache->page_bytes;
+}
+
+/* ---- sequences ---- */
+
+static void empty_head(sl_cache *cache, sl_cache_head *head)
+{
+    for (uint32_t i = 0; i < pages_for(head->n_admitted); i++)
+        sl_pool_release(&cache->pool, head->pages[i]);
+    head->n_admitted = 0;
+}
+
+void sl_cache_open(sl_cache *cache, uint32_t sequence)
+{
+    SL_ASSERT(sequence < cache->options.sequences_max && !cache->open[sequence]);
+    cache->open[sequence] = 1;
+}
+
+void sl_cache_close(sl_cache *cache, uint32_t sequence)
+{
+    SL_ASSERT(sequence < cache->options.sequences_max && cache->open[sequence]);
+    const sl_cache_options *o = &cache->options;
+    size_t first = head_index(cache, sequence, 0, 0);
+    for (size_t i = 0; i < (size_t)o->n_layers * o->n_kv_heads; i++)
+        empty_head(cache, &cache->heads[first + i]);
+    cache->open[sequence] = 0;
+}
+
+static void fork_head(sl_cache *cache, const sl_cache_head *parent, sl_cache_head *child)
+{
+    SL_ASSERT(child->n_admitted == 0);
+    child->n_admitted = parent->n_admitted;
+    uint32_t n_full = parent->n_admitted / SL_PAGE_TOKENS;
+    for (uint32_t i = 0; i < n_full; i++) {
+        child->pages[i] = parent->pages[i];
+        sl_pool_share(&cache->pool, child->pages[i]);
+    }
+    if (parent->n_admitted % SL_PAGE_TOKENS == 0) return;
+    child->pages[n_full] = sl_pool_take(&cache->pool);
+    memcpy(sl_pool_page(&cache->pool, child->pages[n_full]),
+           sl_pool_page(&cache->pool, parent->pages[n_full]), cache->page_bytes);
+}
+
+void sl_cache_fork(sl_cache *cache, uint32_t sequence, uint32_t parent)
+{
+    SL_ASSERT(parent < cache->options.sequences_max && cache->open[parent]);
+    sl_cache_open(cache, sequence);
+    const sl_cache_options *o = &cache->options;
+    size_t n = (size_t)o->n_layers * o->n_kv_heads;
+    size_t from = head_index(cache, parent, 0, 0), to = head_index(cache, sequence, 0, 0);
+    for (size_t i = 0; i < n; i++)
+        fork_head(cache, &cache->heads[from + i], &cache->heads[to + i]);
+    memcpy(sink_page(cache, to), sink_page(cache, from), n * (1 + cache->ring_pages) * cache->page_bytes);
+}
+
+/* ---- a token leaves the window ---- */
+
+/* Policy `full`: every token that is no sink is admitted. */
+static void leave_window(sl_cache *cache, size_t index, uint32_t position, const void *from,
+                         uint32_t from_slot)
+{
+    const sl_cache_options *o = &cache->options;
+    if (position < o->sinks) {
+        o->layout->copy(sink_page(cache, index), position, from, from_slot, o->head_dim);
+        return;
+    }
+    sl_cache_head *head = &cache->heads[index];
+    uint32_t slot = head->n_admitted % SL_PAGE_TOKENS, page = head->n_admitted / SL_PAGE_TOKENS;
+    if (slot == 0) {
+        SL_ASSERT(page < cache->pages_max);
+#pragma omp critical(sl_cache_pool)
+        head->pages[page] = sl_pool_take(&cache->pool);
+    }
+    o->layout->copy(sl_pool_page(&cache->pool, head->pages[page]), slot, from, from_slot, o->head_dim);
+    head->n_admitted++;
+}
+
+/* ---- prompt ---- */
+
+void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
+                         uint32_t position, uint32_t n_tokens, const float *k, const float *v,
+                         size_t stride)
+{
+    const sl_cache_options *o = &cache->options;
+    SL_ASSERT(n_tokens >= 1 && n_tokens <= o->chunk_max && position + n_tokens <= o->context);
+    size_t index = head_index(cache, sequence, layer, head);
+    uint32_t base = chunk_base(cache, position), end = position + n_tokens;
+
+    for (uint32_t p = above(position, o->window); p < position; p++) {
+        uint32_t slot = ring_slot(cache, p);
+        o->layout->copy(chunk_page(cache, head, p - base), (p - base) % SL_PAGE_TOKENS,
+                        ring_page(cache, index, slot), slot % SL_PAGE_TOKENS, o->head_dim);
+    }
+    uint32_t *admitted = cache->admitted + (size_t)head * o->chunk_max;
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        uint32_t offset = position + t - base;
+        o->layout->put(chunk_page(cache, head, offset), offset % SL_PAGE_TOKENS, k + t * stride,
+                       v + t * stride, o->head_dim);
+        if (position + t >= o->window) {
+            uint32_t leaving = position + t - o->window;
+            leave_window(cache, index, leaving, chunk_page(cache, head, leaving - base),
+                         (leaving - base) % SL_PAGE_TOKENS);
+        }
+        admitted[t] = cache->heads[index].n_admitted;
+    }
+    uint32_t fresh = above(end, o->window) > position ? above(end, o->window) : position;
+    for (uint32_t p = fresh; p < end; p++) {
+        uint32_t slot = ring_slot(cache, p);
+        o->layout->copy(ring_page(cache, index, slot), slot % SL_PAGE_TOKENS,
+                        chunk_page(cache, head, p - base), (p - base) % SL_PAGE_TOKENS, o->head_dim);
+    }
+}
+
+/* The part of absolute range [begin, end) that lies in the page starting at `start`, as slots. */
+static sl_slots slots_within(uint32_t begin, uint32_t end, uint32_t start)
+{
+    sl_slots slots = {.begin = (uint8_t)min_u32(above(begin, start), SL_PAGE_TOKENS),
+                      .end = (uint8_t)min_u32(above(end, start), SL_PAGE_TOKENS)};
+    if (slots.begin >= slots.end) slots = (sl_slots){0, 0};
+    return slots;
+}
+
+typedef enum { TILE_SINKS, TILE_PAGE, TILE_WINDOW } tile_kind;
+
+/* What query `position` sees of a tile that starts at token (window), or admitted index (pages),
+ * `start`. */
+static sl_slots query_sees(const sl_cache_options *o, tile_kind kind, uint32_t position,
+                           uint32_t n_admitted, uint32_t start)
+{
+    uint32_t left = above(position + 1, o->window); /* tokens that have left the window */
+    switch (kind) {
+    case TILE_SINKS: return slots_within(0, min_u32(o->sinks, left), 0);
+    case TILE_PAGE: return slots_within(0, n_admitted, start);
+    case TILE_WINDOW: return slots_within(left, position + 1, start);
+    }
+    return (sl_slots){0, 0};
+}
+
+/* A list of tiles being filled for n queries of a span. */
+typedef struct {
+    const sl_cache_options *options;
+    const uint32_t *admitted; /* [n] */
+    uint32_t position, n, group;
+    sl_kv_tile *tiles;
+    size_t n_tiles;
+    sl_slots *visible; /* next free */
+} tile_list;
+
+/* Add a tile unless no query sees any of it; whole pages need no list of slots. */
+static void add_tile(tile_list *list, tile_kind kind, const void *page, uint32_t start)
+{
+    bool any = false, all = true;
+    for (uint32_t t = 0; t < list->n; t++) {
+        sl_slots slots = query_sees(list->options, kind, list->position + t, list->admitted[t], start);
+        any |= slots.end > 0;
+        all &= slots.begin == 0 && slots.end == SL_PAGE_TOKENS;
+        for (uint32_t g = 0; g < list->group; g++)
+            list->visible[t * list->group + g] = slots;
+    }
+    if (!any) return;
+    list->tiles[list->n_tiles++] = (sl_kv_tile){.page = page, .visible = all ? NULL : list->visible};
+    if (!all) list->visible += (size_t)list->n * list->group;
+}
+
+size_t sl_cache_prompt_tiles(const sl_cache *cache, uint32_t sequence, uint32_t layer,
+                             uint32_t head, uint32_t position, uint32_t first, uint32_t n,
+                             uint32_t group, sl_kv_tile *tiles, sl_slots *visible)
+{
+    const sl_cache_options *o = &cache->options;
+    size_t index = head_index(cache, sequence, layer, head);
+    const uint32_t *admitted = cache->admitted + (size_t)head * o->chunk_max + first;
+    tile_list list = {.options = o, .admitted = admitted, .position = position + first, .n = n,
+                      .group = group, .tiles = tiles, .visible = visible};
+
+    add_tile(&list, TILE_SINKS, sink_page(cache, index), 0);
+    for (uint32_t i = 0; i < pages_for(admitted[n - 1]); i++) {
+        const void *page = sl_pool_page(&cache->pool, cache->heads[index].pages[i]);
+        if (admitted[0] / SL_PAGE_TOKENS > i) /* whole for the first query, so for all */
+            tiles[list.n_tiles++] = (sl_kv_tile){.page = page};
+        else
+            add_tile(&list, TILE_PAGE, page, i * SL_PAGE_TOKENS);
+    }
+    uint32_t base = chunk_base(cache, position);
+    for (uint32_t p = base; p < position + first + n; p += SL_PAGE_TOKENS)
+        add_tile(&list, TILE_WINDOW, chunk_page(cache, head, p - base), p);
+    SL_DEBUG_ASSERT(list.n_tiles <= cache->tiles_max);
+    return list.n_tiles;
+}
+
+/* ---- decode ---- */
+
+void sl_cache_put_decode(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
+                         uint32_t position, const float *k, const float *v)
+{
+    const sl_cache_options *o = &cache->options;
+    SL_ASSERT(position < o->context);
+    size_t index = head_index(cache, sequence, layer, head);
+    if (position >= o->window) {
+        uint32_t leaving = position - o->window, slot = ring_slot(cache, leaving);
+        leave_window(cache, index, leaving, ring_page(cache, index, slot), slot % SL_PAGE_TOKENS);
+    }
+    uint32_t slot = ring_slot(cache, position);
+    o->layout->put(ring_page(cache, index, slot), slot % SL_PAGE_TOKENS, k, v, o->head_dim);
+}
+
+uint32_t sl_cache_decode_runs(const sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head)
+{
+    uint32_t n = cache->heads[head_index(cache, sequence, layer, head)].n_admitted;
+    return (pages_for(n) + SL_RUN_PAGES - 1) / SL_RUN_PAGES + 1;
+}
+
+uint32_t sl_cache_decode_runs_max(const sl_cache *cache)
+{
+    return (cache->pages_max + SL_RUN_PAGES - 1) / SL_RUN_PAGES + 1;
+}
+
+/* Add slots [begin, end) of the ring, page by page. */
+static size_t add_ring(const sl_cache *cache, size_t index, uint32_t begin, uint32_t end,
+                       uint32_t group, sl_kv_tile *tiles, sl_slots **visible)
+{
+    size_t n = 0;
+    while (begin < end) {
+        uint32_t start = begin / SL_PAGE_TOKENS * SL_PAGE_TOKENS;
+        sl_slots slots = slots_within(begin, end, start);
+        for (uint32_t g = 0; g < group; g++)
+            (*visible)[g] = slots;
+        tiles[n++] = (sl_kv_tile){.page = ring_page(cache, index, begin), .visible = *visible};
+        *visible += group;
+        begin = start + SL_PAGE_TOKENS;
+    }
+    return n;
+}
+
+/* Sinks and ring. The ring wraps, so what is visible of it is one range of slots or two. */
+static size_t fixed_tiles(const sl_cache *cache, size_t index, uint32_t position, uint32_t group,
+                          sl_kv_tile *tiles, sl_slots *visible)
+{
+    const sl_cache_options *o = &cache->options;
+    uint32_t left = above(position + 1, o->window), n_sinks = min_u32(o->sinks, left);
+    size_t n = 0;
+    if (n_sinks > 0) {
+        for (uint32_t g = 0; g < group; g++)
+            visible[g] = (sl_slots){0, (uint8_t)n_sinks};
+        tiles[n++] = (sl_kv_tile){.page = sink_page(cache, index), .visible = visible};
+        visible += group;
+    }
+    uint32_t slots = cache->ring_pages * SL_PAGE_TOKENS, count = position + 1 - left;
+    uint32_t begin = count == slots ? 0 : left % slots;
+    uint32_t end = begin + count;
+    n += add_ring(cache, index, begin, min_u32(end, slots), group, tiles + n, &visible);
+    n += add_ring(cache, index, 0, above(end, slots), group, tiles + n, &visible);
+    return n;
+}
+
+size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t layer,
+                             uint32_t head, uint32_t position, uint32_t run, uint32_t group,
+                             sl_kv_tile *tiles, sl_slots *visible)
+{
+    size_t index = head_index(cache, sequence, layer, head);
+    const sl_cache_head *h = &cache->heads[index];
+    if (run + 1 == sl_cache_decode_runs(cache, sequence, layer, head))
+        return fixed_tiles(cache, index, position, group, tiles, visible);
+
+    uint32_t first = run * SL_RUN_PAGES, last = min_u32(first + SL_RUN_PAGES, pages_for(h->n_admitted));
+    for (uint32_t i = first; i < last; i++) {
+        sl_slots slots = slots_within(0, h->n_admitted, i * SL_PAGE_TOKENS);
+        sl_kv_tile *tile = &tiles[i - first];
+        *tile = (sl_kv_tile){.page = sl_pool_page(&cache->pool, h->pages[i])};
+        if (slots.end == SL_PAGE_TOKENS) continue;
+        for (uint32_t g = 0; g < group; g++)
+            visible[g] = slots;
+        tile->visible = visible; /* only the last page is part full */
+    }
+    return last - first;
+}

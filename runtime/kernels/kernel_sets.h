@@ -1,0 +1,80 @@
+/* runtime/kernels/kernel_sets.h - what the files of this folder show each other: the functions
+ * the tables are made of, the blocks of a file's weights, the inside of a page. */
+#ifndef SL_KERNEL_SETS_H
+#define SL_KERNEL_SETS_H
+
+#include "runtime/kernels/kernels.h"
+
+/* For inner loops whose constant arguments must become constants of the machine code. */
+#define SL_ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* ---- weights as in the file (ggml-common.h) ---- */
+
+/* Element i < 16 is the low nibble of q[i], element i + 16 the high one; value d * q + m. */
+typedef struct {
+    uint16_t d, m; /* f16 */
+    uint8_t q[SL_BLOCK / 2];
+} sl_block_q4_1;
+
+/* Value d * q. */
+typedef struct {
+    uint16_t d; /* f16 */
+    int8_t q[SL_BLOCK];
+} sl_block_q8_0;
+
+_Static_assert(sizeof(sl_block_q4_1) == 20 && sizeof(sl_block_q8_0) == 34, "packed as in the file");
+
+static inline const void *sl_matrix_row_data(const sl_matrix *w, size_t row)
+{
+    return (const uint8_t *)w->data + row * w->row_bytes;
+}
+
+/* ---- a page of the f16 layout: K transposed, [head_dim][64 tokens], so that scores are vectors
+ * over tokens; then V, [64 tokens][head_dim], so that outputs are vectors over the head ---- */
+
+enum { SL_HEAD_DIM_MAX = 256 };
+
+static inline const uint16_t *sl_page_keys(const void *page) { return page; }
+static inline const uint16_t *sl_page_values(const void *page, size_t head_dim)
+{
+    return (const uint16_t *)page + head_dim * SL_PAGE_TOKENS;
+}
+
+/* The slots of a tile that row r sees, checked. */
+sl_slots sl_tile_visible(const sl_kv_tile *tile, size_t row);
+
+size_t sl_kv_f16_page_bytes(size_t head_dim);
+void sl_kv_f16_copy(void *to, size_t to_slot, const void *from, size_t from_slot, size_t head_dim);
+void sl_kv_f16_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
+void sl_softmax_merge(sl_softmax *state, float *acc, const sl_softmax *state2, const float *acc2,
+                      size_t head_dim);
+void sl_softmax_finish(const sl_softmax *state, const float *acc, size_t head_dim, float *out);
+
+/* ---- kernels: see sl_kernels and sl_kv_layout ---- */
+
+void sl_quantize_ref(const sl_activations *a, size_t row_begin, size_t row_end);
+void sl_matmul_ref(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
+                   float *out, size_t out_stride);
+void sl_rmsnorm_ref(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
+                    float *out);
+void sl_swiglu_ref(const float *gate, const float *up, size_t n, float *out);
+void sl_add_ref(const float *y, size_t n, float *x);
+void sl_kv_put_ref(void *page, size_t slot, const float *k, const float *v, size_t head_dim);
+void sl_attend_ref(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                   size_t head_dim, sl_softmax *state, float *acc);
+
+void sl_quantize_avx2(const sl_activations *a, size_t row_begin, size_t row_end);
+void sl_matmul_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
+                    float *out, size_t out_stride);
+/* f32 and f16 weights. */
+void sl_matmul_float_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin,
+                          size_t out_end, float *out, size_t out_stride);
+void sl_rmsnorm_avx2(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
+                     float *out);
+void sl_swiglu_avx2(const float *gate, const float *up, size_t n, float *out);
+void sl_add_avx2(const float *y, size_t n, float *x);
+void sl_kv_put_avx2(void *page, size_t slot, const float *k, const float *v, size_t head_dim);
+void sl_attend_avx2(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                    size_t head_dim, sl_softmax *state, float *acc);
+
+#endif

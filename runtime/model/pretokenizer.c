@@ -1,0 +1,132 @@
+/* runtime/model/pretokenizer.c - see pretokenizer.h. The only file that knows PCRE2.
+ * White space is spelled out as Unicode's White_Space: PCRE2's \s also takes U+180E, which Unicode
+ * dropped in 6.3 and the models' own tokenizers do not take. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "runtime/model/pretokenizer.h"
+
+#include <pcre2.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+
+#define SPACES "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
+#define GPT2                                                                         \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACES "\\p{L}\\p{N}]+|[" SPACES \
+    "]+(?![^" SPACES "])|[" SPACES "]+"
+
+enum { STEPS_MAX = 3 };
+
+typedef struct {
+    const char *name;
+    const char *steps[STEPS_MAX];
+} rule;
+
+static const rule RULES[] = {
+    {"gpt-2", {GPT2}},
+    {"smollm", {"\\p{N}", GPT2}}, /* each digit alone, then as GPT-2 */
+};
+enum { N_RULES = sizeof RULES / sizeof *RULES };
+
+struct sl_pretokenizer {
+    pcre2_code *steps[STEPS_MAX];
+    size_t n_steps;
+};
+
+static sl_status compile(const char *pattern, pcre2_code **out)
+{
+    int error;
+    PCRE2_SIZE at;
+    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NO_AUTO_CAPTURE;
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &error, &at, NULL);
+    if (!code) {
+        PCRE2_UCHAR text[128];
+        pcre2_get_error_message(error, text, sizeof text);
+        sl_error("splitting rule, at %zu: %s", (size_t)at, (const char *)text);
+        return SL_ERR_UNSUPPORTED;
+    }
+    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE); /* where there is no JIT, it interprets */
+    *out = code;
+    return SL_OK;
+}
+
+sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer_out)
+{
+    const rule *found = NULL;
+    for (int i = 0; i < N_RULES && !found; i++)
+        if (strlen(RULES[i].name) == rule_name.bytes &&
+            memcmp(RULES[i].name, rule_name.data, rule_name.bytes) == 0)
+            found = &RULES[i];
+    if (!found) {
+        sl_error("splitting rule '%.*s' (tokenizer.ggml.pre) is not supported; there are: gpt-2, smollm",
+                 (int)(rule_name.bytes < 40 ? rule_name.bytes : 40), rule_name.data);
+        return SL_ERR_UNSUPPORTED;
+    }
+    sl_pretokenizer *s = calloc(1, sizeof *s);
+    if (!s) return SL_ERR_MEMORY;
+    for (size_t i = 0; i < STEPS_MAX && found->steps[i]; i++) {
+        sl_status status = compile(found->steps[i], &s->steps[i]);
+        if (status != SL_OK) {
+            sl_pretokenizer_close(s);
+            return status;
+        }
+        s->n_steps++;
+    }
+    *pretokenizer_out = s;
+    return SL_OK;
+}
+
+void sl_pretokenizer_close(sl_pretokenizer *pretokenizer)
+{
+    if (!pretokenizer) return;
+    for (size_t i = 0; i < pretokenizer->n_steps; i++)
+        pcre2_code_free(pretokenizer->steps[i]);
+    free(pretokenizer);
+}
+
+/* One run: a block of match data for each step, since steps nest. */
+typedef struct {
+    const sl_pretokenizer *pretokenizer;
+    pcre2_match_data *data[STEPS_MAX];
+    sl_piece_call call;
+    void *context;
+} run;
+
+static sl_status split_from(run *r, size_t step, const char *text, size_t bytes)
+{
+    if (bytes == 0) return SL_OK;
+    if (step == r->pretokenizer->n_steps) return r->call(r->context, text, bytes);
+    size_t at = 0, done = 0; /* text before `done` has been handed on */
+    while (at < bytes) {
+        int n = pcre2_match(r->pretokenizer->steps[step], (PCRE2_SPTR)text, bytes, at, PCRE2_NOTEMPTY,
+                            r->data[step], NULL);
+        if (n == PCRE2_ERROR_NOMATCH) break;
+        if (n < 0) {
+            sl_error("splitting failed at byte %zu: PCRE2 error %d", at, n);
+            return SL_ERR_MEMORY; /* its match limits: memory and depth */
+        }
+        const PCRE2_SIZE *bounds = pcre2_get_ovector_pointer(r->data[step]);
+        sl_status status = split_from(r, step + 1, text + done, bounds[0] - done);
+        if (status == SL_OK)
+            status = split_from(r, step + 1, text + bounds[0], bounds[1] - bounds[0]);
+        if (status != SL_OK) return status;
+        at = done = bounds[1];
+    }
+    return split_from(r, step + 1, text + done, bytes - done);
+}
+
+sl_status sl_pretokenizer_run(const sl_pretokenizer *pretokenizer, const char *text, size_t bytes,
+                          sl_piece_call piece, void *context)
+{
+    run r = {.pretokenizer = pretokenizer, .call = piece, .context = context};
+    sl_status status = SL_OK;
+    for (size_t i = 0; i < pretokenizer->n_steps; i++) {
+        r.data[i] = pcre2_match_data_create(1, NULL);
+        if (!r.data[i]) status = SL_ERR_MEMORY;
+    }
+    if (status == SL_OK) status = split_from(&r, 0, text, bytes);
+    for (size_t i = 0; i < pretokenizer->n_steps; i++)
+        pcre2_match_data_free(r.data[i]);
+    return status;
+}

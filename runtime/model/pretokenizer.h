@@ -1,0 +1,24 @@
+/* runtime/model/pretokenizer.h - cuts text into the pieces within which BPE merges.
+ * A rule is a list of regular expressions applied one after another: the first splits the text,
+ * the next each of its pieces, and so on. A match is a piece, and so is what lies between. */
+#ifndef SL_PRETOKENIZER_H
+#define SL_PRETOKENIZER_H
+
+#include <stddef.h>
+
+#include "runtime/base/status.h"
+#include "runtime/model/gguf.h"
+
+typedef struct sl_pretokenizer sl_pretokenizer;
+
+/* By the name in tokenizer.ggml.pre. SL_ERR_UNSUPPORTED, logged with the names there are. */
+sl_status sl_pretokenizer_open(sl_text rule, sl_pretokenizer **pretokenizer_out);
+void sl_pretokenizer_close(sl_pretokenizer *pretokenizer); /* NULL is fine */
+
+/* Call `piece` for each piece of text[bytes] in order; pieces are never empty and cover the text.
+ * Stops at the first status that is not SL_OK and returns it. Thread-safe; near-linear. */
+typedef sl_status (*sl_piece_call)(void *context, const char *piece, size_t bytes);
+sl_status sl_pretokenizer_run(const sl_pretokenizer *pretokenizer, const char *text, size_t bytes,
+                          sl_piece_call piece, void *context);
+
+#endif

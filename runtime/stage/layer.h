@@ -1,0 +1,64 @@
+/* runtime/stage/layer.h - one transformer layer over the rows of a frame (Touvron et al. 2023,
+ * arXiv:2302.13971): x += Wo attention(norm(x)); x += Wdown swiglu(norm(x)). */
+#ifndef SL_LAYER_H
+#define SL_LAYER_H
+
+#include "runtime/base/frame.h"
+#include "runtime/cache/cache.h"
+#include "runtime/model/weights.h"
+
+/* What threads share while a frame passes; sized for rows_max. */
+typedef struct {
+    float *normed, *attended; /* [rows][max(width, heads * head_dim)] */
+    float *q, *k, *v;         /* [rows][heads * head_dim], [rows][kv_heads * head_dim] */
+    float *gate, *up;         /* [rows][ffn_width] */
+    float *cos_sin;           /* [rows][rope_dim] */
+    int8_t *quantized;        /* [rows][widest input of a linear map] */
+    float *scales, *sums;     /* [rows][the same / 32] */
+    /* decode attention's partial results: [decode row][kv_head][run], then merged in order */
+    sl_softmax *run_state; /* [..][group] */
+    float *run_acc;        /* [..][group][head_dim] */
+    uint32_t *decode_spans; /* indices of the frame's decode spans */
+} sl_layer_scratch;
+
+/* What each thread has for itself. */
+typedef struct {
+    sl_kv_tile *tiles;
+    sl_slots *visible;
+    float *q, *acc; /* [SL_QUERY_ROWS or group][head_dim] */
+    sl_softmax *state;
+} sl_thread_scratch;
+
+enum { SL_QUERY_ROWS = 128 }; /* query rows that share one pass over the tiles */
+
+typedef struct {
+    const sl_model_shape *shape;
+    const sl_kernels *kernels;
+    sl_cache *cache;
+    int threads;
+    uint32_t decode_max; /* decode spans of a frame */
+    sl_layer_scratch shared;
+    sl_thread_scratch *own; /* [threads] */
+} sl_layer_context;
+
+/* Fill in `shared` and `own` from the arena for frames within the limits; shape, kernels, cache,
+ * threads are set by the caller before. */
+void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,
+                           sl_arena *arena);
+
+/* Angles of all rows: once a frame, before its layers. */
+void sl_layer_begin_frame(sl_layer_context *context, const sl_frame *frame);
+/* Layer `index` of this stage; frame->hidden [n_rows][width] in place. */
+void sl_layer_forward(sl_layer_context *context, const sl_layer_weights *weights, uint32_t index,
+                      sl_frame *frame);
+
+/* The common step of layers and head: quantize a->x's rows and run one or more maps over them, all
+ * threads of the team. `a` has room for q, scale and sum. */
+typedef struct {
+    const sl_matrix *matrix;
+    float *out; /* [n_rows][n_out] */
+} sl_linear;
+void sl_layer_linear(const sl_kernels *kernels, int threads, const sl_activations *a,
+                     const sl_linear *maps, size_t n_maps);
+
+#endif

@@ -1,0 +1,245 @@
+/* runtime/stage/stage.c - controls, embedding, layers, head and sampling of one frame. The stage
+ * keeps, for each sequence slot, how long it is, and on the last stage its tokens and sampling. */
+#include "runtime/stage/stage.h"
+
+#include <omp.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+#include "runtime/stage/layer.h"
+#include "runtime/stage/sampler.h"
+
+enum { HEAD_ROWS = 16 }; /* rows of logits held at a time */
+
+typedef struct {
+    bool open;
+    uint32_t n_tokens, n_prompt;
+    sl_sampling sampling; /* last stage only, as is: */
+    int32_t *tokens;      /* [context] */
+} slot;
+
+/* A hidden row whose logits are wanted, and what for. */
+typedef struct {
+    uint32_t row;
+    const sl_span *span;
+    bool sample;
+} wanted_row;
+
+struct sl_stage {
+    sl_stage_options options;
+    sl_cache cache;
+    sl_layer_context context;
+    slot *slots; /* [sequences_max] */
+
+    /* last stage only */
+    wanted_row *wanted; /* [rows_max]: a row is scored or sampled, not both */
+    float *head_in;     /* [HEAD_ROWS][width] */
+    sl_activations head_rows;
+    float *logits; /* [HEAD_ROWS][vocab] */
+    sl_sampler_scratch *sampler; /* [threads] */
+};
+
+static bool is_first(const sl_stage *stage) { return stage->options.weights->embedding.data; }
+static bool is_last(const sl_stage *stage) { return stage->options.weights->head.data; }
+
+static void init_head(sl_stage *stage, sl_arena *arena)
+{
+    const sl_stage_options *o = &stage->options;
+    size_t width = o->weights->shape.width, vocab = o->weights->shape.vocab;
+    for (uint32_t i = 0; i < o->sequences_max; i++) {
+        int32_t *tokens = sl_arena_array(arena, int32_t, o->context);
+        if (stage->slots) stage->slots[i].tokens = tokens;
+    }
+    stage->wanted = sl_arena_array(arena, wanted_row, o->limits.rows_max);
+    stage->head_in = sl_arena_array(arena, float, HEAD_ROWS * width);
+    stage->head_rows = (sl_activations){
+        .width = width,
+        .x = stage->head_in,
+        .q = sl_arena_array(arena, int8_t, HEAD_ROWS * width),
+        .scale = sl_arena_array(arena, float, HEAD_ROWS * width / SL_BLOCK),
+        .sum = sl_arena_array(arena, float, HEAD_ROWS * width / SL_BLOCK),
+    };
+    stage->logits = sl_arena_array(arena, float, HEAD_ROWS * vocab);
+    stage->sampler = sl_arena_array(arena, sl_sampler_scratch, o->threads);
+    for (int i = 0; i < o->threads; i++) {
+        sl_sampler_scratch scratch;
+        sl_sampler_scratch_init(&scratch, vocab, arena);
+        if (stage->sampler) stage->sampler[i] = scratch;
+    }
+}
+
+void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **stage_out)
+{
+    const sl_model_shape *shape = &options->weights->shape;
+    sl_stage counted = {0};
+    sl_stage *stage = sl_arena_array(arena, sl_stage, 1);
+    *stage_out = stage;
+    if (!stage) stage = &counted; /* measuring */
+    stage->options = *options;
+    stage->slots = sl_arena_array(arena, slot, options->sequences_max);
+
+    sl_cache_options cache = {
+        .layout = options->kernels->kv_layout,
+        .n_layers = options->weights->layer_end - options->weights->layer_begin,
+        .n_kv_heads = shape->n_kv_heads,
+        .head_dim = shape->head_dim,
+        .sinks = options->sinks,
+        .window = options->window,
+        .context = options->context,
+        .sequences_max = options->sequences_max,
+        .chunk_max = options->limits.rows_max,
+        .n_pages = options->n_pages,
+    };
+    sl_cache_init(&stage->cache, &cache, arena);
+    stage->context = (sl_layer_context){
+        .shape = &stage->options.weights->shape,
+        .kernels = options->kernels,
+        .cache = &stage->cache,
+        .threads = options->threads,
+        .decode_max = options->limits.spans_max,
+    };
+    sl_layer_context_init(&stage->context, &options->limits, arena);
+    if (is_last(stage)) init_head(stage, arena);
+}
+
+uint64_t sl_stage_pages_used(const sl_stage *stage) { return stage->cache.pool.n_used; }
+
+/* ---- controls ---- */
+
+static sl_status refuse(const sl_frame *frame, const char *what, uint32_t sequence)
+{
+    sl_error("frame %llu: %s, sequence %u", (unsigned long long)frame->number, what, sequence);
+    return SL_ERR_FORMAT;
+}
+
+static sl_status apply_control(sl_stage *stage, const sl_frame *frame, const sl_control *control)
+{
+    if (control->kind == SL_CONTROL_STOP) return SL_OK;
+    slot *s = &stage->slots[control->sequence];
+    if (s->open != (control->kind == SL_CONTROL_CLOSE))
+        return refuse(frame, "control for a slot in the wrong state", control->sequence);
+    if (control->kind == SL_CONTROL_CLOSE) {
+        sl_cache_close(&stage->cache, control->sequence);
+        s->open = false;
+        return SL_OK;
+    }
+    s->n_tokens = s->n_prompt = 0;
+    if (control->kind == SL_CONTROL_FORK) {
+        const slot *parent = &stage->slots[control->parent];
+        if (!parent->open) return refuse(frame, "fork of a closed sequence", control->parent);
+        sl_cache_fork(&stage->cache, control->sequence, control->parent);
+        s->n_tokens = parent->n_tokens;
+        s->n_prompt = parent->n_prompt;
+        if (is_last(stage)) memcpy(s->tokens, parent->tokens, s->n_tokens * sizeof *s->tokens);
+    } else {
+        sl_cache_open(&stage->cache, control->sequence);
+    }
+    s->sampling = control->sampling;
+    s->open = true;
+    return SL_OK;
+}
+
+static sl_status begin_span(sl_stage *stage, const sl_frame *frame, const sl_span *span)
+{
+    const sl_stage_options *o = &stage->options;
+    slot *s = &stage->slots[span->sequence];
+    if (!s->open || span->position != s->n_tokens || span->n_tokens > o->context - s->n_tokens)
+        return refuse(frame, "span does not continue its sequence", span->sequence);
+    if (span->kind == SL_SPAN_PROMPT && s->n_tokens != s->n_prompt)
+        return refuse(frame, "prompt after generated tokens", span->sequence);
+    if (span->sample && span->next_token >= 0)
+        return refuse(frame, "token both sampled and given", span->sequence);
+    if (is_last(stage))
+        memcpy(s->tokens + s->n_tokens, frame->tokens + span->first_row,
+               span->n_tokens * sizeof *s->tokens);
+    s->n_tokens += span->n_tokens;
+    if (span->kind == SL_SPAN_PROMPT) s->n_prompt += span->n_tokens;
+    return SL_OK;
+}
+
+/* ---- the last stage: logits, scores, samples ---- */
+
+static size_t collect_wanted(const sl_stage *stage, const sl_frame *frame)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < frame->n_spans; i++) {
+        const sl_span *span = &frame->spans[i];
+        for (uint32_t t = span->score_from; t < span->n_tokens; t++)
+            if (t + 1 < span->n_tokens || span->next_token >= 0)
+                stage->wanted[n++] = (wanted_row){.row = span->first_row + t, .span = span};
+        if (span->sample)
+            stage->wanted[n++] = (wanted_row){
+                .row = span->first_row + span->n_tokens - 1, .span = span, .sample = true};
+    }
+    return n;
+}
+
+static void tell_row(const sl_stage *stage, const sl_frame *frame, const wanted_row *wanted,
+                     const float *logits, sl_sampler_scratch *scratch, sl_token_result *result)
+{
+    const sl_span *span = wanted->span;
+    const slot *s = &stage->slots[span->sequence];
+    size_t vocab = stage->options.weights->shape.vocab;
+    uint32_t t = wanted->row - span->first_row;
+    result->kind = wanted->sample ? SL_RESULT_SAMPLED : SL_RESULT_SCORED;
+    result->sequence = span->sequence;
+    result->position = span->position + t + 1;
+    if (wanted->sample) {
+        sl_sampler_draw(&s->sampling, s->tokens, s->n_prompt, s->n_tokens, logits, vocab, scratch,
+                        result);
+        return;
+    }
+    result->token = t + 1 < span->n_tokens ? frame->tokens[wanted->row + 1] : span->next_token;
+    uint32_t n_top = s->sampling.n_logprobs > 0 ? (uint32_t)s->sampling.n_logprobs : 0;
+    sl_sampler_score(logits, vocab, n_top, scratch, result);
+}
+
+/* Logits of n wanted rows, then a result for each: rows are independent of each other. */
+static void tell_rows(sl_stage *stage, sl_frame *frame, const wanted_row *wanted, size_t n)
+{
+    const sl_stage_options *o = &stage->options;
+    const sl_weights *w = o->weights;
+    size_t width = w->shape.width, vocab = w->shape.vocab;
+    for (size_t i = 0; i < n; i++)
+        o->kernels->rmsnorm(frame->hidden + wanted[i].row * width, w->output_norm, 1, width,
+                            w->shape.rms_eps, stage->head_in + i * width);
+    stage->head_rows.n_rows = n;
+    sl_linear head = {&w->head, stage->logits};
+    sl_layer_linear(o->kernels, o->threads, &stage->head_rows, &head, 1);
+#pragma omp parallel for schedule(dynamic) num_threads(o->threads)
+    for (size_t i = 0; i < n; i++)
+        tell_row(stage, frame, &wanted[i], stage->logits + i * vocab,
+                 &stage->sampler[omp_get_thread_num()], &frame->results[frame->n_results + i]);
+    frame->n_results += (uint32_t)n;
+}
+
+/* ---- a frame ---- */
+
+static void embed(const sl_stage *stage, sl_frame *frame)
+{
+    const sl_matrix *embedding = &stage->options.weights->embedding;
+    for (uint32_t row = 0; row < frame->n_rows; row++)
+        sl_matrix_row(embedding, (size_t)frame->tokens[row], frame->hidden + row * embedding->n_in);
+}
+
+sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame)
+{
+    const sl_weights *w = stage->options.weights;
+    sl_status status = SL_OK;
+    for (uint32_t i = 0; i < frame->n_controls && status == SL_OK; i++)
+        status = apply_control(stage, frame, &frame->controls[i]);
+    for (uint32_t i = 0; i < frame->n_spans && status == SL_OK; i++)
+        status = begin_span(stage, frame, &frame->spans[i]);
+    if (status != SL_OK || frame->n_rows == 0) return status;
+
+    if (is_first(stage)) embed(stage, frame);
+    sl_layer_begin_frame(&stage->context, frame);
+    for (uint32_t i = 0; i < w->layer_end - w->layer_begin; i++)
+        sl_layer_forward(&stage->context, &w->layers[i], i, frame);
+    if (!is_last(stage)) return SL_OK;
+
+    size_t n_wanted = collect_wanted(stage, frame);
+    for (size_t i = 0; i < n_wanted; i += HEAD_ROWS)
+        tell_rows(stage, frame, stage->wanted + i, n_wanted - i < HEAD_ROWS ? n_wanted - i : HEAD_ROWS);
+    return SL_OK;
+}

@@ -1,0 +1,55 @@
+/* sched/batching.c - a frame filled by the rules of batching.h, each with its own loop. */
+#include "sched/batching.h"
+
+#include "runtime/base/log.h"
+#include "sched/credit.h"
+
+/* What is left of the frame while it fills. */
+typedef struct {
+    uint32_t rows, spans, head_pages;
+    sl_batching_pick *picks;
+    uint32_t n_picks;
+} filling;
+
+static uint32_t least(uint64_t a, uint64_t b) { return (uint32_t)(a < b ? a : b); }
+
+/* As many of the sequence's n_tokens as fit; false when none do. */
+static bool pick(filling *f, uint32_t index, uint32_t n_tokens)
+{
+    n_tokens = least(n_tokens, f->rows);
+    n_tokens = least((uint64_t)f->head_pages * SL_CREDIT_PAGE_TOKENS, n_tokens);
+    if (n_tokens == 0 || f->spans == 0) return false;
+    f->rows -= n_tokens;
+    f->spans--;
+    f->head_pages -= sl_credit_tokens_pages(n_tokens);
+    f->picks[f->n_picks++] = (sl_batching_pick){.index = index, .n_tokens = n_tokens};
+    return true;
+}
+
+static uint32_t count_decoding(const sl_batching_sequence *sequences, uint32_t n)
+{
+    uint32_t decoding = 0;
+    for (uint32_t i = 0; i < n; i++) decoding += sequences[i].prompt_tokens == 0;
+    return decoding;
+}
+
+uint32_t sl_batching_next(const sl_batching_room *room, const sl_batching_sequence *sequences,
+                          uint32_t n, sl_batching_pick *picks_out)
+{
+    SL_ASSERT(room->stages > 0);
+    if (room->frames_in_flight >= room->frames_max) return 0;
+    filling f = {.rows = room->rows_max,
+                 .spans = room->spans_max,
+                 .head_pages = room->head_pages,
+                 .picks = picks_out};
+
+    uint32_t decoding = count_decoding(sequences, n);
+    uint32_t share = decoding / room->stages + (decoding % room->stages != 0);
+    for (uint32_t i = 0; i < n && f.n_picks < share; i++) {
+        SL_ASSERT(!sequences[i].row_ready || sequences[i].prompt_tokens == 0);
+        if (sequences[i].row_ready && !pick(&f, i, 1)) break;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (sequences[i].prompt_tokens > 0 && !pick(&f, i, sequences[i].prompt_tokens)) break;
+    return f.n_picks;
+}

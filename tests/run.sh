@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# tests/run.sh - everything that is checked, on a clean machine, with one command.
+#   run.sh           dev suite, sanitizers, data races, formatting, clang-tidy
+#   run.sh --quick   dev suite and formatting
+# The last line counts all of it: "N passed, N failed[, N skipped]"; exit 0 only if none failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+case "${1:-}" in
+'') quick=no ;;
+--quick) quick=yes ;;
+*)
+    echo "usage: run.sh [--quick]" >&2
+    exit 2
+    ;;
+esac
+
+passed=0 failed=0 skipped=0 broken=()
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# One check, counted; its output is shown when it fails.
+check() {
+    local name=$1 start=$SECONDS
+    shift
+    if "$@" >"$scratch/log" 2>&1; then
+        passed=$((passed + 1))
+        echo "== $name: ok, $((SECONDS - start)) s"
+    else
+        failed=$((failed + 1)) broken+=("$name")
+        cat "$scratch/log"
+        echo "== $name: FAILED, $((SECONDS - start)) s"
+        return 1
+    fi
+}
+
+build() { cmake --preset "$1" && cmake --build --preset "$1"; }
+
+attribute() { sed -n "s/^[[:space:]]*$1=\"\([0-9]*\)\".*/\1/p" "$2" | head -n 1; }
+
+# Build a preset and run its tests; ctest's own counts are added up.
+suite() {
+    local preset=$1 report=$scratch/$1.xml start=$SECONDS status=0 n_tests n_failed n_skipped
+    check "build $preset" build "$preset" || return
+    ctest --preset "$preset" --output-junit "$report" || status=$?
+    n_tests=$(attribute tests "$report" 2>/dev/null) n_tests=${n_tests:-0}
+    n_failed=$(attribute failures "$report" 2>/dev/null) n_failed=${n_failed:-0}
+    n_skipped=$(attribute skipped "$report" 2>/dev/null) n_skipped=${n_skipped:-0}
+    # ctest also fails without a failed test: none found, or no report at all.
+    if [ $status != 0 ] && [ "$n_failed" = 0 ]; then n_failed=1 n_tests=$((n_tests + 1)); fi
+    passed=$((passed + n_tests - n_failed - n_skipped))
+    failed=$((failed + n_failed)) skipped=$((skipped + n_skipped))
+    [ "$n_failed" = 0 ] || broken+=("suite $preset")
+    echo "== suite $preset: $((SECONDS - start)) s"
+}
+
+sources() { find runtime sched comm proto launch tests -name "$1" -print0; }
+format() { sources '*.[ch]' | xargs -0 clang-format --dry-run -Werror; }
+tidy() {
+    sources '*.c' | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet -p build/sanitize 2>&1 |
+        grep -vE '^[0-9]+ warnings?( and [0-9]+ errors?)? generated'
+    return "${PIPESTATUS[1]}"
+}
+
+launch/prepare.sh --test || { echo "0 passed, 1 failed" && exit 1; }
+. tests/env.sh
+if [ -z "${SLUICE_TEST_MODEL:-}" ]; then
+    SLUICE_TEST_MODEL=$(launch/fetch_model.sh) || { echo "0 passed, 1 failed" && exit 1; }
+fi
+export SLUICE_TEST_MODEL
+
+check "clang-format" format
+suite dev
+if [ $quick = no ]; then
+    suite sanitize
+    suite tsan
+    check "clang-tidy" tidy
+fi
+
+[ ${#broken[@]} = 0 ] || printf 'failed: %s\n' "${broken[@]}"
+echo "$passed passed, $failed failed$([ $skipped = 0 ] || echo ", $skipped skipped")"
+[ $failed = 0 ]

@@ -1,0 +1,212 @@
+/* tests/support/synth_gguf.c - random tensors under a Llama's names, quantized as ggml does. */
+#include "tests/support/synth_gguf.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+#include "tests/support/synth_vocab.h"
+
+enum { BLOCK = 32, VALUE_BYTES_MAX = 4 };
+
+typedef struct {
+    const synth_shape *shape;
+    gguf_writer *w;
+    uint64_t random; /* state */
+} maker;
+
+/* Steele et al. 2014, splitmix64. */
+static uint64_t next_u64(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+/* Mean 0, deviation 1: the sum of four uniforms is normal enough, and exact everywhere,
+ * where a logarithm and a cosine would be the C library's own. */
+static float next_normal(uint64_t *state)
+{
+    uint64_t bits = next_u64(state);
+    int32_t sum = 0;
+    for (int i = 0; i < 4; i++) sum += (int32_t)(bits >> 16 * i & 0xffff);
+    return (float)(2 * sum - 4 * 0xffff) * (1.7320508f / 131072);
+}
+
+/* Round to nearest even; finite values only. */
+static uint16_t half_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t sign = bits >> 16 & 0x8000;
+    SL_ASSERT(fabsf(x) < 65520);
+    if (fabsf(x) < 0x1p-14f) return (uint16_t)(sign | (uint32_t)lrintf(fabsf(x) * 0x1p24f));
+    bits &= 0x7fffffff;
+    bits += 0xfff + (bits >> 13 & 1);
+    return (uint16_t)(sign | (bits - (112u << 23)) >> 13);
+}
+
+static size_t encode_f16(const float *x, uint8_t *out)
+{
+    uint16_t half[BLOCK];
+    for (int i = 0; i < BLOCK; i++) half[i] = half_of(x[i]);
+    memcpy(out, half, sizeof half);
+    return sizeof half;
+}
+
+/* d = max|x| / 127, q = round(x / d). Layout: d as f16, 32 x int8. */
+static size_t encode_q8_0(const float *x, uint8_t *out)
+{
+    float largest = 0;
+    for (int i = 0; i < BLOCK; i++) largest = fmaxf(largest, fabsf(x[i]));
+    float d = largest / 127;
+    uint16_t half = half_of(d);
+    memcpy(out, &half, sizeof half);
+    for (int i = 0; i < BLOCK; i++) out[2 + i] = (uint8_t)(int8_t)(d > 0 ? lrintf(x[i] / d) : 0);
+    return 2 + BLOCK;
+}
+
+static uint8_t nibble(float x, float low, float d)
+{
+    long q = d > 0 ? lrintf((x - low) / d) : 0;
+    return (uint8_t)(q < 0 ? 0 : q > 15 ? 15 : q);
+}
+
+/* x = d q + low, q in 0..15. Layout: d and low as f16, then bytes of q[i] | q[i + 16] << 4. */
+static size_t encode_q4_1(const float *x, uint8_t *out)
+{
+    float low = x[0], high = x[0];
+    for (int i = 1; i < BLOCK; i++) {
+        low = fminf(low, x[i]);
+        high = fmaxf(high, x[i]);
+    }
+    float d = (high - low) / 15;
+    uint16_t halves[2] = {half_of(d), half_of(low)};
+    memcpy(out, halves, sizeof halves);
+    for (int i = 0; i < BLOCK / 2; i++)
+        out[4 + i] = (uint8_t)(nibble(x[i], low, d) | nibble(x[i + BLOCK / 2], low, d) << 4);
+    return 4 + BLOCK / 2;
+}
+
+static size_t encode(uint32_t type, const float *x, uint8_t *out)
+{
+    switch (type) {
+    case SYNTH_F32: memcpy(out, x, BLOCK * sizeof *x); return BLOCK * sizeof *x;
+    case SYNTH_F16: return encode_f16(x, out);
+    case SYNTH_Q4_1: return encode_q4_1(x, out);
+    case SYNTH_Q8_0: return encode_q8_0(x, out);
+    default: SL_ASSERT(!"a type that cannot be written"); return 0;
+    }
+}
+
+/* A tensor of values mean + deviation x normal; n_out 0 makes it a vector. */
+static void put_tensor(maker *m, const char *name, uint32_t type, uint32_t n_in, uint32_t n_out,
+                       float mean, float deviation)
+{
+    size_t n = (size_t)n_in * (n_out ? n_out : 1), bytes = 0;
+    SL_ASSERT(n_in % BLOCK == 0);
+    uint8_t *data = malloc(VALUE_BYTES_MAX * n);
+    SL_ASSERT(data);
+    for (size_t i = 0; i < n; i += BLOCK) {
+        float x[BLOCK];
+        for (int k = 0; k < BLOCK; k++) x[k] = mean + deviation * next_normal(&m->random);
+        bytes += encode(type, x, data + bytes);
+    }
+    gguf_put_tensor(m->w, name, type, (const uint64_t[]){n_in, n_out}, n_out ? 2 : 1, data, bytes);
+    free(data);
+}
+
+static void put_matrix(maker *m, const char *name, uint32_t type, uint32_t n_in, uint32_t n_out,
+                       float gain)
+{
+    put_tensor(m, name, type, n_in, n_out, 0, gain / sqrtf((float)n_in));
+}
+
+static void put_norm(maker *m, const char *name)
+{
+    put_tensor(m, name, SYNTH_F32, m->shape->width, 0, 1, 0.1f);
+}
+
+static const char *layer_name(char out[64], uint32_t layer, const char *what)
+{
+    snprintf(out, 64, "blk.%u.%s.weight", layer, what);
+    return out;
+}
+
+static void put_layer(maker *m, uint32_t i)
+{
+    const synth_shape *s = m->shape;
+    uint32_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    char name[64];
+    put_norm(m, layer_name(name, i, "attn_norm"));
+    /* Larger queries and keys: attention looks somewhere instead of everywhere. */
+    put_matrix(m, layer_name(name, i, "attn_q"), s->attention_type, s->width, q, 1.5f);
+    put_matrix(m, layer_name(name, i, "attn_k"), s->attention_type, s->width, kv, 1.5f);
+    put_matrix(m, layer_name(name, i, "attn_v"), s->attention_type, s->width, kv, 1);
+    put_matrix(m, layer_name(name, i, "attn_output"), s->attention_type, q, s->width, 1);
+    put_norm(m, layer_name(name, i, "ffn_norm"));
+    put_matrix(m, layer_name(name, i, "ffn_gate"), s->ffn_type, s->width, s->ffn, 1);
+    put_matrix(m, layer_name(name, i, "ffn_up"), s->ffn_type, s->width, s->ffn, 1);
+    put_matrix(m, layer_name(name, i, "ffn_down"), s->ffn_type, s->ffn, s->width, 1);
+}
+
+static void put_keys(const synth_shape *s, gguf_writer *w)
+{
+    gguf_put_string(w, "general.architecture", "llama");
+    gguf_put_string(w, "general.name", "synthetic");
+    gguf_put_u32(w, "llama.block_count", s->layers);
+    gguf_put_u32(w, "llama.context_length", s->context);
+    gguf_put_u32(w, "llama.embedding_length", s->width);
+    gguf_put_u32(w, "llama.feed_forward_length", s->ffn);
+    gguf_put_u32(w, "llama.attention.head_count", s->heads);
+    gguf_put_u32(w, "llama.attention.head_count_kv", s->kv_heads);
+    gguf_put_u32(w, "llama.attention.key_length", s->head_dim);
+    gguf_put_u32(w, "llama.attention.value_length", s->head_dim);
+    gguf_put_f32(w, "llama.rope.freq_base", s->rope_base);
+    gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    gguf_put_u32(w, "llama.vocab_size", s->vocab);
+    gguf_put_u32(w, "llama.rope.dimension_count", s->head_dim);
+    synth_vocab_put(w, s->vocab);
+}
+
+synth_shape synth_shape_default(void)
+{
+    return (synth_shape){.seed = 1,
+                         .layers = 4,
+                         .width = 96,
+                         .ffn = 160,
+                         .heads = 6,
+                         .kv_heads = 2,
+                         .head_dim = 16,
+                         .vocab = 512,
+                         .context = 2048,
+                         .rope_base = 10000,
+                         .attention_type = SYNTH_Q4_1,
+                         .ffn_type = SYNTH_Q4_1,
+                         .head_type = SYNTH_Q8_0,
+                         .tie = SYNTH_TIED};
+}
+
+void synth_gguf_put(const synth_shape *shape, gguf_writer *w)
+{
+    SL_ASSERT(shape->kv_heads > 0 && shape->heads % shape->kv_heads == 0);
+    SL_ASSERT(shape->head_dim > 0 && shape->head_dim % 16 == 0);
+    maker m = {.shape = shape, .w = w, .random = shape->seed};
+    put_keys(shape, w);
+    put_matrix(&m, "token_embd.weight", shape->head_type, shape->width, shape->vocab, 3);
+    for (uint32_t i = 0; i < shape->layers; i++) put_layer(&m, i);
+    put_norm(&m, "output_norm.weight");
+    if (shape->tie == SYNTH_UNTIED)
+        put_matrix(&m, "output.weight", shape->head_type, shape->width, shape->vocab, 3);
+}
+
+void synth_gguf_save(const synth_shape *shape, const char *path)
+{
+    gguf_writer w = {0};
+    synth_gguf_put(shape, &w);
+    gguf_writer_save(&w, path);
+    gguf_writer_fini(&w);
+}

@@ -1,0 +1,34 @@
+/* tests/support/synth_gguf.h - a random Llama of any shape, equal on every machine.
+ * Weights are seeded and scaled so that activations stay near 1 and logits are lively: the best
+ * token is mostly clear of the second. The vocabulary is byte-level with ChatML specials, so
+ * any text can be tokenized and `sluice` runs on the file end to end. */
+#ifndef SL_TEST_SYNTH_GGUF_H
+#define SL_TEST_SYNTH_GGUF_H
+
+#include <stdint.h>
+
+#include "tests/support/gguf_writer.h"
+
+/* ggml's type numbers that can be written. */
+enum { SYNTH_F32 = 0, SYNTH_F16 = 1, SYNTH_Q4_1 = 3, SYNTH_Q8_0 = 8 };
+
+typedef enum { SYNTH_TIED, SYNTH_UNTIED } synth_tie;
+
+/* Quantized types need the width (and FFN width, and heads x head_dim) in whole blocks of 32;
+ * the vocabulary needs SYNTH_VOCAB_MIN tokens (synth_vocab.h). */
+typedef struct {
+    uint64_t seed;
+    uint32_t layers, width, ffn, heads, kv_heads, head_dim, vocab, context;
+    float rope_base;
+    uint32_t attention_type, ffn_type, head_type; /* head: embedding and output */
+    synth_tie tie;
+} synth_shape;
+
+/* A small one: 4 layers, width 96, 6 heads, 2 KV heads of 16, 512 tokens, Q4_1 and Q8_0. */
+synth_shape synth_shape_default(void);
+
+/* Add all keys and tensors. Asserts the shape is possible. */
+void synth_gguf_put(const synth_shape *shape, gguf_writer *w);
+void synth_gguf_save(const synth_shape *shape, const char *path);
+
+#endif

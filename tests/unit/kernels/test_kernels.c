@@ -1,0 +1,66 @@
+/* test_kernels.c - which table is chosen. */
+#include "runtime/base/log.h"
+#include "tests/unit/kernels/kernel_cases.h"
+
+static void ref_is_always_there(void **unused)
+{
+    (void)unused;
+    assert_non_null(sl_kernels_named("ref"));
+    assert_null(sl_kernels_named("sse9"));
+    assert_null(sl_kernels_named(""));
+}
+
+static void tables_are_complete(void **unused)
+{
+    (void)unused;
+    for (size_t s = 0; s < N_SETS; s++) {
+        const sl_kernels *k = sl_kernels_named(set_names[s]);
+        if (!k) continue;
+        assert_string_equal(k->name, set_names[s]);
+        assert_true(k->quantize && k->matmul && k->rmsnorm && k->swiglu && k->add && k->kv_layout);
+        const sl_kv_layout *l = k->kv_layout;
+        assert_true(l->page_bytes && l->put && l->copy && l->get && l->attend && l->merge && l->finish);
+    }
+}
+
+static void obeys_the_environment(void **unused)
+{
+    (void)unused;
+    const sl_kernels *kernels = NULL;
+    for (size_t s = 0; s < N_SETS; s++) {
+        if (!sl_kernels_named(set_names[s])) continue;
+        setenv("SLUICE_KERNELS", set_names[s], 1);
+        assert_int_equal(sl_kernels_choose(&kernels), SL_OK);
+        assert_string_equal(kernels->name, set_names[s]);
+    }
+    const sl_kernels *best = kernels; /* the last that runs here */
+    setenv("SLUICE_KERNELS", "", 1);
+    assert_int_equal(sl_kernels_choose(&kernels), SL_OK);
+    assert_ptr_equal(kernels, best);
+    unsetenv("SLUICE_KERNELS");
+    assert_int_equal(sl_kernels_choose(&kernels), SL_OK);
+    assert_ptr_equal(kernels, best);
+}
+
+static void refuses_an_unknown_set(void **unused)
+{
+    (void)unused;
+    const sl_kernels *kernels = NULL;
+    int errors = sl_log_errors();
+    setenv("SLUICE_KERNELS", "sse9", 1);
+    assert_int_equal(sl_kernels_choose(&kernels), SL_ERR_OPTION);
+    assert_null(kernels);
+    assert_int_equal(sl_log_errors(), errors + 1);
+    unsetenv("SLUICE_KERNELS");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ref_is_always_there),
+        cmocka_unit_test(tables_are_complete),
+        cmocka_unit_test(obeys_the_environment),
+        cmocka_unit_test(refuses_an_unknown_set),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,232 @@
+/* test_matmul.c - linear maps of every weight type against double precision, and contract 1: bits
+ * do not depend on how rows and columns are cut. */
+#include "runtime/model/gguf.h"
+#include "tests/unit/kernels/kernel_cases.h"
+
+typedef struct {
+    sl_matrix w;
+    sl_activations a;
+} problem;
+
+static const uint32_t types[] = {SL_TYPE_F32, SL_TYPE_F16, SL_TYPE_Q4_1, SL_TYPE_Q8_0};
+
+static size_t row_bytes_of(uint32_t type, size_t n_in)
+{
+    switch (type) {
+    case SL_TYPE_F32: return n_in * 4;
+    case SL_TYPE_F16: return n_in * 2;
+    case SL_TYPE_Q4_1: return n_in / SL_BLOCK * 20;
+    default: return n_in / SL_BLOCK * 34;
+    }
+}
+
+/* A finite f16 of any magnitude: zero, denormal, up to 65504. */
+static uint16_t dice_half(dice *d)
+{
+    uint16_t h = (uint16_t)dice_bits(d);
+    return (h & 0x7c00) == 0x7c00 ? (uint16_t)(h & 0x83ff) : h;
+}
+
+/* Random bytes are good weights once their scales are finite. */
+static void fill_weights(dice *d, uint32_t type, uint8_t *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        data[i] = (uint8_t)dice_bits(d);
+    size_t step = type == SL_TYPE_F32 ? 4 : type == SL_TYPE_F16 ? 2 : type == SL_TYPE_Q4_1 ? 20 : 34;
+    for (size_t i = 0; i < bytes; i += step) {
+        uint16_t halves[2] = {dice_half(d), dice_half(d)};
+        float f = dice_wild(d);
+        if (type == SL_TYPE_F32)
+            memcpy(data + i, &f, 4);
+        else
+            memcpy(data + i, halves, type == SL_TYPE_Q4_1 ? 4 : 2);
+    }
+}
+
+static problem problem_make(dice *d, const sl_kernels *k, uint32_t type, size_t n_out, size_t n_in,
+                            size_t n_rows)
+{
+    size_t row_bytes = row_bytes_of(type, n_in), n = n_rows * n_in;
+    uint8_t *data = take(row_bytes * n_out);
+    float *x = take(n * 4);
+    fill_weights(d, type, data, row_bytes * n_out);
+    bool wild = dice_below(d, 2);
+    for (size_t i = 0; i < n; i++)
+        x[i] = wild ? dice_wild(d) : dice_float(d);
+    problem p = {{data, type, n_out, n_in, row_bytes},
+                 {n_rows, n_in, x, take(n), take(n / 8 + 4), take(n / 8 + 4)}};
+    if (n_in % SL_BLOCK == 0) k->quantize(&p.a, 0, n_rows);
+    return p;
+}
+
+static void problem_release(problem *p)
+{
+    free((void *)(uintptr_t)p->w.data);
+    free((void *)(uintptr_t)p->a.x);
+    free(p->a.q), free(p->a.scale), free(p->a.sum);
+}
+
+static double weight(const sl_matrix *w, size_t j, size_t i, double *minimum_out)
+{
+    const uint8_t *row = (const uint8_t *)w->data + j * w->row_bytes;
+    uint16_t h[2];
+    float f;
+    *minimum_out = 0;
+    switch (w->type) {
+    case SL_TYPE_F32: memcpy(&f, row + 4 * i, 4); return (double)f;
+    case SL_TYPE_F16: memcpy(h, row + 2 * i, 2); return (double)sl_f16_to_f32(h[0]);
+    case SL_TYPE_Q4_1: {
+        const uint8_t *block = row + i / 32 * 20;
+        memcpy(h, block, 4);
+        *minimum_out = (double)sl_f16_to_f32(h[1]);
+        uint8_t byte = block[4 + i % 16];
+        return (double)sl_f16_to_f32(h[0]) * (i % 32 < 16 ? byte & 15 : byte >> 4);
+    }
+    default:
+        memcpy(h, row + i / 32 * 34, 2);
+        return (double)sl_f16_to_f32(h[0]) * ((const int8_t *)row)[i / 32 * 34 + 2 + i % 32];
+    }
+}
+
+/* The sum in double, and how far f32 may be: a term meets at most as many roundings as there are
+ * additions (blocks, or elements of float weights), and a few when it is made. The terms of a
+ * quantized block are its exact integer sums. */
+static double exact(const problem *p, size_t t, size_t j, double *bound_out)
+{
+    bool quantized = p->w.type == SL_TYPE_Q4_1 || p->w.type == SL_TYPE_Q8_0;
+    size_t n = p->w.n_in, term = quantized ? SL_BLOCK : 1;
+    double sum = 0, magnitudes = 0;
+    for (size_t i = 0; i < n; i += term) {
+        double products = 0, minimums = 0;
+        for (size_t e = i; e < i + term; e++) {
+            double minimum, w = weight(&p->w, j, e, &minimum), x = (double)p->a.x[t * n + e];
+            if (quantized) x = p->a.q[t * n + e] * (double)p->a.scale[(t * n + e) / SL_BLOCK];
+            products += w * x;
+            minimums += minimum * x;
+        }
+        sum += products + minimums;
+        magnitudes += fabs(products) + fabs(minimums);
+    }
+    double additions = (double)(n / term) * (quantized ? 2 : 1);
+    *bound_out = (additions + 6) * (UNIT * magnitudes + 0x1p-149);
+    return sum;
+}
+
+static void check_exact(const sl_kernels *k, dice *d, const problem *p, const float *out)
+{
+    for (size_t t = 0; t < p->a.n_rows; t++) {
+        for (size_t j = 0; j < p->w.n_out; j++) {
+            double bound, expected = exact(p, t, j, &bound), is = (double)out[t * p->w.n_out + j];
+            check(fabs(is - expected) <= bound, k, d,
+                  "type %u, %zu x %zu: [%zu][%zu] is %.9g, not %.9g +- %.3g\n", p->w.type, p->w.n_out,
+                  p->w.n_in, t, j, is, expected, bound);
+        }
+    }
+}
+
+/* Rectangles of rows and columns, computed alone: the same bits, and nothing beyond them. */
+static void check_pieces(const sl_kernels *k, dice *d, const problem *p, const float *whole)
+{
+    size_t n_out = p->w.n_out, stride = n_out + dice_below(d, 3), n_in = p->w.n_in;
+    for (int piece = 0; piece < 6; piece++) {
+        size_t row = dice_below(d, p->a.n_rows), rows = 1 + dice_below(d, p->a.n_rows - row);
+        size_t begin = dice_below(d, n_out), end = begin + dice_below(d, n_out - begin + 1);
+        sl_activations part = p->a;
+        part.n_rows = rows;
+        part.x += row * n_in, part.q += row * n_in;
+        part.scale += row * n_in / SL_BLOCK, part.sum += row * n_in / SL_BLOCK;
+
+        float *out = take(rows * stride * 4), *expected = take(rows * stride * 4);
+        for (size_t i = 0; i < rows * stride; i++)
+            out[i] = expected[i] = 1e30F;
+        for (size_t t = 0; t < rows; t++)
+            memcpy(expected + t * stride + begin, whole + (row + t) * n_out + begin, (end - begin) * 4);
+        k->matmul(&p->w, &part, begin, end, out, stride);
+        check(memcmp(out, expected, rows * stride * 4) == 0, k, d,
+              "type %u, %zu x %zu, rows %zu+%zu, columns %zu..%zu differ from the whole\n", p->w.type,
+              n_out, n_in, row, rows, begin, end);
+        free(out), free(expected);
+    }
+}
+
+static void solve(const sl_kernels *k, dice *d, uint32_t type, size_t n_out, size_t n_in, size_t n_rows)
+{
+    problem p = problem_make(d, k, type, n_out, n_in, n_rows);
+    float *out = take(n_rows * n_out * 4);
+    k->matmul(&p.w, &p.a, 0, n_out, out, n_out);
+    check_exact(k, d, &p, out);
+    check_pieces(k, d, &p, out);
+    free(out);
+    problem_release(&p);
+}
+
+static void solves(const sl_kernels *k, dice *d)
+{
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        bool quantized = types[i] == SL_TYPE_Q4_1 || types[i] == SL_TYPE_Q8_0;
+        size_t n_in = quantized ? SL_BLOCK * (1 + dice_below(d, 12)) : 1 + dice_below(d, 100);
+        solve(k, d, types[i], 1 + dice_below(d, 50), n_in, 1 + dice_below(d, 20));
+    }
+}
+
+/* Longer than any kernel unpacks at once. */
+static void solves_long_rows(const sl_kernels *k, dice *d)
+{
+    static const size_t widths[] = {1536, 1568, 3072, 4096 + 32, 32768};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        for (size_t n = 0; n < sizeof widths / sizeof widths[0]; n++)
+            solve(k, d, types[i], 19, widths[n], 5);
+}
+
+/* The largest integers there are: nibbles 15, bytes -128 and 127 against -127 and 127. */
+static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
+{
+    static const uint8_t fills[] = {0xff, 0x80, 0x7f};
+    for (size_t i = 2; i < sizeof types / sizeof types[0]; i++) {
+        for (size_t f = 0; f < sizeof fills; f++) {
+            for (int sign = -1; sign <= 1; sign += 2) {
+                problem p = problem_make(d, k, types[i], 9, 96, 5);
+                float out[9 * 5], *x = (float *)(uintptr_t)p.a.x;
+                uint8_t *data = (uint8_t *)(uintptr_t)p.w.data;
+                size_t head = types[i] == SL_TYPE_Q4_1 ? 4 : 2, block = types[i] == SL_TYPE_Q4_1 ? 20 : 34;
+                for (size_t b = 0; b < 9 * 3; b++)
+                    memset(data + b * block + head, fills[f], block - head);
+                for (size_t e = 0; e < 5 * 96; e++)
+                    x[e] = (float)sign;
+                k->quantize(&p.a, 0, 5);
+                k->matmul(&p.w, &p.a, 0, 9, out, 9);
+                check_exact(k, d, &p, out);
+                problem_release(&p);
+            }
+        }
+    }
+}
+
+static void reads_rows(const sl_kernels *k, dice *d)
+{
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        problem p = problem_make(d, k, types[i], 7, 96, 1);
+        float row[96];
+        for (size_t j = 0; j < 7; j++) {
+            sl_matrix_row(&p.w, j, row);
+            for (size_t e = 0; e < 96; e++) {
+                double minimum, w = weight(&p.w, j, e, &minimum);
+                check(fabs(row[e] - (w + minimum)) <= 2 * UNIT * (fabs(w) + fabs(minimum)), k, d,
+                      "row of type %u\n", types[i]);
+            }
+        }
+        problem_release(&p);
+    }
+}
+
+static void any_shape(void **unused) { (void)unused, for_all_sets(solves, 60); }
+static void long_rows(void **unused) { (void)unused, for_all_sets(solves_long_rows, 1); }
+static void largest_sums(void **unused) { (void)unused, for_all_sets(keeps_the_largest_sums, 2); }
+static void rows(void **unused) { (void)unused, for_all_sets(reads_rows, 5); }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(any_shape), cmocka_unit_test(long_rows),
+                                       cmocka_unit_test(largest_sums), cmocka_unit_test(rows)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
