@@ -77,12 +77,22 @@ const char *sl_engine_transport(void)
     return launched ? "mpi" : "self";
 }
 
+/* A failed assertion has nothing but this to end the job by. */
+static sl_comm *job_comm;
+
+static void abort_job(void)
+{
+    if (job_comm) sl_comm_abort(job_comm, SL_EXIT_BUG);
+}
+
 static sl_status open_comm(sl_engine *e)
 {
     e->transport = sl_engine_transport();
     sl_comm_options options = {.heartbeat_ns = SL_SECOND};
     sl_status status = sl_comm_open(e->transport, &options, &e->comm);
     if (status != SL_OK) return status;
+    job_comm = e->comm;
+    sl_assert_set_abort(abort_job);
     size_t ranks = (size_t)sl_engine_ranks(e);
     sl_log_set_rank(sl_engine_rank(e), (int)ranks);
     sl_loop_catch_signals();
@@ -395,6 +405,7 @@ int sl_engine_end(sl_engine *engine, sl_status status)
     free(engine->first_layer);
     free(engine->rank_heads);
     free(engine->rank_pages);
+    job_comm = NULL;
     sl_comm_close(engine->comm);
     free(engine);
     return code;

@@ -168,9 +168,15 @@ static sl_status on_message(sl_rank *r, const sl_comm_event *event)
     sl_status status = decode_header(r, event, frame, &payload, &bytes);
     if (status != SL_OK) return status;
 
+    if ((payload.n_bytes == 0) != (frame->n_rows == 0)) {
+        sl_error("frame %" PRIu64 " has %u rows and a payload of %zu bytes", frame->number,
+                 frame->n_rows, payload.n_bytes);
+        return SL_ERR_FORMAT;
+    }
     int64_t before = r->options.clock(r->options.clock_context);
-    status = sl_codec_decode(r->codec, (sl_codec_kind)payload.codec, bytes, payload.n_bytes,
-                             frame->hidden, (size_t)frame->n_rows * r->options.limits.width);
+    if (frame->n_rows > 0)
+        status = sl_codec_decode(r->codec, (sl_codec_kind)payload.codec, bytes, payload.n_bytes,
+                                 frame->hidden, (size_t)frame->n_rows * r->options.limits.width);
     r->codec_ns += r->options.clock(r->options.clock_context) - before;
     if (status == SL_OK) enqueue(r, slot);
     return status;
@@ -221,7 +227,7 @@ static sl_status send_frame(sl_rank *r, frame_slot *slot, int64_t now_ns)
     const sl_frame *frame = &slot->work.frame;
     sl_wire_payload payload = {0};
     size_t header_max = sl_wire_header_bytes_max(&r->options.limits);
-    if (!is_last(r)) {
+    if (!is_last(r) && frame->n_rows > 0) { /* controls alone have no payload */
         int64_t before = r->options.clock(r->options.clock_context);
         sl_codec_kind kind;
         sl_status status = sl_codec_encode(

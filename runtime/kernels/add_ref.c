@@ -3,6 +3,5 @@
 
 void sl_add_ref(const float *y, size_t n, float *x)
 {
-    for (size_t i = 0; i < n; i++)
-        x[i] += y[i];
+    for (size_t i = 0; i < n; i++) x[i] += y[i];
 }

@@ -26,15 +26,13 @@ static void attend_row(const void *page, sl_slots see, const float *q, size_t he
     float scale = expf(state->max - max);
     state->max = max;
     state->sum *= scale;
-    for (size_t i = 0; i < head_dim; i++)
-        acc[i] *= scale;
+    for (size_t i = 0; i < head_dim; i++) acc[i] *= scale;
 
     for (size_t slot = see.begin; slot < see.end; slot++) {
         const uint16_t *value = sl_page_values(page, head_dim) + slot * head_dim;
         float p = expf(scores[slot] - max);
         state->sum += p;
-        for (size_t i = 0; i < head_dim; i++)
-            acc[i] += p * sl_f16_to_f32(value[i]);
+        for (size_t i = 0; i < head_dim; i++) acc[i] += p * sl_f16_to_f32(value[i]);
     }
 }
 

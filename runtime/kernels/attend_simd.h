@@ -35,11 +35,10 @@ typedef struct {
 /* Vector v from element i on. f16 is read once, straight from memory, so it fetches ahead. */
 SL_ALWAYS_INLINE vec panel_load(panel b, bool widened, size_t i, int v)
 {
-    i += (size_t)(v * LANES);
+    i += (size_t)v * LANES;
     if (widened) return v_load((const float *)b.data + i);
     const uint16_t *at = (const uint16_t *)b.data + i;
-    if (v * LANES % 32 == 0)
-        __builtin_prefetch((const void *)((uintptr_t)at + (uintptr_t)b.next));
+    if (v * LANES % 32 == 0) __builtin_prefetch((const void *)((uintptr_t)at + (uintptr_t)b.next));
     return v_load_half(at);
 }
 
@@ -50,27 +49,24 @@ SL_ALWAYS_INLINE void multiply_columns(int rows, int vectors, bool widened, cons
 {
     vec sum[GROUP_ROWS][VECTORS_MAX];
     for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++)
-            sum[r][v] = v_set1(0);
+        for (int v = 0; v < vectors; v++) sum[r][v] = v_set1(0);
     for (size_t i = inner.begin; i < inner.end; i++) {
         vec x[VECTORS_MAX];
-        for (int v = 0; v < vectors; v++)
-            x[v] = panel_load(b, widened, i * b.width + column, v);
+        for (int v = 0; v < vectors; v++) x[v] = panel_load(b, widened, i * b.width + column, v);
         for (int r = 0; r < rows; r++) {
             vec factor = v_set1(a[(size_t)r * a_stride + i]);
-            for (int v = 0; v < vectors; v++)
-                sum[r][v] = v_fma(factor, x[v], sum[r][v]);
+            for (int v = 0; v < vectors; v++) sum[r][v] = v_fma(factor, x[v], sum[r][v]);
         }
     }
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++)
-            v_store(out + (size_t)r * b.width + column + (size_t)(v * LANES), sum[r][v]);
+            v_store(out + (size_t)r * b.width + column + (size_t)v * LANES, sum[r][v]);
 }
 
 SL_ALWAYS_INLINE void multiply_rows(int rows, int vectors, bool widened, const float *a,
                                     size_t a_stride, panel b, range inner, float *out)
 {
-    size_t column = 0, step = (size_t)(vectors * LANES);
+    size_t column = 0, step = (size_t)vectors * LANES;
     for (; column + step <= b.width; column += step)
         multiply_columns(rows, vectors, widened, a, a_stride, b, inner, column, out);
     for (; column < b.width; column += 16)
@@ -106,14 +102,11 @@ static vec weight_of(vec x) { return v_zero_if_below(v_exp(x), x, -69); }
  * what the row's past is scaled by. */
 static float weigh(float *scores, range see, sl_softmax *state)
 {
-    for (size_t i = 0; i < see.begin; i++)
-        scores[i] = -INFINITY;
-    for (size_t i = see.end; i < SL_PAGE_TOKENS; i++)
-        scores[i] = -INFINITY;
+    for (size_t i = 0; i < see.begin; i++) scores[i] = -INFINITY;
+    for (size_t i = see.end; i < SL_PAGE_TOKENS; i++) scores[i] = -INFINITY;
 
     vec highest = v_set1(state->max);
-    for (size_t i = 0; i < SL_PAGE_TOKENS; i += LANES)
-        highest = v_max(highest, v_load(scores + i));
+    for (size_t i = 0; i < SL_PAGE_TOKENS; i += LANES) highest = v_max(highest, v_load(scores + i));
     float max = v_highest(highest);
 
     vec shift = v_set1(max), sum = v_set1(0);
@@ -142,8 +135,9 @@ static bool sees(range see) { return see.begin < see.end; }
 static void attend_group(panel keys, panel values, const range *see, size_t rows, const float *q,
                          sl_softmax *state, float *acc)
 {
-    float weights[GROUP_ROWS * SL_PAGE_TOKENS], scale[GROUP_ROWS];
-    float products[GROUP_ROWS * SL_HEAD_DIM_MAX];
+    float scale[GROUP_ROWS];
+    _Alignas(64) float weights[GROUP_ROWS * SL_PAGE_TOKENS];
+    _Alignas(64) float products[GROUP_ROWS * SL_HEAD_DIM_MAX];
     size_t head_dim = values.width;
     bool alike = true, any = false;
     for (size_t r = 0; r < rows; r++) {
@@ -177,7 +171,8 @@ static void attend_tile(const sl_kv_tile *tile, panel keys, panel values, const 
             sl_slots slots = sl_tile_visible(tile, row + r);
             see[r] = (range){slots.begin, slots.end};
         }
-        attend_group(keys, values, see, rows, q + row * head_dim, state + row, acc + row * head_dim);
+        attend_group(keys, values, see, rows, q + row * head_dim, state + row,
+                     acc + row * head_dim);
     }
 }
 
@@ -191,7 +186,7 @@ static panel widen(panel from, size_t height, float *to)
 static void attend(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                    size_t head_dim, sl_softmax *state, float *acc)
 {
-    float widened[2][SL_HEAD_DIM_MAX * SL_PAGE_TOKENS];
+    _Alignas(64) float widened[2][SL_HEAD_DIM_MAX * SL_PAGE_TOKENS];
     SL_ASSERT(head_dim % 16 == 0 && head_dim <= SL_HEAD_DIM_MAX);
     for (size_t t = 0; t < n_tiles; t++) {
         const void *page = tiles[t].page, *next = tiles[t + 1 < n_tiles ? t + 1 : t].page;

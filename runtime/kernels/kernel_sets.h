@@ -77,4 +77,10 @@ void sl_kv_put_avx2(void *page, size_t slot, const float *k, const float *v, siz
 void sl_attend_avx2(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                     size_t head_dim, sl_softmax *state, float *acc);
 
+/* The avx512 set is avx2 but for what takes the time. */
+void sl_matmul_avx512(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
+                      float *out, size_t out_stride);
+void sl_attend_avx512(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                      size_t head_dim, sl_softmax *state, float *acc);
+
 #endif

@@ -2,6 +2,7 @@
 #include "runtime/kernels/kernels.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,10 +54,38 @@ static const sl_kernels kernels_avx2 = {
     .kv_layout = &layout_avx2,
 };
 
+static const sl_kv_layout layout_avx512 = {
+    .name = "f16",
+    .page_bytes = sl_kv_f16_page_bytes,
+    .put = sl_kv_put_avx2,
+    .copy = sl_kv_f16_copy,
+    .get = sl_kv_f16_get,
+    .attend = sl_attend_avx512,
+    .merge = sl_softmax_merge,
+    .finish = sl_softmax_finish,
+};
+
+static const sl_kernels kernels_avx512 = {
+    .name = "avx512",
+    .quantize = sl_quantize_avx2,
+    .matmul = sl_matmul_avx512,
+    .rmsnorm = sl_rmsnorm_avx2,
+    .swiglu = sl_swiglu_avx2,
+    .add = sl_add_avx2,
+    .kv_layout = &layout_avx512,
+};
+
 /* F16C is older than AVX2 and in every CPU that has it; clang 14 cannot ask for it. */
 static bool runs_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool runs_avx512(void)
+{
+    return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
 }
 #endif
 
@@ -66,6 +95,7 @@ static const struct {
     bool (*runs)(void);
 } sets[] = {
 #ifdef __x86_64__
+    {&kernels_avx512, runs_avx512},
     {&kernels_avx2, runs_avx2},
 #endif
     {&kernels_ref, runs_always},
@@ -83,19 +113,17 @@ const sl_kernels *sl_kernels_named(const char *name)
 static const sl_kernels *best(void)
 {
     size_t i = 0;
-    while (!sets[i].runs())
-        i++;
+    while (!sets[i].runs()) i++;
     return sets[i].kernels;
 }
 
 static void log_refusal(const char *wanted)
 {
     char names[64] = "";
-    for (size_t i = 0; i < N_SETS; i++) {
-        if (!sets[i].runs()) continue;
-        strcat(names, " ");
-        strcat(names, sets[i].kernels->name);
-    }
+    size_t n = 0;
+    for (size_t i = 0; i < N_SETS; i++)
+        if (sets[i].runs())
+            n += (size_t)snprintf(names + n, sizeof names - n, " %s", sets[i].kernels->name);
     sl_error("SLUICE_KERNELS=%s: no such kernel set on this CPU; there are:%s", wanted, names);
 }
 

@@ -1,6 +1,6 @@
 /* runtime/kernels/kernels.h - the arithmetic, one table per kernel set.
  * The table is filled with `ref` and overwritten by what the CPU supports; SLUICE_KERNELS
- * =ref|avx2 forces a lower one. A kernel is a single-threaded pure function over
+ * =ref|avx2|avx512 forces a lower one. A kernel is a single-threaded pure function over
  * a range; the stage splits ranges over threads.
  *
  * Contract 1: an output element's bits depend on its own row of x, its own row of w and
@@ -38,7 +38,7 @@ typedef struct {
 } sl_activations;
 
 typedef struct sl_kernels {
-    const char *name; /* "ref", "avx2" */
+    const char *name; /* "ref", "avx2", "avx512" */
 
     /* Fill q, scale, sum of rows [row_begin, row_end) from x. width % 32 == 0. */
     void (*quantize)(const sl_activations *a, size_t row_begin, size_t row_end);
@@ -65,7 +65,7 @@ typedef struct sl_kernels {
     const sl_kv_layout *kv_layout; /* f16 */
 } sl_kernels;
 
-/* The table for this CPU and SLUICE_KERNELS (read once). SL_ERR_OPTION: a set unknown or not
+/* The table for this CPU and SLUICE_KERNELS. SL_ERR_OPTION: a set unknown or not
  * supported here, logged with what is. */
 sl_status sl_kernels_choose(const sl_kernels **kernels_out);
 /* By name, for tests: NULL when unknown, or not supported by this CPU. */

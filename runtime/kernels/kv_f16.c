@@ -59,8 +59,7 @@ void sl_softmax_merge(sl_softmax *state, float *acc, const sl_softmax *state2, c
     if (state2->max == -INFINITY) return; /* saw nothing */
     float max = state->max > state2->max ? state->max : state2->max;
     float scale = expf(state->max - max), scale2 = expf(state2->max - max);
-    for (size_t i = 0; i < head_dim; i++)
-        acc[i] = acc[i] * scale + acc2[i] * scale2;
+    for (size_t i = 0; i < head_dim; i++) acc[i] = acc[i] * scale + acc2[i] * scale2;
     state->sum = state->sum * scale + state2->sum * scale2;
     state->max = max;
 }
@@ -68,6 +67,5 @@ void sl_softmax_merge(sl_softmax *state, float *acc, const sl_softmax *state2, c
 void sl_softmax_finish(const sl_softmax *state, const float *acc, size_t head_dim, float *out)
 {
     bool seen = state->max != -INFINITY;
-    for (size_t i = 0; i < head_dim; i++)
-        out[i] = seen ? acc[i] / state->sum : 0;
+    for (size_t i = 0; i < head_dim; i++) out[i] = seen ? acc[i] / state->sum : 0;
 }

@@ -20,7 +20,6 @@ void sl_kv_put_avx2(void *page, size_t slot, const float *k, const float *v, siz
         uint16_t key[8];
         _mm_storeu_si128((__m128i *)key, half(k + i));
         _mm_storeu_si128((__m128i *)(values + slot * head_dim + i), half(v + i));
-        for (size_t j = 0; j < 8; j++)
-            keys[(i + j) * SL_PAGE_TOKENS + slot] = key[j];
+        for (size_t j = 0; j < 8; j++) keys[(i + j) * SL_PAGE_TOKENS + slot] = key[j];
     }
 }

@@ -34,26 +34,22 @@ SL_ALWAYS_INLINE void multiply_tile(int rows, int columns, bool half, const sl_m
     __m256 sum[TILE_ROWS][TILE_COLUMNS], last_w[TILE_COLUMNS];
     for (int c = 0; c < columns; c++) {
         weights[c] = sl_matrix_row_data(w, column + (size_t)c);
-        for (int r = 0; r < rows; r++)
-            sum[r][c] = _mm256_setzero_ps();
+        for (int r = 0; r < rows; r++) sum[r][c] = _mm256_setzero_ps();
     }
     for (; i + LANES <= n; i += LANES) {
         __m256 v[TILE_COLUMNS];
-        for (int c = 0; c < columns; c++)
-            v[c] = load_weights(weights[c], half, i);
+        for (int c = 0; c < columns; c++) v[c] = load_weights(weights[c], half, i);
         for (int r = 0; r < rows; r++) {
             __m256 in = _mm256_loadu_ps(x + (size_t)r * n + i);
-            for (int c = 0; c < columns; c++)
-                sum[r][c] = _mm256_fmadd_ps(v[c], in, sum[r][c]);
+            for (int c = 0; c < columns; c++) sum[r][c] = _mm256_fmadd_ps(v[c], in, sum[r][c]);
         }
     }
-    for (int c = 0; c < columns; c++)
-        last_w[c] = load_last_weights(weights[c], half, i, n - i);
+    for (int c = 0; c < columns; c++) last_w[c] = load_last_weights(weights[c], half, i, n - i);
     for (int r = 0; r < rows; r++) {
         __m256 in = _mm256_maskload_ps(x + (size_t)r * n + i, sl_tail_mask_avx2(n - i));
         for (int c = 0; c < columns; c++)
-            out[(size_t)r * out_stride + column + (size_t)c] =
-                sl_sum_avx2(_mm256_fmadd_ps(last_w[c], in, sum[r][c]));
+            out[(size_t)r * out_stride + column + (size_t)c] = sl_sum_avx2(
+                _mm256_fmadd_ps(last_w[c], in, sum[r][c]));
     }
 }
 
@@ -63,17 +59,16 @@ SL_ALWAYS_INLINE void multiply_rows(int rows, bool half, const sl_matrix *w, con
     size_t column = begin;
     for (; column + TILE_COLUMNS <= end; column += TILE_COLUMNS)
         multiply_tile(rows, TILE_COLUMNS, half, w, x, column, out, out_stride);
-    for (; column < end; column++)
-        multiply_tile(rows, 1, half, w, x, column, out, out_stride);
+    for (; column < end; column++) multiply_tile(rows, 1, half, w, x, column, out, out_stride);
 }
 
-SL_ALWAYS_INLINE void multiply(bool half, const sl_matrix *w, const sl_activations *a,
-                               size_t begin, size_t end, float *out, size_t out_stride)
+SL_ALWAYS_INLINE void multiply(bool half, const sl_matrix *w, const sl_activations *a, size_t begin,
+                               size_t end, float *out, size_t out_stride)
 {
     size_t row = 0;
     for (; row + TILE_ROWS <= a->n_rows; row += TILE_ROWS)
-        multiply_rows(TILE_ROWS, half, w, a->x + row * a->width, begin, end,
-                      out + row * out_stride, out_stride);
+        multiply_rows(TILE_ROWS, half, w, a->x + row * a->width, begin, end, out + row * out_stride,
+                      out_stride);
     for (; row < a->n_rows; row++)
         multiply_rows(1, half, w, a->x + row * a->width, begin, end, out + row * out_stride,
                       out_stride);

@@ -10,21 +10,19 @@
 static float dot_f32(const float *w, const float *x, size_t n)
 {
     float sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += w[i] * x[i];
+    for (size_t i = 0; i < n; i++) sum += w[i] * x[i];
     return sum;
 }
 
 static float dot_f16(const uint16_t *w, const float *x, size_t n)
 {
     float sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += sl_f16_to_f32(w[i]) * x[i];
+    for (size_t i = 0; i < n; i++) sum += sl_f16_to_f32(w[i]) * x[i];
     return sum;
 }
 
-static float dot_q4_1(const sl_block_q4_1 *w, const int8_t *q, const float *scale,
-                      const float *sum, size_t n_blocks)
+static float dot_q4_1(const sl_block_q4_1 *w, const int8_t *q, const float *scale, const float *sum,
+                      size_t n_blocks)
 {
     float out = 0;
     for (size_t b = 0; b < n_blocks; b++, q += SL_BLOCK) {
@@ -42,8 +40,7 @@ static float dot_q8_0(const sl_block_q8_0 *w, const int8_t *q, const float *scal
     float out = 0;
     for (size_t b = 0; b < n_blocks; b++, q += SL_BLOCK) {
         int32_t dot = 0;
-        for (size_t i = 0; i < SL_BLOCK; i++)
-            dot += w[b].q[i] * q[i];
+        for (size_t i = 0; i < SL_BLOCK; i++) dot += w[b].q[i] * q[i];
         out += sl_f16_to_f32(w[b].d) * scale[b] * (float)dot;
     }
     return out;
@@ -67,6 +64,5 @@ void sl_matmul_ref(const sl_matrix *w, const sl_activations *a, size_t out_begin
 {
     SL_ASSERT(a->width == w->n_in && out_end <= w->n_out);
     for (size_t t = 0; t < a->n_rows; t++)
-        for (size_t j = out_begin; j < out_end; j++)
-            out[t * out_stride + j] = dot(w, j, a, t);
+        for (size_t j = out_begin; j < out_end; j++) out[t * out_stride + j] = dot(w, j, a, t);
 }

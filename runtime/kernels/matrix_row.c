@@ -17,8 +17,7 @@ static void widen_q4_1(const sl_block_q4_1 *block, float *out)
 static void widen_q8_0(const sl_block_q8_0 *block, float *out)
 {
     float d = sl_f16_to_f32(block->d);
-    for (size_t i = 0; i < SL_BLOCK; i++)
-        out[i] = d * (float)block->q[i];
+    for (size_t i = 0; i < SL_BLOCK; i++) out[i] = d * (float)block->q[i];
 }
 
 void sl_matrix_row(const sl_matrix *w, size_t row, float *out)
@@ -28,8 +27,7 @@ void sl_matrix_row(const sl_matrix *w, size_t row, float *out)
     switch (w->type) {
     case SL_TYPE_F32: memcpy(out, data, w->n_in * sizeof *out); return;
     case SL_TYPE_F16:
-        for (size_t i = 0; i < w->n_in; i++)
-            out[i] = sl_f16_to_f32(((const uint16_t *)data)[i]);
+        for (size_t i = 0; i < w->n_in; i++) out[i] = sl_f16_to_f32(((const uint16_t *)data)[i]);
         return;
     case SL_TYPE_Q4_1:
         for (size_t b = 0; b < w->n_in / SL_BLOCK; b++)

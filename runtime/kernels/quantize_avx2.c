@@ -8,8 +8,7 @@ static float largest_magnitude(const __m256 x[4])
 {
     const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
     __m256i m[4];
-    for (int i = 0; i < 4; i++)
-        m[i] = _mm256_castps_si256(_mm256_and_ps(x[i], magnitude));
+    for (int i = 0; i < 4; i++) m[i] = _mm256_castps_si256(_mm256_and_ps(x[i], magnitude));
     __m256i all = _mm256_max_epu32(_mm256_max_epu32(m[0], m[1]), _mm256_max_epu32(m[2], m[3]));
     __m128i s = _mm_max_epu32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
     s = _mm_max_epu32(s, _mm_shuffle_epi32(s, 0x4e));
@@ -27,8 +26,7 @@ static int32_t sum_of(__m256i v)
 static void quantize_block(const float *x, int8_t *q, float *scale, float *sum)
 {
     __m256 v[4];
-    for (int i = 0; i < 4; i++)
-        v[i] = _mm256_loadu_ps(x + 8 * i);
+    for (size_t i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(x + 8 * i);
     float exact = largest_magnitude(v) / 127;
     *scale = _cvtsh_ss(_cvtss_sh(exact > 65504 ? 65504 : exact, _MM_FROUND_TO_NEAREST_INT));
 
@@ -46,7 +44,8 @@ static void quantize_block(const float *x, int8_t *q, float *scale, float *sum)
     *sum = *scale * (float)sum_of(total);
 
     /* packing works in 128-bit halves: put their 4-byte pieces back in order */
-    __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
+    __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]),
+                                        _mm256_packs_epi32(n[2], n[3]));
     packed = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     _mm256_storeu_si256((__m256i *)q, packed);
 }

@@ -27,7 +27,6 @@ void sl_rmsnorm_avx2(const float *x, const float *gain, size_t n_rows, size_t wi
             __m256 v = _mm256_mul_ps(_mm256_loadu_ps(gain + i), _mm256_loadu_ps(x + i));
             _mm256_storeu_ps(out + i, _mm256_div_ps(v, divisor));
         }
-        for (; i < width; i++)
-            out[i] = gain[i] * x[i] / rms;
+        for (; i < width; i++) out[i] = gain[i] * x[i] / rms;
     }
 }

@@ -8,10 +8,8 @@ void sl_rmsnorm_ref(const float *x, const float *gain, size_t n_rows, size_t wid
 {
     for (size_t t = 0; t < n_rows; t++, x += width, out += width) {
         float sum = 0;
-        for (size_t i = 0; i < width; i++)
-            sum += x[i] * x[i];
+        for (size_t i = 0; i < width; i++) sum += x[i] * x[i];
         float rms = sqrtf(sum / (float)width + eps);
-        for (size_t i = 0; i < width; i++)
-            out[i] = gain[i] * x[i] / rms;
+        for (size_t i = 0; i < width; i++) out[i] = gain[i] * x[i] / rms;
     }
 }

@@ -5,6 +5,5 @@
 
 void sl_swiglu_ref(const float *gate, const float *up, size_t n, float *out)
 {
-    for (size_t i = 0; i < n; i++)
-        out[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
+    for (size_t i = 0; i < n; i++) out[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
 }

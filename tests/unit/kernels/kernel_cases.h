@@ -25,10 +25,7 @@ typedef struct {
     uint64_t seed, state;
 } dice;
 
-static inline dice dice_of(uint64_t seed)
-{
-    return (dice){seed, seed * 0x9e3779b97f4a7c15 + 1};
-}
+static inline dice dice_of(uint64_t seed) { return (dice){seed, seed * 0x9e3779b97f4a7c15 + 1}; }
 
 /* xorshift64* (Vigna 2016). */
 static inline uint32_t dice_bits(dice *d)
@@ -54,13 +51,13 @@ static inline void *take(size_t bytes)
     return p;
 }
 
-#define check(condition, kernels, d, ...)                                                    \
-    do {                                                                                     \
-        if (!(condition)) {                                                                  \
+#define check(condition, kernels, d, ...)                                                       \
+    do {                                                                                        \
+        if (!(condition)) {                                                                     \
             print_error("set %s, seed %llu: ", (kernels)->name, (unsigned long long)(d)->seed); \
-            print_error(__VA_ARGS__);                                                        \
-            fail_msg("%s", #condition);                                                      \
-        }                                                                                    \
+            print_error(__VA_ARGS__);                                                           \
+            fail_msg("%s", #condition);                                                         \
+        }                                                                                       \
     } while (0)
 
 /* Run a case for every set of this CPU and so many seeds. */

@@ -59,7 +59,9 @@ static problem *problem_make(const sl_kernels *k, dice *d)
         bool together = dice_below(d, 3) == 0, all = dice_below(d, 4) == 0;
         sl_slots shared = dice_slots(d);
         for (size_t r = 0; r < p->n_rows; r++)
-            p->visible[t][r] = all ? (sl_slots){0, SL_PAGE_TOKENS} : together ? shared : dice_slots(d);
+            p->visible[t][r] = all        ? (sl_slots){0, SL_PAGE_TOKENS}
+                               : together ? shared
+                                          : dice_slots(d);
         p->pages[t] = take(k->kv_layout->page_bytes(p->head_dim));
         p->tiles[t] = (sl_kv_tile){p->pages[t], all ? NULL : p->visible[t]};
         fill_page(p, k, d, t);
@@ -67,15 +69,13 @@ static problem *problem_make(const sl_kernels *k, dice *d)
     p->q = take(p->n_rows * p->head_dim * 4);
     static const float sizes[] = {0, 1e-30F, 0.125F, 1, 30}; /* from uniform to one-hot */
     float size = sizes[dice_below(d, 5)];
-    for (size_t i = 0; i < p->n_rows * p->head_dim; i++)
-        p->q[i] = size * dice_float(d);
+    for (size_t i = 0; i < p->n_rows * p->head_dim; i++) p->q[i] = size * dice_float(d);
     return p;
 }
 
 static void problem_release(problem *p)
 {
-    for (size_t t = 0; t < p->n_tiles; t++)
-        free(p->pages[t]);
+    for (size_t t = 0; t < p->n_tiles; t++) free(p->pages[t]);
     free(p->q);
     free(p);
 }
@@ -112,10 +112,8 @@ static void check_row(const problem *p, const sl_kernels *k, dice *d, size_t r, 
     static float values[TILES_MAX * SL_PAGE_TOKENS][256];
     double size, max = -(double)INFINITY, sum = 0;
     size_t n = scores_of(p, k, r, scores, values, &size);
-    for (size_t i = 0; i < n; i++)
-        max = fmax(max, scores[i]);
-    for (size_t i = 0; i < n; i++)
-        sum += exp(scores[i] - max);
+    for (size_t i = 0; i < n; i++) max = fmax(max, scores[i]);
+    for (size_t i = 0; i < n; i++) sum += exp(scores[i] - max);
     double bound = 2 * UNIT * ((double)p->head_dim * size + (double)n + 20);
     for (size_t e = 0; e < p->head_dim; e++) {
         double expected = 0;
@@ -130,8 +128,7 @@ static void check_row(const problem *p, const sl_kernels *k, dice *d, size_t r, 
 static void begin(const problem *p, result *x)
 {
     memset(x, 0, sizeof *x);
-    for (size_t r = 0; r < p->n_rows; r++)
-        x->state[r].max = -INFINITY;
+    for (size_t r = 0; r < p->n_rows; r++) x->state[r].max = -INFINITY;
 }
 
 static void attend(const problem *p, const sl_kernels *k, result *x)
@@ -142,7 +139,8 @@ static void attend(const problem *p, const sl_kernels *k, result *x)
 
 static bool same(const result *a, const result *b)
 {
-    return memcmp(a->state, b->state, sizeof a->state) == 0 && memcmp(a->acc, b->acc, sizeof a->acc) == 0;
+    return memcmp(a->state, b->state, sizeof a->state) == 0 &&
+           memcmp(a->acc, b->acc, sizeof a->acc) == 0;
 }
 
 static void softmax_case(const sl_kernels *k, dice *d)
@@ -179,8 +177,8 @@ static void pieces_case(const sl_kernels *k, dice *d)
                                  pieces->state + row, pieces->acc + row * p->head_dim);
         }
     }
-    check(same(whole, pieces), k, d, "%zu rows, %zu tiles, head_dim %zu: pieces differ\n", p->n_rows,
-          p->n_tiles, p->head_dim);
+    check(same(whole, pieces), k, d, "%zu rows, %zu tiles, head_dim %zu: pieces differ\n",
+          p->n_rows, p->n_tiles, p->head_dim);
     free(whole), free(pieces);
     problem_release(p);
 }
@@ -193,8 +191,7 @@ static void neighbours_case(const sl_kernels *k, dice *d)
     attend(p, k, before);
     size_t t = dice_below(d, p->n_tiles), slot = dice_below(d, SL_PAGE_TOKENS);
     float bad[256];
-    for (size_t i = 0; i < p->head_dim; i++)
-        bad[i] = NAN;
+    for (size_t i = 0; i < p->head_dim; i++) bad[i] = NAN;
     k->kv_layout->put(p->pages[t], slot, bad, bad, p->head_dim);
     attend(p, k, after);
     for (size_t r = 0; r < p->n_rows; r++) {
@@ -217,17 +214,19 @@ static void blind_case(const sl_kernels *k, dice *d)
     problem *p = problem_make(k, d);
     result *before = take(sizeof *before), *after = take(sizeof *after);
     uint8_t *bytes = (uint8_t *)before;
-    for (size_t i = 0; i < sizeof *before; i++)
-        bytes[i] = (uint8_t)dice_bits(d);
+    for (size_t i = 0; i < sizeof *before; i++) bytes[i] = (uint8_t)dice_bits(d);
     size_t blind = dice_below(d, p->n_rows);
     for (size_t t = 0; t < p->n_tiles; t++) {
         p->tiles[t].visible = p->visible[t];
         p->visible[t][blind] = (sl_slots){5, 5};
     }
     *after = *before;
-    k->kv_layout->attend(p->tiles, p->n_tiles, p->q, p->n_rows, p->head_dim, after->state, after->acc);
-    check(memcmp(&before->state[blind], &after->state[blind], sizeof(sl_softmax)) == 0, k, d, "state\n");
-    check(memcmp(before->acc + blind * p->head_dim, after->acc + blind * p->head_dim, p->head_dim * 4) == 0,
+    k->kv_layout->attend(p->tiles, p->n_tiles, p->q, p->n_rows, p->head_dim, after->state,
+                         after->acc);
+    check(memcmp(&before->state[blind], &after->state[blind], sizeof(sl_softmax)) == 0, k, d,
+          "state\n");
+    check(memcmp(before->acc + blind * p->head_dim, after->acc + blind * p->head_dim,
+                 p->head_dim * 4) == 0,
           k, d, "acc\n");
     free(before), free(after);
     problem_release(p);
@@ -242,10 +241,12 @@ static void merge_case(const sl_kernels *k, dice *d)
     size_t cut = dice_below(d, p->n_tiles + 1);
     begin(p, x), begin(p, run);
     k->kv_layout->attend(p->tiles, cut, p->q, p->n_rows, p->head_dim, x->state, x->acc);
-    k->kv_layout->attend(p->tiles + cut, p->n_tiles - cut, p->q, p->n_rows, p->head_dim, run->state, run->acc);
+    k->kv_layout->attend(p->tiles + cut, p->n_tiles - cut, p->q, p->n_rows, p->head_dim, run->state,
+                         run->acc);
     for (size_t r = 0; r < p->n_rows; r++) {
         float *acc = x->acc + r * p->head_dim;
-        k->kv_layout->merge(&x->state[r], acc, &run->state[r], run->acc + r * p->head_dim, p->head_dim);
+        k->kv_layout->merge(&x->state[r], acc, &run->state[r], run->acc + r * p->head_dim,
+                            p->head_dim);
         k->kv_layout->finish(&x->state[r], acc, p->head_dim, out);
         check_row(p, k, d, r, out);
     }
@@ -257,18 +258,17 @@ static void merges_nothing(const sl_kernels *k, dice *d)
 {
     sl_softmax empty = {-INFINITY, 0}, some = {1.5F, 3}, into = empty;
     float zeros[16] = {0}, acc[16], target[16] = {0}, out[16];
-    for (size_t i = 0; i < 16; i++)
-        acc[i] = dice_float(d);
+    for (size_t i = 0; i < 16; i++) acc[i] = dice_float(d);
     k->kv_layout->merge(&into, target, &empty, zeros, 16);
     check(into.max == -INFINITY && into.sum == 0, k, d, "empty and empty\n");
     k->kv_layout->finish(&into, target, 16, out);
     check(memcmp(out, zeros, sizeof out) == 0, k, d, "nothing seen is zeros\n");
     k->kv_layout->merge(&into, target, &some, acc, 16);
-    check(into.max == some.max && into.sum == some.sum && memcmp(target, acc, sizeof acc) == 0, k, d,
-          "empty and some\n");
+    check(into.max == some.max && into.sum == some.sum && memcmp(target, acc, sizeof acc) == 0, k,
+          d, "empty and some\n");
     k->kv_layout->merge(&into, target, &empty, zeros, 16);
-    check(into.max == some.max && into.sum == some.sum && memcmp(target, acc, sizeof acc) == 0, k, d,
-          "some and empty\n");
+    check(into.max == some.max && into.sum == some.sum && memcmp(target, acc, sizeof acc) == 0, k,
+          d, "some and empty\n");
 }
 
 static void softmax(void **unused) { (void)unused, for_all_sets(softmax_case, 150); }

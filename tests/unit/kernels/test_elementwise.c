@@ -9,15 +9,12 @@ static void rmsnorm_case(const sl_kernels *k, dice *d)
     size_t n_rows = 1 + dice_below(d, 4), width = 1 + dice_below(d, 100), n = n_rows * width;
     float *x = take(n * 4), *gain = take(width * 4), *whole = take(n * 4), eps = 1e-5F;
     float magnitude = ldexpf(1, (int)dice_below(d, 80) - 40);
-    for (size_t i = 0; i < n; i++)
-        x[i] = magnitude * dice_float(d);
-    for (size_t i = 0; i < width; i++)
-        gain[i] = dice_float(d);
+    for (size_t i = 0; i < n; i++) x[i] = magnitude * dice_float(d);
+    for (size_t i = 0; i < width; i++) gain[i] = dice_float(d);
     k->rmsnorm(x, gain, n_rows, width, eps, whole);
     for (size_t t = 0; t < n_rows; t++) {
         double sum = 0;
-        for (size_t i = 0; i < width; i++)
-            sum += (double)x[t * width + i] * x[t * width + i];
+        for (size_t i = 0; i < width; i++) sum += (double)x[t * width + i] * x[t * width + i];
         double rms = sqrt(sum / (double)width + eps);
         for (size_t i = 0; i < width; i++) {
             double expected = (double)gain[i] * x[t * width + i] / rms;
@@ -65,8 +62,7 @@ static void swiglu_ends(const sl_kernels *k, dice *d)
     const float gate[] = {0, -0.0F, 3e38F, -3e38F, 1e-45F, -1e-45F, NAN, -88.8F, 88.8F};
     enum { N = sizeof gate / sizeof gate[0] };
     float up[N], out[N];
-    for (size_t i = 0; i < N; i++)
-        up[i] = 1;
+    for (size_t i = 0; i < N; i++) up[i] = 1;
     k->swiglu(gate, up, N, out);
     for (size_t i = 0; i < N; i++) {
         if (isnan(gate[i]))
@@ -82,12 +78,10 @@ static void add_case(const sl_kernels *k, dice *d)
 {
     size_t n = dice_below(d, 70);
     float *x = take(n * 4 + 4), *y = take(n * 4), *before = take(n * 4);
-    for (size_t i = 0; i < n; i++)
-        before[i] = x[i] = dice_wild(d), y[i] = dice_wild(d);
+    for (size_t i = 0; i < n; i++) before[i] = x[i] = dice_wild(d), y[i] = dice_wild(d);
     x[n] = 7;
     k->add(y, n, x);
-    for (size_t i = 0; i < n; i++)
-        check(x[i] == before[i] + y[i], k, d, "add\n");
+    for (size_t i = 0; i < n; i++) check(x[i] == before[i] + y[i], k, d, "add\n");
     check(x[n] == 7, k, d, "add went too far\n");
     free(x), free(y), free(before);
 }

@@ -19,7 +19,8 @@ static void tables_are_complete(void **unused)
         assert_string_equal(k->name, set_names[s]);
         assert_true(k->quantize && k->matmul && k->rmsnorm && k->swiglu && k->add && k->kv_layout);
         const sl_kv_layout *l = k->kv_layout;
-        assert_true(l->page_bytes && l->put && l->copy && l->get && l->attend && l->merge && l->finish);
+        assert_true(l->page_bytes && l->put && l->copy && l->get && l->attend && l->merge &&
+                    l->finish);
     }
 }
 

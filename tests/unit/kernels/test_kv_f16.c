@@ -10,7 +10,8 @@ static float stored(float x)
 
 static void fill(dice *d, float *x, size_t n)
 {
-    static const float odd[] = {0, -0.0F, 65504, 65519.9F, 65520, -7e37F, INFINITY, -INFINITY, 1e-8F, NAN};
+    static const float odd[] = {0,      -0.0F,    65504,     65519.9F, 65520,
+                                -7e37F, INFINITY, -INFINITY, 1e-8F,    NAN};
     for (size_t i = 0; i < n; i++)
         x[i] = dice_below(d, 5) ? dice_wild(d) : odd[dice_below(d, sizeof odd / sizeof odd[0])];
 }
@@ -22,8 +23,10 @@ static void check_slot(const sl_kernels *k, dice *d, const void *page, size_t sl
     k->kv_layout->get(page, slot, got[0], got[1], head_dim);
     for (size_t i = 0; i < head_dim; i++) {
         float key = stored(keys[i]), value = stored(values[i]);
-        check((isnan(key) && isnan(got[0][i])) || memcmp(&key, &got[0][i], 4) == 0, k, d, "slot %zu key %zu\n", slot, i);
-        check((isnan(value) && isnan(got[1][i])) || memcmp(&value, &got[1][i], 4) == 0, k, d, "slot %zu value %zu\n", slot, i);
+        check((isnan(key) && isnan(got[0][i])) || memcmp(&key, &got[0][i], 4) == 0, k, d,
+              "slot %zu key %zu\n", slot, i);
+        check((isnan(value) && isnan(got[1][i])) || memcmp(&value, &got[1][i], 4) == 0, k, d,
+              "slot %zu value %zu\n", slot, i);
     }
 }
 
@@ -32,13 +35,14 @@ static void keeps_tokens(const sl_kernels *k, dice *d)
     const sl_kv_layout *l = k->kv_layout;
     size_t head_dim = 16 * (1 + dice_below(d, 16)), bytes = l->page_bytes(head_dim);
     assert_int_equal(bytes, 2 * head_dim * SL_PAGE_TOKENS * 2);
-    float (*tokens)[2][256] = take(SL_PAGE_TOKENS * sizeof *tokens);
+    float(*tokens)[2][256] = take(SL_PAGE_TOKENS * sizeof *tokens);
     uint8_t *page = take(bytes), *other = take(bytes), *ref = take(bytes);
     for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot++) {
         fill(d, tokens[slot][0], head_dim);
         fill(d, tokens[slot][1], head_dim);
         l->put(page, slot, tokens[slot][0], tokens[slot][1], head_dim);
-        sl_kernels_named("ref")->kv_layout->put(ref, slot, tokens[slot][0], tokens[slot][1], head_dim);
+        sl_kernels_named("ref")->kv_layout->put(ref, slot, tokens[slot][0], tokens[slot][1],
+                                                head_dim);
     }
     check(memcmp(page, ref, bytes) == 0, k, d, "head_dim %zu: not the bits of ref\n", head_dim);
     for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot++) {
@@ -46,7 +50,8 @@ static void keeps_tokens(const sl_kernels *k, dice *d)
         l->copy(other, SL_PAGE_TOKENS - 1 - slot, page, slot, head_dim); /* reversed */
     }
     for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot++)
-        check_slot(k, d, other, SL_PAGE_TOKENS - 1 - slot, head_dim, tokens[slot][0], tokens[slot][1]);
+        check_slot(k, d, other, SL_PAGE_TOKENS - 1 - slot, head_dim, tokens[slot][0],
+                   tokens[slot][1]);
 
     l->copy(page, 3, page, 60, head_dim); /* within a page; its neighbours stay */
     check_slot(k, d, page, 3, head_dim, tokens[60][0], tokens[60][1]);
@@ -59,10 +64,8 @@ static void every_pattern_moves(const sl_kernels *k, dice *d)
 {
     const sl_kv_layout *l = k->kv_layout;
     uint8_t *from = take(PAGE_BYTES_MAX), *to = take(PAGE_BYTES_MAX);
-    for (size_t i = 0; i < PAGE_BYTES_MAX; i++)
-        from[i] = (uint8_t)dice_bits(d);
-    for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot++)
-        l->copy(to, slot, from, slot, 256);
+    for (size_t i = 0; i < PAGE_BYTES_MAX; i++) from[i] = (uint8_t)dice_bits(d);
+    for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot++) l->copy(to, slot, from, slot, 256);
     check(memcmp(from, to, PAGE_BYTES_MAX) == 0, k, d, "copy changed bits\n");
     free(from), free(to);
 }

@@ -30,9 +30,11 @@ static uint16_t dice_half(dice *d)
 /* Random bytes are good weights once their scales are finite. */
 static void fill_weights(dice *d, uint32_t type, uint8_t *data, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++)
-        data[i] = (uint8_t)dice_bits(d);
-    size_t step = type == SL_TYPE_F32 ? 4 : type == SL_TYPE_F16 ? 2 : type == SL_TYPE_Q4_1 ? 20 : 34;
+    for (size_t i = 0; i < bytes; i++) data[i] = (uint8_t)dice_bits(d);
+    size_t step = type == SL_TYPE_F32    ? 4
+                  : type == SL_TYPE_F16  ? 2
+                  : type == SL_TYPE_Q4_1 ? 20
+                                         : 34;
     for (size_t i = 0; i < bytes; i += step) {
         uint16_t halves[2] = {dice_half(d), dice_half(d)};
         float f = dice_wild(d);
@@ -51,8 +53,7 @@ static problem problem_make(dice *d, const sl_kernels *k, uint32_t type, size_t 
     float *x = take(n * 4);
     fill_weights(d, type, data, row_bytes * n_out);
     bool wild = dice_below(d, 2);
-    for (size_t i = 0; i < n; i++)
-        x[i] = wild ? dice_wild(d) : dice_float(d);
+    for (size_t i = 0; i < n; i++) x[i] = wild ? dice_wild(d) : dice_float(d);
     problem p = {{data, type, n_out, n_in, row_bytes},
                  {n_rows, n_in, x, take(n), take(n / 8 + 4), take(n / 8 + 4)}};
     if (n_in % SL_BLOCK == 0) k->quantize(&p.a, 0, n_rows);
@@ -118,8 +119,8 @@ static void check_exact(const sl_kernels *k, dice *d, const problem *p, const fl
         for (size_t j = 0; j < p->w.n_out; j++) {
             double bound, expected = exact(p, t, j, &bound), is = (double)out[t * p->w.n_out + j];
             check(fabs(is - expected) <= bound, k, d,
-                  "type %u, %zu x %zu: [%zu][%zu] is %.9g, not %.9g +- %.3g\n", p->w.type, p->w.n_out,
-                  p->w.n_in, t, j, is, expected, bound);
+                  "type %u, %zu x %zu: [%zu][%zu] is %.9g, not %.9g +- %.3g\n", p->w.type,
+                  p->w.n_out, p->w.n_in, t, j, is, expected, bound);
         }
     }
 }
@@ -137,19 +138,20 @@ static void check_pieces(const sl_kernels *k, dice *d, const problem *p, const f
         part.scale += row * n_in / SL_BLOCK, part.sum += row * n_in / SL_BLOCK;
 
         float *out = take(rows * stride * 4), *expected = take(rows * stride * 4);
-        for (size_t i = 0; i < rows * stride; i++)
-            out[i] = expected[i] = 1e30F;
+        for (size_t i = 0; i < rows * stride; i++) out[i] = expected[i] = 1e30F;
         for (size_t t = 0; t < rows; t++)
-            memcpy(expected + t * stride + begin, whole + (row + t) * n_out + begin, (end - begin) * 4);
+            memcpy(expected + t * stride + begin, whole + (row + t) * n_out + begin,
+                   (end - begin) * 4);
         k->matmul(&p->w, &part, begin, end, out, stride);
         check(memcmp(out, expected, rows * stride * 4) == 0, k, d,
-              "type %u, %zu x %zu, rows %zu+%zu, columns %zu..%zu differ from the whole\n", p->w.type,
-              n_out, n_in, row, rows, begin, end);
+              "type %u, %zu x %zu, rows %zu+%zu, columns %zu..%zu differ from the whole\n",
+              p->w.type, n_out, n_in, row, rows, begin, end);
         free(out), free(expected);
     }
 }
 
-static void solve(const sl_kernels *k, dice *d, uint32_t type, size_t n_out, size_t n_in, size_t n_rows)
+static void solve(const sl_kernels *k, dice *d, uint32_t type, size_t n_out, size_t n_in,
+                  size_t n_rows)
 {
     problem p = problem_make(d, k, type, n_out, n_in, n_rows);
     float *out = take(n_rows * n_out * 4);
@@ -188,11 +190,11 @@ static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
                 problem p = problem_make(d, k, types[i], 9, 96, 5);
                 float out[9 * 5], *x = (float *)(uintptr_t)p.a.x;
                 uint8_t *data = (uint8_t *)(uintptr_t)p.w.data;
-                size_t head = types[i] == SL_TYPE_Q4_1 ? 4 : 2, block = types[i] == SL_TYPE_Q4_1 ? 20 : 34;
+                size_t head = types[i] == SL_TYPE_Q4_1 ? 4 : 2,
+                       block = types[i] == SL_TYPE_Q4_1 ? 20 : 34;
                 for (size_t b = 0; b < 9 * 3; b++)
                     memset(data + b * block + head, fills[f], block - head);
-                for (size_t e = 0; e < 5 * 96; e++)
-                    x[e] = (float)sign;
+                for (size_t e = 0; e < 5 * 96; e++) x[e] = (float)sign;
                 k->quantize(&p.a, 0, 5);
                 k->matmul(&p.w, &p.a, 0, 9, out, 9);
                 check_exact(k, d, &p, out);

@@ -1,0 +1,59 @@
+/* runtime/kernels/attend_avx512.c - attention sixteen lanes at a time: see attend_simd.h. */
+#include <immintrin.h>
+#include <stddef.h>
+
+enum {
+    LANES = 16,
+    GROUP_ROWS = 6, /* x 4 vectors: 24 sums, 4 panel vectors, a factor: 29 of 32 registers */
+    GROUP_VECTORS = 4,
+    TRIO_VECTORS = 4,
+    ROW_VECTORS = 4,
+};
+
+typedef __m512 vec;
+
+static inline vec v_set1(float x) { return _mm512_set1_ps(x); }
+static inline vec v_load(const float *x) { return _mm512_loadu_ps(x); }
+static inline vec v_load_half(const void *x) { return _mm512_cvtph_ps(_mm256_loadu_si256(x)); }
+static inline void v_store(float *x, vec v) { _mm512_storeu_ps(x, v); }
+static inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
+static inline vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+static inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
+static inline float v_first(vec v) { return _mm512_cvtss_f32(v); }
+static inline float v_sum(vec v) { return _mm512_reduce_add_ps(v); }
+static inline float v_highest(vec v) { return _mm512_reduce_max_ps(v); }
+
+/* v where x >= bound or x is NaN, else 0. */
+static inline vec v_zero_if_below(vec v, vec x, float bound)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(bound), _CMP_NLT_UQ), v);
+}
+
+/* sl_exp_avx2, with an instruction for the power of two. */
+static inline vec v_exp(vec x)
+{
+    x = _mm512_max_ps(_mm512_set1_ps(-120), x);
+    x = _mm512_min_ps(_mm512_set1_ps(120), x);
+    vec n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341F)),
+                                 _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    vec r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
+
+    vec p = _mm512_set1_ps(1.9875691500E-4F);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507E-3F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073E-3F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894E-2F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459E-1F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201E-1F));
+    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
+    return _mm512_scalef_ps(_mm512_add_ps(p, _mm512_set1_ps(1)), n);
+}
+
+#include "runtime/kernels/attend_simd.h"
+
+void sl_attend_avx512(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                      size_t head_dim, sl_softmax *state, float *acc)
+{
+    attend(tiles, n_tiles, q, n_rows, head_dim, state, acc);
+}
