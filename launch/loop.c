@@ -73,51 +73,6 @@ static void stop_computer(computer *c)
     sl_queue_close(c->done);
 }
 
-/* ---- rank 0: requests in and out ---- */
-
-typedef struct {
-    const sl_loop_options *options;
-    int64_t started_ns, told_ns;
-    sl_request *held; /* read, but the driver had no room yet */
-    bool ended;
-} feeder;
-
-static sl_status feed_in(feeder *f)
-{
-    const sl_port *port = f->options->port;
-    while (!f->ended) {
-        if (!f->held) {
-            sl_status status = port->next(port->context, &f->held);
-            if (status == SL_AGAIN) return SL_OK;
-            if (status == SL_END) {
-                sl_driver_end(f->options->driver);
-                f->ended = true;
-                return SL_OK;
-            }
-            if (status != SL_OK) return status;
-        }
-        if (sl_driver_submit(f->options->driver, f->held) == SL_AGAIN) return SL_OK;
-        f->held = NULL;
-    }
-    return SL_OK;
-}
-
-static sl_status feed(feeder *f, int64_t now_ns)
-{
-    const sl_port *port = f->options->port;
-    if (!port) return SL_OK;
-    sl_status status = feed_in(f);
-    sl_request *request;
-    while (status == SL_OK && (request = sl_driver_finished(f->options->driver)))
-        status = port->done(port->context, request);
-    if (port->progress && now_ns - f->told_ns > 100 * SL_MS) {
-        f->told_ns = now_ns;
-        port->progress(port->context, sl_driver_progress_now(f->options->driver),
-                       now_ns - f->started_ns);
-    }
-    return status;
-}
-
 /* ---- the loop ---- */
 
 static sl_status tell_signal(const sl_rank *rank)
@@ -130,7 +85,8 @@ static sl_status tell_signal(const sl_rank *rank)
 
 static sl_status loop(const sl_loop_options *options, computer *c)
 {
-    feeder f = {.options = options, .started_ns = sl_clock_now_ns()};
+    sl_feeder feeder;
+    sl_feeder_init(&feeder, options->port, options->driver, sl_clock_now_ns());
     bool computing = false;
     sl_status status = SL_OK;
     while (status == SL_OK && !sl_rank_stopped(options->rank)) {
@@ -141,7 +97,7 @@ static sl_status loop(const sl_loop_options *options, computer *c)
         }
         int64_t now_ns = sl_clock_now_ns();
         sl_work *work;
-        status = feed(&f, now_ns);
+        status = sl_feeder_step(&feeder, now_ns);
         if (status == SL_OK) status = sl_rank_step(options->rank, now_ns, &work);
         if (status == SL_OK && work) {
             sl_queue_put(c->work, work, -1);
@@ -151,7 +107,7 @@ static sl_status loop(const sl_loop_options *options, computer *c)
         if (computing || !options->spare_core)
             nanosleep(&(struct timespec){.tv_nsec = 100 * 1000}, NULL);
     }
-    sl_request_free(f.held);
+    sl_feeder_fini(&feeder);
     return status;
 }
 

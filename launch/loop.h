@@ -3,26 +3,15 @@
 #ifndef SL_LOOP_H
 #define SL_LOOP_H
 
+#include "launch/feeder.h"
 #include "launch/rank.h"
 #include "runtime/stage/stage.h"
-
-/* How rank 0 meets whoever reads and writes the job. Called on the progress thread: must not
- * block. NULL on other ranks. */
-typedef struct {
-    void *context;
-    /* The next bound request. SL_AGAIN: none yet; SL_END: no more will come; errors end the job. */
-    sl_status (*next)(void *context, sl_request **request_out);
-    /* Takes a finished request. An error ends the job. */
-    sl_status (*done)(void *context, sl_request *request);
-    /* Told about every 100 ms how far things are; may be NULL. */
-    void (*progress)(void *context, const sl_driver_progress *progress, int64_t elapsed_ns);
-} sl_port;
 
 typedef struct {
     sl_rank *rank;
     sl_stage *stage;
     sl_driver *driver; /* rank 0 only */
-    const sl_port *port;
+    const sl_port *port; /* rank 0 only */
     bool spare_core; /* the progress thread may poll without pause while compute is idle */
 } sl_loop_options;
 

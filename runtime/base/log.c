@@ -27,7 +27,7 @@ int sl_log_errors(void) { return atomic_load(&error_count); }
 
 void sl_log(sl_log_level level, const char *format, ...)
 {
-    static const char *const words[] = {"error: ", "warning: ", "", ""};
+    static const char *const words[] = {"", "error: ", "warning: ", "", ""};
     if (level == SL_LOG_ERROR) atomic_fetch_add(&error_count, 1);
     if (level > log_level) return;
 

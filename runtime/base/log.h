@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-typedef enum { SL_LOG_ERROR, SL_LOG_WARN, SL_LOG_INFO, SL_LOG_DEBUG } sl_log_level;
+typedef enum { SL_LOG_NONE, SL_LOG_ERROR, SL_LOG_WARN, SL_LOG_INFO, SL_LOG_DEBUG } sl_log_level;
 
 /* Say which rank this process is (0 of 1 until then) and what to print. */
 void sl_log_set_rank(int rank, int ranks);

@@ -80,7 +80,8 @@ void sl_matrix_row(const sl_matrix *w, size_t row, float *out);
 /* cos_sin: [rope_dim/2][2] for one position. */
 void sl_rope_angles(uint32_t position, size_t rope_dim, float base, float *cos_sin);
 /* x: [n_heads][head_dim], the first rope_dim of each head turn in place. */
-void sl_rope_apply(float *x, size_t n_heads, size_t head_dim, size_t rope_dim, const float *cos_sin);
+void sl_rope_apply(float *x, size_t n_heads, size_t head_dim, size_t rope_dim,
+                   const float *cos_sin);
 
 /* IEEE half precision, round to nearest even; NaN and infinities kept. */
 float sl_f16_to_f32(uint16_t h);

@@ -47,13 +47,11 @@ static sl_status read_default_system(const template_form *form, sl_text template
     const char *at = find(template, start);
     if (!at) return SL_OK;
     at += strlen(start);
-    if (*at == '\n')
-        at++;
-    else if (at[0] == '\\' && at[1] == 'n')
-        at += 2;
-    else
-        return SL_OK;
     size_t left = template.bytes - (size_t)(at - template.data), stem = strcspn(form->after_content, "\n");
+    size_t line_end = left >= 1 && at[0] == '\n' ? 1 : left >= 2 && memcmp(at, "\\n", 2) == 0 ? 2 : 0;
+    if (line_end == 0) return SL_OK;
+    at += line_end;
+    left -= line_end;
     const char *end = memmem(at, left, form->after_content, stem);
     if (!end || memchr(at, '\'', (size_t)(end - at))) return SL_OK;
     *out = strndup(at, (size_t)(end - at));

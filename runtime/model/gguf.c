@@ -1,12 +1,11 @@
-/* runtime/model/gguf.c - maps a GGUF file and finds what is where in it. Owns the mapping and
- * tables whose sizes are bounded by the file's, until sl_gguf_close. Knows no key but
- * general.alignment; what values mean is for gguf_values.c and its callers. */
+/* runtime/model/gguf.c - see gguf.h. One pass over the header with a cursor that cannot leave the
+ * bytes; what it finds is kept as views into the mapping and two sorted indexes of names. */
 #include "runtime/model/gguf.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,408 +15,385 @@
 #include <xxhash.h>
 
 #include "runtime/base/log.h"
-#include "runtime/model/gguf_file.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "GGUF is read as it lies");
-
-/* The least a thing can take in a file: a count is checked against the bytes left before any
- * memory is taken for it. */
 enum {
-    ENTRY_BYTES_MIN = 8 + 4 + 1,
-    TENSOR_BYTES_MIN = 8 + 4 + 8 + 4 + 8,
-    STRING_BYTES_MIN = 8,
+    KIND_U8, KIND_I8, KIND_U16, KIND_I16, KIND_U32, KIND_I32, KIND_F32, KIND_BOOL, KIND_TEXT,
+    KIND_ARRAY, KIND_U64, KIND_I64, KIND_F64, N_KINDS
 };
-enum { ALIGNMENT_DEFAULT = 32, ALIGNMENT_MIN = 8, ALIGNMENT_MAX = 1 << 24 };
-enum { SHOWN_BYTES_MAX = 80 };
+static const uint8_t KIND_BYTES[N_KINDS] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+
+enum { KEYS_MAX = 1 << 16, TENSORS_MAX = 1 << 20, ALIGNMENT_DEFAULT = 32 };
+
+typedef struct {
+    sl_text key;
+    uint32_t kind;         /* of the value, or of an array's items */
+    bool array;
+    const uint8_t *data;   /* the value, or an array's first item */
+    uint64_t n;            /* items of an array, else 1 */
+    sl_text *texts;        /* KIND_TEXT: [n] views, owned */
+} entry;
+
+struct sl_gguf {
+    char *path;
+    void *mapping; /* NULL: the bytes are the caller's */
+    const uint8_t *bytes;
+    size_t n_bytes;
+    uint32_t version;
+    uint64_t header_hash;
+    entry *entries;
+    size_t n_entries;
+    sl_gguf_tensor *tensors;
+    size_t n_tensors;
+    const entry **by_key;            /* sorted */
+    const sl_gguf_tensor **by_name;  /* sorted */
+};
+
+/* ---- a cursor ---- */
 
 typedef struct {
     const sl_gguf *gguf;
     size_t at;
-} reader;
+} cursor;
 
-static __attribute__((format(printf, 2, 3))) void log_malformed(const reader *r, const char *format,
-                                                                ...)
+static sl_status bad(const cursor *c, const char *what)
 {
-    char what[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(what, sizeof what, format, arguments);
-    va_end(arguments);
-    sl_error("%s: at byte %zu of %zu: %s", r->gguf->name, r->at, r->gguf->n_bytes, what);
+    sl_error("%s: at byte %zu: %s", c->gguf->path, c->at, what);
+    return SL_ERR_FORMAT;
 }
 
-/* A macro, so that compilers see it is never SL_OK. */
-#define malformed(r, ...) (log_malformed((r), __VA_ARGS__), SL_ERR_FORMAT)
+static size_t left(const cursor *c) { return c->gguf->n_bytes - c->at; }
 
-static sl_status out_of_memory(const sl_gguf *gguf, uint64_t n, const char *what)
+static sl_status take(cursor *c, size_t n, const uint8_t **out)
 {
-    sl_error("%s: no memory for the table of %" PRIu64 " %s", gguf->name, n, what);
-    return SL_ERR_MEMORY;
-}
-
-/* For "%.*s" of a text that may be long. */
-static int shown(sl_text text)
-{
-    return text.bytes < SHOWN_BYTES_MAX ? (int)text.bytes : SHOWN_BYTES_MAX;
-}
-
-/* ---- reading what has a size ---- */
-
-static size_t bytes_left(const reader *r) { return r->gguf->n_bytes - r->at; }
-
-static sl_status take(reader *r, uint64_t n, const char *what, const uint8_t **out)
-{
-    if (n > bytes_left(r))
-        return malformed(r, "%s takes %" PRIu64 " bytes, but %zu are left", what, n, bytes_left(r));
-    *out = r->gguf->bytes + r->at;
-    r->at += n;
+    if (n > left(c)) return bad(c, "the file ends too early");
+    *out = c->gguf->bytes + c->at;
+    c->at += n;
     return SL_OK;
 }
 
-static sl_status take_u32(reader *r, const char *what, uint32_t *out)
+static sl_status take_u32(cursor *c, uint32_t *out)
 {
-    const uint8_t *from;
-    sl_status status = take(r, sizeof *out, what, &from);
-    if (status == SL_OK) memcpy(out, from, sizeof *out);
+    const uint8_t *p;
+    sl_status status = take(c, sizeof *out, &p);
+    if (status == SL_OK) memcpy(out, p, sizeof *out);
     return status;
 }
 
-static sl_status take_u64(reader *r, const char *what, uint64_t *out)
+static sl_status take_u64(cursor *c, uint64_t *out)
 {
-    const uint8_t *from;
-    sl_status status = take(r, sizeof *out, what, &from);
-    if (status == SL_OK) memcpy(out, from, sizeof *out);
+    const uint8_t *p;
+    sl_status status = take(c, sizeof *out, &p);
+    if (status == SL_OK) memcpy(out, p, sizeof *out);
     return status;
 }
 
-static sl_status take_text(reader *r, const char *what, sl_text *out)
+static sl_status take_text(cursor *c, sl_text *out)
 {
     uint64_t n;
-    const uint8_t *from;
-    sl_status status = take_u64(r, what, &n);
-    if (status == SL_OK) status = take(r, n, what, &from);
-    if (status == SL_OK) *out = (sl_text){(const char *)from, n};
+    const uint8_t *p;
+    sl_status status = take_u64(c, &n);
+    if (status == SL_OK && n > left(c)) return bad(c, "a string is longer than the file");
+    if (status == SL_OK) status = take(c, (size_t)n, &p);
+    if (status == SL_OK) *out = (sl_text){(const char *)p, (size_t)n};
     return status;
 }
 
-/* A count of things that take at least bytes_min each. */
-static sl_status take_count(reader *r, const char *what, size_t bytes_min, uint64_t *out)
-{
-    sl_status status = take_u64(r, what, out);
-    if (status == SL_OK && *out > bytes_left(r) / bytes_min)
-        return malformed(r, "the %s is %" PRIu64 ", but at most %zu fit in the bytes left", what,
-                         *out, bytes_left(r) / bytes_min);
-    return status;
-}
+/* ---- keys ---- */
 
-/* ---- keys and values ---- */
-
-size_t sl_gguf_kind_bytes(uint32_t kind)
+static sl_status take_texts(cursor *c, entry *e)
 {
-    static const uint8_t bytes[N_KINDS] = {
-        [KIND_U8] = 1,  [KIND_I8] = 1,  [KIND_U16] = 2, [KIND_I16] = 2,
-        [KIND_U32] = 4, [KIND_I32] = 4, [KIND_F32] = 4, [KIND_BOOL] = 1,
-        [KIND_U64] = 8, [KIND_I64] = 8, [KIND_F64] = 8,
-    };
-    return kind < N_KINDS ? bytes[kind] : 0;
-}
-
-static sl_status parse_texts(reader *r, gguf_entry *e)
-{
-    e->texts = calloc(e->n + 1, sizeof *e->texts);
-    if (!e->texts) return out_of_memory(r->gguf, e->n, "strings");
+    if (e->n > left(c) / sizeof(uint64_t)) return bad(c, "more strings than the file has room for");
+    e->texts = calloc(e->n ? e->n : 1, sizeof *e->texts);
+    if (!e->texts) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
-    for (uint64_t i = 0; status == SL_OK && i < e->n; i++)
-        status = take_text(r, "a string", &e->texts[i]);
+    for (uint64_t i = 0; i < e->n && status == SL_OK; i++)
+        status = take_text(c, &e->texts[i]);
     return status;
 }
 
-static sl_status parse_numbers(reader *r, gguf_entry *e)
+static sl_status take_value(cursor *c, entry *e)
 {
-    size_t bytes = sl_gguf_kind_bytes(e->kind);
-    if (e->n > bytes_left(r) / bytes)
-        return malformed(r, "%.*s has %" PRIu64 " values of %zu bytes, but %zu bytes are left",
-                         shown(e->key), e->key.data, e->n, bytes, bytes_left(r));
-    sl_status status = take(r, e->n * bytes, "a value", &e->values);
-    for (uint64_t i = 0; status == SL_OK && e->kind == KIND_BOOL && i < e->n; i++) {
-        if (e->values[i] > 1)
-            return malformed(r, "%.*s is %u, expected 0 or 1", shown(e->key), e->key.data,
-                             e->values[i]);
-    }
-    return status;
-}
-
-static sl_status parse_entry(reader *r, gguf_entry *e)
-{
-    sl_status status;
     e->n = 1;
-    if ((status = take_text(r, "a key", &e->key)) != SL_OK ||
-        (status = take_u32(r, "the kind of a value", &e->kind)) != SL_OK)
-        return status;
-    if (e->kind == KIND_ARRAY) {
-        e->is_array = true;
-        if ((status = take_u32(r, "the kind of items", &e->kind)) != SL_OK) return status;
+    sl_status status = take_u32(c, &e->kind);
+    if (status == SL_OK && e->kind == KIND_ARRAY) {
+        e->array = true;
+        status = take_u32(c, &e->kind);
+        if (status == SL_OK) status = take_u64(c, &e->n);
+        if (status == SL_OK && e->kind == KIND_ARRAY) return bad(c, "arrays of arrays are not supported");
     }
-    if (e->kind >= N_KINDS || e->kind == KIND_ARRAY)
-        return malformed(r, "%.*s has %s of kind %u, expected a known kind that is no array",
-                         shown(e->key), e->key.data, e->is_array ? "items" : "a value", e->kind);
-    size_t bytes_min = e->kind == KIND_STRING ? STRING_BYTES_MIN : sl_gguf_kind_bytes(e->kind);
-    if (e->is_array && (status = take_count(r, "number of items", bytes_min, &e->n)) != SL_OK)
-        return status;
-    return e->kind == KIND_STRING ? parse_texts(r, e) : parse_numbers(r, e);
+    if (status != SL_OK) return status;
+    if (e->kind >= N_KINDS) return bad(c, "unknown kind of value");
+    if (e->kind == KIND_TEXT) return take_texts(c, e);
+    if (e->n > left(c) / KIND_BYTES[e->kind]) return bad(c, "an array is longer than the file");
+    return take(c, (size_t)e->n * KIND_BYTES[e->kind], &e->data);
 }
 
-static sl_status read_alignment(const reader *r, uint64_t *out)
+static sl_status take_entries(cursor *c, sl_gguf *g, uint64_t n)
 {
-    uint32_t alignment = ALIGNMENT_DEFAULT;
-    if (sl_gguf_has(r->gguf, "general.alignment") &&
-        !sl_gguf_u32(r->gguf, "general.alignment", &alignment))
-        return malformed(r, "general.alignment is not an integer of 32 bits");
-    if (alignment < ALIGNMENT_MIN || alignment > ALIGNMENT_MAX || (alignment & (alignment - 1)))
-        return malformed(r, "general.alignment is %u, expected a power of two from %d to %d",
-                         alignment, ALIGNMENT_MIN, ALIGNMENT_MAX);
-    *out = alignment;
-    return SL_OK;
+    /* key length, kind and one byte at least */
+    if (n > KEYS_MAX || n > left(c) / 13) return bad(c, "more keys than the file has room for");
+    g->entries = calloc(n ? n : 1, sizeof *g->entries);
+    if (!g->entries) return SL_ERR_MEMORY;
+    sl_status status = SL_OK;
+    for (uint64_t i = 0; i < n && status == SL_OK; i++) {
+        status = take_text(c, &g->entries[i].key);
+        if (status == SL_OK) g->n_entries++;
+        if (status == SL_OK) status = take_value(c, &g->entries[i]);
+    }
+    return status;
 }
 
 /* ---- tensors ---- */
 
-/* `offset` is only known to be one once all headers are read: kept in data_bytes until then. */
-static sl_status parse_tensor(reader *r, sl_gguf_tensor *t)
+typedef struct {
+    uint32_t type;
+    const char *name;
+    uint32_t elements, bytes; /* of a block */
+} type_info;
+
+static const type_info TYPES[] = {
+    {SL_TYPE_F32, "f32", 1, 4},
+    {SL_TYPE_F16, "f16", 1, 2},
+    {SL_TYPE_Q4_1, "q4_1", 32, 20},
+    {SL_TYPE_Q8_0, "q8_0", 32, 34},
+};
+
+bool sl_type_block(uint32_t type, size_t *elements_out, size_t *bytes_out)
 {
-    uint64_t offset;
-    sl_status status;
-    if ((status = take_text(r, "the name of a tensor", &t->name)) != SL_OK ||
-        (status = take_u32(r, "a number of dimensions", &t->n_dims)) != SL_OK)
-        return status;
-    if (t->n_dims < 1 || t->n_dims > SL_TENSOR_DIMS_MAX)
-        return malformed(r, "tensor %.*s has %u dimensions, expected 1 to %d", shown(t->name),
-                         t->name.data, t->n_dims, SL_TENSOR_DIMS_MAX);
-    for (uint32_t i = 0; i < SL_TENSOR_DIMS_MAX; i++) t->dims[i] = 1;
-    for (uint32_t i = 0; i < t->n_dims; i++)
-        if ((status = take_u64(r, "a dimension", &t->dims[i])) != SL_OK) return status;
-    if ((status = take_u32(r, "the type of a tensor", &t->type)) != SL_OK) return status;
-    if ((status = take_u64(r, "the offset of a tensor", &offset)) != SL_OK) return status;
-    t->data_bytes = offset;
-    return SL_OK;
+    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++) {
+        if (TYPES[i].type != type) continue;
+        *elements_out = TYPES[i].elements;
+        *bytes_out = TYPES[i].bytes;
+        return true;
+    }
+    return false;
 }
 
-/* Bytes of a tensor by its shape; 0 for a type unknown to us. */
-static sl_status measure_tensor(const reader *r, const sl_gguf_tensor *t, uint64_t *bytes_out)
+const char *sl_type_name(uint32_t type)
+{
+    /* ggml's names by number, so a file we cannot run is still described */
+    static const char *const NAMES[] = {
+        "f32", "f16", "q4_0", "q4_1", "type 4", "type 5", "q5_0", "q5_1", "q8_0", "q8_1",
+        "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q8_k", "iq2_xxs", "iq2_xs", "iq3_xxs", "iq1_s",
+        "iq4_nl", "iq3_s", "iq2_s", "iq4_xs", "i8", "i16", "i32", "i64", "f64", "iq1_m", "bf16"};
+    return type < sizeof NAMES / sizeof *NAMES ? NAMES[type] : "an unknown type";
+}
+
+/* Elements of a tensor; false when they do not fit 63 bits or a dimension is zero. */
+static bool count_elements(const sl_gguf_tensor *t, uint64_t *out)
 {
     uint64_t n = 1;
-    for (uint32_t i = 0; i < t->n_dims; i++) {
-        if (t->dims[i] == 0 || __builtin_mul_overflow(n, t->dims[i], &n))
-            return malformed(r,
-                             "tensor %.*s: dimension %u is %" PRIu64 ", expected at least 1 and "
-                             "a product below 2^64",
-                             shown(t->name), t->name.data, i, t->dims[i]);
+    for (int d = 0; d < SL_TENSOR_DIMS_MAX; d++) {
+        if (t->dims[d] == 0 || t->dims[d] > INT64_MAX / n) return false;
+        n *= t->dims[d];
     }
-    size_t block, block_bytes;
-    *bytes_out = 0;
-    if (!sl_type_block(t->type, &block, &block_bytes)) return SL_OK;
-    if (t->dims[0] % block != 0 || __builtin_mul_overflow(n / block, block_bytes, bytes_out))
-        return malformed(r, "tensor %.*s: %" PRIu64 " rows of %" PRIu64 " elements cannot be %s",
-                         shown(t->name), t->name.data, n / t->dims[0], t->dims[0],
-                         sl_type_name(t->type));
+    *out = n;
+    return true;
+}
+
+static sl_status take_tensor(cursor *c, sl_gguf_tensor *t, uint64_t *offset)
+{
+    sl_status status = take_text(c, &t->name);
+    if (status == SL_OK) status = take_u32(c, &t->n_dims);
+    if (status != SL_OK) return status;
+    if (t->n_dims < 1 || t->n_dims > SL_TENSOR_DIMS_MAX) return bad(c, "a tensor has 1 to 4 dimensions");
+    for (uint32_t d = 0; d < SL_TENSOR_DIMS_MAX; d++) {
+        t->dims[d] = 1;
+        if (d < t->n_dims && (status = take_u64(c, &t->dims[d])) != SL_OK) return status;
+    }
+    status = take_u32(c, &t->type);
+    return status == SL_OK ? take_u64(c, offset) : status;
+}
+
+static sl_status bad_tensor(const sl_gguf *g, const sl_gguf_tensor *t, const char *what)
+{
+    sl_error("%s: tensor %.*s: %s", g->path, (int)(t->name.bytes < 80 ? t->name.bytes : 80), t->name.data, what);
+    return SL_ERR_FORMAT;
+}
+
+/* Place a tensor's bytes; unknown types have none. */
+static sl_status place_tensor(const sl_gguf *g, sl_gguf_tensor *t, size_t data_start, uint64_t offset,
+                              uint64_t alignment)
+{
+    uint64_t n;
+    size_t elements, bytes;
+    if (!count_elements(t, &n)) return bad_tensor(g, t, "its dimensions are zero or overflow");
+    if (offset % alignment != 0) return bad_tensor(g, t, "its offset is not aligned");
+    if (offset > g->n_bytes - data_start) return bad_tensor(g, t, "it begins beyond the end of the file");
+    t->data = g->bytes + data_start + offset;
+    if (!sl_type_block(t->type, &elements, &bytes)) return SL_OK;
+    if (t->dims[0] % elements != 0) return bad_tensor(g, t, "its rows are not whole blocks");
+    uint64_t blocks = n / elements;
+    if (blocks > (g->n_bytes - data_start - offset) / bytes)
+        return bad_tensor(g, t, "it ends beyond the end of the file");
+    t->data_bytes = (size_t)blocks * bytes;
     return SL_OK;
 }
 
-static sl_status place_tensor(const reader *r, sl_gguf_tensor *t, uint64_t alignment)
+static sl_status take_tensors(cursor *c, sl_gguf *g, uint64_t n)
 {
-    uint64_t offset = t->data_bytes, bytes;
-    sl_status status = measure_tensor(r, t, &bytes);
-    if (status != SL_OK) return status;
-    uint64_t at_least = bytes > 0 ? bytes : 1;
-    if (offset % alignment != 0 || offset > bytes_left(r) || at_least > bytes_left(r) - offset)
-        return malformed(r,
-                         "tensor %.*s: offset %" PRIu64 ", %" PRIu64 " bytes: expected a multiple "
-                         "of %" PRIu64 " and to fit in the %zu bytes of tensor data",
-                         shown(t->name), t->name.data, offset, bytes, alignment, bytes_left(r));
-    t->data = r->gguf->bytes + r->at + offset;
-    t->data_bytes = bytes;
+    /* name length, dimensions, one size, type, offset at least */
+    if (n > TENSORS_MAX || n > left(c) / 32) return bad(c, "more tensors than the file has room for");
+    g->tensors = calloc(n ? n : 1, sizeof *g->tensors);
+    uint64_t *offsets = calloc(n ? n : 1, sizeof *offsets);
+    sl_status status = g->tensors && offsets ? SL_OK : SL_ERR_MEMORY;
+    for (uint64_t i = 0; i < n && status == SL_OK; i++)
+        status = take_tensor(c, &g->tensors[i], &offsets[i]);
+
+    uint32_t alignment = ALIGNMENT_DEFAULT;
+    bool given = sl_gguf_has(g, "general.alignment");
+    if (status == SL_OK && given &&
+        (!sl_gguf_u32(g, "general.alignment", &alignment) || alignment < 8 || alignment > 1 << 20 ||
+         (alignment & (alignment - 1)) != 0))
+        status = bad(c, "general.alignment is not a power of two from 8");
+    size_t padding = (alignment - c->at % alignment) % alignment;
+    if (status == SL_OK && n > 0 && padding > left(c)) status = bad(c, "the file ends before its tensors");
+    for (uint64_t i = 0; i < n && status == SL_OK; i++)
+        status = place_tensor(g, &g->tensors[i], c->at + padding, offsets[i], alignment);
+    if (status == SL_OK) g->n_tensors = (size_t)n;
+    free(offsets);
+    return status;
+}
+
+/* ---- indexes ---- */
+
+static int compare_text(sl_text a, sl_text b)
+{
+    size_t n = a.bytes < b.bytes ? a.bytes : b.bytes;
+    int order = n ? memcmp(a.data, b.data, n) : 0;
+    return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    return compare_text((*(const entry *const *)a)->key, (*(const entry *const *)b)->key);
+}
+
+static int compare_tensors(const void *a, const void *b)
+{
+    return compare_text((*(const sl_gguf_tensor *const *)a)->name, (*(const sl_gguf_tensor *const *)b)->name);
+}
+
+static sl_status index_keys(sl_gguf *g)
+{
+    g->by_key = calloc(g->n_entries + 1, sizeof *g->by_key);
+    if (!g->by_key) return SL_ERR_MEMORY;
+    for (size_t i = 0; i < g->n_entries; i++)
+        g->by_key[i] = &g->entries[i];
+    qsort(g->by_key, g->n_entries, sizeof *g->by_key, compare_entries);
+    for (size_t i = 1; i < g->n_entries; i++) {
+        sl_text key = g->by_key[i]->key;
+        if (compare_text(g->by_key[i - 1]->key, key) != 0) continue;
+        sl_error("%s: key %.*s is there twice", g->path, (int)(key.bytes < 80 ? key.bytes : 80), key.data);
+        return SL_ERR_FORMAT;
+    }
+    return SL_OK;
+}
+
+static sl_status index_tensors(sl_gguf *g)
+{
+    g->by_name = calloc(g->n_tensors + 1, sizeof *g->by_name);
+    if (!g->by_name) return SL_ERR_MEMORY;
+    for (size_t i = 0; i < g->n_tensors; i++)
+        g->by_name[i] = &g->tensors[i];
+    qsort(g->by_name, g->n_tensors, sizeof *g->by_name, compare_tensors);
+    for (size_t i = 1; i < g->n_tensors; i++)
+        if (compare_text(g->by_name[i - 1]->name, g->by_name[i]->name) == 0)
+            return bad_tensor(g, g->by_name[i], "it is there twice");
     return SL_OK;
 }
 
 static int compare_places(const void *a, const void *b)
 {
-    const sl_gguf_tensor *x = *(sl_gguf_tensor *const *)a, *y = *(sl_gguf_tensor *const *)b;
-    return ((const uint8_t *)x->data > (const uint8_t *)y->data) -
-           ((const uint8_t *)x->data < (const uint8_t *)y->data);
+    const uint8_t *x = (*(const sl_gguf_tensor *const *)a)->data;
+    const uint8_t *y = (*(const sl_gguf_tensor *const *)b)->data;
+    return (x > y) - (x < y);
 }
 
-static sl_status check_overlap(const reader *r)
+/* No two tensors share bytes; one of a type unknown to us has at least its first. */
+static sl_status check_overlap(const sl_gguf *g)
 {
-    const sl_gguf *g = r->gguf;
     const sl_gguf_tensor **order = calloc(g->n_tensors + 1, sizeof *order);
-    if (!order) return out_of_memory(g, g->n_tensors, "tensors");
-    for (size_t i = 0; i < g->n_tensors; i++) order[i] = &g->tensors[i];
+    if (!order) return SL_ERR_MEMORY;
+    for (size_t i = 0; i < g->n_tensors; i++)
+        order[i] = &g->tensors[i];
     qsort(order, g->n_tensors, sizeof *order, compare_places);
-
     sl_status status = SL_OK;
-    for (size_t i = 1; status == SL_OK && i < g->n_tensors; i++) {
-        const sl_gguf_tensor *a = order[i - 1], *b = order[i];
-        size_t apart = (size_t)((const uint8_t *)b->data - (const uint8_t *)a->data);
-        if (apart < a->data_bytes || apart == 0)
-            status = malformed(r, "tensors %.*s and %.*s overlap", shown(a->name), a->name.data,
-                               shown(b->name), b->name.data);
+    for (size_t i = 1; i < g->n_tensors && status == SL_OK; i++) {
+        const uint8_t *before = order[i - 1]->data, *here = order[i]->data;
+        size_t apart = (size_t)(here - before);
+        if (apart == 0 || apart < order[i - 1]->data_bytes)
+            status = bad_tensor(g, order[i], "it overlaps another");
     }
     free(order);
     return status;
 }
 
-/* ---- names ---- */
-
-static int compare_texts(sl_text a, sl_text b)
-{
-    int order = memcmp(a.data, b.data, a.bytes < b.bytes ? a.bytes : b.bytes);
-    return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return compare_texts(**(const sl_text *const *)a, **(const sl_text *const *)b);
-}
-
-/* Sorted, not hashed: names from outside cannot make it slow. */
-static sl_status index_make(const reader *r, const void *things, size_t n, size_t thing_bytes,
-                            gguf_index *out)
-{
-    out->names = calloc(n + 1, sizeof *out->names);
-    if (!out->names) return out_of_memory(r->gguf, n, "names");
-    out->n = n;
-    for (size_t i = 0; i < n; i++)
-        out->names[i] = (const sl_text *)(const void *)((const char *)things + i * thing_bytes);
-    qsort(out->names, n, sizeof *out->names, compare_names);
-    for (size_t i = 1; i < n; i++) {
-        if (compare_texts(*out->names[i - 1], *out->names[i]) == 0)
-            return malformed(r, "the name %.*s is there twice", shown(*out->names[i]),
-                             out->names[i]->data);
-    }
-    return SL_OK;
-}
-
-const sl_text *sl_gguf_index_find(const gguf_index *index, const char *name)
-{
-    const sl_text wanted = {name, strlen(name)}, *key = &wanted;
-    if (index->n == 0) return NULL;
-    const sl_text **found = bsearch(&key, index->names, index->n, sizeof *index->names,
-                                    compare_names);
-    return found ? *found : NULL;
-}
-
-/* ---- the file ---- */
-
-static sl_status parse_magic(reader *r, sl_gguf *g)
-{
-    const uint8_t *magic;
-    sl_status status;
-    if ((status = take(r, 4, "the magic", &magic)) != SL_OK) return status;
-    if (memcmp(magic, "GGUF", 4) != 0) return malformed(r, "not a GGUF file");
-    if ((status = take_u32(r, "the version", &g->version)) != SL_OK) return status;
-    if (g->version != 2 && g->version != 3)
-        return malformed(r, "GGUF version %u%s, expected 2 or 3, little-endian", g->version,
-                         g->version >> 24 ? " (big-endian?)" : "");
-    return SL_OK;
-}
-
-static sl_status parse_entries(reader *r, sl_gguf *g, uint64_t n)
-{
-    g->entries = calloc(n + 1, sizeof *g->entries);
-    if (!g->entries) return out_of_memory(g, n, "keys");
-    for (uint64_t i = 0; i < n; i++) {
-        g->n_entries = i + 1;
-        sl_status status = parse_entry(r, &g->entries[i]);
-        if (status != SL_OK) return status;
-    }
-    return index_make(r, g->entries, n, sizeof *g->entries, &g->entries_by_key);
-}
-
-static sl_status parse_tensors(reader *r, sl_gguf *g, uint64_t n)
-{
-    if (n > bytes_left(r) / TENSOR_BYTES_MIN)
-        return malformed(r, "%" PRIu64 " tensors cannot fit in the bytes left", n);
-    g->tensors = calloc(n + 1, sizeof *g->tensors);
-    if (!g->tensors) return out_of_memory(g, n, "tensors");
-    g->n_tensors = n;
-    sl_status status = SL_OK;
-    for (uint64_t i = 0; status == SL_OK && i < n; i++) status = parse_tensor(r, &g->tensors[i]);
-    if (status != SL_OK) return status;
-    return index_make(r, g->tensors, n, sizeof *g->tensors, &g->tensors_by_name);
-}
-
-/* Tensor data starts at the next multiple of the alignment. */
-static sl_status place_tensors(reader *r, sl_gguf *g)
-{
-    uint64_t alignment;
-    sl_status status = read_alignment(r, &alignment);
-    if (status != SL_OK) return status;
-    uint64_t start = (r->at + alignment - 1) & ~(alignment - 1);
-    r->at = start < g->n_bytes ? start : g->n_bytes;
-    g->header_hash = XXH3_64bits(g->bytes, r->at);
-    for (size_t i = 0; status == SL_OK && i < g->n_tensors; i++)
-        status = place_tensor(r, &g->tensors[i], alignment);
-    return status == SL_OK ? check_overlap(r) : status;
-}
+/* ---- opening ---- */
 
 static sl_status parse(sl_gguf *g)
 {
-    reader r = {.gguf = g};
-    uint64_t n_tensors, n_entries;
-    sl_status status;
-    if ((status = parse_magic(&r, g)) != SL_OK ||
-        (status = take_count(&r, "number of tensors", TENSOR_BYTES_MIN, &n_tensors)) != SL_OK ||
-        (status = take_count(&r, "number of keys", ENTRY_BYTES_MIN, &n_entries)) != SL_OK ||
-        (status = parse_entries(&r, g, n_entries)) != SL_OK ||
-        (status = parse_tensors(&r, g, n_tensors)) != SL_OK)
-        return status;
-    return place_tensors(&r, g);
+    cursor c = {.gguf = g};
+    const uint8_t *magic;
+    uint64_t n_tensors, n_keys;
+    sl_status status = take(&c, 4, &magic);
+    if (status == SL_OK && memcmp(magic, "GGUF", 4) != 0) {
+        c.at = 0;
+        return bad(&c, "this is no GGUF file");
+    }
+    if (status == SL_OK) status = take_u32(&c, &g->version);
+    if (status == SL_OK && (g->version < 2 || g->version > 3)) {
+        sl_error("%s: GGUF version %u, supported are 2 and 3 (little-endian)", g->path, g->version);
+        return SL_ERR_UNSUPPORTED;
+    }
+    if (status == SL_OK) status = take_u64(&c, &n_tensors);
+    if (status == SL_OK) status = take_u64(&c, &n_keys);
+    if (status == SL_OK) status = take_entries(&c, g, n_keys);
+    if (status == SL_OK) status = index_keys(g);
+    if (status == SL_OK) status = take_tensors(&c, g, n_tensors);
+    if (status == SL_OK) status = index_tensors(g);
+    if (status == SL_OK) status = check_overlap(g);
+    if (status == SL_OK) g->header_hash = XXH3_64bits(g->bytes, c.at);
+    return status;
 }
 
-sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *name,
-                              sl_gguf **gguf_out)
+static sl_status parse_or_close(sl_gguf *g, sl_gguf **gguf_out)
+{
+    sl_status status = parse(g);
+    if (status == SL_OK) {
+        *gguf_out = g;
+        return SL_OK;
+    }
+    if (status == SL_ERR_MEMORY) sl_error("%s: no memory for its header", g->path);
+    sl_gguf_close(g);
+    return status;
+}
+
+sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *name, sl_gguf **gguf_out)
 {
     sl_gguf *g = calloc(1, sizeof *g);
-    if (g) g->name = strdup(name);
-    if (!g || !g->name) {
+    char *path = strdup(name);
+    if (!g || !path) {
         free(g);
-        sl_error("%s: no memory to open it", name);
+        free(path);
         return SL_ERR_MEMORY;
     }
-    g->bytes = bytes;
-    g->n_bytes = n_bytes;
-    sl_status status = parse(g);
-    if (status != SL_OK) {
-        sl_gguf_close(g);
-        return status;
-    }
-    *gguf_out = g;
-    return SL_OK;
+    *g = (sl_gguf){.path = path, .bytes = bytes, .n_bytes = n_bytes};
+    return parse_or_close(g, gguf_out);
 }
 
-/* Map all of a regular file that is not empty. */
 static sl_status map_file(const char *path, void **mapping_out, size_t *n_bytes_out)
 {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
     struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        sl_error("%s: cannot be opened: %s", path, strerror(errno));
-        if (fd >= 0) close(fd);
-        return SL_ERR_FILE;
-    }
-    if (!S_ISREG(info.st_mode) || info.st_size == 0) {
-        sl_error("%s: %s, expected a GGUF file", path,
-                 S_ISREG(info.st_mode) ? "empty" : "not a regular file");
-        close(fd);
-        return S_ISREG(info.st_mode) ? SL_ERR_FORMAT : SL_ERR_FILE;
-    }
-    void *mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    int cause = errno;
-    close(fd); /* the mapping stays */
-    if (mapping == MAP_FAILED) {
-        sl_error("%s: cannot be mapped: %s", path, strerror(cause));
-        return SL_ERR_FILE;
-    }
+    void *mapping = MAP_FAILED;
+    if (file >= 0 && fstat(file, &info) == 0 && info.st_size > 0)
+        mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, file, 0);
+    bool empty = file >= 0 && mapping == MAP_FAILED && info.st_size == 0;
+    if (mapping == MAP_FAILED)
+        sl_error("cannot map %s: %s", path, empty ? "it is empty" : strerror(errno));
+    if (file >= 0) close(file);
+    if (mapping == MAP_FAILED) return SL_ERR_FILE;
     *mapping_out = mapping;
     *n_bytes_out = (size_t)info.st_size;
     return SL_OK;
@@ -429,23 +405,201 @@ sl_status sl_gguf_open(const char *path, sl_gguf **gguf_out)
     size_t n_bytes;
     sl_status status = map_file(path, &mapping, &n_bytes);
     if (status != SL_OK) return status;
-    status = sl_gguf_open_memory(mapping, n_bytes, path, gguf_out);
-    if (status == SL_OK)
-        (*gguf_out)->mapping = mapping;
-    else
+    sl_gguf *g = calloc(1, sizeof *g);
+    char *name = strdup(path);
+    if (!g || !name) {
+        free(g);
+        free(name);
         munmap(mapping, n_bytes);
-    return status;
+        return SL_ERR_MEMORY;
+    }
+    *g = (sl_gguf){.path = name, .mapping = mapping, .bytes = mapping, .n_bytes = n_bytes};
+    return parse_or_close(g, gguf_out);
 }
 
 void sl_gguf_close(sl_gguf *gguf)
 {
     if (!gguf) return;
-    if (gguf->mapping) munmap(gguf->mapping, gguf->n_bytes);
-    for (size_t i = 0; i < gguf->n_entries; i++) free(gguf->entries[i].texts);
-    free(gguf->entries_by_key.names);
-    free(gguf->tensors_by_name.names);
+    for (size_t i = 0; gguf->entries && i < gguf->n_entries; i++)
+        free(gguf->entries[i].texts);
     free(gguf->entries);
     free(gguf->tensors);
-    free(gguf->name);
+    free(gguf->by_key);
+    free(gguf->by_name);
+    if (gguf->mapping) munmap(gguf->mapping, gguf->n_bytes);
+    free(gguf->path);
     free(gguf);
+}
+
+const char *sl_gguf_path(const sl_gguf *gguf) { return gguf->path; }
+size_t sl_gguf_bytes(const sl_gguf *gguf) { return gguf->n_bytes; }
+uint32_t sl_gguf_version(const sl_gguf *gguf) { return gguf->version; }
+uint64_t sl_gguf_header_hash(const sl_gguf *gguf) { return gguf->header_hash; }
+
+/* ---- values ---- */
+
+static const entry *find_key(const sl_gguf *g, const char *key)
+{
+    entry wanted = {.key = {key, strlen(key)}};
+    const entry *pointer = &wanted;
+    const entry **found = bsearch(&pointer, g->by_key, g->n_entries, sizeof *g->by_key, compare_entries);
+    return found ? *found : NULL;
+}
+
+/* One number of any integer kind; false for other kinds and for u64 beyond i64. */
+static bool integer_at(const entry *e, uint64_t index, int64_t *out)
+{
+    const uint8_t *p = e->data + index * KIND_BYTES[e->kind];
+    uint64_t bits = 0;
+    switch (e->kind) {
+    case KIND_U8: *out = *p; return true;
+    case KIND_I8: *out = (int8_t)*p; return true;
+    case KIND_U16: { uint16_t v; memcpy(&v, p, 2); *out = v; return true; }
+    case KIND_I16: { int16_t v; memcpy(&v, p, 2); *out = v; return true; }
+    case KIND_U32: { uint32_t v; memcpy(&v, p, 4); *out = v; return true; }
+    case KIND_I32: { int32_t v; memcpy(&v, p, 4); *out = v; return true; }
+    case KIND_U64: memcpy(&bits, p, 8); *out = (int64_t)bits; return bits <= INT64_MAX;
+    case KIND_I64: memcpy(out, p, 8); return true;
+    default: return false;
+    }
+}
+
+static bool real_at(const entry *e, uint64_t index, float *out)
+{
+    const uint8_t *p = e->data + index * KIND_BYTES[e->kind];
+    if (e->kind == KIND_F32) {
+        memcpy(out, p, 4);
+        return true;
+    }
+    if (e->kind != KIND_F64) return false;
+    double value;
+    memcpy(&value, p, 8);
+    *out = (float)value;
+    return true;
+}
+
+static const entry *find_scalar(const sl_gguf *g, const char *key)
+{
+    const entry *e = find_key(g, key);
+    return e && !e->array ? e : NULL;
+}
+
+bool sl_gguf_has(const sl_gguf *gguf, const char *key) { return find_key(gguf, key) != NULL; }
+
+bool sl_gguf_u32(const sl_gguf *gguf, const char *key, uint32_t *out)
+{
+    const entry *e = find_scalar(gguf, key);
+    int64_t value;
+    if (!e || !integer_at(e, 0, &value) || value < 0 || value > UINT32_MAX) return false;
+    *out = (uint32_t)value;
+    return true;
+}
+
+bool sl_gguf_i32(const sl_gguf *gguf, const char *key, int32_t *out)
+{
+    const entry *e = find_scalar(gguf, key);
+    int64_t value;
+    if (!e || !integer_at(e, 0, &value) || value < INT32_MIN || value > INT32_MAX) return false;
+    *out = (int32_t)value;
+    return true;
+}
+
+bool sl_gguf_f32(const sl_gguf *gguf, const char *key, float *out)
+{
+    const entry *e = find_scalar(gguf, key);
+    return e && real_at(e, 0, out);
+}
+
+bool sl_gguf_bool(const sl_gguf *gguf, const char *key, bool *out)
+{
+    const entry *e = find_scalar(gguf, key);
+    if (!e || e->kind != KIND_BOOL) return false;
+    *out = *e->data != 0;
+    return true;
+}
+
+bool sl_gguf_text(const sl_gguf *gguf, const char *key, sl_text *out)
+{
+    const entry *e = find_scalar(gguf, key);
+    if (!e || e->kind != KIND_TEXT) return false;
+    *out = e->texts[0];
+    return true;
+}
+
+bool sl_gguf_text_array(const sl_gguf *gguf, const char *key, const sl_text **items_out, size_t *n_out)
+{
+    const entry *e = find_key(gguf, key);
+    if (!e || !e->array || e->kind != KIND_TEXT) return false;
+    *items_out = e->texts;
+    *n_out = (size_t)e->n;
+    return true;
+}
+
+bool sl_gguf_i32_array(const sl_gguf *gguf, const char *key, int32_t *items, size_t n_max, size_t *n_out)
+{
+    const entry *e = find_key(gguf, key);
+    if (!e || !e->array || e->n > n_max) return false;
+    for (uint64_t i = 0; i < e->n; i++) {
+        int64_t value;
+        if (!integer_at(e, i, &value) || value < INT32_MIN || value > INT32_MAX) return false;
+        items[i] = (int32_t)value;
+    }
+    *n_out = (size_t)e->n;
+    return true;
+}
+
+bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_t n_max, size_t *n_out)
+{
+    const entry *e = find_key(gguf, key);
+    if (!e || !e->array || e->n > n_max) return false;
+    for (uint64_t i = 0; i < e->n; i++)
+        if (!real_at(e, i, &items[i])) return false;
+    *n_out = (size_t)e->n;
+    return true;
+}
+
+size_t sl_gguf_n_keys(const sl_gguf *gguf) { return gguf->n_entries; }
+
+int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
+{
+    const entry *e = &gguf->entries[index];
+    int key = (int)(e->key.bytes < 80 ? e->key.bytes : 80);
+    int64_t integer;
+    float real;
+    if (e->array)
+        return snprintf(out, out_bytes, "%.*s = [%" PRIu64 " items]", key, e->key.data, e->n);
+    if (e->kind == KIND_TEXT) {
+        sl_text t = e->texts[0];
+        int n = (int)(t.bytes < 60 ? t.bytes : 60);
+        int written = snprintf(out, out_bytes, "%.*s = \"%.*s\"%s", key, e->key.data, n, t.data,
+                               t.bytes > 60 ? "..." : "");
+        for (char *c = out; *c; c++)
+            if (*c == '\n' || *c == '\r') *c = ' ';
+        return written;
+    }
+    if (e->kind == KIND_BOOL)
+        return snprintf(out, out_bytes, "%.*s = %s", key, e->key.data, *e->data ? "true" : "false");
+    if (integer_at(e, 0, &integer))
+        return snprintf(out, out_bytes, "%.*s = %" PRId64, key, e->key.data, integer);
+    if (!real_at(e, 0, &real)) real = NAN;
+    return snprintf(out, out_bytes, "%.*s = %g", key, e->key.data, (double)real);
+}
+
+/* ---- tensors ---- */
+
+size_t sl_gguf_n_tensors(const sl_gguf *gguf) { return gguf->n_tensors; }
+
+const sl_gguf_tensor *sl_gguf_tensor_at(const sl_gguf *gguf, size_t index)
+{
+    SL_ASSERT(index < gguf->n_tensors);
+    return &gguf->tensors[index];
+}
+
+const sl_gguf_tensor *sl_gguf_find(const sl_gguf *gguf, const char *name)
+{
+    sl_gguf_tensor wanted = {.name = {name, strlen(name)}};
+    const sl_gguf_tensor *pointer = &wanted;
+    const sl_gguf_tensor **found =
+        bsearch(&pointer, gguf->by_name, gguf->n_tensors, sizeof *gguf->by_name, compare_tensors);
+    return found ? *found : NULL;
 }

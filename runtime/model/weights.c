@@ -2,6 +2,7 @@
  * sizing, binding and hashing all walk it. Owns nothing: pointers go into the mapped file. */
 #include "runtime/model/weights.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -133,7 +134,7 @@ static sl_status read_numbers(const sl_gguf *gguf, sl_model_shape *s)
         sl_error("%s: key llama.attention.layer_norm_rms_epsilon is missing", sl_gguf_path(gguf));
         return SL_ERR_FORMAT;
     }
-    if (!(s->rope_base > 0) || !(s->rms_eps >= 0)) {
+    if (!(s->rope_base > 0 && s->rope_base < INFINITY && s->rms_eps >= 0 && s->rms_eps < INFINITY)) {
         sl_error("%s: rope base %g and RMS epsilon %g make no sense", sl_gguf_path(gguf),
                  (double)s->rope_base, (double)s->rms_eps);
         return SL_ERR_FORMAT;
@@ -180,24 +181,32 @@ static sl_status check_tensor(const sl_gguf *gguf, const char *name, uint64_t n_
     return SL_OK;
 }
 
+/* Whether this is exactly a name that binding looks up; "blk.00.attn_q.weight" is not. */
+static bool is_known(sl_text name, const sl_model_shape *shape)
+{
+    static const char *const OTHERS[] = {"token_embd.weight", "output_norm.weight", "output.weight"};
+    char text[64], again[96], suffix[64];
+    unsigned layer;
+    if (name.bytes >= sizeof text || memchr(name.data, 0, name.bytes)) return false;
+    snprintf(text, sizeof text, "%.*s", (int)name.bytes, name.data);
+    for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++)
+        if (!strcmp(text, OTHERS[i])) return true;
+    if (sscanf(text, "blk.%u.%63s", &layer, suffix) != 2 || layer >= shape->n_layers) return false;
+    snprintf(again, sizeof again, "blk.%u.%s", layer, suffix);
+    bool found = false;
+    for (int k = 0; k < N_LAYER_TENSORS; k++)
+        found |= !strcmp(suffix, LAYER_TENSORS[k].suffix);
+    return found && !strcmp(text, again);
+}
+
 /* A tensor we would not use changes what the model says: refuse rather than ignore. */
 static sl_status check_none_unknown(const sl_gguf *gguf, const sl_model_shape *shape)
 {
-    size_t known = (size_t)shape->n_layers * N_LAYER_TENSORS + 2 + (shape->tied ? 0 : 1);
-    if (sl_gguf_n_tensors(gguf) == known) return SL_OK;
     for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
         sl_text name = sl_gguf_tensor_at(gguf, i)->name;
-        char copy[96], suffix[64] = "";
-        unsigned layer;
-        snprintf(copy, sizeof copy, "%.*s", (int)(name.bytes < 90 ? name.bytes : 90), name.data);
-        bool found = !strcmp(copy, "token_embd.weight") || !strcmp(copy, "output_norm.weight") ||
-                     !strcmp(copy, "output.weight");
-        if (sscanf(copy, "blk.%u.%63s", &layer, suffix) == 2 && layer < shape->n_layers)
-            for (int k = 0; k < N_LAYER_TENSORS; k++)
-                found |= !strcmp(suffix, LAYER_TENSORS[k].suffix);
-        if (found) continue;
-        sl_error("%s: tensor %s is not known to this architecture ('llama': no biases, no rope_freqs "
-                 "yet)", sl_gguf_path(gguf), copy);
+        if (is_known(name, shape)) continue;
+        sl_error("%s: tensor %.*s is not known to this architecture ('llama': no biases, no rope_freqs "
+                 "yet)", sl_gguf_path(gguf), (int)(name.bytes < 90 ? name.bytes : 90), name.data);
         return SL_ERR_UNSUPPORTED;
     }
     return SL_OK;

@@ -81,11 +81,13 @@ static double weight(const sl_matrix *w, size_t j, size_t i, double *minimum_out
         memcpy(h, block, 4);
         *minimum_out = (double)sl_f16_to_f32(h[1]);
         uint8_t byte = block[4 + i % 16];
-        return (double)sl_f16_to_f32(h[0]) * (i % 32 < 16 ? byte & 15 : byte >> 4);
+        int nibble = i % 32 < 16 ? byte & 15 : byte >> 4;
+        return (double)sl_f16_to_f32(h[0]) * nibble;
     }
     default:
         memcpy(h, row + i / 32 * 34, 2);
-        return (double)sl_f16_to_f32(h[0]) * ((const int8_t *)row)[i / 32 * 34 + 2 + i % 32];
+        int8_t q = (int8_t)row[i / 32 * 34 + 2 + i % 32];
+        return (double)sl_f16_to_f32(h[0]) * q;
     }
 }
 
@@ -108,8 +110,8 @@ static double exact(const problem *p, size_t t, size_t j, double *bound_out)
         sum += products + minimums;
         magnitudes += fabs(products) + fabs(minimums);
     }
-    double additions = (double)(n / term) * (quantized ? 2 : 1);
-    *bound_out = (additions + 6) * (UNIT * magnitudes + 0x1p-149);
+    size_t additions = n / term * (quantized ? 2 : 1);
+    *bound_out = (double)(additions + 6) * (UNIT * magnitudes + 0x1p-149);
     return sum;
 }
 
