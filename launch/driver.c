@@ -10,12 +10,6 @@
 #include "sched/batching.h"
 #include "sched/credit.h"
 
-enum {
-    /* Tokens a request is expected to generate when it is admitted; more is found out, and paid
-     * for by restarting the youngest, as it comes. */
-    EXPECTED_TOKENS = 512,
-};
-
 typedef struct {
     sl_request *request;
     uint64_t age;      /* of submission: lower is older */
@@ -169,7 +163,8 @@ static void finish_entry(sl_driver *d, entry *e)
 
 static uint32_t expected_pages(const sl_driver *d, const sl_request *request)
 {
-    uint32_t generated = request->max_tokens < EXPECTED_TOKENS ? request->max_tokens : EXPECTED_TOKENS;
+    uint32_t most = d->options.expected_tokens;
+    uint32_t generated = request->max_tokens < most ? request->max_tokens : most;
     uint32_t alone = head_pages_of(d, request->n_prompt + generated);
     uint32_t shared = head_pages_of(d, request->n_prompt);
     return alone + (request->n_choices - 1) * (alone - shared + 1);

@@ -25,6 +25,9 @@ typedef struct {
     uint32_t sequences_max; /* slots */
     uint32_t frames_max;    /* under way at once */
     uint32_t context;
+    /* Tokens a request is expected to generate at most when it is admitted; more is found out, and
+     * paid for by restarting the youngest, as it comes. */
+    uint32_t expected_tokens;
     uint32_t sinks, window;        /* tokens that take no page */
     const uint32_t *rank_heads;    /* [ranks] layers * KV heads */
     const uint64_t *rank_pages;    /* [ranks] pages of the pool */

@@ -16,6 +16,8 @@
 #include "runtime/base/log.h"
 #include "sched/split.h"
 
+enum { EXPECTED_TOKENS = 512 }; /* an answer; longer ones make room by restarts */
+
 /* Loading weights from a slow disk and scanning a long job happen before heartbeats flow. */
 static const int64_t START_TIMEOUT_NS = 600 * SL_SECOND;
 
@@ -185,6 +187,7 @@ static sl_parts_options parts_options(sl_engine *e)
         .chunk = s->chunk,
         .sequences = s->sequences,
         .context = e->context,
+        .expected_tokens = EXPECTED_TOKENS,
         .sinks = s->sinks,
         .window = s->window,
         .codec = e->codec,

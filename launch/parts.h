@@ -16,6 +16,7 @@ typedef struct {
     const sl_tokenizer *tokenizer; /* rank 0 */
     int threads;
     uint32_t chunk, sequences, context, sinks, window;
+    uint32_t expected_tokens; /* driver.h */
     sl_codec_kind codec;
     int64_t silence_max_ns;
     const uint32_t *first_layer; /* [ranks + 1] */

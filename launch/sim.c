@@ -77,6 +77,7 @@ static sl_status open_rank(sim *s, int r)
         .chunk = o->chunk,
         .sequences = o->sequences,
         .context = o->context,
+        .expected_tokens = o->expected_tokens,
         .sinks = o->sinks,
         .window = o->window,
         .codec = (sl_codec_kind)o->codec,
@@ -166,6 +167,7 @@ static void lose_rank(sim *s)
     int r = s->options->lost_rank;
     if (r < 0 || s->now_ns < s->options->lost_ns || s->ranks[r].lost) return;
     s->ranks[r].lost = true;
+    s->ranks[r].work = NULL;
     sl_comm_net_lose(s->net, r);
 }
 

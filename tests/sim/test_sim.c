@@ -49,11 +49,13 @@ static sl_request *make_request(int index)
     sl_request *r = calloc(1, sizeof *r);
     SL_ASSERT(r);
     r->line = (uint64_t)index;
-    r->n_prompt = 1 + seeded_below(&random, index % 3 == 0 ? PROMPT_MAX : 40);
+    r->n_prompt = 1 + seeded_below(&random, index % 3 == 0 ? PROMPT_MAX : 60);
+    if (index == 6) r->n_prompt = 190;
     r->prompt = malloc(r->n_prompt * sizeof *r->prompt);
     for (size_t i = 0; i < r->n_prompt; i++)
         r->prompt[i] = (int32_t)seeded_below(&random, VOCAB);
     r->max_tokens = index == 5 ? 0 : 1 + (uint32_t)seeded_below(&random, 24);
+    if (index == 4 || index == 6) r->max_tokens = 120;
     r->n_choices = index == 2 ? 3 : 1;
     r->ignore_eos = index % 2 == 0;
     r->score_from = index == 5 || index == 6 ? 0 : SIZE_MAX;
@@ -148,7 +150,8 @@ static sl_sim_options seeded_options(const model *m, uint64_t seed)
     o.chunk = (uint32_t[]){7, 32, 64, 100, 300}[seeded_below(&random, 5)];
     o.sequences = (uint32_t[]){3, 5, 16}[seeded_below(&random, 3)];
     o.codec = seeded_below(&random, 2) ? SL_CODEC_F32 : SL_CODEC_F32_ZSTD;
-    o.head_pages = seeded_below(&random, 3) ? 1000 : 5; /* 5: one long request at a time */
+    o.head_pages = seeded_below(&random, 3) ? 1000 : 5; /* 5: not all of them at a time */
+    o.expected_tokens = seeded_below(&random, 2) ? 1000 : 0;
     o.delay_max_ns = (int64_t)seeded_below(&random, 40) * SL_MS;
     o.compute_max_ns = (1 + (int64_t)seeded_below(&random, 200)) * SL_MS;
     if (o.ranks > 1 && seeded_below(&random, 2)) {
