@@ -11,11 +11,14 @@
 static const char USAGE[] = "-m MODEL -i IN.jsonl -o OUT.jsonl";
 static const char ABOUT[] =
     "Answer every request of IN (OpenAI batch format) into OUT, in order of completion.\v"
-    "A line of IN: {\"custom_id\": \"a\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\": "
+    "A line of IN: {\"custom_id\": \"a\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", "
+    "\"body\": "
     "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}}\n"
-    "or \"/v1/completions\" with \"prompt\". Interrupted? Run the same line again: what is in OUT is not "
+    "or \"/v1/completions\" with \"prompt\". Interrupted? Run the same line again: what is in OUT "
+    "is not "
     "done twice.\n\n  mpirun -n 3 sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n\n"
-    "Exit status: 0 all succeeded, 3 some requests ended as error records, 2 usage, 4 a file, 5 memory, "
+    "Exit status: 0 all succeeded, 3 some requests ended as error records, 2 usage, 4 a file, 5 "
+    "memory, "
     "75 interrupted: run again.";
 
 typedef struct {
@@ -84,8 +87,8 @@ static sl_status open_job(const sl_settings *settings, sl_engine *engine, sl_job
         return SL_ERR_OPTION;
     }
     sl_job_identity identity = identity_of(settings, engine);
-    sl_status status =
-        sl_job_open(settings->input, settings->output, &identity, settings->retry_errors, job_out);
+    sl_status status = sl_job_open(settings->input, settings->output, &identity,
+                                   settings->retry_errors, job_out);
     if (status == SL_OK)
         sl_info("%llu requests, %llu of them already in %s; %d rank%s",
                 (unsigned long long)sl_job_total(*job_out),
@@ -95,7 +98,8 @@ static sl_status open_job(const sl_settings *settings, sl_engine *engine, sl_job
 }
 
 /* Rank 0: the job's files, the thread that reads and writes, the engine, the report. */
-static sl_status serve(const sl_settings *settings, sl_engine *engine, sl_job *job, bool *failed_out)
+static sl_status serve(const sl_settings *settings, sl_engine *engine, sl_job *job,
+                       bool *failed_out)
 {
     uint32_t sequences = sl_engine_sequences(engine);
     sl_job_warnings warnings = {0};
@@ -143,7 +147,8 @@ int sl_cmd_batch(int argc, char **argv)
         bool first = sl_engine_rank(engine) == 0;
         status = sl_engine_agree(engine, first ? open_job(&settings, engine, &job) : SL_OK);
         if (status == SL_OK)
-            status = first ? serve(&settings, engine, job, &failed) : sl_engine_run(engine, NULL, NULL);
+            status = first ? serve(&settings, engine, job, &failed)
+                           : sl_engine_run(engine, NULL, NULL);
     }
     sl_job_close(job);
     int code = sl_engine_end(engine, status);

@@ -13,7 +13,8 @@
 
 static const char USAGE[] = "perplexity -m MODEL --text FILE";
 static const char ABOUT[] =
-    "Perplexity of a text: consecutive pieces of --context tokens (512), a shorter last one dropped, "
+    "Perplexity of a text: consecutive pieces of --context tokens (512), a shorter last one "
+    "dropped, "
     "each starting afresh, the second half of each scored.\v"
     "  sluice eval perplexity -m model.gguf --text wiki.txt --context 512\n"
     "  mpirun -n 2 sluice eval perplexity -m model.gguf --text wiki.txt --json";
@@ -23,7 +24,8 @@ enum { PIECE_DEFAULT = 512 };
 typedef struct {
     sl_tokens tokens;
     size_t piece, n_pieces, next_piece;
-    double *nll; /* [n_pieces] each piece's sum, so the total does not depend on their order of ending */
+    double *
+        nll; /* [n_pieces] each piece's sum, so the total does not depend on their order of ending */
     uint64_t n_done;
     sl_progress progress;
 } evaluation;
@@ -44,7 +46,8 @@ static sl_status next(void *context, sl_request **request_out)
         sl_request_free(request);
         return SL_ERR_MEMORY;
     }
-    memcpy(request->prompt, e->tokens.ids + e->next_piece * e->piece, e->piece * sizeof *request->prompt);
+    memcpy(request->prompt, e->tokens.ids + e->next_piece * e->piece,
+           e->piece * sizeof *request->prompt);
     e->next_piece++;
     *request_out = request;
     return SL_OK;
@@ -70,7 +73,9 @@ static sl_status done(void *context, sl_request *request)
 static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
 {
     evaluation *e = context;
-    sl_progress_state state = {.done = e->n_done, .total = e->n_pieces, .elapsed_ns = elapsed_ns,
+    sl_progress_state state = {.done = e->n_done,
+                               .total = e->n_pieces,
+                               .elapsed_ns = elapsed_ns,
                                .prompt_tokens = progress->prompt_tokens};
     sl_progress_tell(&e->progress, &state);
 }
@@ -85,13 +90,15 @@ static sl_status read_pieces(const sl_settings *s, const sl_engine *engine, eval
     size_t bytes;
     sl_status status = sl_read_file(s->text, &text, &bytes);
     if (status != SL_OK) return status;
-    status = sl_tokenizer_encode(sl_engine_tokenizer(engine), text, bytes, SL_SPECIAL_PARSED, &e->tokens);
+    status = sl_tokenizer_encode(sl_engine_tokenizer(engine), text, bytes, SL_SPECIAL_PARSED,
+                                 &e->tokens);
     free(text);
     if (status != SL_OK) return status;
     e->piece = sl_engine_context(engine);
     e->n_pieces = e->tokens.n / e->piece;
     if (e->n_pieces == 0) {
-        sl_error("%s has %zu tokens, fewer than one piece of --context %zu", s->text, e->tokens.n, e->piece);
+        sl_error("%s has %zu tokens, fewer than one piece of --context %zu", s->text, e->tokens.n,
+                 e->piece);
         return SL_ERR_OPTION;
     }
     e->nll = calloc(e->n_pieces, sizeof *e->nll);
@@ -101,20 +108,19 @@ static sl_status read_pieces(const sl_settings *s, const sl_engine *engine, eval
 static sl_status tell_result(const sl_settings *s, const sl_engine *engine, const evaluation *e)
 {
     double sum = 0;
-    for (size_t i = 0; i < e->n_pieces; i++)
-        sum += e->nll[i];
+    for (size_t i = 0; i < e->n_pieces; i++) sum += e->nll[i];
     size_t n_scored = e->n_pieces * (e->piece - e->piece / 2);
     double nll = sum / (double)n_scored;
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
     if (s->verbose) sl_report_tell(&report);
     if (s->json)
-        return sl_report_print(json_pack("{s:I, s:f, s:f, s:I, s:I, s:o}", "tokens", (json_int_t)n_scored,
-                                         "nll", nll, "perplexity", exp(nll), "pieces",
-                                         (json_int_t)e->n_pieces, "context", (json_int_t)e->piece,
-                                         "report", sl_report_json(&report)));
-    printf("perplexity %.4f (nll %.5f) over %zu tokens: second halves of %zu pieces of %zu\n", exp(nll),
-           nll, n_scored, e->n_pieces, e->piece);
+        return sl_report_print(json_pack("{s:I, s:f, s:f, s:I, s:I, s:o}", "tokens",
+                                         (json_int_t)n_scored, "nll", nll, "perplexity", exp(nll),
+                                         "pieces", (json_int_t)e->n_pieces, "context",
+                                         (json_int_t)e->piece, "report", sl_report_json(&report)));
+    printf("perplexity %.4f (nll %.5f) over %zu tokens: second halves of %zu pieces of %zu\n",
+           exp(nll), nll, n_scored, e->n_pieces, e->piece);
     return SL_OK;
 }
 

@@ -11,11 +11,10 @@
 #include "runtime/base/log.h"
 
 static const char USAGE[] = "-m MODEL (-p TEXT | -f FILE)";
-static const char ABOUT[] =
-    "Complete one prompt; only the continuation goes to stdout.\v"
-    "  sluice run -m model.gguf -p 'Once upon a time' -n 64\n"
-    "  sluice run -m model.gguf --chat -f question.txt --temperature 0.7\n"
-    "  mpirun -n 3 sluice run -m model.gguf -f long.txt -n 100 -v";
+static const char ABOUT[] = "Complete one prompt; only the continuation goes to stdout.\v"
+                            "  sluice run -m model.gguf -p 'Once upon a time' -n 64\n"
+                            "  sluice run -m model.gguf --chat -f question.txt --temperature 0.7\n"
+                            "  mpirun -n 3 sluice run -m model.gguf -f long.txt -n 100 -v";
 
 typedef struct {
     sl_request *request; /* given to the driver once, then back here */
@@ -87,7 +86,8 @@ static sl_status encode_prompt(const sl_settings *s, const sl_engine *engine, sl
     return status;
 }
 
-static sl_status make_request(const sl_settings *s, const sl_engine *engine, sl_request **request_out)
+static sl_status make_request(const sl_settings *s, const sl_engine *engine,
+                              sl_request **request_out)
 {
     sl_request *request = calloc(1, sizeof *request);
     if (!request) return SL_ERR_MEMORY;
@@ -107,8 +107,8 @@ static sl_status make_request(const sl_settings *s, const sl_engine *engine, sl_
     if (status != SL_OK) return status;
     uint32_t context = sl_engine_context(engine);
     if (request->n_prompt == 0 || request->n_prompt >= context) {
-        sl_error("the prompt is %zu tokens, expected 1 to %u (the context less one)", request->n_prompt,
-                 context - 1);
+        sl_error("the prompt is %zu tokens, expected 1 to %u (the context less one)",
+                 request->n_prompt, context - 1);
         return SL_ERR_REQUEST;
     }
     uint32_t room = context - (uint32_t)request->n_prompt;
@@ -125,8 +125,8 @@ static sl_status print_json(const sl_request *request, const sl_tokenizer *token
     json_t *ids = json_array();
     for (size_t i = 0; i < choice->n_tokens; i++)
         json_array_append_new(ids, json_integer(choice->tokens[i]));
-    json_t *value = json_pack("{s:s%, s:o, s:s, s:i, s:o}", "text", text ? text : "", text ? bytes : 0,
-                              "tokens", ids, "finish_reason",
+    json_t *value = json_pack("{s:s%, s:o, s:s, s:i, s:o}", "text", text ? text : "",
+                              text ? bytes : 0, "tokens", ids, "finish_reason",
                               choice->finish == SL_FINISH_STOP ? "stop" : "length", "prompt_tokens",
                               (int)request->n_prompt, "report", sl_report_json(report));
     free(text);

@@ -36,8 +36,9 @@ static void print_tensors(const sl_gguf *gguf)
 
 static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
 {
-    printf("%s: GGUF v%u, %zu keys, %zu tensors, %.1f MB\n", sl_gguf_path(gguf), sl_gguf_version(gguf),
-           sl_gguf_n_keys(gguf), sl_gguf_n_tensors(gguf), (double)sl_gguf_bytes(gguf) / 1e6);
+    printf("%s: GGUF v%u, %zu keys, %zu tensors, %.1f MB\n", sl_gguf_path(gguf),
+           sl_gguf_version(gguf), sl_gguf_n_keys(gguf), sl_gguf_n_tensors(gguf),
+           (double)sl_gguf_bytes(gguf) / 1e6);
     for (size_t i = 0; i < sl_gguf_n_keys(gguf); i++) {
         char line[160];
         sl_gguf_describe_key(gguf, i, line, sizeof line);
@@ -45,10 +46,13 @@ static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
     }
     print_tensors(gguf);
     if (!shape) return;
-    printf("llama: %u layers, width %u, FFN %u, %u heads, %u KV heads of %u, context %u, vocabulary %u, "
-           "%s head\n", shape->n_layers, shape->width, shape->ffn_width, shape->n_heads,
-           shape->n_kv_heads, shape->head_dim, shape->context, shape->vocab, shape->tied ? "tied" : "own");
-    printf("bytes: embedding %" PRIu64 ", layer 0 %" PRIu64 ", head %" PRIu64 "; f16 cache %zu bytes a token\n",
+    printf("llama: %u layers, width %u, FFN %u, %u heads, %u KV heads of %u, context %u, "
+           "vocabulary %u, "
+           "%s head\n",
+           shape->n_layers, shape->width, shape->ffn_width, shape->n_heads, shape->n_kv_heads,
+           shape->head_dim, shape->context, shape->vocab, shape->tied ? "tied" : "own");
+    printf("bytes: embedding %" PRIu64 ", layer 0 %" PRIu64 ", head %" PRIu64
+           "; f16 cache %zu bytes a token\n",
            sl_weights_embedding_bytes(gguf), sl_weights_layer_bytes(gguf, 0),
            sl_weights_head_bytes(gguf, shape),
            (size_t)shape->n_layers * shape->n_kv_heads * shape->head_dim * 4);
@@ -64,9 +68,10 @@ static json_t *tensors_json(const sl_gguf *gguf)
         json_t *shape = json_array();
         for (uint32_t d = t->n_dims; d-- > 0;)
             json_array_append_new(shape, json_integer((json_int_t)t->dims[d]));
-        json_array_append_new(tensors, json_pack("{s:o*, s:s, s:o, s:I}", "name", text_json(t->name), "type",
-                                                 sl_type_name(t->type), "shape", shape, "bytes",
-                                                 (json_int_t)t->data_bytes));
+        json_array_append_new(tensors,
+                              json_pack("{s:o*, s:s, s:o, s:I}", "name", text_json(t->name), "type",
+                                        sl_type_name(t->type), "shape", shape, "bytes",
+                                        (json_int_t)t->data_bytes));
     }
     return tensors;
 }
@@ -74,16 +79,17 @@ static json_t *tensors_json(const sl_gguf *gguf)
 static json_t *model_json(const sl_gguf *gguf, const sl_model_shape *shape)
 {
     json_t *model = json_pack("{s:s, s:I, s:i, s:b, s:o}", "path", sl_gguf_path(gguf), "bytes",
-                              (json_int_t)sl_gguf_bytes(gguf), "version", (int)sl_gguf_version(gguf),
-                              "runnable", shape != NULL, "tensors", tensors_json(gguf));
+                              (json_int_t)sl_gguf_bytes(gguf), "version",
+                              (int)sl_gguf_version(gguf), "runnable", shape != NULL, "tensors",
+                              tensors_json(gguf));
     if (shape)
-        json_object_set_new(
-            model, "shape",
-            json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "layers", (int)shape->n_layers,
-                      "width", (int)shape->width, "ffn_width", (int)shape->ffn_width, "heads",
-                      (int)shape->n_heads, "kv_heads", (int)shape->n_kv_heads, "head_dim",
-                      (int)shape->head_dim, "context", (int)shape->context, "vocab", (int)shape->vocab,
-                      "tied", (int)shape->tied));
+        json_object_set_new(model, "shape",
+                            json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "layers",
+                                      (int)shape->n_layers, "width", (int)shape->width, "ffn_width",
+                                      (int)shape->ffn_width, "heads", (int)shape->n_heads,
+                                      "kv_heads", (int)shape->n_kv_heads, "head_dim",
+                                      (int)shape->head_dim, "context", (int)shape->context, "vocab",
+                                      (int)shape->vocab, "tied", (int)shape->tied));
     return model;
 }
 

@@ -26,13 +26,13 @@ static sl_status print_ids(const sl_settings *s, const sl_tokens *tokens)
             json_array_append_new(ids, json_integer(tokens->ids[i]));
         return sl_report_print(json_pack("{s:o}", "tokens", ids));
     }
-    for (size_t i = 0; i < tokens->n; i++)
-        printf("%s%d", i ? " " : "", tokens->ids[i]);
+    for (size_t i = 0; i < tokens->n; i++) printf("%s%d", i ? " " : "", tokens->ids[i]);
     putchar('\n');
     return SL_OK;
 }
 
-static sl_status encode(const sl_settings *s, const sl_tokenizer *tokenizer, const char *text, size_t bytes)
+static sl_status encode(const sl_settings *s, const sl_tokenizer *tokenizer, const char *text,
+                        size_t bytes)
 {
     sl_tokens tokens = {0};
     sl_special special = s->no_special ? SL_SPECIAL_AS_TEXT : SL_SPECIAL_PARSED;
@@ -55,7 +55,8 @@ static sl_status decode(const sl_settings *s, const sl_tokenizer *tokenizer, con
         char *end;
         long id = strtol(c, &end, 10);
         if (end == c || id < 0 || id >= sl_tokenizer_n_tokens(tokenizer)) {
-            sl_error("'%.12s' is no token id: expected 0 to %d", c, sl_tokenizer_n_tokens(tokenizer) - 1);
+            sl_error("'%.12s' is no token id: expected 0 to %d", c,
+                     sl_tokenizer_n_tokens(tokenizer) - 1);
             status = SL_ERR_OPTION;
             break;
         }

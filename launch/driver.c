@@ -32,9 +32,9 @@ typedef struct {
     sequence_state state;
     entry *owner;
     uint32_t choice;
-    uint32_t n_sent;       /* tokens of it sent down the pipeline */
-    int32_t next_token;    /* READY */
-    uint64_t first_frame;  /* results of older frames are a former owner's */
+    uint32_t n_sent;      /* tokens of it sent down the pipeline */
+    int32_t next_token;   /* READY */
+    uint64_t first_frame; /* results of older frames are a former owner's */
     sl_stop_match stop;
     sl_decode_state decode;
 } sequence;
@@ -46,13 +46,13 @@ struct sl_driver {
     uint32_t expected;         /* head pages of active requests */
     entry *entries;            /* [entries_max] sorted by age */
     uint32_t n_entries, entries_max;
-    sequence *sequences;       /* [sequences_max] */
+    sequence *sequences;         /* [sequences_max] */
     sl_batching_sequence *items; /* [sequences_max] what each could send, oldest first */
     uint32_t *item_sequence;     /* [sequences_max] */
     sl_batching_pick *picks;     /* [spans_max] */
-    sl_request **finished;     /* [entries_max] ring */
+    sl_request **finished;       /* [entries_max] ring */
     uint32_t finished_first, finished_count;
-    uint32_t *frame_pages;     /* [frames_max] head pages of frames under way */
+    uint32_t *frame_pages; /* [frames_max] head pages of frames under way */
     uint64_t frames_sent, frames_back, age;
     bool closed; /* pages ran out: nobody new until somebody finishes */
     bool ending, stop_sent, stopped;
@@ -89,7 +89,10 @@ void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver
     d->head_pages_total = sl_credit_head_pages_free(&d->credit);
 }
 
-uint32_t sl_driver_frames_out(const sl_driver *d) { return (uint32_t)(d->frames_sent - d->frames_back); }
+uint32_t sl_driver_frames_out(const sl_driver *d)
+{
+    return (uint32_t)(d->frames_sent - d->frames_back);
+}
 
 bool sl_driver_stopped(const sl_driver *driver) { return driver->stopped; }
 
@@ -105,8 +108,8 @@ sl_status sl_driver_submit(sl_driver *driver, sl_request *request)
     SL_ASSERT(!driver->ending);
     /* finished ones not taken yet hold their place: the ring cannot overflow */
     if (driver->n_entries + driver->finished_count == driver->entries_max) return SL_AGAIN;
-    driver->entries[driver->n_entries++] =
-        (entry){.request = request, .age = driver->age++, .n_left = request->n_choices};
+    driver->entries[driver->n_entries++] = (entry){
+        .request = request, .age = driver->age++, .n_left = request->n_choices};
     driver->progress.requests_waiting++;
     return SL_OK;
 }
@@ -185,7 +188,8 @@ static void give_sequences(sl_driver *d, entry *e)
         sequence *s = &d->sequences[i];
         if (s->state != SEQUENCE_FREE) continue;
         *s = (sequence){.state = choice == 0 ? SEQUENCE_OPENING : SEQUENCE_FORKING,
-                        .owner = e, .choice = choice};
+                        .owner = e,
+                        .choice = choice};
         sl_stop_match_init(&s->stop, e->request->stops, e->request->n_stops);
         choice++;
     }
@@ -208,11 +212,12 @@ static void admit(sl_driver *d)
         sl_request *request = e->request;
         uint32_t least = head_pages_of(d, request->n_prompt);
         if (request->n_choices > d->options.sequences_max || least > d->head_pages_total) {
-            sl_request_fail(request, 400, "out_of_memory", "",
-                            "the prompt's %zu tokens need %u pages of each KV head's cache and %u "
-                            "sequences; the pool has %u and %u: give --memory more, or use more ranks",
-                            request->n_prompt, least, request->n_choices, d->head_pages_total,
-                            d->options.sequences_max);
+            sl_request_fail(
+                request, 400, "out_of_memory", "",
+                "the prompt's %zu tokens need %u pages of each KV head's cache and %u "
+                "sequences; the pool has %u and %u: give --memory more, or use more ranks",
+                request->n_prompt, least, request->n_choices, d->head_pages_total,
+                d->options.sequences_max);
             finish_entry(d, e);
             continue;
         }
@@ -375,7 +380,8 @@ static void add_prompt_span(sequence *s, uint32_t n_tokens, sl_frame *frame, sl_
 {
     const sl_request *request = s->owner->request;
     uint32_t first = s->n_sent, end = first + n_tokens;
-    memcpy(frame->tokens + frame->n_rows, request->prompt + first, n_tokens * sizeof *frame->tokens);
+    memcpy(frame->tokens + frame->n_rows, request->prompt + first,
+           n_tokens * sizeof *frame->tokens);
     span->kind = SL_SPAN_PROMPT;
     span->sample = end == request->n_prompt && request->max_tokens > 0;
     span->next_token = end < request->n_prompt ? request->prompt[end] : -1;
@@ -392,8 +398,8 @@ static void add_span(sl_driver *d, sl_frame *frame, uint32_t index, uint32_t n_t
 {
     sequence *s = &d->sequences[index];
     sl_span *span = &frame->spans[frame->n_spans++];
-    *span = (sl_span){.sequence = index, .position = s->n_sent, .first_row = frame->n_rows,
-                      .n_tokens = n_tokens};
+    *span = (sl_span){
+        .sequence = index, .position = s->n_sent, .first_row = frame->n_rows, .n_tokens = n_tokens};
     if (s->state == SEQUENCE_READY) {
         frame->tokens[frame->n_rows] = s->next_token;
         span->kind = SL_SPAN_DECODE;
@@ -426,14 +432,12 @@ static void add_spans(sl_driver *d, sl_frame *frame, uint32_t n_items, uint32_t 
     }
 }
 
-static bool may_stop(const sl_driver *d)
-{
-    return d->ending && d->n_entries == 0 && !d->stop_sent;
-}
+static bool may_stop(const sl_driver *d) { return d->ending && d->n_entries == 0 && !d->stop_sent; }
 
 bool sl_driver_fill(sl_driver *driver, sl_frame *frame)
 {
-    if (driver->stop_sent || sl_driver_frames_out(driver) == driver->options.frames_max) return false;
+    if (driver->stop_sent || sl_driver_frames_out(driver) == driver->options.frames_max)
+        return false;
     sl_frame_reset(frame, driver->frames_sent);
     uint32_t head_pages = 0;
     bool any_ready;
@@ -495,8 +499,8 @@ static void take_sample(sl_driver *d, sequence *s, const sl_token_result *result
     choice->tokens[choice->n_tokens++] = result->token;
     d->progress.generated_tokens++;
 
-    choice->ended_by_token =
-        !request->ignore_eos && sl_tokenizer_ends(d->options.tokenizer, result->token);
+    choice->ended_by_token = !request->ignore_eos &&
+                             sl_tokenizer_ends(d->options.tokenizer, result->token);
     if (!choice->ended_by_token && d->options.on_token)
         d->options.on_token(d->options.on_token_context, request, s->choice, result->token);
     if (choice->ended_by_token || meets_stop(d, s, result->token, choice)) {
@@ -550,7 +554,8 @@ void sl_driver_take(sl_driver *driver, const sl_frame *frame)
     SL_ASSERT(frame->number == driver->frames_back && driver->frames_back < driver->frames_sent);
     uint32_t head_pages = driver->frame_pages[frame->number % driver->options.frames_max];
     for (uint32_t i = 0; i < frame->n_ledger; i++)
-        sl_credit_settle(&driver->credit, frame->ledger[i].rank, head_pages, frame->ledger[i].pages_used);
+        sl_credit_settle(&driver->credit, frame->ledger[i].rank, head_pages,
+                         frame->ledger[i].pages_used);
     driver->frames_back++;
     take_results(driver, frame);
     take_spans(driver, frame); /* after: a request that is only scored ends with its last span */

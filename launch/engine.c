@@ -127,7 +127,8 @@ static sl_status open_model(sl_engine *e)
     if (status == SL_OK) status = sl_model_shape_read(e->gguf, &e->shape);
     if (status == SL_OK && sl_engine_rank(e) == 0) {
         status = sl_tokenizer_open(e->gguf, &e->tokenizer);
-        if (status == SL_OK && sl_chat_open(e->gguf, e->tokenizer, &e->chat) != SL_OK) e->chat = NULL;
+        if (status == SL_OK && sl_chat_open(e->gguf, e->tokenizer, &e->chat) != SL_OK)
+            e->chat = NULL;
         if (status == SL_OK && (uint32_t)sl_tokenizer_n_tokens(e->tokenizer) > e->shape.vocab) {
             sl_error("%s: %d tokens but an embedding of %u rows", s->model,
                      sl_tokenizer_n_tokens(e->tokenizer), e->shape.vocab);
@@ -148,7 +149,8 @@ static sl_status split_layers(sl_engine *e)
     uint32_t n = e->shape.n_layers;
     int ranks = sl_engine_ranks(e);
     if (n > SL_SPLIT_LAYERS_MAX) {
-        sl_error("%s: %u layers, supported are up to %d", e->settings.model, n, SL_SPLIT_LAYERS_MAX);
+        sl_error("%s: %u layers, supported are up to %d", e->settings.model, n,
+                 SL_SPLIT_LAYERS_MAX);
         return SL_ERR_UNSUPPORTED;
     }
     if ((uint32_t)ranks > n) {
@@ -156,8 +158,7 @@ static sl_status split_layers(sl_engine *e)
         return SL_ERR_OPTION;
     }
     uint64_t layer_bytes[SL_SPLIT_LAYERS_MAX];
-    for (uint32_t i = 0; i < n; i++)
-        layer_bytes[i] = sl_weights_layer_bytes(e->gguf, i);
+    for (uint32_t i = 0; i < n; i++) layer_bytes[i] = sl_weights_layer_bytes(e->gguf, i);
     sl_split_layers(layer_bytes, n, sl_weights_embedding_bytes(e->gguf),
                     sl_weights_head_bytes(e->gguf, &e->shape), (uint32_t)ranks, e->first_layer);
     for (int r = 0; r < ranks; r++)
@@ -214,7 +215,8 @@ static uint64_t budget_bytes(const sl_engine *e, uint64_t other_bytes, const cha
 {
     uint64_t data = sl_memory_data_bytes(), limit = sl_memory_data_limit();
     uint64_t weights = own_weights_bytes(e);
-    uint64_t allowed = sl_memory_available_bytes() / 5 * 4 / (uint64_t)sl_comm_ranks_on_host(e->comm);
+    uint64_t allowed = sl_memory_available_bytes() / 5 * 4 /
+                       (uint64_t)sl_comm_ranks_on_host(e->comm);
     *source_out = "80% of the host's free memory, shared by its ranks";
     if (e->settings.memory > 0) {
         allowed = e->settings.memory > data ? e->settings.memory - data : 0;
@@ -230,12 +232,14 @@ static uint64_t budget_bytes(const sl_engine *e, uint64_t other_bytes, const cha
 static sl_status refuse_memory(const sl_engine *e, size_t fixed, uint64_t least, uint64_t other,
                                uint64_t budget, const char *source)
 {
-    sl_error("does not fit: frames, scratch and rings need %.1f MB and one page of each of %u KV heads "
-             "%.1f MB, beside %.1f MB of weights and %.1f MB already in use; %s leaves %.1f MB. Use more "
-             "ranks, fewer --sequences, a smaller --context or --chunk",
-             (double)fixed / 1e6, e->rank_heads[sl_engine_rank(e)], (double)least / 1e6,
-             (double)own_weights_bytes(e) / 1e6, (double)(sl_memory_data_bytes() + other) / 1e6, source,
-             (double)budget / 1e6);
+    sl_error(
+        "does not fit: frames, scratch and rings need %.1f MB and one page of each of %u KV heads "
+        "%.1f MB, beside %.1f MB of weights and %.1f MB already in use; %s leaves %.1f MB. Use "
+        "more "
+        "ranks, fewer --sequences, a smaller --context or --chunk",
+        (double)fixed / 1e6, e->rank_heads[sl_engine_rank(e)], (double)least / 1e6,
+        (double)own_weights_bytes(e) / 1e6, (double)(sl_memory_data_bytes() + other) / 1e6, source,
+        (double)budget / 1e6);
     return SL_ERR_MEMORY;
 }
 
@@ -246,7 +250,8 @@ static sl_status plan_memory(sl_engine *e)
     sl_parts_options parts = parts_options(e);
     sl_frame_limits limits = sl_parts_limits(&parts);
     /* stacks of our threads, small change, and what comm, wire and codec take for themselves */
-    uint64_t other = (uint64_t)(e->threads + 2) * (8U << 20) + (8U << 20) + sl_rank_open_bytes(&limits) +
+    uint64_t other = (uint64_t)(e->threads + 2) * (8U << 20) + (8U << 20) +
+                     sl_rank_open_bytes(&limits) +
                      sl_comm_start_bytes(e->transport, sl_rank_message_bytes_max(&limits));
     size_t fixed = sl_parts_measure(&parts, 0);
     const char *source;
@@ -258,7 +263,8 @@ static sl_status plan_memory(sl_engine *e)
     uint64_t n_pages = wanted < fitting ? wanted : fitting;
     e->rank_pages[rank] = n_pages < UINT32_MAX ? n_pages : UINT32_MAX;
     e->planned_bytes = sl_memory_data_bytes() + other +
-                       sl_parts_measure(&parts, (uint32_t)e->rank_pages[rank]) + own_weights_bytes(e);
+                       sl_parts_measure(&parts, (uint32_t)e->rank_pages[rank]) +
+                       own_weights_bytes(e);
     return SL_OK;
 }
 
@@ -278,23 +284,27 @@ static uint64_t options_hash(const sl_engine *e)
 {
     char text[512];
     const sl_settings *s = &e->settings;
-    int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %s %s %g", s->chunk, e->context, s->sequences,
-                     s->sinks, s->window, e->shape.n_layers, s->codec, s->policy, s->peer_timeout_s);
+    int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %s %s %g", s->chunk, e->context,
+                     s->sequences, s->sinks, s->window, e->shape.n_layers, s->codec, s->policy,
+                     s->peer_timeout_s);
     return XXH3_64bits(text, (size_t)n) ^ sl_gguf_header_hash(e->gguf);
 }
 
-static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const sl_hello *other, int rank)
+static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const sl_hello *other,
+                               int rank)
 {
     if (other->options_hash != mine->options_hash) {
-        sl_error("rank %d on %s was started with another model file or other options than rank %d on %s",
-                 rank, other->host, sl_engine_rank(e), mine->host);
+        sl_error(
+            "rank %d on %s was started with another model file or other options than rank %d on %s",
+            rank, other->host, sl_engine_rank(e), mine->host);
         return SL_ERR_OPTION;
     }
     if (sl_engine_rank(e) != 0) return SL_OK;
     if (strcmp(other->build, mine->build) != 0)
         sl_warn("rank %d runs build %s, rank 0 %s", rank, other->build, mine->build);
     if (strcmp(other->kernels, mine->kernels) != 0)
-        sl_warn("rank %d on %s computes with %s kernels, rank 0 with %s: results may differ in the last "
+        sl_warn("rank %d on %s computes with %s kernels, rank 0 with %s: results may differ in the "
+                "last "
                 "digits from a run on like CPUs (SLUICE_KERNELS forces one set)",
                 rank, other->host, other->kernels, mine->kernels);
     return SL_OK;
@@ -375,8 +385,8 @@ sl_status sl_engine_run(sl_engine *engine, const sl_port *port, const sl_on_toke
     engine->started = true;
     sl_parts_options parts = parts_options(engine);
     sl_frame_limits limits = sl_parts_limits(&parts);
-    sl_status status =
-        sl_comm_start(engine->comm, sl_rank_message_bytes_max(&limits), engine->ready_ns);
+    sl_status status = sl_comm_start(engine->comm, sl_rank_message_bytes_max(&limits),
+                                     engine->ready_ns);
     if (status == SL_OK) status = sl_loop_run(&options);
     engine->ended_ns = sl_clock_now_ns();
     return status;

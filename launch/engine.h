@@ -20,7 +20,7 @@ sl_status sl_engine_open(const sl_settings *settings, sl_engine **engine_out);
 int sl_engine_rank(const sl_engine *engine);
 int sl_engine_ranks(const sl_engine *engine);
 const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine); /* rank 0; else NULL */
-const sl_chat *sl_engine_chat(const sl_engine *engine);           /* rank 0; NULL: unknown template */
+const sl_chat *sl_engine_chat(const sl_engine *engine); /* rank 0; NULL: unknown template */
 uint32_t sl_engine_context(const sl_engine *engine);
 uint32_t sl_engine_sequences(const sl_engine *engine);
 uint64_t sl_engine_model_hash(const sl_engine *engine);

@@ -67,7 +67,8 @@ static sl_status scan_input(sl_job *job, const char *path)
         bool was_there;
         status = sl_id_set_add(&seen, id, &was_there);
         if (status == SL_OK && was_there) {
-            sl_error("%s: line %" PRIu64 " has the custom_id '%s' of an earlier line; ids must differ",
+            sl_error("%s: line %" PRIu64
+                     " has the custom_id '%s' of an earlier line; ids must differ",
                      path, reader.number, id);
             status = SL_ERR_FORMAT;
         }
@@ -125,13 +126,16 @@ static sl_status scan_record(sl_job *job, const char *line, size_t bytes, uint64
     sl_job_known known;
     sl_status status = sl_job_result_read(line, bytes, &known);
     if (status == SL_ERR_FORMAT)
-        sl_error("%s: line %" PRIu64 " is no result record: is this another file?", job->out_path, number);
+        sl_error("%s: line %" PRIu64 " is no result record: is this another file?", job->out_path,
+                 number);
     if (status != SL_OK) return status;
     bool was_there = false;
     found->n_results++;
     found->n_failed += known.failed;
-    if (!(known.failed && retry_errors)) status = sl_id_set_add(&job->done, known.custom_id, &was_there);
-    if (status == SL_OK && was_there) sl_warn("%s holds '%s' more than once", job->out_path, known.custom_id);
+    if (!(known.failed && retry_errors))
+        status = sl_id_set_add(&job->done, known.custom_id, &was_there);
+    if (status == SL_OK && was_there)
+        sl_warn("%s holds '%s' more than once", job->out_path, known.custom_id);
     free(known.custom_id);
     return status;
 }
@@ -162,7 +166,8 @@ static sl_status cut_torn_line(sl_job *job, const scan *found)
     struct stat info;
     if (fstat(job->out, &info) != 0) return file_error("look at", job->out_path);
     if ((uint64_t)info.st_size == found->whole_bytes) return SL_OK;
-    sl_warn("%s: its last line was not whole (an interrupted job); it is done again", job->out_path);
+    sl_warn("%s: its last line was not whole (an interrupted job); it is done again",
+            job->out_path);
     if (ftruncate(job->out, (off_t)found->whole_bytes) != 0 || fsync(job->out) != 0)
         return file_error("truncate", job->out_path);
     return SL_OK;
@@ -179,7 +184,8 @@ static sl_status drop_errors(sl_job *job)
     sl_line_reader_init(&reader, from, SIZE_MAX);
     const char *line;
     size_t bytes;
-    while (status == SL_OK && (status = sl_line_reader_next(&reader, &line, &bytes, NULL)) == SL_OK) {
+    while (status == SL_OK &&
+           (status = sl_line_reader_next(&reader, &line, &bytes, NULL)) == SL_OK) {
         sl_job_known known;
         status = sl_job_result_read(line, bytes, &known);
         if (status != SL_OK) break;
@@ -191,7 +197,8 @@ static sl_status drop_errors(sl_job *job)
     if (from) fclose(from);
     if (to && (fflush(to) != 0 || fsync(fileno(to)) != 0)) status = file_error("write", temporary);
     if (to && fclose(to) != 0 && status == SL_OK) status = file_error("write", temporary);
-    if (status == SL_OK && rename(temporary, job->out_path) != 0) status = file_error("rename", temporary);
+    if (status == SL_OK && rename(temporary, job->out_path) != 0)
+        status = file_error("rename", temporary);
     if (status != SL_OK) return status;
     close(job->out);
     return lock_output(job);
@@ -235,7 +242,8 @@ static sl_status read_identity(const char *path, sl_job_identity *identity_out)
     return failed ? file_error("read", path) : sl_wire_decode_job(bytes, n, identity_out);
 }
 
-static sl_status check_identity(const sl_job *job, const sl_job_identity *identity, const scan *found)
+static sl_status check_identity(const sl_job *job, const sl_job_identity *identity,
+                                const scan *found)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s.job", job->out_path);
@@ -243,8 +251,10 @@ static sl_status check_identity(const sl_job *job, const sl_job_identity *identi
     sl_status status = read_identity(path, &was);
     if (found->n_results > 0) {
         if (status == SL_END) {
-            sl_error("%s holds results but %s is missing, so what made them is not known: give another "
-                     "-o, or move the file away", job->out_path, path);
+            sl_error(
+                "%s holds results but %s is missing, so what made them is not known: give another "
+                "-o, or move the file away",
+                job->out_path, path);
             return SL_ERR_FILE;
         }
         if (status != SL_OK) return status;
@@ -282,7 +292,8 @@ sl_status sl_job_open(const char *in_path, const char *out_path, const sl_job_id
     if (!job) return SL_ERR_MEMORY;
     job->out = -1;
     job->out_path = strdup(out_path);
-    sl_status status = job->out_path ? open_files(job, in_path, identity, retry_errors) : SL_ERR_MEMORY;
+    sl_status status = job->out_path ? open_files(job, in_path, identity, retry_errors)
+                                     : SL_ERR_MEMORY;
     if (status != SL_OK) {
         sl_job_close(job);
         return status;

@@ -24,7 +24,7 @@ sl_status sl_job_open(const char *in_path, const char *out_path, const sl_job_id
                       bool retry_errors, sl_job **job_out);
 void sl_job_close(sl_job *job); /* NULL is fine */
 
-uint64_t sl_job_total(const sl_job *job); /* requests in IN */
+uint64_t sl_job_total(const sl_job *job);         /* requests in IN */
 uint64_t sl_job_known_results(const sl_job *job); /* of them, done before */
 
 /* The next line without a result: lent until the next call. A line longer than

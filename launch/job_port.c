@@ -98,7 +98,8 @@ sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ah
     *p = (sl_job_port){.job = job, .reader = *reader, .ahead = ahead};
     p->requests = sl_queue_open(ahead);
     p->results = sl_queue_open(ahead);
-    int error = p->requests && p->results ? pthread_create(&p->thread, NULL, port_thread, p) : ENOMEM;
+    int error = p->requests && p->results ? pthread_create(&p->thread, NULL, port_thread, p)
+                                          : ENOMEM;
     if (error == 0) {
         *port_out = p;
         return SL_OK;
@@ -117,10 +118,8 @@ sl_status sl_job_port_close(sl_job_port *port)
     pthread_join(port->thread, NULL);
     sl_status status = (sl_status)atomic_load(&port->status);
     void *left;
-    while (sl_queue_try_take(port->requests, &left) == SL_OK)
-        sl_request_free(left);
-    while (sl_queue_try_take(port->results, &left) == SL_OK)
-        sl_request_free(left);
+    while (sl_queue_try_take(port->requests, &left) == SL_OK) sl_request_free(left);
+    while (sl_queue_try_take(port->results, &left) == SL_OK) sl_request_free(left);
     sl_queue_close(port->requests);
     sl_queue_close(port->results);
     free(port);

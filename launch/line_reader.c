@@ -40,7 +40,8 @@ sl_status sl_line_reader_next(sl_line_reader *reader, const char **line_out, siz
         reader->line[n++] = (char)c;
     }
     if (ferror(reader->file)) {
-        sl_error("cannot read line %llu: %s", (unsigned long long)reader->number + 1, strerror(errno));
+        sl_error("cannot read line %llu: %s", (unsigned long long)reader->number + 1,
+                 strerror(errno));
         return SL_ERR_FILE;
     }
     if (c == EOF && n == 0) return SL_END;

@@ -13,8 +13,8 @@ typedef struct {
     size_t bytes_max; /* of a line; what is beyond is skipped */
     char *line;       /* owned */
     size_t capacity;
-    uint64_t number;  /* of the line last read, from 1 */
-    uint64_t offset;  /* where the next line begins */
+    uint64_t number; /* of the line last read, from 1 */
+    uint64_t offset; /* where the next line begins */
 } sl_line_reader;
 
 void sl_line_reader_init(sl_line_reader *reader, FILE *file, size_t bytes_max);

@@ -24,7 +24,8 @@ enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 static void help(void)
 {
     printf("Sluice %s: long-context LLM batch inference over MPI ranks, on CPUs.\n\n"
-           "usage: sluice COMMAND [options]          (sluice COMMAND --help says more)\n\n", sl_version());
+           "usage: sluice COMMAND [options]          (sluice COMMAND --help says more)\n\n",
+           sl_version());
     for (int i = 0; i < N_COMMANDS; i++)
         printf("  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].about);
     printf("\nAlone it is one rank; under mpirun or srun the same line is a pipeline of many:\n"
@@ -34,7 +35,8 @@ static void help(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h")) {
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help") ||
+        !strcmp(argv[1], "-h")) {
         help();
         return argc < 2 ? SL_EXIT_USAGE : SL_EXIT_OK;
     }

@@ -24,7 +24,7 @@ sl_frame_limits sl_parts_limits(const sl_parts_options *options)
     uint32_t sequences = options->sequences;
     return (sl_frame_limits){
         .rows_max = options->chunk > sequences ? options->chunk : sequences,
-        .spans_max = 2 * sequences, /* a row each to decode, and prompts beside */
+        .spans_max = 2 * sequences,        /* a row each to decode, and prompts beside */
         .controls_max = 2 * sequences + 1, /* every slot closes and opens, and the pipeline stops */
         .ranks = (uint32_t)options->ranks,
         .width = options->shape->width,

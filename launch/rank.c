@@ -24,8 +24,8 @@ struct sl_rank {
     sl_wire *wire;
     sl_codec *codec;
     size_t room_bytes;
-    frame_slot *slots;       /* [frames_max] */
-    frame_slot **queue;      /* [frames_max] ring of queued slots, oldest first */
+    frame_slot *slots;  /* [frames_max] */
+    frame_slot **queue; /* [frames_max] ring of queued slots, oldest first */
     uint32_t queue_first, queue_count;
     frame_slot *computing; /* or NULL */
     sl_frame result;       /* rank 0 of several: what comes back */
@@ -55,7 +55,8 @@ size_t sl_rank_message_bytes_max(const sl_frame_limits *limits)
 
 size_t sl_rank_open_bytes(const sl_frame_limits *limits)
 {
-    return sl_wire_open_bytes(limits) + sl_codec_open_bytes((size_t)limits->rows_max * limits->width);
+    return sl_wire_open_bytes(limits) +
+           sl_codec_open_bytes((size_t)limits->rows_max * limits->width);
 }
 
 /* Take a rank's memory; shared by measuring and opening, so they cannot disagree. */
@@ -137,8 +138,8 @@ static sl_status decode_header(sl_rank *r, const sl_comm_event *event, sl_frame 
                                sl_wire_payload *payload, const uint8_t **bytes)
 {
     const sl_rank_options *o = &r->options;
-    sl_status status =
-        sl_wire_decode_frame(r->wire, event->bytes, event->n_bytes, frame, payload, bytes);
+    sl_status status = sl_wire_decode_frame(r->wire, event->bytes, event->n_bytes, frame, payload,
+                                            bytes);
     if (status == SL_OK) status = sl_frame_check(frame, &o->limits, o->sequences_max, o->vocab);
     return status == SL_OK ? expect_number(r, frame) : status;
 }
@@ -187,8 +188,8 @@ static sl_status drain_comm(sl_rank *r, int64_t now_ns)
     for (;;) {
         bool take_messages = r->options.driver || free_slot(r);
         sl_comm_event event;
-        sl_status status = sl_comm_poll(r->options.comm, now_ns,
-                                        take_messages ? SL_COMM_ANY_EVENT : SL_COMM_SENT_ONLY, &event);
+        sl_status status = sl_comm_poll(
+            r->options.comm, now_ns, take_messages ? SL_COMM_ANY_EVENT : SL_COMM_SENT_ONLY, &event);
         if (status == SL_AGAIN) return SL_OK;
         if (status != SL_OK) return status;
         r->idle_since_ns = now_ns;
@@ -239,7 +240,8 @@ static sl_status send_frame(sl_rank *r, frame_slot *slot, int64_t now_ns)
     }
     const uint8_t *message;
     size_t n_bytes;
-    sl_status status = sl_wire_encode_frame(r->wire, frame, &payload, slot->room, &message, &n_bytes);
+    sl_status status = sl_wire_encode_frame(r->wire, frame, &payload, slot->room, &message,
+                                            &n_bytes);
     if (status != SL_OK) return status;
     slot->state = SLOT_SENDING;
     return sl_comm_send(r->options.comm, message, n_bytes, slot, now_ns);

@@ -29,9 +29,9 @@ typedef struct sl_rank sl_rank;
 /* A frame on its way through compute, with what compute says of it. */
 typedef struct {
     sl_frame frame;
-    sl_status status;              /* of sl_stage_compute */
-    uint64_t pages_used;           /* of this rank's pool, after */
-    int64_t compute_ns, wait_ns;   /* cumulative */
+    sl_status status;            /* of sl_stage_compute */
+    uint64_t pages_used;         /* of this rank's pool, after */
+    int64_t compute_ns, wait_ns; /* cumulative */
     int64_t started_ns;
 } sl_work;
 

@@ -18,10 +18,11 @@ static double tokens_per_second(const sl_engine_report *r)
 void sl_report_tell(const sl_engine_report *r)
 {
     const sl_driver_progress *p = &r->progress;
-    sl_info("%llu requests (%llu failed), %llu prompt and %llu generated tokens in %.2f s: %.1f tok/s",
-            (unsigned long long)p->requests_done, (unsigned long long)p->requests_failed,
-            (unsigned long long)p->prompt_tokens, (unsigned long long)p->generated_tokens, r->seconds,
-            tokens_per_second(r));
+    sl_info(
+        "%llu requests (%llu failed), %llu prompt and %llu generated tokens in %.2f s: %.1f tok/s",
+        (unsigned long long)p->requests_done, (unsigned long long)p->requests_failed,
+        (unsigned long long)p->prompt_tokens, (unsigned long long)p->generated_tokens, r->seconds,
+        tokens_per_second(r));
     if (p->restarts > 0)
         sl_info("%llu restarts for lack of cache pages: more --memory or more ranks avoid them",
                 (unsigned long long)p->restarts);
@@ -43,17 +44,19 @@ json_t *sl_report_json(const sl_engine_report *r)
     for (uint32_t i = 0; i < r->ranks; i++) {
         const sl_ledger_row *row = &r->ledger[i];
         json_array_append_new(
-            ranks, json_pack("{s:f, s:f, s:f, s:f, s:I, s:I, s:I}", "compute_s", seconds(row->compute_ns),
-                             "wait_s", seconds(row->wait_ns), "wire_s", seconds(row->wire_ns), "codec_s",
-                             seconds(row->codec_ns), "bytes_sent", (json_int_t)row->bytes_sent,
-                             "planned_bytes", (json_int_t)row->planned_bytes, "peak_bytes",
-                             (json_int_t)row->peak_bytes));
+            ranks,
+            json_pack("{s:f, s:f, s:f, s:f, s:I, s:I, s:I}", "compute_s", seconds(row->compute_ns),
+                      "wait_s", seconds(row->wait_ns), "wire_s", seconds(row->wire_ns), "codec_s",
+                      seconds(row->codec_ns), "bytes_sent", (json_int_t)row->bytes_sent,
+                      "planned_bytes", (json_int_t)row->planned_bytes, "peak_bytes",
+                      (json_int_t)row->peak_bytes));
     }
     const sl_driver_progress *p = &r->progress;
-    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:o}", "requests", (json_int_t)p->requests_done,
-                     "failed", (json_int_t)p->requests_failed, "prompt_tokens",
-                     (json_int_t)p->prompt_tokens, "generated_tokens", (json_int_t)p->generated_tokens,
-                     "seconds", r->seconds, "tok_s", tokens_per_second(r), "ranks", ranks);
+    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:o}", "requests",
+                     (json_int_t)p->requests_done, "failed", (json_int_t)p->requests_failed,
+                     "prompt_tokens", (json_int_t)p->prompt_tokens, "generated_tokens",
+                     (json_int_t)p->generated_tokens, "seconds", r->seconds, "tok_s",
+                     tokens_per_second(r), "ranks", ranks);
 }
 
 sl_status sl_report_print(json_t *value)

@@ -36,38 +36,49 @@ enum {
 #define AT(member) offsetof(sl_settings, member)
 
 static const setting SETTINGS[] = {
-    {"model", 'm', "FILE", NULL, "the model, a GGUF file", KIND_TEXT, AT(model), PIPELINE | T, 0, 0},
+    {"model", 'm', "FILE", NULL, "the model, a GGUF file", KIND_TEXT, AT(model), PIPELINE | T, 0,
+     0},
     {"input", 'i', "FILE", NULL, "requests, one JSON object a line", KIND_TEXT, AT(input), B, 0, 0},
     {"output", 'o', "FILE", NULL, "results; ids already there are not done again", KIND_TEXT,
      AT(output), B, 0, 0},
     {"retry-errors", 0, NULL, NULL, "do requests again whose result is an error", KIND_FLAG,
      AT(retry_errors), B, 0, 0},
     {"prompt", 'p', "TEXT", NULL, "the prompt", KIND_TEXT, AT(prompt), R, 0, 0},
-    {"file", 'f', "FILE", NULL, "read the prompt from FILE (- is stdin)", KIND_TEXT, AT(file), R, 0, 0},
-    {"n-tokens", 'n', "N", "128", "tokens to generate at most", KIND_COUNT, AT(n_tokens), R, 1, 1e9},
+    {"file", 'f', "FILE", NULL, "read the prompt from FILE (- is stdin)", KIND_TEXT, AT(file), R, 0,
+     0},
+    {"n-tokens", 'n', "N", "128", "tokens to generate at most", KIND_COUNT, AT(n_tokens), R, 1,
+     1e9},
     {"chat", 0, NULL, NULL, "apply the model's chat template", KIND_FLAG, AT(chat), R, 0, 0},
-    {"temperature", 0, "X", "0", "0 takes the most likely token", KIND_REAL, AT(temperature), R, 0, 100},
-    {"top-p", 0, "X", "1", "draw from the likeliest tokens that reach X", KIND_REAL, AT(top_p), R, 0, 1},
+    {"temperature", 0, "X", "0", "0 takes the most likely token", KIND_REAL, AT(temperature), R, 0,
+     100},
+    {"top-p", 0, "X", "1", "draw from the likeliest tokens that reach X", KIND_REAL, AT(top_p), R,
+     0, 1},
     {"top-k", 0, "N", "0", "draw from the N likeliest; 0 is off", KIND_COUNT, AT(top_k), R, 0, 1e9},
-    {"min-p", 0, "X", "0", "drop tokens below X times the likeliest", KIND_REAL, AT(min_p), R, 0, 1},
+    {"min-p", 0, "X", "0", "drop tokens below X times the likeliest", KIND_REAL, AT(min_p), R, 0,
+     1},
     {"seed", 0, "N", "0", "of random draws", KIND_SEED, AT(seed), R, 0, 0},
     {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E, 0, 0},
     {"decode", 0, NULL, NULL, "ids on stdin to text", KIND_FLAG, AT(decode), T, 0, 0},
-    {"no-special", 0, NULL, NULL, "special tokens in the text are text", KIND_FLAG, AT(no_special), T, 0, 0},
-    {"context", 'c', "N", "0", "longest sequence in tokens; 0 is the model's (eval: 512)", KIND_COUNT,
-     AT(context), PIPELINE, 0, 1 << 24},
-    {"threads", 't', "N", "0", "compute threads of each rank; 0: cores / ranks on the host", KIND_COUNT,
-     AT(threads), PIPELINE, 0, 1024},
-    {"chunk", 0, "N", "256", "prompt tokens that travel together", KIND_COUNT, AT(chunk), PIPELINE, 1, 4096},
+    {"no-special", 0, NULL, NULL, "special tokens in the text are text", KIND_FLAG, AT(no_special),
+     T, 0, 0},
+    {"context", 'c', "N", "0", "longest sequence in tokens; 0 is the model's (eval: 512)",
+     KIND_COUNT, AT(context), PIPELINE, 0, 1 << 24},
+    {"threads", 't', "N", "0", "compute threads of each rank; 0: cores / ranks on the host",
+     KIND_COUNT, AT(threads), PIPELINE, 0, 1024},
+    {"chunk", 0, "N", "256", "prompt tokens that travel together", KIND_COUNT, AT(chunk), PIPELINE,
+     1, 4096},
     {"sequences", 0, "N", "16", "sequences computed at the same time", KIND_COUNT, AT(sequences),
      PIPELINE, 1, 1024},
-    {"memory", 0, "SIZE", "0", "of each rank, e.g. 8G; 0: 80% of what is free", KIND_SIZE, AT(memory),
-     PIPELINE, 0, 0},
+    {"memory", 0, "SIZE", "0", "of each rank, e.g. 8G; 0: 80% of what is free", KIND_SIZE,
+     AT(memory), PIPELINE, 0, 0},
     {"codec", 0, "NAME", "f32", "of activations between ranks: f32, f32-zstd", KIND_TEXT, AT(codec),
      PIPELINE, 0, 0},
-    {"policy", 0, "NAME", "full", "what the cache keeps: full", KIND_TEXT, AT(policy), PIPELINE, 0, 0},
-    {"sinks", 0, "N", "4", "first tokens that stay visible", KIND_COUNT, AT(sinks), PIPELINE, 0, 64},
-    {"window", 0, "N", "128", "latest tokens that stay visible", KIND_COUNT, AT(window), PIPELINE, 1, 1 << 20},
+    {"policy", 0, "NAME", "full", "what the cache keeps: full", KIND_TEXT, AT(policy), PIPELINE, 0,
+     0},
+    {"sinks", 0, "N", "4", "first tokens that stay visible", KIND_COUNT, AT(sinks), PIPELINE, 0,
+     64},
+    {"window", 0, "N", "128", "latest tokens that stay visible", KIND_COUNT, AT(window), PIPELINE,
+     1, 1 << 20},
     {"peer-timeout", 0, "S", "5", "seconds of silence after which a rank is lost", KIND_REAL,
      AT(peer_timeout_s), PIPELINE, 1, 86400},
     {"json", 0, NULL, NULL, "one JSON object on stdout", KIND_FLAG, AT(json), ALL, 0, 0},
@@ -89,8 +100,8 @@ static sl_status set_number(const setting *s, const char *source, const char *va
     char *end, what[96];
     errno = 0;
     double number = strtod(value, &end);
-    snprintf(what, sizeof what, "%s from %g to %g", s->kind == KIND_REAL ? "a number" : "a whole number",
-             s->least, s->most);
+    snprintf(what, sizeof what, "%s from %g to %g",
+             s->kind == KIND_REAL ? "a number" : "a whole number", s->least, s->most);
     if (end == value || *end || errno || !(number >= s->least && number <= s->most))
         return expected(s, source, value, what);
     if (s->kind == KIND_REAL) {
@@ -112,8 +123,7 @@ static sl_status set_size(const setting *s, const char *source, const char *valu
         return expected(s, source, value, "a size like 512M or 8G");
     const char *unit = *end ? strchr(UNITS, toupper((unsigned char)*end)) : NULL;
     if (*end && (!unit || end[1])) return expected(s, source, value, "a size like 512M or 8G");
-    for (const char *u = UNITS; unit && u <= unit; u++)
-        number *= 1024;
+    for (const char *u = UNITS; unit && u <= unit; u++) number *= 1024;
     *place = (uint64_t)number;
     return SL_OK;
 }
@@ -211,8 +221,10 @@ sl_status sl_settings_parse(sl_command command, const char *usage, const char *a
         const setting *s = &SETTINGS[i];
         if (!(s->commands & command)) continue;
         with_default(s, helps[i], sizeof helps[i]);
-        options[n++] = (struct argp_option){
-            .name = s->name, .key = s->key ? s->key : FIRST_KEY + i, .arg = s->argument, .doc = helps[i]};
+        options[n++] = (struct argp_option){.name = s->name,
+                                            .key = s->key ? s->key : FIRST_KEY + i,
+                                            .arg = s->argument,
+                                            .doc = helps[i]};
     }
     options[n] = (struct argp_option){.name = "help", .key = '?', .doc = "this text"};
     struct argp argp = {.options = options, .parser = on_option, .args_doc = usage, .doc = about};

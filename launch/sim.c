@@ -105,11 +105,12 @@ static sl_status open_sim(sim *s, const sl_port *port)
     s->rank_pages = calloc(n, sizeof *s->rank_pages);
     if (!s->ranks || !s->first_layer || !s->rank_heads || !s->rank_pages) return SL_ERR_MEMORY;
     split(s);
-    sl_comm_net_options net = {.ranks = o->ranks, .seed = o->seed, .delay_min_ns = o->delay_min_ns,
+    sl_comm_net_options net = {.ranks = o->ranks,
+                               .seed = o->seed,
+                               .delay_min_ns = o->delay_min_ns,
                                .delay_max_ns = o->delay_max_ns};
     sl_status status = sl_comm_net_open(&net, &s->net);
-    for (int r = 0; r < o->ranks && status == SL_OK; r++)
-        status = open_rank(s, r);
+    for (int r = 0; r < o->ranks && status == SL_OK; r++) status = open_rank(s, r);
     sl_feeder_init(&s->feeder, port, s->ranks[0].parts.driver, 0);
     return status;
 }

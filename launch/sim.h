@@ -18,8 +18,8 @@ typedef struct {
     int ranks;
     uint32_t chunk, sequences, context, sinks, window;
     uint32_t expected_tokens; /* driver.h */
-    uint64_t head_pages; /* pages of every pool, for each of its KV heads */
-    uint32_t codec;      /* sl_codec_kind */
+    uint64_t head_pages;      /* pages of every pool, for each of its KV heads */
+    uint32_t codec;           /* sl_codec_kind */
 
     uint64_t seed;
     int64_t delay_min_ns, delay_max_ns;     /* of a message */

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define SL_MS ((int64_t)1000000)
+#define SL_MS     ((int64_t)1000000)
 #define SL_SECOND ((int64_t)1000000000)
 
 int64_t sl_clock_now_ns(void); /* monotonic */

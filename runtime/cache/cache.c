@@ -43,7 +43,8 @@ void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *a
         if (cache->heads) cache->heads[i].pages = pages;
     }
     cache->fixed = sl_arena_take(arena, n_heads * (1 + cache->ring_pages) * cache->page_bytes);
-    cache->chunk = sl_arena_take(arena, (size_t)o->n_kv_heads * cache->window_pages * cache->page_bytes);
+    cache->chunk = sl_arena_take(arena,
+                                 (size_t)o->n_kv_heads * cache->window_pages * cache->page_bytes);
     cache->admitted = sl_arena_array(arena, uint32_t, (size_t)o->n_kv_heads * o->chunk_max);
     cache->open = sl_arena_array(arena, uint8_t, o->sequences_max);
     sl_pool_init(&cache->pool, o->n_pages, cache->page_bytes, arena);
@@ -133,9 +134,9 @@ void sl_cache_fork(sl_cache *cache, uint32_t sequence, uint32_t parent)
     const sl_cache_options *o = &cache->options;
     size_t n = (size_t)o->n_layers * o->n_kv_heads;
     size_t from = head_index(cache, parent, 0, 0), to = head_index(cache, sequence, 0, 0);
-    for (size_t i = 0; i < n; i++)
-        fork_head(cache, &cache->heads[from + i], &cache->heads[to + i]);
-    memcpy(sink_page(cache, to), sink_page(cache, from), n * (1 + cache->ring_pages) * cache->page_bytes);
+    for (size_t i = 0; i < n; i++) fork_head(cache, &cache->heads[from + i], &cache->heads[to + i]);
+    memcpy(sink_page(cache, to), sink_page(cache, from),
+           n * (1 + cache->ring_pages) * cache->page_bytes);
 }
 
 /* ---- a token leaves the window ---- */
@@ -156,7 +157,8 @@ static void leave_window(sl_cache *cache, size_t index, uint32_t position, const
 #pragma omp critical(sl_cache_pool)
         head->pages[page] = sl_pool_take(&cache->pool);
     }
-    o->layout->copy(sl_pool_page(&cache->pool, head->pages[page]), slot, from, from_slot, o->head_dim);
+    o->layout->copy(sl_pool_page(&cache->pool, head->pages[page]), slot, from, from_slot,
+                    o->head_dim);
     head->n_admitted++;
 }
 
@@ -192,7 +194,8 @@ void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uin
     for (uint32_t p = fresh; p < end; p++) {
         uint32_t slot = ring_slot(cache, p);
         o->layout->copy(ring_page(cache, index, slot), slot % SL_PAGE_TOKENS,
-                        chunk_page(cache, head, p - base), (p - base) % SL_PAGE_TOKENS, o->head_dim);
+                        chunk_page(cache, head, p - base), (p - base) % SL_PAGE_TOKENS,
+                        o->head_dim);
     }
 }
 
@@ -236,14 +239,15 @@ static void add_tile(tile_list *list, tile_kind kind, const void *page, uint32_t
 {
     bool any = false, all = true;
     for (uint32_t t = 0; t < list->n; t++) {
-        sl_slots slots = query_sees(list->options, kind, list->position + t, list->admitted[t], start);
+        sl_slots slots = query_sees(list->options, kind, list->position + t, list->admitted[t],
+                                    start);
         any |= slots.end > 0;
         all &= slots.begin == 0 && slots.end == SL_PAGE_TOKENS;
-        for (uint32_t g = 0; g < list->group; g++)
-            list->visible[t * list->group + g] = slots;
+        for (uint32_t g = 0; g < list->group; g++) list->visible[t * list->group + g] = slots;
     }
     if (!any) return;
-    list->tiles[list->n_tiles++] = (sl_kv_tile){.page = page, .visible = all ? NULL : list->visible};
+    list->tiles[list->n_tiles++] = (sl_kv_tile){.page = page,
+                                                .visible = all ? NULL : list->visible};
     if (!all) list->visible += (size_t)list->n * list->group;
 }
 
@@ -254,8 +258,13 @@ size_t sl_cache_prompt_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
     const sl_cache_options *o = &cache->options;
     size_t index = head_index(cache, sequence, layer, head);
     const uint32_t *admitted = cache->admitted + (size_t)head * o->chunk_max + first;
-    tile_list list = {.options = o, .admitted = admitted, .position = position + first, .n = n,
-                      .group = group, .tiles = tiles, .visible = visible};
+    tile_list list = {.options = o,
+                      .admitted = admitted,
+                      .position = position + first,
+                      .n = n,
+                      .group = group,
+                      .tiles = tiles,
+                      .visible = visible};
 
     add_tile(&list, TILE_SINKS, sink_page(cache, index), 0);
     for (uint32_t i = 0; i < pages_for(admitted[n - 1]); i++) {
@@ -288,7 +297,8 @@ void sl_cache_put_decode(sl_cache *cache, uint32_t sequence, uint32_t layer, uin
     o->layout->put(ring_page(cache, index, slot), slot % SL_PAGE_TOKENS, k, v, o->head_dim);
 }
 
-uint32_t sl_cache_decode_runs(const sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head)
+uint32_t sl_cache_decode_runs(const sl_cache *cache, uint32_t sequence, uint32_t layer,
+                              uint32_t head)
 {
     uint32_t n = cache->heads[head_index(cache, sequence, layer, head)].n_admitted;
     return (pages_for(n) + SL_RUN_PAGES - 1) / SL_RUN_PAGES + 1;
@@ -307,8 +317,7 @@ static size_t add_ring(const sl_cache *cache, size_t index, uint32_t begin, uint
     while (begin < end) {
         uint32_t start = begin / SL_PAGE_TOKENS * SL_PAGE_TOKENS;
         sl_slots slots = slots_within(begin, end, start);
-        for (uint32_t g = 0; g < group; g++)
-            (*visible)[g] = slots;
+        for (uint32_t g = 0; g < group; g++) (*visible)[g] = slots;
         tiles[n++] = (sl_kv_tile){.page = ring_page(cache, index, begin), .visible = *visible};
         *visible += group;
         begin = start + SL_PAGE_TOKENS;
@@ -324,8 +333,7 @@ static size_t fixed_tiles(const sl_cache *cache, size_t index, uint32_t position
     uint32_t left = above(position + 1, o->window), n_sinks = min_u32(o->sinks, left);
     size_t n = 0;
     if (n_sinks > 0) {
-        for (uint32_t g = 0; g < group; g++)
-            visible[g] = (sl_slots){0, (uint8_t)n_sinks};
+        for (uint32_t g = 0; g < group; g++) visible[g] = (sl_slots){0, (uint8_t)n_sinks};
         tiles[n++] = (sl_kv_tile){.page = sink_page(cache, index), .visible = visible};
         visible += group;
     }
@@ -346,14 +354,14 @@ size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
     if (run + 1 == sl_cache_decode_runs(cache, sequence, layer, head))
         return fixed_tiles(cache, index, position, group, tiles, visible);
 
-    uint32_t first = run * SL_RUN_PAGES, last = min_u32(first + SL_RUN_PAGES, pages_for(h->n_admitted));
+    uint32_t first = run * SL_RUN_PAGES,
+             last = min_u32(first + SL_RUN_PAGES, pages_for(h->n_admitted));
     for (uint32_t i = first; i < last; i++) {
         sl_slots slots = slots_within(0, h->n_admitted, i * SL_PAGE_TOKENS);
         sl_kv_tile *tile = &tiles[i - first];
         *tile = (sl_kv_tile){.page = sl_pool_page(&cache->pool, h->pages[i])};
         if (slots.end == SL_PAGE_TOKENS) continue;
-        for (uint32_t g = 0; g < group; g++)
-            visible[g] = slots;
+        for (uint32_t g = 0; g < group; g++) visible[g] = slots;
         tile->visible = visible; /* only the last page is part full */
     }
     return last - first;

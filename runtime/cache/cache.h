@@ -23,8 +23,8 @@ typedef struct {
     const sl_kv_layout *layout;
     uint32_t n_layers; /* of this stage */
     uint32_t n_kv_heads, head_dim;
-    uint32_t sinks;  /* 0 .. SL_PAGE_TOKENS */
-    uint32_t window; /* 1 or more */
+    uint32_t sinks;         /* 0 .. SL_PAGE_TOKENS */
+    uint32_t window;        /* 1 or more */
     uint32_t context;       /* longest sequence, tokens */
     uint32_t sequences_max; /* slots */
     uint32_t chunk_max;     /* longest prompt span */
@@ -46,8 +46,8 @@ typedef struct {
     sl_cache_head *heads; /* [sequences_max][n_layers][n_kv_heads] */
     uint8_t *fixed;       /* the same order: one sink page and ring_pages each */
     uint8_t *chunk;       /* [n_kv_heads][window_pages] pages: a prompt span's window */
-    uint32_t *admitted;   /* [n_kv_heads][chunk_max]: n_admitted as each query of the span sees it */
-    uint8_t *open;        /* [sequences_max] */
+    uint32_t *admitted; /* [n_kv_heads][chunk_max]: n_admitted as each query of the span sees it */
+    uint8_t *open;      /* [sequences_max] */
 } sl_cache;
 
 /* Takes all memory from the arena, zeroed; a counting arena measures it. */
@@ -77,7 +77,8 @@ size_t sl_cache_prompt_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
 void sl_cache_put_decode(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
                          uint32_t position, const float *k, const float *v);
 /* Decode attention comes in runs: of SL_RUN_PAGES pages each, then one of sinks and ring. */
-uint32_t sl_cache_decode_runs(const sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head);
+uint32_t sl_cache_decode_runs(const sl_cache *cache, uint32_t sequence, uint32_t layer,
+                              uint32_t head);
 uint32_t sl_cache_decode_runs_max(const sl_cache *cache);
 size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t layer,
                              uint32_t head, uint32_t position, uint32_t run, uint32_t group,

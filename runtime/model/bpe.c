@@ -14,7 +14,7 @@ struct sl_bpe_merge {
 };
 
 struct sl_bpe_node {
-    int32_t id;         /* -1: merged into the one before */
+    int32_t id;              /* -1: merged into the one before */
     uint32_t previous, next; /* NONE at the ends */
 };
 
@@ -30,12 +30,10 @@ static const uint32_t NONE = UINT32_MAX;
 sl_status sl_bpe_merges_init(sl_bpe_merges *merges, size_t n_merges)
 {
     size_t capacity = 16;
-    while (capacity < 2 * n_merges)
-        capacity *= 2;
+    while (capacity < 2 * n_merges) capacity *= 2;
     struct sl_bpe_merge *slots = malloc(capacity * sizeof *slots);
     if (!slots) return SL_ERR_MEMORY;
-    for (size_t i = 0; i < capacity; i++)
-        slots[i].left = -1;
+    for (size_t i = 0; i < capacity; i++) slots[i].left = -1;
     *merges = (sl_bpe_merges){.slots = slots, .capacity = capacity};
     return SL_OK;
 }
@@ -46,12 +44,14 @@ static struct sl_bpe_merge *place(const sl_bpe_merges *merges, int32_t left, int
 {
     uint64_t key = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9E3779B97F4A7C15U;
     size_t i = (size_t)(key >> 32) & (merges->capacity - 1);
-    while (merges->slots[i].left >= 0 && (merges->slots[i].left != left || merges->slots[i].right != right))
+    while (merges->slots[i].left >= 0 &&
+           (merges->slots[i].left != left || merges->slots[i].right != right))
         i = (i + 1) & (merges->capacity - 1);
     return &merges->slots[i];
 }
 
-void sl_bpe_merges_add(sl_bpe_merges *merges, int32_t left, int32_t right, uint32_t rank, int32_t merged)
+void sl_bpe_merges_add(sl_bpe_merges *merges, int32_t left, int32_t right, uint32_t rank,
+                       int32_t merged)
 {
     struct sl_bpe_merge *slot = place(merges, left, right);
     if (slot->left < 0)
@@ -118,7 +118,10 @@ static void offer(const sl_bpe_merges *merges, sl_bpe_scratch *s, uint32_t at)
     int32_t left = s->nodes[at].id, right = s->nodes[next].id;
     const struct sl_bpe_merge *merge = place(merges, left, right);
     if (merge->left >= 0)
-        push(s, (struct sl_bpe_pair){.rank = merge->rank, .at = at, .left = left, .right = right,
+        push(s, (struct sl_bpe_pair){.rank = merge->rank,
+                                     .at = at,
+                                     .left = left,
+                                     .right = right,
                                      .merged = merge->merged});
 }
 
@@ -149,15 +152,13 @@ sl_status sl_bpe_run(const sl_bpe_merges *merges, sl_bpe_scratch *scratch, int32
         scratch->nodes[i] = (struct sl_bpe_node){
             .id = ids[i], .previous = i ? i - 1 : NONE, .next = i + 1 < n ? i + 1 : NONE};
     scratch->n_heap = 0;
-    for (uint32_t i = 0; i + 1 < n; i++)
-        offer(merges, scratch, i);
+    for (uint32_t i = 0; i + 1 < n; i++) offer(merges, scratch, i);
     while (scratch->n_heap > 0) {
         struct sl_bpe_pair pair = pop(scratch);
         apply(merges, scratch, &pair);
     }
     size_t left = 0;
-    for (uint32_t i = 0; i != NONE; i = scratch->nodes[i].next)
-        ids[left++] = scratch->nodes[i].id;
+    for (uint32_t i = 0; i != NONE; i = scratch->nodes[i].next) ids[left++] = scratch->nodes[i].id;
     *n_out = left;
     return SL_OK;
 }

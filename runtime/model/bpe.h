@@ -18,7 +18,8 @@ sl_status sl_bpe_merges_init(sl_bpe_merges *merges, size_t n_merges);
 void sl_bpe_merges_fini(sl_bpe_merges *merges);
 /* The pair (left, right) becomes `merged`; lower ranks go first. A pair given twice keeps its
  * first rank. At most n_merges. */
-void sl_bpe_merges_add(sl_bpe_merges *merges, int32_t left, int32_t right, uint32_t rank, int32_t merged);
+void sl_bpe_merges_add(sl_bpe_merges *merges, int32_t left, int32_t right, uint32_t rank,
+                       int32_t merged);
 
 /* Room for merging that grows with the longest piece: start from {0}, one thread's. */
 typedef struct {

@@ -12,11 +12,17 @@
 typedef struct {
     const char *name;
     const char *marks[3]; /* all of them are in the template */
+    const char *foreign;  /* and this is not: a template that does more than we know */
     const char *before_role, *after_role, *after_content;
 } template_form;
 
 static const template_form FORMS[] = {
-    {"chatml", {"<|im_start|>", "<|im_end|>", "message['role']"}, "<|im_start|>", "\n", "<|im_end|>\n"},
+    {"chatml",
+     {"<|im_start|>", "<|im_end|>", "message['role']"},
+     "tool",
+     "<|im_start|>",
+     "\n",
+     "<|im_end|>\n"},
 };
 enum { N_FORMS = sizeof FORMS / sizeof *FORMS };
 
@@ -28,7 +34,8 @@ struct sl_chat {
 
 const char *sl_chat_unknown_text(void)
 {
-    return "the model's chat template is missing or not known: send the whole prompt as text instead "
+    return "the model's chat template is missing or not known: send the whole prompt as text "
+           "instead "
            "(/v1/completions, or run without --chat)";
 }
 
@@ -47,15 +54,25 @@ static sl_status read_default_system(const template_form *form, sl_text template
     const char *at = find(template, start);
     if (!at) return SL_OK;
     at += strlen(start);
-    size_t left = template.bytes - (size_t)(at - template.data), stem = strcspn(form->after_content, "\n");
-    size_t line_end = left >= 1 && at[0] == '\n' ? 1 : left >= 2 && memcmp(at, "\\n", 2) == 0 ? 2 : 0;
+    size_t left = template.bytes - (size_t)(at - template.data),
+           stem = strcspn(form->after_content, "\n");
+    size_t line_end = left >= 1 && at[0] == '\n'               ? 1
+                      : left >= 2 && memcmp(at, "\\n", 2) == 0 ? 2
+                                                               : 0;
     if (line_end == 0) return SL_OK;
     at += line_end;
     left -= line_end;
     const char *end = memmem(at, left, form->after_content, stem);
     if (!end || memchr(at, '\'', (size_t)(end - at))) return SL_OK;
-    *out = strndup(at, (size_t)(end - at));
-    return *out ? SL_OK : SL_ERR_MEMORY;
+    char *to = *out = malloc((size_t)(end - at) + 1);
+    if (!to) return SL_ERR_MEMORY;
+    while (at < end) { /* a newline may be written as it is, or escaped */
+        bool escaped = end - at >= 2 && memcmp(at, "\\n", 2) == 0;
+        *to++ = escaped ? '\n' : *at;
+        at += escaped ? 2 : 1;
+    }
+    *to = '\0';
+    return SL_OK;
 }
 
 sl_status sl_chat_open(const sl_gguf *gguf, const sl_tokenizer *tokenizer, sl_chat **chat_out)
@@ -65,9 +82,8 @@ sl_status sl_chat_open(const sl_gguf *gguf, const sl_tokenizer *tokenizer, sl_ch
     if (!sl_gguf_text(gguf, "tokenizer.chat_template", &template)) return SL_ERR_UNSUPPORTED;
     for (int i = 0; i < N_FORMS; i++) {
         const template_form *form = &FORMS[i];
-        bool known = true;
-        for (int m = 0; m < 3; m++)
-            known &= find(template, form->marks[m]) != NULL;
+        bool known = !find(template, form->foreign);
+        for (int m = 0; m < 3; m++) known &= find(template, form->marks[m]) != NULL;
         if (!known) continue;
         sl_chat *chat = calloc(1, sizeof *chat);
         if (!chat) return SL_ERR_MEMORY;
@@ -90,7 +106,8 @@ void sl_chat_close(sl_chat *chat)
     free(chat);
 }
 
-static sl_status add(const sl_chat *chat, const char *text, size_t bytes, sl_special special, sl_tokens *out)
+static sl_status add(const sl_chat *chat, const char *text, size_t bytes, sl_special special,
+                     sl_tokens *out)
 {
     return sl_tokenizer_encode(chat->tokenizer, text, bytes, special, out);
 }
@@ -126,12 +143,14 @@ sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, s
     const template_form *f = chat->form;
     sl_status status = SL_OK;
     if (chat->default_system && n_messages > 0 && !is(messages[0].role, "system")) {
-        sl_text role = {"system", 6}, content = {chat->default_system, strlen(chat->default_system)};
+        sl_text role = {"system", 6},
+                content = {chat->default_system, strlen(chat->default_system)};
         status = add_message(chat, role, content, out);
     }
     for (size_t i = 0; i < n_messages && status == SL_OK; i++) {
         sl_text role = messages[i].role;
-        if (!is(role, "system") && !is(role, "user") && !is(role, "assistant")) return SL_ERR_REQUEST;
+        if (!is(role, "system") && !is(role, "user") && !is(role, "assistant"))
+            return SL_ERR_REQUEST;
         status = add_message(chat, role, messages[i].content, out);
     }
     if (status != SL_OK) return status;

@@ -17,8 +17,20 @@
 #include "runtime/base/log.h"
 
 enum {
-    KIND_U8, KIND_I8, KIND_U16, KIND_I16, KIND_U32, KIND_I32, KIND_F32, KIND_BOOL, KIND_TEXT,
-    KIND_ARRAY, KIND_U64, KIND_I64, KIND_F64, N_KINDS
+    KIND_U8,
+    KIND_I8,
+    KIND_U16,
+    KIND_I16,
+    KIND_U32,
+    KIND_I32,
+    KIND_F32,
+    KIND_BOOL,
+    KIND_TEXT,
+    KIND_ARRAY,
+    KIND_U64,
+    KIND_I64,
+    KIND_F64,
+    N_KINDS
 };
 static const uint8_t KIND_BYTES[N_KINDS] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
@@ -26,11 +38,11 @@ enum { KEYS_MAX = 1 << 16, TENSORS_MAX = 1 << 20, ALIGNMENT_DEFAULT = 32 };
 
 typedef struct {
     sl_text key;
-    uint32_t kind;         /* of the value, or of an array's items */
+    uint32_t kind; /* of the value, or of an array's items */
     bool array;
-    const uint8_t *data;   /* the value, or an array's first item */
-    uint64_t n;            /* items of an array, else 1 */
-    sl_text *texts;        /* KIND_TEXT: [n] views, owned */
+    const uint8_t *data; /* the value, or an array's first item */
+    uint64_t n;          /* items of an array, else 1 */
+    sl_text *texts;      /* KIND_TEXT: [n] views, owned */
 } entry;
 
 struct sl_gguf {
@@ -44,8 +56,8 @@ struct sl_gguf {
     size_t n_entries;
     sl_gguf_tensor *tensors;
     size_t n_tensors;
-    const entry **by_key;            /* sorted */
-    const sl_gguf_tensor **by_name;  /* sorted */
+    const entry **by_key;           /* sorted */
+    const sl_gguf_tensor **by_name; /* sorted */
 };
 
 /* ---- a cursor ---- */
@@ -106,8 +118,7 @@ static sl_status take_texts(cursor *c, entry *e)
     e->texts = calloc(e->n ? e->n : 1, sizeof *e->texts);
     if (!e->texts) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
-    for (uint64_t i = 0; i < e->n && status == SL_OK; i++)
-        status = take_text(c, &e->texts[i]);
+    for (uint64_t i = 0; i < e->n && status == SL_OK; i++) status = take_text(c, &e->texts[i]);
     return status;
 }
 
@@ -119,7 +130,8 @@ static sl_status take_value(cursor *c, entry *e)
         e->array = true;
         status = take_u32(c, &e->kind);
         if (status == SL_OK) status = take_u64(c, &e->n);
-        if (status == SL_OK && e->kind == KIND_ARRAY) return bad(c, "arrays of arrays are not supported");
+        if (status == SL_OK && e->kind == KIND_ARRAY)
+            return bad(c, "arrays of arrays are not supported");
     }
     if (status != SL_OK) return status;
     if (e->kind >= N_KINDS) return bad(c, "unknown kind of value");
@@ -173,9 +185,10 @@ const char *sl_type_name(uint32_t type)
 {
     /* ggml's names by number, so a file we cannot run is still described */
     static const char *const NAMES[] = {
-        "f32", "f16", "q4_0", "q4_1", "type 4", "type 5", "q5_0", "q5_1", "q8_0", "q8_1",
-        "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q8_k", "iq2_xxs", "iq2_xs", "iq3_xxs", "iq1_s",
-        "iq4_nl", "iq3_s", "iq2_s", "iq4_xs", "i8", "i16", "i32", "i64", "f64", "iq1_m", "bf16"};
+        "f32",     "f16",    "q4_0",    "q4_1",  "type 4", "type 5", "q5_0",  "q5_1",
+        "q8_0",    "q8_1",   "q2_k",    "q3_k",  "q4_k",   "q5_k",   "q6_k",  "q8_k",
+        "iq2_xxs", "iq2_xs", "iq3_xxs", "iq1_s", "iq4_nl", "iq3_s",  "iq2_s", "iq4_xs",
+        "i8",      "i16",    "i32",     "i64",   "f64",    "iq1_m",  "bf16"};
     return type < sizeof NAMES / sizeof *NAMES ? NAMES[type] : "an unknown type";
 }
 
@@ -196,7 +209,8 @@ static sl_status take_tensor(cursor *c, sl_gguf_tensor *t, uint64_t *offset)
     sl_status status = take_text(c, &t->name);
     if (status == SL_OK) status = take_u32(c, &t->n_dims);
     if (status != SL_OK) return status;
-    if (t->n_dims < 1 || t->n_dims > SL_TENSOR_DIMS_MAX) return bad(c, "a tensor has 1 to 4 dimensions");
+    if (t->n_dims < 1 || t->n_dims > SL_TENSOR_DIMS_MAX)
+        return bad(c, "a tensor has 1 to 4 dimensions");
     for (uint32_t d = 0; d < SL_TENSOR_DIMS_MAX; d++) {
         t->dims[d] = 1;
         if (d < t->n_dims && (status = take_u64(c, &t->dims[d])) != SL_OK) return status;
@@ -207,19 +221,21 @@ static sl_status take_tensor(cursor *c, sl_gguf_tensor *t, uint64_t *offset)
 
 static sl_status bad_tensor(const sl_gguf *g, const sl_gguf_tensor *t, const char *what)
 {
-    sl_error("%s: tensor %.*s: %s", g->path, (int)(t->name.bytes < 80 ? t->name.bytes : 80), t->name.data, what);
+    sl_error("%s: tensor %.*s: %s", g->path, (int)(t->name.bytes < 80 ? t->name.bytes : 80),
+             t->name.data, what);
     return SL_ERR_FORMAT;
 }
 
 /* Place a tensor's bytes; unknown types have none. */
-static sl_status place_tensor(const sl_gguf *g, sl_gguf_tensor *t, size_t data_start, uint64_t offset,
-                              uint64_t alignment)
+static sl_status place_tensor(const sl_gguf *g, sl_gguf_tensor *t, size_t data_start,
+                              uint64_t offset, uint64_t alignment)
 {
     uint64_t n;
     size_t elements, bytes;
     if (!count_elements(t, &n)) return bad_tensor(g, t, "its dimensions are zero or overflow");
     if (offset % alignment != 0) return bad_tensor(g, t, "its offset is not aligned");
-    if (offset > g->n_bytes - data_start) return bad_tensor(g, t, "it begins beyond the end of the file");
+    if (offset > g->n_bytes - data_start)
+        return bad_tensor(g, t, "it begins beyond the end of the file");
     t->data = g->bytes + data_start + offset;
     if (!sl_type_block(t->type, &elements, &bytes)) return SL_OK;
     if (t->dims[0] % elements != 0) return bad_tensor(g, t, "its rows are not whole blocks");
@@ -233,7 +249,8 @@ static sl_status place_tensor(const sl_gguf *g, sl_gguf_tensor *t, size_t data_s
 static sl_status take_tensors(cursor *c, sl_gguf *g, uint64_t n)
 {
     /* name length, dimensions, one size, type, offset at least */
-    if (n > TENSORS_MAX || n > left(c) / 32) return bad(c, "more tensors than the file has room for");
+    if (n > TENSORS_MAX || n > left(c) / 32)
+        return bad(c, "more tensors than the file has room for");
     g->tensors = calloc(n ? n : 1, sizeof *g->tensors);
     uint64_t *offsets = calloc(n ? n : 1, sizeof *offsets);
     sl_status status = g->tensors && offsets ? SL_OK : SL_ERR_MEMORY;
@@ -247,7 +264,8 @@ static sl_status take_tensors(cursor *c, sl_gguf *g, uint64_t n)
          (alignment & (alignment - 1)) != 0))
         status = bad(c, "general.alignment is not a power of two from 8");
     size_t padding = (alignment - c->at % alignment) % alignment;
-    if (status == SL_OK && n > 0 && padding > left(c)) status = bad(c, "the file ends before its tensors");
+    if (status == SL_OK && n > 0 && padding > left(c))
+        status = bad(c, "the file ends before its tensors");
     for (uint64_t i = 0; i < n && status == SL_OK; i++)
         status = place_tensor(g, &g->tensors[i], c->at + padding, offsets[i], alignment);
     if (status == SL_OK) g->n_tensors = (size_t)n;
@@ -271,20 +289,21 @@ static int compare_entries(const void *a, const void *b)
 
 static int compare_tensors(const void *a, const void *b)
 {
-    return compare_text((*(const sl_gguf_tensor *const *)a)->name, (*(const sl_gguf_tensor *const *)b)->name);
+    return compare_text((*(const sl_gguf_tensor *const *)a)->name,
+                        (*(const sl_gguf_tensor *const *)b)->name);
 }
 
 static sl_status index_keys(sl_gguf *g)
 {
     g->by_key = calloc(g->n_entries + 1, sizeof *g->by_key);
     if (!g->by_key) return SL_ERR_MEMORY;
-    for (size_t i = 0; i < g->n_entries; i++)
-        g->by_key[i] = &g->entries[i];
+    for (size_t i = 0; i < g->n_entries; i++) g->by_key[i] = &g->entries[i];
     qsort(g->by_key, g->n_entries, sizeof *g->by_key, compare_entries);
     for (size_t i = 1; i < g->n_entries; i++) {
         sl_text key = g->by_key[i]->key;
         if (compare_text(g->by_key[i - 1]->key, key) != 0) continue;
-        sl_error("%s: key %.*s is there twice", g->path, (int)(key.bytes < 80 ? key.bytes : 80), key.data);
+        sl_error("%s: key %.*s is there twice", g->path, (int)(key.bytes < 80 ? key.bytes : 80),
+                 key.data);
         return SL_ERR_FORMAT;
     }
     return SL_OK;
@@ -294,8 +313,7 @@ static sl_status index_tensors(sl_gguf *g)
 {
     g->by_name = calloc(g->n_tensors + 1, sizeof *g->by_name);
     if (!g->by_name) return SL_ERR_MEMORY;
-    for (size_t i = 0; i < g->n_tensors; i++)
-        g->by_name[i] = &g->tensors[i];
+    for (size_t i = 0; i < g->n_tensors; i++) g->by_name[i] = &g->tensors[i];
     qsort(g->by_name, g->n_tensors, sizeof *g->by_name, compare_tensors);
     for (size_t i = 1; i < g->n_tensors; i++)
         if (compare_text(g->by_name[i - 1]->name, g->by_name[i]->name) == 0)
@@ -315,8 +333,7 @@ static sl_status check_overlap(const sl_gguf *g)
 {
     const sl_gguf_tensor **order = calloc(g->n_tensors + 1, sizeof *order);
     if (!order) return SL_ERR_MEMORY;
-    for (size_t i = 0; i < g->n_tensors; i++)
-        order[i] = &g->tensors[i];
+    for (size_t i = 0; i < g->n_tensors; i++) order[i] = &g->tensors[i];
     qsort(order, g->n_tensors, sizeof *order, compare_places);
     sl_status status = SL_OK;
     for (size_t i = 1; i < g->n_tensors && status == SL_OK; i++) {
@@ -369,7 +386,8 @@ static sl_status parse_or_close(sl_gguf *g, sl_gguf **gguf_out)
     return status;
 }
 
-sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *name, sl_gguf **gguf_out)
+sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *name,
+                              sl_gguf **gguf_out)
 {
     sl_gguf *g = calloc(1, sizeof *g);
     char *path = strdup(name);
@@ -420,8 +438,7 @@ sl_status sl_gguf_open(const char *path, sl_gguf **gguf_out)
 void sl_gguf_close(sl_gguf *gguf)
 {
     if (!gguf) return;
-    for (size_t i = 0; gguf->entries && i < gguf->n_entries; i++)
-        free(gguf->entries[i].texts);
+    for (size_t i = 0; gguf->entries && i < gguf->n_entries; i++) free(gguf->entries[i].texts);
     free(gguf->entries);
     free(gguf->tensors);
     free(gguf->by_key);
@@ -442,7 +459,8 @@ static const entry *find_key(const sl_gguf *g, const char *key)
 {
     entry wanted = {.key = {key, strlen(key)}};
     const entry *pointer = &wanted;
-    const entry **found = bsearch(&pointer, g->by_key, g->n_entries, sizeof *g->by_key, compare_entries);
+    const entry **found = bsearch(&pointer, g->by_key, g->n_entries, sizeof *g->by_key,
+                                  compare_entries);
     return found ? *found : NULL;
 }
 
@@ -454,11 +472,34 @@ static bool integer_at(const entry *e, uint64_t index, int64_t *out)
     switch (e->kind) {
     case KIND_U8: *out = *p; return true;
     case KIND_I8: *out = (int8_t)*p; return true;
-    case KIND_U16: { uint16_t v; memcpy(&v, p, 2); *out = v; return true; }
-    case KIND_I16: { int16_t v; memcpy(&v, p, 2); *out = v; return true; }
-    case KIND_U32: { uint32_t v; memcpy(&v, p, 4); *out = v; return true; }
-    case KIND_I32: { int32_t v; memcpy(&v, p, 4); *out = v; return true; }
-    case KIND_U64: memcpy(&bits, p, 8); *out = (int64_t)bits; return bits <= INT64_MAX;
+    case KIND_U16: {
+        uint16_t v;
+        memcpy(&v, p, 2);
+        *out = v;
+        return true;
+    }
+    case KIND_I16: {
+        int16_t v;
+        memcpy(&v, p, 2);
+        *out = v;
+        return true;
+    }
+    case KIND_U32: {
+        uint32_t v;
+        memcpy(&v, p, 4);
+        *out = v;
+        return true;
+    }
+    case KIND_I32: {
+        int32_t v;
+        memcpy(&v, p, 4);
+        *out = v;
+        return true;
+    }
+    case KIND_U64:
+        memcpy(&bits, p, 8);
+        *out = (int64_t)bits;
+        return bits <= INT64_MAX;
     case KIND_I64: memcpy(out, p, 8); return true;
     default: return false;
     }
@@ -526,7 +567,8 @@ bool sl_gguf_text(const sl_gguf *gguf, const char *key, sl_text *out)
     return true;
 }
 
-bool sl_gguf_text_array(const sl_gguf *gguf, const char *key, const sl_text **items_out, size_t *n_out)
+bool sl_gguf_text_array(const sl_gguf *gguf, const char *key, const sl_text **items_out,
+                        size_t *n_out)
 {
     const entry *e = find_key(gguf, key);
     if (!e || !e->array || e->kind != KIND_TEXT) return false;
@@ -535,7 +577,8 @@ bool sl_gguf_text_array(const sl_gguf *gguf, const char *key, const sl_text **it
     return true;
 }
 
-bool sl_gguf_i32_array(const sl_gguf *gguf, const char *key, int32_t *items, size_t n_max, size_t *n_out)
+bool sl_gguf_i32_array(const sl_gguf *gguf, const char *key, int32_t *items, size_t n_max,
+                       size_t *n_out)
 {
     const entry *e = find_key(gguf, key);
     if (!e || !e->array || e->n > n_max) return false;
@@ -548,7 +591,8 @@ bool sl_gguf_i32_array(const sl_gguf *gguf, const char *key, int32_t *items, siz
     return true;
 }
 
-bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_t n_max, size_t *n_out)
+bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_t n_max,
+                       size_t *n_out)
 {
     const entry *e = find_key(gguf, key);
     if (!e || !e->array || e->n > n_max) return false;
@@ -599,7 +643,7 @@ const sl_gguf_tensor *sl_gguf_find(const sl_gguf *gguf, const char *name)
 {
     sl_gguf_tensor wanted = {.name = {name, strlen(name)}};
     const sl_gguf_tensor *pointer = &wanted;
-    const sl_gguf_tensor **found =
-        bsearch(&pointer, gguf->by_name, gguf->n_tensors, sizeof *gguf->by_name, compare_tensors);
+    const sl_gguf_tensor **found = bsearch(&pointer, gguf->by_name, gguf->n_tensors,
+                                           sizeof *gguf->by_name, compare_tensors);
     return found ? *found : NULL;
 }

@@ -42,7 +42,8 @@ typedef struct {
  * SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_MEMORY: logged with the place in the file. */
 sl_status sl_gguf_open(const char *path, sl_gguf **gguf_out);
 /* The same over bytes the caller keeps (tests, fuzzing). */
-sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *name, sl_gguf **gguf_out);
+sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *name,
+                              sl_gguf **gguf_out);
 void sl_gguf_close(sl_gguf *gguf); /* NULL is fine */
 
 const char *sl_gguf_path(const sl_gguf *gguf);
@@ -61,11 +62,14 @@ bool sl_gguf_bool(const sl_gguf *gguf, const char *key, bool *out);
 bool sl_gguf_text(const sl_gguf *gguf, const char *key, sl_text *out);
 
 /* Arrays by key. */
-bool sl_gguf_text_array(const sl_gguf *gguf, const char *key, const sl_text **items_out, size_t *n_out);
+bool sl_gguf_text_array(const sl_gguf *gguf, const char *key, const sl_text **items_out,
+                        size_t *n_out);
 /* Any integer kind, converted; the file lends nothing, so it copies into items[n_max].
  * false also when one does not fit an i32 or there are more than n_max. */
-bool sl_gguf_i32_array(const sl_gguf *gguf, const char *key, int32_t *items, size_t n_max, size_t *n_out);
-bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_t n_max, size_t *n_out);
+bool sl_gguf_i32_array(const sl_gguf *gguf, const char *key, int32_t *items, size_t n_max,
+                       size_t *n_out);
+bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_t n_max,
+                       size_t *n_out);
 
 size_t sl_gguf_n_keys(const sl_gguf *gguf);
 /* "key = value" of the i-th key for people; long arrays are shortened. snprintf's result. */
@@ -75,7 +79,7 @@ size_t sl_gguf_n_tensors(const sl_gguf *gguf);
 const sl_gguf_tensor *sl_gguf_tensor_at(const sl_gguf *gguf, size_t index);
 const sl_gguf_tensor *sl_gguf_find(const sl_gguf *gguf, const char *name); /* NULL: absent */
 
-/* "q4_1", or "type 23" for one unknown to us (static storage for the known ones). */
+/* ggml's name, "q4_1", whether we have kernels for it or not; static storage. */
 const char *sl_type_name(uint32_t type);
 /* Elements and bytes of one block; false for a type unknown to us. */
 bool sl_type_block(uint32_t type, size_t *elements_out, size_t *bytes_out);

@@ -10,8 +10,10 @@
 
 #include "runtime/base/log.h"
 
-#define SPACES "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
-#define GPT2                                                                         \
+#define SPACES \
+    "\\t-\\r " \
+    "\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
+#define GPT2                                                                            \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACES "\\p{L}\\p{N}]+|[" SPACES \
     "]+(?![^" SPACES "])|[" SPACES "]+"
 
@@ -23,8 +25,7 @@ typedef struct {
 } rule;
 
 static const rule RULES[] = {
-    {"gpt-2", {GPT2}},
-    {"smollm", {"\\p{N}", GPT2}}, /* each digit alone, then as GPT-2 */
+    {"gpt-2", {GPT2}}, {"smollm", {"\\p{N}", GPT2}}, /* each digit alone, then as GPT-2 */
 };
 enum { N_RULES = sizeof RULES / sizeof *RULES };
 
@@ -38,8 +39,8 @@ static sl_status compile(const char *pattern, pcre2_code **out)
     int error;
     PCRE2_SIZE at;
     uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NO_AUTO_CAPTURE;
-    pcre2_code *code =
-        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &error, &at, NULL);
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &error,
+                                     &at, NULL);
     if (!code) {
         PCRE2_UCHAR text[128];
         pcre2_get_error_message(error, text, sizeof text);
@@ -59,8 +60,9 @@ sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer
             memcmp(RULES[i].name, rule_name.data, rule_name.bytes) == 0)
             found = &RULES[i];
     if (!found) {
-        sl_error("splitting rule '%.*s' (tokenizer.ggml.pre) is not supported; there are: gpt-2, smollm",
-                 (int)(rule_name.bytes < 40 ? rule_name.bytes : 40), rule_name.data);
+        sl_error(
+            "splitting rule '%.*s' (tokenizer.ggml.pre) is not supported; there are: gpt-2, smollm",
+            (int)(rule_name.bytes < 40 ? rule_name.bytes : 40), rule_name.data);
         return SL_ERR_UNSUPPORTED;
     }
     sl_pretokenizer *s = calloc(1, sizeof *s);
@@ -80,8 +82,7 @@ sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer
 void sl_pretokenizer_close(sl_pretokenizer *pretokenizer)
 {
     if (!pretokenizer) return;
-    for (size_t i = 0; i < pretokenizer->n_steps; i++)
-        pcre2_code_free(pretokenizer->steps[i]);
+    for (size_t i = 0; i < pretokenizer->n_steps; i++) pcre2_code_free(pretokenizer->steps[i]);
     free(pretokenizer);
 }
 
@@ -99,8 +100,8 @@ static sl_status split_from(run *r, size_t step, const char *text, size_t bytes)
     if (step == r->pretokenizer->n_steps) return r->call(r->context, text, bytes);
     size_t at = 0, done = 0; /* text before `done` has been handed on */
     while (at < bytes) {
-        int n = pcre2_match(r->pretokenizer->steps[step], (PCRE2_SPTR)text, bytes, at, PCRE2_NOTEMPTY,
-                            r->data[step], NULL);
+        int n = pcre2_match(r->pretokenizer->steps[step], (PCRE2_SPTR)text, bytes, at,
+                            PCRE2_NOTEMPTY, r->data[step], NULL);
         if (n == PCRE2_ERROR_NOMATCH) break;
         if (n < 0) {
             sl_error("splitting failed at byte %zu: PCRE2 error %d", at, n);
@@ -117,7 +118,7 @@ static sl_status split_from(run *r, size_t step, const char *text, size_t bytes)
 }
 
 sl_status sl_pretokenizer_run(const sl_pretokenizer *pretokenizer, const char *text, size_t bytes,
-                          sl_piece_call piece, void *context)
+                              sl_piece_call piece, void *context)
 {
     run r = {.pretokenizer = pretokenizer, .call = piece, .context = context};
     sl_status status = SL_OK;
@@ -126,7 +127,6 @@ sl_status sl_pretokenizer_run(const sl_pretokenizer *pretokenizer, const char *t
         if (!r.data[i]) status = SL_ERR_MEMORY;
     }
     if (status == SL_OK) status = split_from(&r, 0, text, bytes);
-    for (size_t i = 0; i < pretokenizer->n_steps; i++)
-        pcre2_match_data_free(r.data[i]);
+    for (size_t i = 0; i < pretokenizer->n_steps; i++) pcre2_match_data_free(r.data[i]);
     return status;
 }

@@ -19,6 +19,6 @@ void sl_pretokenizer_close(sl_pretokenizer *pretokenizer); /* NULL is fine */
  * Stops at the first status that is not SL_OK and returns it. Thread-safe; near-linear. */
 typedef sl_status (*sl_piece_call)(void *context, const char *piece, size_t bytes);
 sl_status sl_pretokenizer_run(const sl_pretokenizer *pretokenizer, const char *text, size_t bytes,
-                          sl_piece_call piece, void *context);
+                              sl_piece_call piece, void *context);
 
 #endif

@@ -22,22 +22,27 @@ struct sl_tokenizer {
     sl_pretokenizer *pretokenizer;
     sl_bpe_merges merges;
     int32_t n_tokens;
-    sl_text *pieces;  /* [n_tokens] bytes of each token */
-    char *bytes;      /* what the normal ones point into */
-    uint8_t *ends;    /* [n_tokens] 1: generation ends here; 2: special; 3: both */
+    sl_text *pieces;   /* [n_tokens] bytes of each token */
+    char *bytes;       /* what the normal ones point into */
+    uint8_t *marks;    /* [n_tokens] MARK_* */
     special *specials; /* longest first */
     size_t n_specials;
     uint8_t special_start[256]; /* some special token begins with this byte */
-    int32_t byte_ids[256]; /* -1: the vocabulary has none, and the byte is left out */
+    int32_t byte_ids[256];      /* -1: the vocabulary has none, and the byte is left out */
     int32_t bos;
     size_t piece_bytes_max;
 };
 
-enum { MARK_ENDS = 1, MARK_SPECIAL = 2 };
+enum {
+    MARK_ENDS = 1,    /* generation ends here */
+    MARK_SPECIAL = 2, /* matched whole in raw text, never made by merges */
+    MARK_CONTROL = 4, /* no part of the text: decoding leaves it out */
+};
 
 /* Tokens end a text or a turn by these names, whatever the file says of its eos. */
-static const char *const END_NAMES[] = {"<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>",
-                                        "<|end|>",       "</s>",       "<|eom_id|>", "<end_of_turn>"};
+static const char *const END_NAMES[] = {"<|endoftext|>",   "<|im_end|>",   "<|eot_id|>",
+                                        "<|end_of_text|>", "<|end|>",      "</s>",
+                                        "<|eom_id|>",      "<end_of_turn>"};
 
 void sl_tokens_free(sl_tokens *tokens)
 {
@@ -48,7 +53,8 @@ void sl_tokens_free(sl_tokens *tokens)
 static sl_status reserve(sl_tokens *tokens, size_t more)
 {
     if (tokens->capacity - tokens->n >= more) return SL_OK;
-    size_t capacity = 2 * tokens->capacity > tokens->n + more ? 2 * tokens->capacity : tokens->n + more;
+    size_t capacity = 2 * tokens->capacity > tokens->n + more ? 2 * tokens->capacity
+                                                              : tokens->n + more;
     int32_t *ids = realloc(tokens->ids, capacity * sizeof *ids);
     if (!ids) {
         sl_error("no memory for %zu tokens", capacity);
@@ -68,7 +74,10 @@ sl_status sl_tokens_add(sl_tokens *tokens, int32_t id)
 
 /* ---- GPT-2's printable bytes: 33-126, 161-172, 174-255 are themselves, the rest 256, 257 ... ---- */
 
-static bool is_itself(int byte) { return (byte >= 33 && byte <= 126) || (byte >= 161 && byte != 173); }
+static bool is_itself(int byte)
+{
+    return (byte >= 33 && byte <= 126) || (byte >= 161 && byte != 173);
+}
 
 /* The byte a character stands for, or -1. */
 static int byte_of(uint32_t character)
@@ -128,14 +137,13 @@ static int32_t *text_place(const text_table *table, const char *data, size_t byt
 static sl_status make_table(const sl_tokenizer *t, text_table *table)
 {
     table->capacity = 16;
-    while (table->capacity < 2 * (size_t)t->n_tokens)
-        table->capacity *= 2;
+    while (table->capacity < 2 * (size_t)t->n_tokens) table->capacity *= 2;
     table->pieces = t->pieces;
     table->slots = malloc(table->capacity * sizeof *table->slots);
     if (!table->slots) return SL_ERR_MEMORY;
     memset(table->slots, 0xFF, table->capacity * sizeof *table->slots);
     for (int32_t id = 0; id < t->n_tokens; id++) {
-        if (t->ends[id] & MARK_SPECIAL) continue;
+        if (t->marks[id] & MARK_SPECIAL) continue;
         int32_t *slot = text_place(table, t->pieces[id].data, t->pieces[id].bytes);
         if (*slot < 0) *slot = id;
     }
@@ -156,26 +164,25 @@ static const sl_text NO_TEXT = {"", 0};
 static sl_status read_pieces(sl_tokenizer *t, const sl_text *texts, size_t n, const int32_t *types)
 {
     int16_t map[512];
-    for (uint32_t c = 0; c < 512; c++)
-        map[c] = (int16_t)byte_of(c);
+    for (uint32_t c = 0; c < 512; c++) map[c] = (int16_t)byte_of(c);
     size_t total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += texts[i].bytes;
+    for (size_t i = 0; i < n; i++) total += texts[i].bytes;
     t->pieces = calloc(n, sizeof *t->pieces);
-    t->ends = calloc(n, 1);
+    t->marks = calloc(n, 1);
     t->specials = calloc(n, sizeof *t->specials);
     t->bytes = malloc(total ? total : 1);
-    if (!t->pieces || !t->ends || !t->specials || !t->bytes) return SL_ERR_MEMORY;
+    if (!t->pieces || !t->marks || !t->specials || !t->bytes) return SL_ERR_MEMORY;
 
     char *at = t->bytes;
     for (size_t i = 0; i < n; i++) {
         if (types[i] == TYPE_CONTROL || types[i] == TYPE_USER_DEFINED) {
             t->pieces[i] = texts[i];
-            t->ends[i] = MARK_SPECIAL;
+            t->marks[i] = types[i] == TYPE_CONTROL ? MARK_SPECIAL | MARK_CONTROL : MARK_SPECIAL;
             if (texts[i].bytes > 0) t->specials[t->n_specials++] = (special){texts[i], (int32_t)i};
         } else {
             size_t bytes;
-            if (!to_bytes(texts[i], map, at, &bytes)) return bad(t, "a token is not byte-level BPE", texts[i]);
+            if (!to_bytes(texts[i], map, at, &bytes))
+                return bad(t, "a token is not byte-level BPE", texts[i]);
             t->pieces[i] = (sl_text){at, bytes};
             at += bytes;
         }
@@ -195,16 +202,17 @@ static sl_status read_vocabulary(sl_tokenizer *t)
 {
     const sl_text *texts;
     size_t n, n_types;
-    if (!sl_gguf_text_array(t->gguf, "tokenizer.ggml.tokens", &texts, &n) || n == 0 || n > VOCAB_MAX)
+    if (!sl_gguf_text_array(t->gguf, "tokenizer.ggml.tokens", &texts, &n) || n == 0 ||
+        n > VOCAB_MAX)
         return bad(t, "tokenizer.ggml.tokens is missing or of no sensible size", NO_TEXT);
     t->n_tokens = (int32_t)n;
     int32_t *types = malloc(n * sizeof *types);
     if (!types) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
-    for (size_t i = 0; i < n; i++)
-        types[i] = TYPE_NORMAL;
+    for (size_t i = 0; i < n; i++) types[i] = TYPE_NORMAL;
     if (sl_gguf_has(t->gguf, "tokenizer.ggml.token_type") &&
-        (!sl_gguf_i32_array(t->gguf, "tokenizer.ggml.token_type", types, n, &n_types) || n_types != n))
+        (!sl_gguf_i32_array(t->gguf, "tokenizer.ggml.token_type", types, n, &n_types) ||
+         n_types != n))
         status = bad(t, "tokenizer.ggml.token_type does not match the tokens", NO_TEXT);
     if (status == SL_OK) status = read_pieces(t, texts, n, types);
     free(types);
@@ -216,8 +224,8 @@ static sl_status read_vocabulary(sl_tokenizer *t)
 }
 
 /* "left right", the printable texts of two tokens whose concatenation is a third. */
-static sl_status read_merge(sl_tokenizer *t, const text_table *table, const int16_t *map, sl_text merge,
-                            uint32_t rank, char *room)
+static sl_status read_merge(sl_tokenizer *t, const text_table *table, const int16_t *map,
+                            sl_text merge, uint32_t rank, char *room)
 {
     const char *space = merge.bytes > 1 ? memchr(merge.data + 1, ' ', merge.bytes - 1) : NULL;
     if (!space) return bad(t, "a merge is no pair", merge);
@@ -228,7 +236,8 @@ static sl_status read_merge(sl_tokenizer *t, const text_table *table, const int1
         return bad(t, "a merge is not byte-level BPE", merge);
     int32_t ids[3] = {*text_place(table, room, n_left), *text_place(table, room + n_left, n_right),
                       *text_place(table, room, n_left + n_right)};
-    if (ids[0] < 0 || ids[1] < 0 || ids[2] < 0) return bad(t, "a merge names a token that is not there", merge);
+    if (ids[0] < 0 || ids[1] < 0 || ids[2] < 0)
+        return bad(t, "a merge names a token that is not there", merge);
     sl_bpe_merges_add(&t->merges, ids[0], ids[1], rank, ids[2]);
     return SL_OK;
 }
@@ -240,8 +249,7 @@ static sl_status read_merges(sl_tokenizer *t, const text_table *table)
     if (!sl_gguf_text_array(t->gguf, "tokenizer.ggml.merges", &merges, &n) || n > UINT32_MAX)
         return bad(t, "tokenizer.ggml.merges is missing", NO_TEXT);
     int16_t map[512];
-    for (uint32_t c = 0; c < 512; c++)
-        map[c] = (int16_t)byte_of(c);
+    for (uint32_t c = 0; c < 512; c++) map[c] = (int16_t)byte_of(c);
     for (size_t i = 0; i < n; i++)
         if (merges[i].bytes > longest) longest = merges[i].bytes;
     sl_status status = sl_bpe_merges_init(&t->merges, n);
@@ -286,11 +294,11 @@ static sl_status read_ids(sl_tokenizer *t)
     if (status != SL_OK) return status;
     sl_gguf_bool(t->gguf, "tokenizer.ggml.add_bos_token", &add_bos);
     if (!add_bos) t->bos = -1;
-    if (eos >= 0) t->ends[eos] |= MARK_ENDS;
-    if (eot >= 0) t->ends[eot] |= MARK_ENDS;
+    if (eos >= 0) t->marks[eos] |= MARK_ENDS;
+    if (eot >= 0) t->marks[eot] |= MARK_ENDS;
     for (size_t i = 0; i < sizeof END_NAMES / sizeof *END_NAMES; i++) {
         int32_t id = sl_tokenizer_special_id(t, END_NAMES[i]);
-        if (id >= 0) t->ends[id] |= MARK_ENDS;
+        if (id >= 0) t->marks[id] |= MARK_ENDS;
     }
     return SL_OK;
 }
@@ -333,7 +341,7 @@ void sl_tokenizer_close(sl_tokenizer *tokenizer)
     sl_bpe_merges_fini(&tokenizer->merges);
     free(tokenizer->pieces);
     free(tokenizer->bytes);
-    free(tokenizer->ends);
+    free(tokenizer->marks);
     free(tokenizer->specials);
     free(tokenizer);
 }
@@ -385,13 +393,15 @@ sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, s
             at++;
             continue;
         }
-        status = sl_pretokenizer_run(tokenizer->pretokenizer, text + done, at - done, encode_piece, &e);
+        status = sl_pretokenizer_run(tokenizer->pretokenizer, text + done, at - done, encode_piece,
+                                     &e);
         if (status == SL_OK) status = sl_tokens_add(out, found->id);
         at += found->text.bytes;
         done = at;
     }
     if (status == SL_OK)
-        status = sl_pretokenizer_run(tokenizer->pretokenizer, text + done, bytes - done, encode_piece, &e);
+        status = sl_pretokenizer_run(tokenizer->pretokenizer, text + done, bytes - done,
+                                     encode_piece, &e);
     sl_bpe_scratch_fini(&e.scratch);
     return status;
 }
@@ -403,14 +413,14 @@ sl_text sl_tokenizer_piece(const sl_tokenizer *tokenizer, int32_t id)
     return id >= 0 && id < tokenizer->n_tokens ? tokenizer->pieces[id] : NO_TEXT;
 }
 
-bool sl_tokenizer_is_special(const sl_tokenizer *tokenizer, int32_t id)
+bool sl_tokenizer_is_control(const sl_tokenizer *tokenizer, int32_t id)
 {
-    return id >= 0 && id < tokenizer->n_tokens && (tokenizer->ends[id] & MARK_SPECIAL);
+    return id >= 0 && id < tokenizer->n_tokens && (tokenizer->marks[id] & MARK_CONTROL);
 }
 
 bool sl_tokenizer_ends(const sl_tokenizer *tokenizer, int32_t id)
 {
-    return id >= 0 && id < tokenizer->n_tokens && (tokenizer->ends[id] & MARK_ENDS);
+    return id >= 0 && id < tokenizer->n_tokens && (tokenizer->marks[id] & MARK_ENDS);
 }
 
 int32_t sl_tokenizer_n_tokens(const sl_tokenizer *tokenizer) { return tokenizer->n_tokens; }
@@ -421,7 +431,8 @@ int32_t sl_tokenizer_special_id(const sl_tokenizer *tokenizer, const char *name)
     size_t bytes = strlen(name);
     for (size_t i = 0; i < tokenizer->n_specials; i++) {
         sl_text text = tokenizer->specials[i].text;
-        if (text.bytes == bytes && memcmp(text.data, name, bytes) == 0) return tokenizer->specials[i].id;
+        if (text.bytes == bytes && memcmp(text.data, name, bytes) == 0)
+            return tokenizer->specials[i].id;
     }
     return -1;
 }
@@ -473,9 +484,10 @@ static size_t decode_byte(sl_decode_state *state, char byte, char *out)
     return written;
 }
 
-size_t sl_tokenizer_decode(const sl_tokenizer *tokenizer, sl_decode_state *state, int32_t id, char *out)
+size_t sl_tokenizer_decode(const sl_tokenizer *tokenizer, sl_decode_state *state, int32_t id,
+                           char *out)
 {
-    if (sl_tokenizer_is_special(tokenizer, id)) return 0;
+    if (sl_tokenizer_is_control(tokenizer, id)) return 0;
     sl_text piece = sl_tokenizer_piece(tokenizer, id);
     size_t written = 0;
     for (size_t i = 0; i < piece.bytes; i++)
@@ -486,7 +498,8 @@ size_t sl_tokenizer_decode(const sl_tokenizer *tokenizer, sl_decode_state *state
 size_t sl_tokenizer_decode_end(sl_decode_state *state, char *out)
 {
     if (state->n_held == 0) return 0;
-    memcpy(out, REPLACEMENT, sizeof REPLACEMENT - 1); /* the start of one character that never came */
+    memcpy(out, REPLACEMENT,
+           sizeof REPLACEMENT - 1); /* the start of one character that never came */
     state->n_held = 0;
     return sizeof REPLACEMENT - 1;
 }

@@ -40,7 +40,8 @@ sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, s
 /* The bytes a token stands for, lent; special tokens give their name, e.g. <|im_end|>.
  * An id out of range gives zero bytes. */
 sl_text sl_tokenizer_piece(const sl_tokenizer *tokenizer, int32_t id);
-bool sl_tokenizer_is_special(const sl_tokenizer *tokenizer, int32_t id);
+/* A token that is no text, such as <|im_end|>: decoding leaves it out. */
+bool sl_tokenizer_is_control(const sl_tokenizer *tokenizer, int32_t id);
 int32_t sl_tokenizer_n_tokens(const sl_tokenizer *tokenizer);
 /* The id of a special token by name, or -1. */
 int32_t sl_tokenizer_special_id(const sl_tokenizer *tokenizer, const char *name);
@@ -56,8 +57,9 @@ typedef struct {
     size_t n_held;
 } sl_decode_state;
 /* Append the whole characters that are ready to out (room: sl_tokenizer_decode_bytes_max). Bytes that can never become UTF-8 give U+FFFD, 3 bytes
- * each. Special tokens give nothing. Returns bytes written. */
-size_t sl_tokenizer_decode(const sl_tokenizer *tokenizer, sl_decode_state *state, int32_t id, char *out);
+ * each. Control tokens give nothing. Returns bytes written. */
+size_t sl_tokenizer_decode(const sl_tokenizer *tokenizer, sl_decode_state *state, int32_t id,
+                           char *out);
 /* What is still held at the end: U+FFFD, 3 bytes, if anything. */
 size_t sl_tokenizer_decode_end(sl_decode_state *state, char *out);
 /* An upper bound of one sl_tokenizer_decode call's output, in bytes. */

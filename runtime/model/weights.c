@@ -14,7 +14,7 @@ typedef enum { DIM_NONE, DIM_WIDTH, DIM_HEADS, DIM_KV_HEADS, DIM_FFN, DIM_VOCAB 
 
 typedef struct {
     const char *suffix;
-    dim in, out; /* out DIM_NONE: a vector */
+    dim in, out;   /* out DIM_NONE: a vector */
     size_t offset; /* of its place in sl_layer_weights */
 } layer_tensor;
 
@@ -83,8 +83,8 @@ static sl_status check_variants(const sl_gguf *gguf, const sl_model_shape *shape
     if (sl_gguf_text(gguf, "llama.rope.scaling.type", &scaling) &&
         !(scaling.bytes == 4 && memcmp(scaling.data, "none", 4) == 0)) {
         char what[96];
-        snprintf(what, sizeof what, "rope scaling '%.*s'", (int)(scaling.bytes < 40 ? scaling.bytes : 40),
-                 scaling.data);
+        snprintf(what, sizeof what, "rope scaling '%.*s'",
+                 (int)(scaling.bytes < 40 ? scaling.bytes : 40), scaling.data);
         return refuse(gguf, what);
     }
     if (sl_gguf_u32(gguf, "llama.expert_count", &number) && number > 0)
@@ -102,7 +102,8 @@ static sl_status read_numbers(const sl_gguf *gguf, sl_model_shape *s)
     const char *heads = "llama.attention.head_count";
     if ((status = read_key(gguf, "llama.block_count", 1, LAYERS_MAX, &s->n_layers)) != SL_OK ||
         (status = read_key(gguf, "llama.embedding_length", 16, WIDTH_MAX, &s->width)) != SL_OK ||
-        (status = read_key(gguf, "llama.feed_forward_length", 16, 1 << 20, &s->ffn_width)) != SL_OK ||
+        (status = read_key(gguf, "llama.feed_forward_length", 16, 1 << 20, &s->ffn_width)) !=
+            SL_OK ||
         (status = read_key(gguf, "llama.context_length", 1, 1 << 24, &s->context)) != SL_OK ||
         (status = read_key(gguf, heads, 1, 4096, &s->n_heads)) != SL_OK)
         return status;
@@ -134,7 +135,8 @@ static sl_status read_numbers(const sl_gguf *gguf, sl_model_shape *s)
         sl_error("%s: key llama.attention.layer_norm_rms_epsilon is missing", sl_gguf_path(gguf));
         return SL_ERR_FORMAT;
     }
-    if (!(s->rope_base > 0 && s->rope_base < INFINITY && s->rms_eps >= 0 && s->rms_eps < INFINITY)) {
+    if (!(s->rope_base > 0 && s->rope_base < INFINITY && s->rms_eps >= 0 &&
+          s->rms_eps < INFINITY)) {
         sl_error("%s: rope base %g and RMS epsilon %g make no sense", sl_gguf_path(gguf),
                  (double)s->rope_base, (double)s->rms_eps);
         return SL_ERR_FORMAT;
@@ -184,7 +186,8 @@ static sl_status check_tensor(const sl_gguf *gguf, const char *name, uint64_t n_
 /* Whether this is exactly a name that binding looks up; "blk.00.attn_q.weight" is not. */
 static bool is_known(sl_text name, const sl_model_shape *shape)
 {
-    static const char *const OTHERS[] = {"token_embd.weight", "output_norm.weight", "output.weight"};
+    static const char *const OTHERS[] = {"token_embd.weight", "output_norm.weight",
+                                         "output.weight"};
     char text[64], again[96], suffix[64];
     unsigned layer;
     if (name.bytes >= sizeof text || memchr(name.data, 0, name.bytes)) return false;
@@ -194,8 +197,7 @@ static bool is_known(sl_text name, const sl_model_shape *shape)
     if (sscanf(text, "blk.%u.%63s", &layer, suffix) != 2 || layer >= shape->n_layers) return false;
     snprintf(again, sizeof again, "blk.%u.%s", layer, suffix);
     bool found = false;
-    for (int k = 0; k < N_LAYER_TENSORS; k++)
-        found |= !strcmp(suffix, LAYER_TENSORS[k].suffix);
+    for (int k = 0; k < N_LAYER_TENSORS; k++) found |= !strcmp(suffix, LAYER_TENSORS[k].suffix);
     return found && !strcmp(text, again);
 }
 
@@ -205,8 +207,10 @@ static sl_status check_none_unknown(const sl_gguf *gguf, const sl_model_shape *s
     for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
         sl_text name = sl_gguf_tensor_at(gguf, i)->name;
         if (is_known(name, shape)) continue;
-        sl_error("%s: tensor %.*s is not known to this architecture ('llama': no biases, no rope_freqs "
-                 "yet)", sl_gguf_path(gguf), (int)(name.bytes < 90 ? name.bytes : 90), name.data);
+        sl_error(
+            "%s: tensor %.*s is not known to this architecture ('llama': no biases, no rope_freqs "
+            "yet)",
+            sl_gguf_path(gguf), (int)(name.bytes < 90 ? name.bytes : 90), name.data);
         return SL_ERR_UNSUPPORTED;
     }
     return SL_OK;
@@ -228,7 +232,8 @@ static sl_status check_tensors(const sl_gguf *gguf, sl_model_shape *shape)
             const layer_tensor *which = &LAYER_TENSORS[k];
             char name[64];
             snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
-            status = check_tensor(gguf, name, dim_size(shape, which->in), dim_size(shape, which->out));
+            status = check_tensor(gguf, name, dim_size(shape, which->in),
+                                  dim_size(shape, which->out));
         }
     }
     return status == SL_OK ? check_none_unknown(gguf, shape) : status;
@@ -315,7 +320,8 @@ void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t 
     if (layer_begin == 0) w.embedding = bind_matrix(sl_gguf_find(gguf, "token_embd.weight"));
     if (layer_end == shape->n_layers) {
         w.output_norm = sl_gguf_find(gguf, "output_norm.weight")->data;
-        w.head = bind_matrix(sl_gguf_find(gguf, shape->tied ? "token_embd.weight" : "output.weight"));
+        w.head = bind_matrix(
+            sl_gguf_find(gguf, shape->tied ? "token_embd.weight" : "output.weight"));
     }
     *weights_out = w;
 }

@@ -35,16 +35,16 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
 
     sl_layer_scratch *shared = &context->shared;
     shared->normed = sl_arena_array(arena, float, rows * s->width);
-    shared->attended = sl_arena_array(arena, float, rows * heads_width);
-    shared->q = sl_arena_array(arena, float, rows * heads_width);
-    shared->k = sl_arena_array(arena, float, rows * kv_width);
-    shared->v = sl_arena_array(arena, float, rows * kv_width);
-    shared->gate = sl_arena_array(arena, float, rows * larger(s->ffn_width, s->width));
+    shared->attended = sl_arena_array(arena, float, rows *heads_width);
+    shared->q = sl_arena_array(arena, float, rows *heads_width);
+    shared->k = sl_arena_array(arena, float, rows *kv_width);
+    shared->v = sl_arena_array(arena, float, rows *kv_width);
+    shared->gate = sl_arena_array(arena, float, rows *larger(s->ffn_width, s->width));
     shared->up = sl_arena_array(arena, float, rows * s->ffn_width);
     shared->cos_sin = sl_arena_array(arena, float, rows * s->rope_dim);
     shared->quantized = sl_arena_array(arena, int8_t, rows * widest);
-    shared->scales = sl_arena_array(arena, float, rows * widest / SL_BLOCK);
-    shared->sums = sl_arena_array(arena, float, rows * widest / SL_BLOCK);
+    shared->scales = sl_arena_array(arena, float, rows *widest / SL_BLOCK);
+    shared->sums = sl_arena_array(arena, float, rows *widest / SL_BLOCK);
     shared->run_state = sl_arena_array(arena, sl_softmax, partials);
     shared->run_acc = sl_arena_array(arena, float, partials * s->head_dim);
     shared->decode_spans = sl_arena_array(arena, uint32_t, context->decode_max);
@@ -84,10 +84,15 @@ void sl_layer_linear(const sl_kernels *kernels, int threads, const sl_activation
     }
 }
 
-static sl_activations activations_of(const sl_layer_scratch *s, const float *x, size_t n_rows, size_t width)
+static sl_activations activations_of(const sl_layer_scratch *s, const float *x, size_t n_rows,
+                                     size_t width)
 {
-    return (sl_activations){.n_rows = n_rows, .width = width, .x = x, .q = s->quantized,
-                            .scale = s->scales, .sum = s->sums};
+    return (sl_activations){.n_rows = n_rows,
+                            .width = width,
+                            .x = x,
+                            .q = s->quantized,
+                            .scale = s->scales,
+                            .sum = s->sums};
 }
 
 static void norm_rows(const sl_layer_context *c, const float *x, const float *gain, size_t n_rows)
@@ -138,29 +143,28 @@ static void rotate_rows(const sl_layer_context *c, size_t n_rows)
 
 static void begin_softmax(size_t n_rows, size_t head_dim, sl_softmax *state, float *acc)
 {
-    for (size_t r = 0; r < n_rows; r++)
-        state[r] = (sl_softmax){.max = -INFINITY, .sum = 0};
+    for (size_t r = 0; r < n_rows; r++) state[r] = (sl_softmax){.max = -INFINITY, .sum = 0};
     memset(acc, 0, n_rows * head_dim * sizeof *acc);
 }
 
 /* Queries of one KV head's group for rows [row, row + n), scaled, as [n * group][head_dim]. */
-static void gather_queries(const sl_layer_context *c, uint32_t head, size_t row, size_t n, float *out)
+static void gather_queries(const sl_layer_context *c, uint32_t head, size_t row, size_t n,
+                           float *out)
 {
     const sl_model_shape *s = c->shape;
-    size_t group_width = (size_t)group_of(s) * s->head_dim, width = (size_t)s->n_heads * s->head_dim;
+    size_t group_width = (size_t)group_of(s) * s->head_dim,
+           width = (size_t)s->n_heads * s->head_dim;
     float scale = 1.0F / sqrtf((float)s->head_dim);
     for (size_t t = 0; t < n; t++) {
         const float *from = c->shared.q + (row + t) * width + head * group_width;
-        for (size_t i = 0; i < group_width; i++)
-            out[t * group_width + i] = from[i] * scale;
+        for (size_t i = 0; i < group_width; i++) out[t * group_width + i] = from[i] * scale;
     }
 }
 
 static float *attended_row(const sl_layer_context *c, size_t row, uint32_t head, uint32_t g)
 {
     const sl_model_shape *s = c->shape;
-    return c->shared.attended +
-           ((row * s->n_heads) + (size_t)head * group_of(s) + g) * s->head_dim;
+    return c->shared.attended + ((row * s->n_heads) + (size_t)head * group_of(s) + g) * s->head_dim;
 }
 
 /* Queries [first, first + n) of a prompt span against everything they see in one KV head. */
@@ -233,7 +237,8 @@ static void merge_runs(const sl_layer_context *c, const sl_span *span, uint32_t 
 {
     const sl_model_shape *s = c->shape;
     const sl_kv_layout *layout = c->kernels->kv_layout;
-    uint32_t group = group_of(s), n_runs = sl_cache_decode_runs(c->cache, span->sequence, layer, head);
+    uint32_t group = group_of(s),
+             n_runs = sl_cache_decode_runs(c->cache, span->sequence, layer, head);
     for (uint32_t g = 0; g < group; g++) {
         sl_softmax *state = c->shared.run_state + partial_index(c, d, head) + g;
         float *acc = c->shared.run_acc + (partial_index(c, d, head) + g) * s->head_dim;
@@ -297,7 +302,8 @@ static void attend(const sl_layer_context *c, const sl_frame *frame, uint32_t la
 
 /* ---- the layer ---- */
 
-static void feed_forward(const sl_layer_context *c, const sl_layer_weights *w, size_t n_rows, float *x)
+static void feed_forward(const sl_layer_context *c, const sl_layer_weights *w, size_t n_rows,
+                         float *x)
 {
     const sl_layer_scratch *b = &c->shared;
     size_t ffn = c->shape->ffn_width;
@@ -328,7 +334,8 @@ void sl_layer_forward(sl_layer_context *context, const sl_layer_weights *weights
     sl_layer_linear(context->kernels, context->threads, &in, qkv, 3);
     rotate_rows(context, n_rows);
     attend(context, frame, index);
-    sl_activations attended = activations_of(b, b->attended, n_rows, (size_t)s->n_heads * s->head_dim);
+    sl_activations attended = activations_of(b, b->attended, n_rows,
+                                             (size_t)s->n_heads * s->head_dim);
     sl_linear out_map = {&weights->o, b->normed};
     sl_layer_linear(context->kernels, context->threads, &attended, &out_map, 1);
     add_rows(context, b->normed, n_rows, x);

@@ -16,8 +16,8 @@ typedef struct {
     int8_t *quantized;        /* [rows][widest input of a linear map] */
     float *scales, *sums;     /* [rows][the same / 32] */
     /* decode attention's partial results: [decode row][kv_head][run], then merged in order */
-    sl_softmax *run_state; /* [..][group] */
-    float *run_acc;        /* [..][group][head_dim] */
+    sl_softmax *run_state;  /* [..][group] */
+    float *run_acc;         /* [..][group][head_dim] */
     uint32_t *decode_spans; /* indices of the frame's decode spans */
 } sl_layer_scratch;
 

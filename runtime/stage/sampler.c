@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -28,10 +27,11 @@ static bool precedes(sl_token_logprob a, sl_token_logprob b)
     return a.logprob > b.logprob || (a.logprob == b.logprob && a.token < b.token);
 }
 
-static int compare_candidates(const void *a, const void *b)
+static void swap_candidates(sl_token_logprob *a, sl_token_logprob *b)
 {
-    sl_token_logprob x = *(const sl_token_logprob *)a, y = *(const sl_token_logprob *)b;
-    return precedes(x, y) ? -1 : precedes(y, x) ? 1 : 0;
+    sl_token_logprob swap = *a;
+    *a = *b;
+    *b = swap;
 }
 
 /* Restore the heap below i; its root is the candidate that all others precede. */
@@ -42,28 +42,28 @@ static void sift_down(sl_token_logprob *heap, size_t n, size_t i)
         for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < n; child++)
             if (precedes(heap[last], heap[child])) last = child;
         if (last == i) return;
-        sl_token_logprob swap = heap[i];
-        heap[i] = heap[last];
-        heap[last] = swap;
+        swap_candidates(&heap[i], &heap[last]);
         i = last;
     }
 }
 
-/* Keep the first k of n candidates in order, sorted, at the front; returns how many. */
+/* Keep the first k of n candidates in order, sorted, at the front; returns how many. A heap, not
+ * qsort, which takes memory for more than a few. */
 static size_t keep_first(sl_token_logprob *candidates, size_t n, size_t k)
 {
-    if (k < n) {
-        for (size_t i = k / 2; i-- > 0;)
-            sift_down(candidates, k, i);
-        for (size_t i = k; i < n && k > 0; i++) {
-            if (!precedes(candidates[i], candidates[0])) continue;
-            candidates[0] = candidates[i];
-            sift_down(candidates, k, 0);
-        }
-        n = k;
+    if (k > n) k = n;
+    for (size_t i = k / 2; i-- > 0;)
+        sift_down(candidates, k, i);
+    for (size_t i = k; i < n && k > 0; i++) {
+        if (!precedes(candidates[i], candidates[0])) continue;
+        candidates[0] = candidates[i];
+        sift_down(candidates, k, 0);
     }
-    qsort(candidates, n, sizeof *candidates, compare_candidates);
-    return n;
+    for (size_t end = k; end-- > 1;) {
+        swap_candidates(&candidates[0], &candidates[end]);
+        sift_down(candidates, end, 0);
+    }
+    return k;
 }
 
 static size_t all_candidates(const float *logits, size_t vocab, sl_token_logprob *out)
@@ -85,8 +85,7 @@ static double log_sum_exp(const float *logits, size_t vocab)
 {
     float max = logits[argmax(logits, vocab)];
     double sum = 0;
-    for (size_t i = 0; i < vocab; i++)
-        sum += expf(logits[i] - max);
+    for (size_t i = 0; i < vocab; i++) sum += expf(logits[i] - max);
     return max + log(sum);
 }
 
@@ -107,11 +106,10 @@ void sl_sampler_score(const float *logits, size_t vocab, uint32_t n_top,
     result->n_top = (uint32_t)n;
 }
 
-static void penalize(const sl_sampling *s, const int32_t *tokens, size_t n_prompt,
-                     size_t n_tokens, uint8_t *seen, float *logits)
+static void penalize(const sl_sampling *s, const int32_t *tokens, size_t n_prompt, size_t n_tokens,
+                     uint8_t *seen, float *logits)
 {
-    for (uint32_t i = 0; i < s->n_bias; i++)
-        logits[s->bias[i].token] += s->bias[i].value;
+    for (uint32_t i = 0; i < s->n_bias; i++) logits[s->bias[i].token] += s->bias[i].value;
 
     for (size_t i = 0; i < n_tokens && s->repetition_penalty != 1.0F; i++) {
         int32_t token = tokens[i];
@@ -120,8 +118,7 @@ static void penalize(const sl_sampling *s, const int32_t *tokens, size_t n_promp
         logits[token] = logits[token] > 0 ? logits[token] / s->repetition_penalty
                                           : logits[token] * s->repetition_penalty;
     }
-    for (size_t i = 0; i < n_tokens; i++)
-        seen[tokens[i]] = 0;
+    for (size_t i = 0; i < n_tokens; i++) seen[tokens[i]] = 0;
 
     if (s->presence_penalty == 0 && s->frequency_penalty == 0) return;
     for (size_t i = n_prompt; i < n_tokens; i++) {
@@ -130,8 +127,7 @@ static void penalize(const sl_sampling *s, const int32_t *tokens, size_t n_promp
         if (!seen[token]) logits[token] -= s->presence_penalty;
         seen[token] = 1;
     }
-    for (size_t i = n_prompt; i < n_tokens; i++)
-        seen[tokens[i]] = 0;
+    for (size_t i = n_prompt; i < n_tokens; i++) seen[tokens[i]] = 0;
 }
 
 static float weight_of(const sl_sampling *s, float logit, float max)
@@ -142,8 +138,7 @@ static float weight_of(const sl_sampling *s, float logit, float max)
 static double total_weight(const sl_token_logprob *candidates, size_t n)
 {
     double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += candidates[i].logprob;
+    for (size_t i = 0; i < n; i++) sum += candidates[i].logprob;
     return sum;
 }
 

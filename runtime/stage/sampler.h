@@ -9,8 +9,8 @@
 
 /* One thread's room. */
 typedef struct {
-    float *logits;       /* [vocab] a copy that penalties change */
-    uint8_t *seen;       /* [vocab] marks, zero between calls */
+    float *logits;                /* [vocab] a copy that penalties change */
+    uint8_t *seen;                /* [vocab] marks, zero between calls */
     sl_token_logprob *candidates; /* [vocab] */
 } sl_sampler_scratch;
 void sl_sampler_scratch_init(sl_sampler_scratch *scratch, size_t vocab, sl_arena *arena);

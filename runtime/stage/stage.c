@@ -14,6 +14,7 @@ enum { HEAD_ROWS = 16 }; /* rows of logits held at a time */
 typedef struct {
     bool open;
     uint32_t n_tokens, n_prompt;
+    uint64_t frame; /* the last with a span of it, counted by the stage */
     sl_sampling sampling; /* last stage only, as is: */
     int32_t *tokens;      /* [context] */
 } slot;
@@ -30,12 +31,13 @@ struct sl_stage {
     sl_cache cache;
     sl_layer_context context;
     slot *slots; /* [sequences_max] */
+    uint64_t n_frames;
 
     /* last stage only */
     wanted_row *wanted; /* [rows_max]: a row is scored or sampled, not both */
     float *head_in;     /* [HEAD_ROWS][width] */
     sl_activations head_rows;
-    float *logits; /* [HEAD_ROWS][vocab] */
+    float *logits;               /* [HEAD_ROWS][vocab] */
     sl_sampler_scratch *sampler; /* [threads] */
 };
 
@@ -51,15 +53,15 @@ static void init_head(sl_stage *stage, sl_arena *arena)
         if (stage->slots) stage->slots[i].tokens = tokens;
     }
     stage->wanted = sl_arena_array(arena, wanted_row, o->limits.rows_max);
-    stage->head_in = sl_arena_array(arena, float, HEAD_ROWS * width);
+    stage->head_in = sl_arena_array(arena, float, HEAD_ROWS *width);
     stage->head_rows = (sl_activations){
         .width = width,
         .x = stage->head_in,
         .q = sl_arena_array(arena, int8_t, HEAD_ROWS * width),
-        .scale = sl_arena_array(arena, float, HEAD_ROWS * width / SL_BLOCK),
-        .sum = sl_arena_array(arena, float, HEAD_ROWS * width / SL_BLOCK),
+        .scale = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
+        .sum = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
     };
-    stage->logits = sl_arena_array(arena, float, HEAD_ROWS * vocab);
+    stage->logits = sl_arena_array(arena, float, HEAD_ROWS *vocab);
     stage->sampler = sl_arena_array(arena, sl_sampler_scratch, o->threads);
     for (int i = 0; i < o->threads; i++) {
         sl_sampler_scratch scratch;
@@ -145,6 +147,10 @@ static sl_status begin_span(sl_stage *stage, const sl_frame *frame, const sl_spa
     slot *s = &stage->slots[span->sequence];
     if (!s->open || span->position != s->n_tokens || span->n_tokens > o->context - s->n_tokens)
         return refuse(frame, "span does not continue its sequence", span->sequence);
+    /* Decode spans run side by side, and draws see all of a slot's tokens. */
+    if (s->frame == stage->n_frames)
+        return refuse(frame, "two spans of one sequence in a frame", span->sequence);
+    s->frame = stage->n_frames;
     if (span->kind == SL_SPAN_PROMPT && s->n_tokens != s->n_prompt)
         return refuse(frame, "prompt after generated tokens", span->sequence);
     if (span->sample && span->next_token >= 0)
@@ -226,6 +232,7 @@ sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame)
 {
     const sl_weights *w = stage->options.weights;
     sl_status status = SL_OK;
+    stage->n_frames++;
     for (uint32_t i = 0; i < frame->n_controls && status == SL_OK; i++)
         status = apply_control(stage, frame, &frame->controls[i]);
     for (uint32_t i = 0; i < frame->n_spans && status == SL_OK; i++)
@@ -240,6 +247,7 @@ sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame)
 
     size_t n_wanted = collect_wanted(stage, frame);
     for (size_t i = 0; i < n_wanted; i += HEAD_ROWS)
-        tell_rows(stage, frame, stage->wanted + i, n_wanted - i < HEAD_ROWS ? n_wanted - i : HEAD_ROWS);
+        tell_rows(stage, frame, stage->wanted + i,
+                  n_wanted - i < HEAD_ROWS ? n_wanted - i : HEAD_ROWS);
     return SL_OK;
 }

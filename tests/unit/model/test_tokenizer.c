@@ -130,7 +130,7 @@ static void test_streams_of_whole_characters(void **state)
                 assert_seeded(&random, length > 0); /* no half characters */
             }
             n_stream += n;
-            if (sl_tokenizer_is_special(model.tokenizer, id)) continue;
+            if (sl_tokenizer_is_control(model.tokenizer, id)) continue;
             sl_text piece = sl_tokenizer_piece(model.tokenizer, id);
             memcpy(bytes + n_bytes, piece.data, piece.bytes);
             n_bytes += piece.bytes;
@@ -156,7 +156,7 @@ static void test_specials(void **state)
     assert_int_equal(parsed.n, 3);
     assert_int_equal(parsed.ids[1], TINY_IM_END);
     for (size_t i = 0; i < plain.n; i++)
-        assert_false(sl_tokenizer_is_special(model.tokenizer, plain.ids[i]));
+        assert_false(sl_tokenizer_is_control(model.tokenizer, plain.ids[i]));
     assert_int_equal(sl_tokenizer_special_id(model.tokenizer, "<|im_start|>"), TINY_IM_START);
     assert_int_equal(sl_tokenizer_special_id(model.tokenizer, "a"), -1);
     assert_true(sl_tokenizer_ends(model.tokenizer, TINY_IM_END) &&
