@@ -151,7 +151,7 @@ static void test_choices(void **state)
             assert_seeded(&random, draw(&s, logits, vocab, position) == token);
             drawn[token] = 1;
         }
-        /* Half a chance in 1e8 to miss one of these in 60 draws. */
+        /* 60 draws miss one of these with a chance of 3e-9. */
         missing = 0;
         for (size_t i = 0; i < n_narrow; i++)
             missing += narrow[i].weight > 0.28 && !drawn[narrow[i].token];

@@ -1,0 +1,130 @@
+/* tests/support/stage_rig.h - one or more stages over one GGUF, fed in turn in one process, without
+ * ranks or links. In a header, so that the library of test support needs no room. */
+#ifndef SL_TEST_STAGE_RIG_H
+#define SL_TEST_STAGE_RIG_H
+
+#include <stdlib.h>
+
+#include "runtime/base/log.h"
+#include "runtime/stage/stage.h"
+#include "tests/support/synth_gguf.h"
+
+enum { STAGE_RIG_MAX = 4 };
+
+/* ---- a synthetic model in memory ---- */
+
+typedef struct {
+    uint8_t *bytes;
+    sl_gguf *gguf;
+} synth_model;
+
+static inline void synth_model_open(synth_model *model, const synth_shape *shape)
+{
+    gguf_writer w = {0};
+    size_t n_bytes;
+    synth_gguf_put(shape, &w);
+    model->bytes = gguf_writer_encode(&w, &n_bytes);
+    gguf_writer_fini(&w);
+    SL_ASSERT(sl_gguf_open_memory(model->bytes, n_bytes, "synth", &model->gguf) == SL_OK);
+}
+
+static inline void synth_model_close(synth_model *model)
+{
+    sl_gguf_close(model->gguf);
+    free(model->bytes);
+}
+
+/* ---- stages ---- */
+
+typedef struct {
+    int n_stages; /* layers are split as evenly as can be */
+    int threads;
+    uint32_t rows_max, spans_max, controls_max, sequences_max, context, sinks, window;
+} stage_rig_options;
+
+typedef struct {
+    sl_model_shape shape;
+    sl_frame_limits limits;
+    uint32_t sequences_max;
+    int n_stages;
+    sl_weights weights[STAGE_RIG_MAX];
+    sl_stage *stages[STAGE_RIG_MAX];
+    sl_frame frame; /* all stages work in its hidden rows */
+    void *storage;
+    size_t bytes;
+} stage_rig;
+
+static inline void stage_rig_take(stage_rig *r, const stage_rig_options *o, const sl_gguf *gguf,
+                                  const sl_kernels *kernels, sl_arena *arena)
+{
+    uint32_t n_layers = r->shape.n_layers, n = (uint32_t)o->n_stages;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t begin = n_layers * i / n, end = n_layers * (i + 1) / n;
+        sl_weights_bind(gguf, &r->shape, begin, end, arena, &r->weights[i]);
+        uint32_t left = o->context > o->window + o->sinks ? o->context - o->window - o->sinks : 0;
+        uint32_t head_pages = (left + SL_PAGE_TOKENS - 1) / SL_PAGE_TOKENS;
+        sl_stage_options options = {
+            .weights = &r->weights[i], .kernels = kernels, .threads = o->threads,
+            .limits = r->limits, .sequences_max = o->sequences_max, .context = o->context,
+            .sinks = o->sinks, .window = o->window,
+            .n_pages = o->sequences_max * (end - begin) * r->shape.n_kv_heads * head_pages};
+        sl_stage_init(&options, arena, &r->stages[i]);
+    }
+    sl_frame_init(&r->frame, &r->limits, SL_FRAME_WITH_HIDDEN, arena);
+}
+
+static inline void stage_rig_open(stage_rig *r, const stage_rig_options *o, const sl_gguf *gguf,
+                                  const sl_kernels *kernels)
+{
+    *r = (stage_rig){.n_stages = o->n_stages, .sequences_max = o->sequences_max};
+    SL_ASSERT(sl_model_shape_read(gguf, &r->shape) == SL_OK);
+    r->limits = (sl_frame_limits){.rows_max = o->rows_max, .spans_max = o->spans_max,
+                                  .controls_max = o->controls_max, .ranks = 1,
+                                  .width = r->shape.width};
+    sl_arena arena;
+    sl_arena_init(&arena, NULL, 0);
+    stage_rig_take(r, o, gguf, kernels, &arena);
+    r->bytes = arena.used_bytes;
+    SL_ASSERT(sl_storage_take(r->bytes, "stages", &r->storage) == SL_OK);
+    sl_arena_init(&arena, r->storage, r->bytes);
+    stage_rig_take(r, o, gguf, kernels, &arena);
+    SL_ASSERT(arena.used_bytes == r->bytes);
+}
+
+static inline void stage_rig_close(stage_rig *r) { sl_storage_release(r->storage, r->bytes); }
+
+/* The frame through all stages, as a legal one. */
+static inline sl_status stage_rig_compute(stage_rig *r)
+{
+    SL_ASSERT(sl_frame_check(&r->frame, &r->limits, r->sequences_max, r->shape.vocab) == SL_OK);
+    sl_status status = SL_OK;
+    for (int i = 0; i < r->n_stages && status == SL_OK; i++)
+        status = sl_stage_compute(r->stages[i], &r->frame);
+    return status;
+}
+
+/* ---- filling the frame ---- */
+
+static inline void stage_rig_control(stage_rig *r, sl_control_kind kind, uint32_t sequence,
+                                     uint32_t parent, const sl_sampling *sampling)
+{
+    SL_ASSERT(r->frame.n_controls < r->limits.controls_max);
+    sl_control *control = &r->frame.controls[r->frame.n_controls++];
+    *control = (sl_control){.kind = kind, .sequence = sequence, .parent = parent};
+    if (sampling) control->sampling = *sampling;
+}
+
+/* Nothing is drawn or scored unless the caller changes the span. */
+static inline sl_span *stage_rig_span(stage_rig *r, sl_span_kind kind, uint32_t sequence,
+                                      uint32_t position, const int32_t *tokens, uint32_t n)
+{
+    sl_frame *f = &r->frame;
+    SL_ASSERT(f->n_spans < r->limits.spans_max && n <= r->limits.rows_max - f->n_rows);
+    sl_span *span = &f->spans[f->n_spans++];
+    *span = (sl_span){.kind = kind, .sequence = sequence, .position = position,
+                      .first_row = f->n_rows, .n_tokens = n, .score_from = n, .next_token = -1};
+    for (uint32_t i = 0; i < n; i++) f->tokens[f->n_rows++] = tokens[i];
+    return span;
+}
+
+#endif

@@ -1,0 +1,556 @@
+/* tests/unit/stage/test_stage.c - contract 1 at the stage's door: the same bits however layers are
+ * split, prompts cut, sequences mixed and threads counted; hostile frames are errors; nothing is
+ * allocated once a stage runs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/count_malloc.h"
+#include "tests/support/seeded.h"
+#include "tests/support/stage_rig.h"
+
+/* ---- a job of a few sequences, and what became of them ---- */
+
+enum { JOBS = 6, TOKENS_MAX = 1400, CONTEXT = 1400 };
+
+typedef struct {
+    int parent; /* forks from this one's prompt; -1: opened */
+    uint32_t n_prompt, n_generate, score_from;
+    int32_t tokens[TOKENS_MAX]; /* the prompt; of a fork, what follows its parent's */
+    sl_sampling sampling;
+} job;
+
+/* By position: each is told once at most. */
+typedef struct {
+    sl_token_result at[TOKENS_MAX];
+} told;
+
+typedef struct {
+    uint32_t n_jobs;
+    job jobs[JOBS];
+} batch;
+
+static sl_sampling some_sampling(seeded *random)
+{
+    sl_sampling s = {.top_p = 1, .repetition_penalty = 1, .n_logprobs = -1};
+    s.seed = seeded_bits(random);
+    if (seeded_below(random, 3) > 0) s.temperature = 0.8F;
+    if (seeded_below(random, 2)) s.top_p = 0.9F;
+    if (seeded_below(random, 3) == 0) s.top_k = 20;
+    if (seeded_below(random, 3) == 0) s.repetition_penalty = 1.3F;
+    if (seeded_below(random, 3) == 0) s.frequency_penalty = 0.4F;
+    if (seeded_below(random, 3) > 0) s.n_logprobs = (int32_t)seeded_below(random, 8);
+    if (seeded_below(random, 3) == 0) {
+        s.n_bias = 1;
+        s.bias[0] = (sl_logit_bias){.token = 300, .value = 2};
+    }
+    return s;
+}
+
+static void make_batch(batch *b, uint64_t seed, uint32_t n_jobs, uint32_t prompt_max)
+{
+    seeded random = seeded_from(seed);
+    b->n_jobs = n_jobs;
+    for (uint32_t i = 0; i < n_jobs; i++) {
+        job *j = &b->jobs[i];
+        j->parent = i == 2 || i == 4 ? (int)i - 2 : -1; /* 4 is a fork of a fork */
+        j->n_prompt = 1 + seeded_below(&random, prompt_max);
+        j->n_generate = 1 + seeded_below(&random, 12);
+        j->score_from = seeded_below(&random, 2) ? j->n_prompt : seeded_below(&random, j->n_prompt);
+        for (uint32_t t = 0; t < j->n_prompt; t++)
+            j->tokens[t] = (int32_t)seeded_below(&random, 512);
+        j->sampling = some_sampling(&random);
+    }
+}
+
+/* ---- a plain driver ---- */
+
+typedef enum { WAITING, RUNNING, DONE } job_stage;
+
+typedef struct {
+    job_stage stage;
+    uint32_t begin;     /* position of its own first prompt token */
+    uint32_t n_put;     /* tokens computed, a parent's included */
+    uint32_t n_told;    /* tokens drawn */
+    int32_t last;       /* the last of them */
+    uint32_t n_waiting; /* forks that still need its prompt */
+} progress;
+
+typedef struct {
+    const batch *b;
+    stage_rig *rig;
+    seeded random; /* who is in which frame, and how much of it */
+    bool alone;    /* one sequence after the other, whole prompts */
+    progress p[JOBS];
+    told *told; /* [n_jobs] */
+} driver;
+
+static bool prompt_done(const driver *d, uint32_t i)
+{
+    const progress *p = &d->p[i];
+    return p->stage == RUNNING && p->n_put >= p->begin + d->b->jobs[i].n_prompt;
+}
+
+static void start(driver *d, uint32_t i)
+{
+    const job *j = &d->b->jobs[i];
+    progress *p = &d->p[i];
+    if (p->stage != WAITING || (j->parent >= 0 && !prompt_done(d, (uint32_t)j->parent))) return;
+    if (d->rig->frame.n_controls == d->rig->limits.controls_max) return;
+    p->stage = RUNNING;
+    if (j->parent < 0) {
+        stage_rig_control(d->rig, SL_CONTROL_OPEN, i, 0, &j->sampling);
+        return;
+    }
+    progress *parent = &d->p[j->parent];
+    stage_rig_control(d->rig, SL_CONTROL_FORK, i, (uint32_t)j->parent, &j->sampling);
+    parent->n_waiting--;
+    p->begin = p->n_put = parent->n_put;
+}
+
+static void put_prompt(driver *d, uint32_t i)
+{
+    const job *j = &d->b->jobs[i];
+    progress *p = &d->p[i];
+    uint32_t at = p->n_put - p->begin, n = j->n_prompt - at;
+    uint32_t room = d->rig->limits.rows_max - d->rig->frame.n_rows;
+    if (n > room) n = room;
+    if (!d->alone) n = 1 + seeded_below(&d->random, n);
+    sl_span *span = stage_rig_span(d->rig, SL_SPAN_PROMPT, i, p->n_put, j->tokens + at, n);
+    span->sample = at + n == j->n_prompt;
+    span->score_from = j->score_from <= at ? 0 : j->score_from < at + n ? j->score_from - at : n;
+    if (!span->sample && span->score_from < n) span->next_token = j->tokens[at + n];
+    p->n_put += n;
+}
+
+static void put_row(driver *d, uint32_t i)
+{
+    progress *p = &d->p[i];
+    stage_rig_span(d->rig, SL_SPAN_DECODE, i, p->n_put, &p->last, 1)->sample = true;
+    p->n_put++;
+}
+
+static void put_span(driver *d, uint32_t i)
+{
+    const sl_frame *f = &d->rig->frame;
+    if (d->p[i].stage != RUNNING || f->n_rows == d->rig->limits.rows_max ||
+        f->n_spans == d->rig->limits.spans_max)
+        return;
+    if (!prompt_done(d, i))
+        put_prompt(d, i);
+    else if (d->p[i].n_waiting == 0)
+        put_row(d, i);
+}
+
+static void note_results(driver *d)
+{
+    const sl_frame *f = &d->rig->frame;
+    for (uint32_t i = 0; i < f->n_results; i++) {
+        const sl_token_result *r = &f->results[i];
+        sl_token_result *at = &d->told[r->sequence].at[r->position];
+        assert_int_equal(at->kind, 0);
+        *at = *r;
+        /* beyond n_top is whatever an earlier frame left */
+        memset(at->top + r->n_top, 0, (SL_TOP_LOGPROBS_MAX - r->n_top) * sizeof *at->top);
+        if (r->kind != SL_RESULT_SAMPLED) continue;
+        d->p[r->sequence].last = r->token;
+        d->p[r->sequence].n_told++;
+    }
+}
+
+static void close_done(driver *d)
+{
+    for (uint32_t i = 0; i < d->b->n_jobs; i++) {
+        if (d->p[i].stage != RUNNING || d->p[i].n_told < d->b->jobs[i].n_generate ||
+            d->p[i].n_waiting > 0 || d->rig->frame.n_controls == d->rig->limits.controls_max)
+            continue;
+        d->p[i].stage = DONE;
+        stage_rig_control(d->rig, SL_CONTROL_CLOSE, i, 0, NULL);
+    }
+}
+
+static bool all_done(const driver *d)
+{
+    for (uint32_t i = 0; i < d->b->n_jobs; i++)
+        if (d->p[i].stage != DONE) return false;
+    return true;
+}
+
+/* One frame of whoever can go on; alone: of the first that can. */
+static void fill(driver *d)
+{
+    uint32_t n = d->b->n_jobs, from = d->alone ? 0 : seeded_below(&d->random, n);
+    close_done(d);
+    for (uint32_t i = 0; i < n; i++) {
+        if (d->alone || seeded_below(&d->random, 2)) start(d, i);
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t i = (from + k) % n;
+        if (d->alone && d->rig->frame.n_spans > 0) return;
+        if (d->alone || seeded_below(&d->random, 4) > 0) put_span(d, i);
+    }
+}
+
+/* The whole batch; *out: [n_jobs]. */
+static void drive(const batch *b, stage_rig *rig, uint64_t seed, told *out)
+{
+    driver d = {.b = b, .rig = rig, .random = seeded_from(seed), .alone = seed == 0, .told = out};
+    memset(out, 0, b->n_jobs * sizeof *out);
+    for (uint32_t i = 0; i < b->n_jobs; i++)
+        if (b->jobs[i].parent >= 0) d.p[b->jobs[i].parent].n_waiting++;
+    for (uint64_t number = 0; !all_done(&d); number++) {
+        assert_true(number < 100000);
+        sl_frame_reset(&rig->frame, number);
+        fill(&d);
+        assert_int_equal(stage_rig_compute(rig), SL_OK);
+        note_results(&d);
+    }
+    for (int i = 0; i < rig->n_stages; i++)
+        assert_int_equal(sl_stage_pages_used(rig->stages[i]), 0);
+}
+
+static void run(const synth_model *model, const sl_kernels *kernels, const stage_rig_options *o,
+                const batch *b, uint64_t seed, told *out)
+{
+    stage_rig rig;
+    stage_rig_open(&rig, o, model->gguf, kernels);
+    drive(b, &rig, seed, out);
+    stage_rig_close(&rig);
+}
+
+/* ---- contract 1 ---- */
+
+static const stage_rig_options one_stage = {
+    .n_stages = 1, .threads = 1, .rows_max = 256, .spans_max = 12, .controls_max = 12,
+    .sequences_max = JOBS, .context = CONTEXT, .sinks = 4, .window = 24};
+
+static void *allocate(size_t bytes)
+{
+    void *p = calloc(1, bytes);
+    assert_non_null(p);
+    return p;
+}
+
+/* The same batch alone, in one stage with one thread, and in every other way. */
+static void check_ways(const synth_shape *shape, const sl_kernels *kernels, stage_rig_options base,
+                       const batch *b, uint64_t n_seeds)
+{
+    static const uint32_t rows[] = {256, 7, 64, 33, 128, 1};
+    told *expected = allocate(JOBS * sizeof *expected), *got = allocate(JOBS * sizeof *got);
+    synth_model model;
+    synth_model_open(&model, shape);
+    run(&model, kernels, &base, b, 0, expected);
+    uint32_t n_sampled = 0;
+    for (uint32_t i = 0; i < b->n_jobs; i++)
+        for (uint32_t t = 0; t < TOKENS_MAX; t++)
+            n_sampled += expected[i].at[t].kind == SL_RESULT_SAMPLED;
+    assert_true(n_sampled >= b->n_jobs);
+    for (uint64_t seed = 1; seed <= n_seeds; seed++) {
+        stage_rig_options o = base;
+        o.n_stages = 1 + (int)(seed % 4);
+        o.threads = 1 + (int)(seed / 2 % 2);
+        o.rows_max = rows[seed % 6];
+        o.spans_max = 1 + (uint32_t)(seed * 5 % 11);
+        run(&model, kernels, &o, b, seed, got);
+        if (memcmp(expected, got, b->n_jobs * sizeof *got) != 0)
+            fail_msg("%s, seed %llu: %d stages, %d threads, %u rows, %u spans: another answer",
+                     kernels->name, (unsigned long long)seed, o.n_stages, o.threads, o.rows_max,
+                     o.spans_max);
+    }
+    synth_model_close(&model);
+    free(expected), free(got);
+}
+
+static void test_same_bits(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"ref", "avx2", "avx512"};
+    static const uint32_t windows[] = {24, 1, 128};
+    static batch b;
+    for (int i = 0; i < 3; i++) {
+        const sl_kernels *kernels = sl_kernels_named(sets[i]);
+        if (!kernels) continue;
+        synth_shape shape = synth_shape_default();
+        stage_rig_options o = one_stage;
+        o.window = windows[i];
+        make_batch(&b, 1 + (uint64_t)i, JOBS, 90);
+        check_ways(&shape, kernels, o, &b, 6);
+        shape.attention_type = shape.head_type = SYNTH_F16;
+        shape.ffn_type = SYNTH_F32;
+        shape.tie = SYNTH_UNTIED;
+        shape.heads = 4, shape.kv_heads = 4, shape.head_dim = 32;
+        o.sinks = 0;
+        check_ways(&shape, kernels, o, &b, 2);
+    }
+}
+
+/* Long enough for two runs of pages in decode, and three blocks of queries in a span. */
+static void test_same_bits_long(void **state)
+{
+    (void)state;
+    const sl_kernels *kernels;
+    static batch b;
+    assert_int_equal(sl_kernels_choose(&kernels), SL_OK);
+    synth_shape shape = synth_shape_default();
+    shape.layers = 2, shape.width = 32, shape.ffn = 32, shape.heads = 4, shape.kv_heads = 1;
+    make_batch(&b, 9, 2, 60);
+    job *j = &b.jobs[0];
+    seeded random = seeded_from(10);
+    j->n_prompt = j->score_from = 1250;
+    for (uint32_t t = 0; t < j->n_prompt; t++) j->tokens[t] = (int32_t)seeded_below(&random, 512);
+    stage_rig_options o = one_stage;
+    o.n_stages = 1;
+    told *expected = allocate(2 * sizeof *expected), *got = allocate(2 * sizeof *got);
+    synth_model model;
+    synth_model_open(&model, &shape);
+    run(&model, kernels, &o, &b, 0, expected);
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        o.n_stages = (int)seed, o.threads = 2;
+        run(&model, kernels, &o, &b, seed, got);
+        assert_memory_equal(expected, got, 2 * sizeof *got);
+    }
+    synth_model_close(&model);
+    free(expected), free(got);
+}
+
+/* ---- hostile frames: legal by sl_frame_check, but not for the sequences as they are ---- */
+
+static const int32_t some_tokens[16] = {5, 6, 7, 8, 9};
+static const sl_sampling greedy = {.top_p = 1, .repetition_penalty = 1, .n_logprobs = -1};
+
+static void open_closed(stage_rig *r) { stage_rig_control(r, SL_CONTROL_CLOSE, 2, 0, NULL); }
+static void open_twice(stage_rig *r) { stage_rig_control(r, SL_CONTROL_OPEN, 0, 0, &greedy); }
+static void fork_of_closed(stage_rig *r) { stage_rig_control(r, SL_CONTROL_FORK, 2, 3, &greedy); }
+static void fork_onto_open(stage_rig *r) { stage_rig_control(r, SL_CONTROL_FORK, 0, 1, &greedy); }
+
+static void close_twice(stage_rig *r)
+{
+    stage_rig_control(r, SL_CONTROL_CLOSE, 0, 0, NULL);
+    stage_rig_control(r, SL_CONTROL_CLOSE, 0, 0, NULL);
+}
+
+static void span_of_closed(stage_rig *r)
+{
+    stage_rig_span(r, SL_SPAN_PROMPT, 2, 0, some_tokens, 3);
+}
+
+static void span_after_close(stage_rig *r)
+{
+    stage_rig_control(r, SL_CONTROL_CLOSE, 0, 0, NULL);
+    stage_rig_span(r, SL_SPAN_PROMPT, 0, 5, some_tokens, 3);
+}
+
+static void span_with_a_gap(stage_rig *r)
+{
+    stage_rig_span(r, SL_SPAN_PROMPT, 0, 6, some_tokens, 3);
+}
+
+static void span_again(stage_rig *r) { stage_rig_span(r, SL_SPAN_PROMPT, 0, 0, some_tokens, 5); }
+
+static void row_with_a_gap(stage_rig *r)
+{
+    stage_rig_span(r, SL_SPAN_DECODE, 1, 7, some_tokens, 1);
+}
+
+static void beyond_context(stage_rig *r)
+{
+    stage_rig_span(r, SL_SPAN_PROMPT, 0, 5, some_tokens, 16);
+}
+
+static void far_position(stage_rig *r)
+{
+    stage_rig_span(r, SL_SPAN_DECODE, 0, 2000000000, some_tokens, 1);
+}
+
+static void prompt_after_rows(stage_rig *r)
+{
+    stage_rig_span(r, SL_SPAN_PROMPT, 1, 6, some_tokens, 2);
+}
+
+static void two_rows(stage_rig *r)
+{
+    stage_rig_span(r, SL_SPAN_DECODE, 1, 6, some_tokens, 1);
+    stage_rig_span(r, SL_SPAN_DECODE, 1, 7, some_tokens, 1);
+}
+
+static void two_spans(stage_rig *r)
+{
+    stage_rig_span(r, SL_SPAN_PROMPT, 0, 5, some_tokens, 2);
+    stage_rig_span(r, SL_SPAN_PROMPT, 0, 7, some_tokens, 2);
+}
+
+static void sampled_and_given(stage_rig *r)
+{
+    sl_span *span = stage_rig_span(r, SL_SPAN_PROMPT, 0, 5, some_tokens, 2);
+    span->sample = true, span->score_from = 0, span->next_token = 3;
+}
+
+static const struct {
+    const char *name;
+    void (*fill)(stage_rig *r);
+} hostile[] = {
+    {"close of a closed slot", open_closed},
+    {"open of an open slot", open_twice},
+    {"fork of a closed slot", fork_of_closed},
+    {"fork onto an open slot", fork_onto_open},
+    {"closed twice", close_twice},
+    {"span of a closed slot", span_of_closed},
+    {"span after close", span_after_close},
+    {"span with a gap", span_with_a_gap},
+    {"span again", span_again},
+    {"row with a gap", row_with_a_gap},
+    {"beyond the context", beyond_context},
+    {"far beyond the context", far_position},
+    {"prompt after rows", prompt_after_rows},
+    {"two rows of a sequence", two_rows},
+    {"two spans of a sequence", two_spans},
+    {"sampled and given", sampled_and_given},
+};
+
+/* Slot 0 has a prompt of 5, slot 1 the same and a generated token; 2 and 3 are closed. */
+static void begin_two(stage_rig *r)
+{
+    sl_frame_reset(&r->frame, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        stage_rig_control(r, SL_CONTROL_OPEN, i, 0, &greedy);
+        stage_rig_span(r, SL_SPAN_PROMPT, i, 0, some_tokens, 5);
+    }
+    assert_int_equal(stage_rig_compute(r), SL_OK);
+    sl_frame_reset(&r->frame, 1);
+    stage_rig_span(r, SL_SPAN_DECODE, 1, 5, some_tokens, 1);
+    assert_int_equal(stage_rig_compute(r), SL_OK);
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    synth_model model;
+    synth_shape shape = synth_shape_default();
+    shape.layers = 2;
+    synth_model_open(&model, &shape);
+    stage_rig_options o = {.n_stages = 2, .threads = 1, .rows_max = 20, .spans_max = 4,
+                           .controls_max = 4, .sequences_max = 4, .context = 20, .sinks = 1,
+                           .window = 2};
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+        stage_rig r;
+        stage_rig_open(&r, &o, model.gguf, sl_kernels_named("ref"));
+        begin_two(&r);
+        sl_frame_reset(&r.frame, 2);
+        hostile[i].fill(&r);
+        assert_int_equal(sl_frame_check(&r.frame, &r.limits, 4, r.shape.vocab), SL_OK);
+        sl_log_set_level(SL_LOG_NONE);
+        for (int stage = 0; stage < r.n_stages; stage++) { /* each must see it for itself */
+            int errors = sl_log_errors();
+            sl_status status = sl_stage_compute(r.stages[stage], &r.frame);
+            if (status != SL_ERR_FORMAT || sl_log_errors() != errors + 1)
+                fail_msg("%s, stage %d: status %d", hostile[i].name, stage, status);
+        }
+        sl_log_set_level(SL_LOG_INFO);
+        stage_rig_close(&r);
+    }
+    synth_model_close(&model);
+}
+
+/* The last position a context has room for. */
+static void test_full_context(void **state)
+{
+    (void)state;
+    synth_model model;
+    synth_shape shape = synth_shape_default();
+    synth_model_open(&model, &shape);
+    stage_rig_options o = {.n_stages = 1, .threads = 1, .rows_max = 20, .spans_max = 4,
+                           .controls_max = 4, .sequences_max = 4, .context = 20, .sinks = 0,
+                           .window = 1};
+    stage_rig r;
+    stage_rig_open(&r, &o, model.gguf, sl_kernels_named("ref"));
+    begin_two(&r);
+    sl_frame_reset(&r.frame, 2);
+    stage_rig_span(&r, SL_SPAN_PROMPT, 0, 5, some_tokens, 15)->sample = true;
+    assert_int_equal(stage_rig_compute(&r), SL_OK);
+    assert_int_equal(r.frame.n_results, 1);
+    assert_int_equal(r.frame.results[0].position, 20);
+    stage_rig_close(&r);
+    synth_model_close(&model);
+}
+
+/* ---- no allocation ---- */
+
+#if COUNTS_MALLOC
+/* Opens, forks and closes, prompts and rows, every way of drawing. */
+static void busy_frame(stage_rig *r, uint64_t number)
+{
+    static int32_t tokens[40];
+    sl_sampling s = greedy;
+    s.temperature = 1, s.top_p = 0.99F, s.n_logprobs = SL_TOP_LOGPROBS_MAX;
+    s.presence_penalty = s.frequency_penalty = 0.1F, s.repetition_penalty = 1.1F;
+    sl_frame_reset(&r->frame, number);
+    if (number > 0)
+        for (uint32_t i = 0; i < 4; i++) stage_rig_control(r, SL_CONTROL_CLOSE, i, 0, NULL);
+    for (uint32_t i = 0; i < 2; i++) stage_rig_control(r, SL_CONTROL_OPEN, i, 0, &s);
+    s.top_p = 1, s.top_k = 300;
+    stage_rig_control(r, SL_CONTROL_FORK, 2, 0, &s);
+    s.top_k = 0, s.min_p = 0.001F;
+    stage_rig_control(r, SL_CONTROL_FORK, 3, 1, &s);
+    for (uint32_t i = 0; i < 4; i++) {
+        sl_span *span = stage_rig_span(r, SL_SPAN_PROMPT, i, 0, tokens, 40);
+        span->sample = true, span->score_from = 30;
+    }
+    assert_int_equal(stage_rig_compute(r), SL_OK);
+    for (uint32_t step = 0; step < 4; step++) {
+        sl_frame_reset(&r->frame, number);
+        for (uint32_t i = 0; i < 4; i++)
+            stage_rig_span(r, SL_SPAN_DECODE, i, 40 + step, tokens, 1)->sample = true;
+        assert_int_equal(stage_rig_compute(r), SL_OK);
+    }
+}
+
+static void test_no_allocation(void **state)
+{
+    (void)state;
+    synth_model model;
+    synth_shape shape = synth_shape_default();
+    synth_model_open(&model, &shape);
+    const sl_kernels *kernels;
+    assert_int_equal(sl_kernels_choose(&kernels), SL_OK);
+    for (int threads = 1; threads <= 2; threads++) {
+        stage_rig r;
+        stage_rig_options o = {.n_stages = 2, .threads = threads, .rows_max = 160, .spans_max = 4,
+                               .controls_max = 8, .sequences_max = 4, .context = 60, .sinks = 2,
+                               .window = 8};
+        stage_rig_open(&r, &o, model.gguf, kernels);
+        size_t before = malloc_count.calls;
+        void *volatile counted = malloc(1); /* volatile: or it is optimized away */
+        free(counted);
+        assert_int_equal(malloc_count.calls, before + 1);
+        busy_frame(&r, 0); /* the team's threads begin here */
+        before = malloc_count.calls;
+        for (uint64_t number = 1; number < 10; number++) busy_frame(&r, number);
+        assert_int_equal(malloc_count.calls, before);
+        stage_rig_close(&r);
+    }
+    synth_model_close(&model);
+}
+#else
+static void test_no_allocation(void **state)
+{
+    (void)state;
+    skip(); /* sanitizers own malloc */
+}
+#endif
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_bits),    cmocka_unit_test(test_same_bits_long),
+        cmocka_unit_test(test_hostile),      cmocka_unit_test(test_full_context),
+        cmocka_unit_test(test_no_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
