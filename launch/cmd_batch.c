@@ -119,10 +119,11 @@ static sl_status serve(const sl_settings *settings, sl_engine *engine, sl_job *j
     status = sl_engine_run(engine, &port, NULL);
     sl_progress_end(&b.progress);
 
+    sl_status finished = sl_job_port_finish(b.io);
+    if (status == SL_OK) status = finished;
     uint64_t written, failed;
     sl_job_port_counts(b.io, &written, &failed);
-    sl_status closed = sl_job_port_close(b.io);
-    if (status == SL_OK) status = closed;
+    sl_job_port_close(b.io);
     if (status != SL_OK) return status;
     sl_engine_report report;
     sl_engine_report_get(engine, &report);

@@ -55,8 +55,6 @@ static sl_status read_request(sl_job_port *p)
     sl_request *request;
     status = sl_job_request_read(&p->reader, line, bytes, number, &request);
     if (status != SL_OK) return status;
-    if (request->error.http_status == 0 && sl_request_bind(request) != SL_OK)
-        sl_request_fail(request, 500, "out_of_memory", "", "no memory for the request's results");
     if (request->error.http_status != 0) return write_result(p, request);
     p->n_out++;
     return sl_queue_put(p->requests, request, -1); /* never full: it holds `ahead` */
@@ -111,19 +109,22 @@ sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ah
     return SL_ERR_JOB;
 }
 
-sl_status sl_job_port_close(sl_job_port *port)
+sl_status sl_job_port_finish(sl_job_port *port)
 {
-    if (!port) return SL_OK;
     sl_queue_end(port->results);
     pthread_join(port->thread, NULL);
-    sl_status status = (sl_status)atomic_load(&port->status);
+    return (sl_status)atomic_load(&port->status);
+}
+
+void sl_job_port_close(sl_job_port *port)
+{
+    if (!port) return;
     void *left;
     while (sl_queue_try_take(port->requests, &left) == SL_OK) sl_request_free(left);
     while (sl_queue_try_take(port->results, &left) == SL_OK) sl_request_free(left);
     sl_queue_close(port->requests);
     sl_queue_close(port->results);
     free(port);
-    return status;
 }
 
 /* ---- the loop's side ---- */

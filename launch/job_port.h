@@ -13,8 +13,9 @@ typedef struct sl_job_port sl_job_port;
  * between reading and writing. SL_ERR_MEMORY, SL_ERR_JOB. */
 sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ahead,
                            sl_job_port **port_out);
-/* Ends the thread once all that was handed back is written; its status. NULL is fine. */
-sl_status sl_job_port_close(sl_job_port *port);
+/* Wait until all that was handed back is written; the thread's status. Then counts are final. */
+sl_status sl_job_port_finish(sl_job_port *port);
+void sl_job_port_close(sl_job_port *port); /* after finish; NULL is fine */
 /* For the loop; valid until close. */
 sl_port sl_job_port_get(sl_job_port *port);
 /* Result records written so far, and error records among them. */
