@@ -470,7 +470,7 @@ static void set_detail(sl_token_detail *detail, const sl_token_result *result)
 {
     detail->logprob = result->logprob;
     detail->n_top = result->n_top;
-    memcpy(detail->top, result->top, result->n_top * sizeof *detail->top);
+    for (uint32_t i = 0; i < result->n_top; i++) detail->top[i] = result->top[i];
 }
 
 static void finish_choice(sl_driver *d, sequence *s, sl_finish finish)

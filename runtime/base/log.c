@@ -32,7 +32,7 @@ void sl_log(sl_log_level level, const char *format, ...)
     if (level > log_level) return;
 
     char line[2048];
-    int n = log_ranks > 1
+    int n = log_ranks > 1 && level != SL_LOG_INFO
                 ? snprintf(line, sizeof line, "sluice: rank %d: %s", log_rank, words[level])
                 : snprintf(line, sizeof line, "sluice: %s", words[level]);
     va_list arguments;

@@ -1,6 +1,7 @@
 /* runtime/base/log.h - talk on stderr, and assertions.
  * One line a call, written with one write(2), so lines of several ranks do not mix.
- * Every line but progress says its rank when the job has more than one. Thread-safe. */
+ * When the job has several ranks, lines say which one speaks; not those of SL_LOG_INFO, which rank 0
+ * alone writes. Thread-safe. */
 #ifndef SL_LOG_H
 #define SL_LOG_H
 

@@ -467,6 +467,7 @@ static const entry *find_key(const sl_gguf *g, const char *key)
 /* One number of any integer kind; false for other kinds and for u64 beyond i64. */
 static bool integer_at(const entry *e, uint64_t index, int64_t *out)
 {
+    if (e->kind == KIND_TEXT) return false;
     const uint8_t *p = e->data + index * KIND_BYTES[e->kind];
     uint64_t bits = 0;
     switch (e->kind) {
@@ -507,6 +508,7 @@ static bool integer_at(const entry *e, uint64_t index, int64_t *out)
 
 static bool real_at(const entry *e, uint64_t index, float *out)
 {
+    if (e->kind == KIND_TEXT) return false;
     const uint8_t *p = e->data + index * KIND_BYTES[e->kind];
     if (e->kind == KIND_F32) {
         memcpy(out, p, 4);

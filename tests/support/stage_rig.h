@@ -63,11 +63,16 @@ static inline void stage_rig_take(stage_rig *r, const stage_rig_options *o, cons
         sl_weights_bind(gguf, &r->shape, begin, end, arena, &r->weights[i]);
         uint32_t left = o->context > o->window + o->sinks ? o->context - o->window - o->sinks : 0;
         uint32_t head_pages = (left + SL_PAGE_TOKENS - 1) / SL_PAGE_TOKENS;
-        sl_stage_options options = {
-            .weights = &r->weights[i], .kernels = kernels, .threads = o->threads,
-            .limits = r->limits, .sequences_max = o->sequences_max, .context = o->context,
-            .sinks = o->sinks, .window = o->window,
-            .n_pages = o->sequences_max * (end - begin) * r->shape.n_kv_heads * head_pages};
+        sl_stage_options options = {.weights = &r->weights[i],
+                                    .kernels = kernels,
+                                    .threads = o->threads,
+                                    .limits = r->limits,
+                                    .sequences_max = o->sequences_max,
+                                    .context = o->context,
+                                    .sinks = o->sinks,
+                                    .window = o->window,
+                                    .n_pages = o->sequences_max * (end - begin) *
+                                               r->shape.n_kv_heads * head_pages};
         sl_stage_init(&options, arena, &r->stages[i]);
     }
     sl_frame_init(&r->frame, &r->limits, SL_FRAME_WITH_HIDDEN, arena);
@@ -78,8 +83,10 @@ static inline void stage_rig_open(stage_rig *r, const stage_rig_options *o, cons
 {
     *r = (stage_rig){.n_stages = o->n_stages, .sequences_max = o->sequences_max};
     SL_ASSERT(sl_model_shape_read(gguf, &r->shape) == SL_OK);
-    r->limits = (sl_frame_limits){.rows_max = o->rows_max, .spans_max = o->spans_max,
-                                  .controls_max = o->controls_max, .ranks = 1,
+    r->limits = (sl_frame_limits){.rows_max = o->rows_max,
+                                  .spans_max = o->spans_max,
+                                  .controls_max = o->controls_max,
+                                  .ranks = 1,
                                   .width = r->shape.width};
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);
@@ -121,8 +128,13 @@ static inline sl_span *stage_rig_span(stage_rig *r, sl_span_kind kind, uint32_t 
     sl_frame *f = &r->frame;
     SL_ASSERT(f->n_spans < r->limits.spans_max && n <= r->limits.rows_max - f->n_rows);
     sl_span *span = &f->spans[f->n_spans++];
-    *span = (sl_span){.kind = kind, .sequence = sequence, .position = position,
-                      .first_row = f->n_rows, .n_tokens = n, .score_from = n, .next_token = -1};
+    *span = (sl_span){.kind = kind,
+                      .sequence = sequence,
+                      .position = position,
+                      .first_row = f->n_rows,
+                      .n_tokens = n,
+                      .score_from = n,
+                      .next_token = -1};
     for (uint32_t i = 0; i < n; i++) f->tokens[f->n_rows++] = tokens[i];
     return span;
 }

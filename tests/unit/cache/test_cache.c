@@ -25,7 +25,7 @@ enum { CONTEXT = 700, CHUNK_MAX = 150 };
 typedef struct {
     bool open;
     uint32_t n_tokens;
-    uint64_t salt[CONTEXT];                  /* says every value of a token */
+    uint64_t salt[CONTEXT];                      /* says every value of a token */
     uint32_t page[CONTEXT / SL_PAGE_TOKENS + 1]; /* who made each page; equal when shared */
 } plain_sequence;
 
@@ -40,12 +40,12 @@ typedef struct {
     uint32_t pages_made;
 } rig;
 
-#define check(r, expression)                                                                 \
-    do {                                                                                     \
-        if (!(expression))                                                                   \
-            fail_msg("seed %llu, window %u, sinks %u, line %d: %s",                          \
-                     (unsigned long long)(r)->random.seed, (r)->cache.options.window,        \
-                     (r)->cache.options.sinks, __LINE__, #expression);                       \
+#define check(r, expression)                                                          \
+    do {                                                                              \
+        if (!(expression))                                                            \
+            fail_msg("seed %llu, window %u, sinks %u, line %d: %s",                   \
+                     (unsigned long long)(r)->random.seed, (r)->cache.options.window, \
+                     (r)->cache.options.sinks, __LINE__, #expression);                \
     } while (0)
 
 static void *allocate(size_t bytes)
@@ -59,9 +59,14 @@ static rig *rig_open(const sl_kv_layout *layout, uint64_t seed, uint32_t window,
 {
     rig *r = allocate(sizeof *r);
     r->random = seeded_from(seed);
-    sl_cache_options options = {.layout = layout, .n_layers = LAYERS, .n_kv_heads = HEADS,
-                                .head_dim = DIM, .sinks = sinks, .window = window,
-                                .context = CONTEXT, .sequences_max = SLOTS,
+    sl_cache_options options = {.layout = layout,
+                                .n_layers = LAYERS,
+                                .n_kv_heads = HEADS,
+                                .head_dim = DIM,
+                                .sinks = sinks,
+                                .window = window,
+                                .context = CONTEXT,
+                                .sequences_max = SLOTS,
                                 .chunk_max = CHUNK_MAX};
     /* As the driver's credit does: all that the slots could ever need, not a page more. */
     options.n_pages = SLOTS * LAYERS * HEADS * sl_cache_head_pages(&options, CONTEXT);
@@ -198,9 +203,8 @@ static uint32_t shown(const rig *r, place at, size_t n_tiles, size_t row, uint32
 static void check_prompt_block(rig *r, place at, uint32_t position, uint32_t first, uint32_t n)
 {
     uint32_t group = 1 + seeded_below(&r->random, GROUP_MAX), positions[CONTEXT];
-    size_t n_tiles =
-        sl_cache_prompt_tiles(&r->cache, at.sequence, at.layer, at.head, position, first, n, group,
-                              r->tiles, r->visible);
+    size_t n_tiles = sl_cache_prompt_tiles(&r->cache, at.sequence, at.layer, at.head, position,
+                                           first, n, group, r->tiles, r->visible);
     check(r, n_tiles <= r->cache.tiles_max);
     for (int i = 0; i < 3; i++) {
         uint32_t row = i == 0 ? 0 : i == 1 ? n * group - 1 : seeded_below(&r->random, n * group);
@@ -327,8 +331,8 @@ static void do_anything(rig *r)
     case 3: {
         uint32_t most = rest < CHUNK_MAX ? rest : CHUNK_MAX;
         if (most > 0)
-            do_prompt(r, sequence, seeded_below(&r->random, 4) ? 1 + seeded_below(&r->random, most)
-                                                               : most);
+            do_prompt(r, sequence,
+                      seeded_below(&r->random, 4) ? 1 + seeded_below(&r->random, most) : most);
         break;
     }
     default: {
@@ -443,9 +447,8 @@ static void attend_block(rig *r, place at, uint32_t position, uint32_t first, ui
 {
     static float q[BLOCK_MAX][CUT_GROUP][DIM];
     uint32_t query = position + first;
-    size_t n_tiles =
-        sl_cache_prompt_tiles(&r->cache, at.sequence, at.layer, at.head, position, first, n,
-                              CUT_GROUP, r->tiles, r->visible);
+    size_t n_tiles = sl_cache_prompt_tiles(&r->cache, at.sequence, at.layer, at.head, position,
+                                           first, n, CUT_GROUP, r->tiles, r->visible);
     for (uint32_t t = 0; t < n; t++) begin_query(query + t, q[t], out);
     r->cache.options.layout->attend(r->tiles, n_tiles, q[0][0], (size_t)n * CUT_GROUP, DIM,
                                     out->state[query], out->acc[query][0]);
@@ -460,8 +463,8 @@ static void attend_last(rig *r, place at, attended *out)
     for (uint32_t run = 0; run < n_runs; run++) {
         size_t n_tiles = sl_cache_decode_tiles(&r->cache, at.sequence, at.layer, at.head, query,
                                                run, CUT_GROUP, r->tiles, r->visible);
-        r->cache.options.layout->attend(r->tiles, n_tiles, q[0], CUT_GROUP, DIM,
-                                        out->state[query], out->acc[query][0]);
+        r->cache.options.layout->attend(r->tiles, n_tiles, q[0], CUT_GROUP, DIM, out->state[query],
+                                        out->acc[query][0]);
     }
 }
 
@@ -477,8 +480,7 @@ static void attend_all(rig *r, uint64_t cut_seed, attended *out)
     uint64_t salts[CUT_TOKENS + CUT_DECODE];
     memcpy(salts, s->salt, sizeof salts);
     float(*k)[DIM] = allocate(CUT_TOKENS * sizeof *k), (*v)[DIM] = allocate(CUT_TOKENS * sizeof *v);
-    for (uint32_t p = 0; p < CUT_TOKENS; p++)
-        token_row(salts[p], at.layer, at.head, p, k[p], v[p]);
+    for (uint32_t p = 0; p < CUT_TOKENS; p++) token_row(salts[p], at.layer, at.head, p, k[p], v[p]);
     uint32_t longest = 1 + seeded_below(&cut, CHUNK_MAX);
     for (uint32_t p = 0, n; p < CUT_TOKENS; p += n) {
         n = 1 + seeded_below(&cut, longest);

@@ -95,8 +95,7 @@ static void test_random(void **state)
             }
             if (n_used > high) high = n_used;
             assert_seeded(&random, r.pool.n_used == n_used && r.pool.high_water == high);
-            assert_seeded(&random,
-                          memcmp(r.pool.references, references, sizeof references) == 0);
+            assert_seeded(&random, memcmp(r.pool.references, references, sizeof references) == 0);
         }
         while (n_held > 0) sl_pool_release(&r.pool, held[--n_held]);
         assert_seeded(&random, r.pool.n_used == 0);

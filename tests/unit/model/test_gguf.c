@@ -226,9 +226,10 @@ static void test_other_kinds(void **state)
 static void test_describe(void **state)
 {
     (void)state;
-    static const char *const expected[] = {
-        "a.u32 = 4000000000", "a.i32 = -5", "a.u64 = 77", "a.f32 = 0.25", "a.bool = true",
-        "a.text = \"with   a line\"", "a.empty = \"\"", "a.texts = [3 items]"};
+    static const char *const expected[] = {"a.u32 = 4000000000", "a.i32 = -5",
+                                           "a.u64 = 77",         "a.f32 = 0.25",
+                                           "a.bool = true",      "a.text = \"with   a line\"",
+                                           "a.empty = \"\"",     "a.texts = [3 items]"};
     size_t n_bytes;
     uint8_t *bytes = small_file(&n_bytes);
     sl_gguf *gguf;
@@ -348,7 +349,7 @@ static const struct {
     {"t.matrix", 12, 8, (uint64_t)1 << 62, SL_ERR_FORMAT}, /* 4 of these overflow */
     {"t.blocks", 4, 8, 33, SL_ERR_FORMAT},                 /* not whole blocks */
     {"t.blocks", 4, 8, 96, SL_ERR_FORMAT},                 /* more than there is */
-    {"t.matrix", 20, 4, 23, SL_OK}, /* a type unknown to us has no bytes */
+    {"t.matrix", 20, 4, 23, SL_OK},                        /* a type unknown to us has no bytes */
     {"t.matrix", 24, 8, 1, SL_ERR_FORMAT},
     {"t.matrix", 24, 8, 16, SL_ERR_FORMAT},
     {"t.matrix", 24, 8, COUNT_LIE, SL_ERR_FORMAT},

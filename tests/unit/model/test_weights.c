@@ -314,12 +314,13 @@ static void add_tensor(gguf_writer *w, const char *name)
 static void test_unknown(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "blk.0.attn_q.bias",      "rope_freqs.weight",       "blk.4.attn_q.weight",
-        "blk.00.attn_q.weight",   "blk.+1.attn_q.weight",    "blk. 1.ffn_up.weight",
-        "blk.0.attn_q.weight x",  "blk.0.attn_q.weightx",    "output_norm.weight2",
-        "token_embd",             "blk.0.attn_q.weight.x",   "",
-        "blk.4294967296.attn_q.weight"};
+    static const char *const names[] = {"blk.0.attn_q.bias",           "rope_freqs.weight",
+                                        "blk.4.attn_q.weight",         "blk.00.attn_q.weight",
+                                        "blk.+1.attn_q.weight",        "blk. 1.ffn_up.weight",
+                                        "blk.0.attn_q.weight x",       "blk.0.attn_q.weightx",
+                                        "output_norm.weight2",         "token_embd",
+                                        "blk.0.attn_q.weight.x",       "",
+                                        "blk.4294967296.attn_q.weight"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         for (int tie = SYNTH_TIED; tie <= SYNTH_UNTIED; tie++) {
             model m = make((synth_tie)tie, add_tensor, names[i]);
@@ -362,11 +363,13 @@ static void test_unsupported_keys(void **state)
 static void test_missing_keys(void **state)
 {
     (void)state;
-    static const char *const keys[] = {
-        "general.architecture",       "llama.block_count",
-        "llama.context_length",       "llama.embedding_length",
-        "llama.feed_forward_length",  "llama.attention.head_count",
-        "llama.attention.layer_norm_rms_epsilon"};
+    static const char *const keys[] = {"general.architecture",
+                                       "llama.block_count",
+                                       "llama.context_length",
+                                       "llama.embedding_length",
+                                       "llama.feed_forward_length",
+                                       "llama.attention.head_count",
+                                       "llama.attention.layer_norm_rms_epsilon"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         model m = make(SYNTH_TIED, NULL, NULL);
         *gguf_name(m.bytes, m.n_bytes, keys[i]) = 'x';
@@ -423,12 +426,12 @@ static void test_wild_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shape),           cmocka_unit_test(test_shape_defaults),
-        cmocka_unit_test(test_bind),            cmocka_unit_test(test_splits),
-        cmocka_unit_test(test_hash_sees_all),   cmocka_unit_test(test_missing),
-        cmocka_unit_test(test_misshapen),       cmocka_unit_test(test_types),
-        cmocka_unit_test(test_unknown),         cmocka_unit_test(test_unsupported_keys),
-        cmocka_unit_test(test_missing_keys),    cmocka_unit_test(test_wild_numbers),
+        cmocka_unit_test(test_shape),         cmocka_unit_test(test_shape_defaults),
+        cmocka_unit_test(test_bind),          cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_hash_sees_all), cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_misshapen),     cmocka_unit_test(test_types),
+        cmocka_unit_test(test_unknown),       cmocka_unit_test(test_unsupported_keys),
+        cmocka_unit_test(test_missing_keys),  cmocka_unit_test(test_wild_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

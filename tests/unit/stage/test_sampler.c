@@ -375,8 +375,7 @@ static void test_not_numbers(void **state)
         size_t vocab = random_logits(&random, logits);
         uint32_t kinds = 1 + seeded_below(&random, 6), rare = seeded_below(&random, 30);
         for (size_t i = 0; i < vocab; i++)
-            if (seeded_below(&random, rare + 1) == 0)
-                logits[i] = odd[seeded_below(&random, kinds)];
+            if (seeded_below(&random, rare + 1) == 0) logits[i] = odd[seeded_below(&random, kinds)];
         sl_sampling s = random_sampling(&random);
         if (seeded_below(&random, 3) == 0) s.temperature = 0;
         s.n_logprobs = (int32_t)seeded_below(&random, SL_TOP_LOGPROBS_MAX + 1);
@@ -395,9 +394,9 @@ static void test_not_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greedy),    cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_uniform),   cmocka_unit_test(test_frequencies),
-        cmocka_unit_test(test_penalties), cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_greedy),      cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_uniform),     cmocka_unit_test(test_frequencies),
+        cmocka_unit_test(test_penalties),   cmocka_unit_test(test_scores),
         cmocka_unit_test(test_not_numbers),
     };
     return cmocka_run_group_tests(tests, open_rig, close_rig);

@@ -227,9 +227,15 @@ static void run(const synth_model *model, const sl_kernels *kernels, const stage
 
 /* ---- contract 1 ---- */
 
-static const stage_rig_options one_stage = {
-    .n_stages = 1, .threads = 1, .rows_max = 256, .spans_max = 12, .controls_max = 12,
-    .sequences_max = JOBS, .context = CONTEXT, .sinks = 4, .window = 24};
+static const stage_rig_options one_stage = {.n_stages = 1,
+                                            .threads = 1,
+                                            .rows_max = 256,
+                                            .spans_max = 12,
+                                            .controls_max = 12,
+                                            .sequences_max = JOBS,
+                                            .context = CONTEXT,
+                                            .sinks = 4,
+                                            .window = 24};
 
 static void *allocate(size_t bytes)
 {
@@ -442,8 +448,14 @@ static void test_hostile(void **state)
     synth_shape shape = synth_shape_default();
     shape.layers = 2;
     synth_model_open(&model, &shape);
-    stage_rig_options o = {.n_stages = 2, .threads = 1, .rows_max = 20, .spans_max = 4,
-                           .controls_max = 4, .sequences_max = 4, .context = 20, .sinks = 1,
+    stage_rig_options o = {.n_stages = 2,
+                           .threads = 1,
+                           .rows_max = 20,
+                           .spans_max = 4,
+                           .controls_max = 4,
+                           .sequences_max = 4,
+                           .context = 20,
+                           .sinks = 1,
                            .window = 2};
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
         stage_rig r;
@@ -472,8 +484,14 @@ static void test_full_context(void **state)
     synth_model model;
     synth_shape shape = synth_shape_default();
     synth_model_open(&model, &shape);
-    stage_rig_options o = {.n_stages = 1, .threads = 1, .rows_max = 20, .spans_max = 4,
-                           .controls_max = 4, .sequences_max = 4, .context = 20, .sinks = 0,
+    stage_rig_options o = {.n_stages = 1,
+                           .threads = 1,
+                           .rows_max = 20,
+                           .spans_max = 4,
+                           .controls_max = 4,
+                           .sequences_max = 4,
+                           .context = 20,
+                           .sinks = 0,
                            .window = 1};
     stage_rig r;
     stage_rig_open(&r, &o, model.gguf, sl_kernels_named("ref"));
@@ -528,8 +546,14 @@ static void test_no_allocation(void **state)
     assert_int_equal(sl_kernels_choose(&kernels), SL_OK);
     for (int threads = 1; threads <= 2; threads++) {
         stage_rig r;
-        stage_rig_options o = {.n_stages = 2, .threads = threads, .rows_max = 160, .spans_max = 4,
-                               .controls_max = 8, .sequences_max = 4, .context = 60, .sinks = 2,
+        stage_rig_options o = {.n_stages = 2,
+                               .threads = threads,
+                               .rows_max = 160,
+                               .spans_max = 4,
+                               .controls_max = 8,
+                               .sequences_max = 4,
+                               .context = 60,
+                               .sinks = 2,
                                .window = 8};
         stage_rig_open(&r, &o, model.gguf, kernels);
         size_t before = malloc_count.calls;
@@ -555,8 +579,8 @@ static void test_no_allocation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bits),    cmocka_unit_test(test_same_bits_long),
-        cmocka_unit_test(test_hostile),      cmocka_unit_test(test_full_context),
+        cmocka_unit_test(test_same_bits),     cmocka_unit_test(test_same_bits_long),
+        cmocka_unit_test(test_hostile),       cmocka_unit_test(test_full_context),
         cmocka_unit_test(test_no_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

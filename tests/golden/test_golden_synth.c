@@ -1,0 +1,139 @@
+/* tests/golden/test_golden_synth.c - every kernel set against the oracle, at every position of four
+ * synthetic models: the loss of the next token, and the 8 best.
+ *
+ * Tolerances: the oracle keeps K and V in f64, the cache in f16. Rounding them so in the oracle moves
+ * its own figures by up to 0.57, on average 0.08, with int8 activations (a value between two of the
+ * 255 steps may fall either way, and the next layer amplifies that), and by 0.015 and 0.0024 without.
+ * f16 weights are multiplied by f32 activations here, so they are compared with the exact figures. */
+#include "tests/golden/golden.h"
+
+enum { IDS = 64, TOP = 8, SETS = 3 };
+
+static const char *const sets[SETS] = {"ref", "avx2", "avx512"};
+
+#define SHAPE                                                                        \
+    "--seed 1 --layers 4 --width 96 --ffn 160 --heads 6 --kv-heads 2 --head-dim 16 " \
+    "--vocab 512 --context 2048 "
+
+static const struct {
+    const char *name, *make_model, *activations;
+    uint32_t type, head_type;
+    synth_tie tie;
+    double one, mean; /* allowed of a log-probability, and of their mean */
+} models[] = {
+    {"synth_f16_tied", SHAPE "--type f16 --head f16 --tied", "exact", SYNTH_F16, SYNTH_F16,
+     SYNTH_TIED, 0.03, 0.004},
+    {"synth_f16_untied", SHAPE "--type f16 --head f16 --untied", "exact", SYNTH_F16, SYNTH_F16,
+     SYNTH_UNTIED, 0.03, 0.004},
+    {"synth_q4_tied", SHAPE "--type q4_1 --head q8_0 --tied", "q8", SYNTH_Q4_1, SYNTH_Q8_0,
+     SYNTH_TIED, 0.7, 0.1},
+    {"synth_q4_untied", SHAPE "--type q4_1 --head q8_0 --untied", "q8", SYNTH_Q4_1, SYNTH_Q8_0,
+     SYNTH_UNTIED, 0.7, 0.1},
+};
+
+/* What is expected, and how far off it was. */
+typedef struct {
+    const char *model, *set;
+    double one, mean; /* allowed */
+    double worst, sum;
+    uint32_t n;
+} comparison;
+
+static void compare(comparison *c, uint32_t position, int32_t token, double got, double expected)
+{
+    double off = fabs(got - expected);
+    REQUIRE(off <= c->one, "%s, %s: position %u, token %d: log-probability %.5f, expected %.5f",
+            c->model, c->set, position, token, got, expected);
+    if (off > c->worst) c->worst = off;
+    c->sum += off;
+    c->n++;
+}
+
+/* The expected best are among what is told, unless the last of those is about as likely. */
+static void compare_top(comparison *c, const sl_token_result *r, const json_t *best)
+{
+    REQUIRE(json_array_size(best) == TOP, "%s: %zu best", c->model, json_array_size(best));
+    for (size_t i = 0; i < TOP; i++) {
+        const json_t *pair = json_array_get(best, i);
+        int32_t token = (int32_t)golden_item(pair, 0);
+        double expected = golden_item(pair, 1);
+        uint32_t k = 0;
+        while (k < r->n_top && r->top[k].token != token) k++;
+        if (k < r->n_top)
+            compare(c, r->position, token, r->top[k].logprob, expected);
+        else
+            REQUIRE(expected < r->top[r->n_top - 1].logprob + c->one,
+                    "%s, %s: position %u: token %d is not among the best", c->model, c->set,
+                    r->position, token);
+    }
+}
+
+/* Row t of the oracle tells of position t + 1; the last is drawn, not scored. */
+static void compare_model(comparison *c, const sl_token_result *results, uint32_t n,
+                          const int32_t *ids, const json_t *golden)
+{
+    const json_t *nll = json_object_get(golden, "nll"), *top = json_object_get(golden, "top");
+    REQUIRE(n == IDS && json_array_size(nll) == IDS - 1 && json_array_size(top) == IDS,
+            "%s: %u results, %zu losses, %zu rows", c->model, n, json_array_size(nll),
+            json_array_size(top));
+    for (uint32_t t = 0; t < IDS; t++) {
+        const sl_token_result *r = &results[t];
+        REQUIRE(r->position == t + 1, "%s: result %u is of position %u", c->model, t, r->position);
+        if (t + 1 < IDS) {
+            REQUIRE(r->token == ids[t + 1], "%s: another token was scored", c->model);
+            compare(c, r->position, r->token, -(double)r->logprob, golden_item(nll, t));
+        }
+        compare_top(c, r, json_array_get(top, t));
+    }
+    double mean = c->sum / c->n;
+    printf("%-16s %-6s %4u log-probabilities, off by %.5f at most, %.6f on average\n", c->model,
+           c->set, c->n, c->worst, mean);
+    REQUIRE(mean <= c->mean, "%s, %s: off by %.5f on average", c->model, c->set, mean);
+}
+
+int main(int argc, char **argv)
+{
+    REQUIRE(argc == 2, "usage: test_golden_synth FOLDER");
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        json_t *golden = golden_load(argv[1], models[m].name);
+        const char *made = json_string_value(json_object_get(golden, "make_model"));
+        REQUIRE(made && strcmp(made, models[m].make_model) == 0, "%s is of another model: %s",
+                models[m].name, made);
+        int32_t ids[IDS];
+        uint32_t n_ids = golden_ids(json_object_get(golden, "ids"), ids, IDS);
+        REQUIRE(n_ids == IDS, "%s: %u ids", models[m].name, n_ids);
+
+        synth_shape shape = synth_shape_default();
+        shape.attention_type = shape.ffn_type = models[m].type;
+        shape.head_type = models[m].head_type;
+        shape.tie = models[m].tie;
+        synth_model model;
+        synth_model_open(&model, &shape);
+        for (int s = 0; s < SETS; s++) {
+            const sl_kernels *kernels = sl_kernels_named(sets[s]);
+            if (!kernels) continue;
+            stage_rig_options o = {.n_stages = 1,
+                                   .threads = 1,
+                                   .rows_max = 23,
+                                   .spans_max = 1,
+                                   .controls_max = 1,
+                                   .sequences_max = 1,
+                                   .context = IDS,
+                                   .sinks = 4,
+                                   .window = 16};
+            stage_rig rig;
+            sl_token_result results[IDS];
+            stage_rig_open(&rig, &o, model.gguf, kernels);
+            uint32_t n = golden_prompt(&rig, ids, IDS, 1, SL_TOP_LOGPROBS_MAX, results);
+            comparison c = {.model = models[m].name,
+                            .set = sets[s],
+                            .one = models[m].one,
+                            .mean = models[m].mean};
+            compare_model(&c, results, n, ids, json_object_get(golden, models[m].activations));
+            stage_rig_close(&rig);
+        }
+        synth_model_close(&model);
+        json_decref(golden);
+    }
+    return 0;
+}

@@ -1,0 +1,173 @@
+"""Contract 1: the records of a job do not depend on how it was computed. One batch of all kinds of
+requests, one reference, and every combination of ranks, threads and chunk; then codec, sequences
+at a time, a cache too small for the job, and the reference kernels against themselves."""
+import itertools
+import json
+import re
+
+import e2e
+
+SEED = 20240
+SEQUENCES = 8
+
+
+def requests():
+    """24 lines of IN; three are bad."""
+    ids = [3 + (i * i) % 500 for i in range(90)]
+    sampled = {"temperature": 0.9, "top_p": 0.9, "seed": 7}
+    jobs = [
+        e2e.completion("greedy", e2e.words(1, 40), temperature=0, max_tokens=20),
+        e2e.completion("long", e2e.words(2, 700), temperature=0, max_tokens=12),
+        e2e.completion("longer", e2e.words(3, 560), temperature=1, seed=3, max_tokens=40),
+        e2e.completion("one", "a", temperature=0, max_tokens=1),
+        e2e.completion("chunk", ids[:64] * 4, temperature=0, max_tokens=5, ignore_eos=True),
+        e2e.completion("chunk+1", ids[:64] * 4 + [9], temperature=0, max_tokens=5),
+        e2e.completion("ids", ids, temperature=0.7, seed=11, max_tokens=60, ignore_eos=True),
+        e2e.completion("nucleus", e2e.words(4, 130), max_tokens=30, **sampled),
+        e2e.completion("top_k", e2e.words(5, 77), max_tokens=33, top_k=5, seed=1),
+        e2e.completion("min_p", e2e.words(6, 200), max_tokens=25, min_p=0.05, seed=2),
+        e2e.completion("penalties", e2e.words(7, 90), max_tokens=50, presence_penalty=0.5,
+                       frequency_penalty=0.7, repetition_penalty=1.2, **sampled),
+        e2e.completion("bias", e2e.words(8, 60), temperature=0, max_tokens=24,
+                       logit_bias={"17": 5, "42": -100, "300": 2.5}, ignore_eos=True),
+        e2e.completion("three", e2e.words(9, 300), max_tokens=20, n=3, seed=5),
+        e2e.completion("three-logprobs", e2e.words(10, 64), max_tokens=9, n=3, seed=6,
+                       logprobs=3),
+        e2e.completion("echo", e2e.words(11, 350), max_tokens=8, echo=True, logprobs=5,
+                       temperature=0),
+        e2e.completion("scored", e2e.words(12, 500), max_tokens=0, echo=True, logprobs=2),
+        e2e.completion("logprobs", e2e.words(13, 25), max_tokens=15, logprobs=4, **sampled),
+        e2e.completion("stops", e2e.words(14, 110), max_tokens=60, temperature=1, seed=9,
+                       stop=["e", "th", " a"]),
+        e2e.chat("chat", e2e.words(15, 80), temperature=0, max_tokens=28),
+        e2e.chat("chat-two", e2e.words(16, 150), n=2, seed=4, max_tokens=18, logprobs=True,
+                 top_logprobs=3, stop="o"),
+        e2e.chat("chat-long", e2e.words(17, 640), max_completion_tokens=48, ignore_eos=True,
+                 **sampled),
+        '{"custom_id": "torn", "method": "POST", "url"',
+        e2e.completion("bad-top_p", "x", top_p=7),
+        {"custom_id": "bad-url", "method": "GET", "url": "/v1/embeddings", "body": {}},
+    ]
+    assert len(jobs) == 24
+    return jobs
+
+
+class Runner:
+    def __init__(self, bench, model, source):
+        self.bench, self.model, self.source = bench, model, source
+
+    def run(self, what, ranks, *options, **env):
+        """One run: (records, what was said, the report). Three bad lines make exit code 3."""
+        self.bench.remove("out", "out.job")
+        out = self.bench.path("out")
+        run = self.bench.run(ranks, "batch", "-m", self.model, "-i", self.source, "-o", out,
+                             "--json", *options, **env)
+        talk = run.stderr.decode(errors="replace")
+        found = e2e.records(out) if run.returncode in (0, 3) else {}
+        bad = sum(b'"error":null' not in line for line in found.values())
+        e2e.check(run.returncode == (3 if bad else 0),
+                  f"{what}: exit code {run.returncode}\n{talk}")
+        return found, talk, json.loads(run.stdout)
+
+
+def every_combination(bench, runner, reference):
+    ranks, threads, chunks = [1, 2, 3, 5, 7], [1, 2], [64, 256, 1000]
+    grid = list(itertools.product(ranks, threads, chunks))
+    if bench.args.light:
+        grid = [(1, 2, 64), (2, 1, 1000), (3, 2, 256), (7, 1, 64)]
+    for n, t, chunk in grid:
+        what = f"{n} ranks, {t} threads, chunk {chunk}"
+        found, _, _ = runner.run(what, 0 if n == 1 else n, "-t", t, "--chunk", chunk,
+                                 "--sequences", SEQUENCES)
+        e2e.compare(reference, found, what)
+    return len(grid)
+
+
+def other_ways(runner, reference):
+    ways = [(3, "--codec", "f32-zstd", "--sequences", SEQUENCES),
+            (2, "--sequences", 3),  # the least that n of 3 can have
+            (2, "--sequences", 24),
+            (1, "--sequences", SEQUENCES, "--chunk", 33)]  # mpirun -n 1
+    for ranks, *options in ways:
+        what = f"{ranks} ranks, {' '.join(map(str, options))}"
+        found, _, _ = runner.run(what, ranks, *options)
+        e2e.compare(reference, found, what)
+    return len(ways)
+
+
+def reference_kernels(bench, runner):
+    """Other kernels may round otherwise, but not from run to run."""
+    first, _, _ = runner.run("ref kernels", 0, "--sequences", SEQUENCES, SLUICE_KERNELS="ref")
+    found, _, _ = runner.run("ref kernels, 3 ranks", 3, "-t", 1, "--chunk", 100, "--sequences",
+                             SEQUENCES, SLUICE_KERNELS="ref")
+    e2e.compare(first, found, "ref kernels: 3 ranks, chunk 100")
+    return 2
+
+
+# ---- too small a cache ----
+
+def long_requests():
+    """More tokens than the driver expects of an answer (512), so that pages run out."""
+    jobs = [e2e.completion(f"long-{i}", e2e.words(30 + i, 60 + 25 * i), seed=i, ignore_eos=True,
+                           max_tokens=700 + 20 * i, n=2 if i == 3 else 1) for i in range(7)]
+    return jobs + [e2e.completion("long-greedy", e2e.words(40, 90), temperature=0,
+                                  ignore_eos=True, max_tokens=800, logprobs=1)]
+
+
+def memory_for(report, talk, head_pages, head_pages_planned):
+    """--memory that leaves head_pages to each head of the rank that has least room."""
+    page_bytes = 64 * 64 * 2 * 2 + 8  # tokens, head dimension, K and V, f16; and its bookkeeping
+    layers = [int(end) - int(begin) + 1
+              for begin, end in re.findall(r"^sluice: +\d+ +(\d+)-(\d+) ", talk, re.M)]
+    e2e.check(len(layers) == len(report["ranks"]), f"no table of ranks in:\n{talk}")
+    missing = head_pages_planned - head_pages
+    return max(rank["planned_bytes"] - missing * n * 2 * page_bytes
+               for rank, n in zip(report["ranks"], layers))
+
+
+def small_cache(bench):
+    model = bench.model("wide.gguf", seed=SEED + 1, layers=4, width=96, ffn=160, heads=2,
+                        kv_heads=2, head_dim=64, context=1280)
+    runner = Runner(bench, model, bench.job("long.jsonl", long_requests()))
+    options = ["-t", 1, "--sequences", 6, "--window", 64, "--sinks", 4]
+    reference, talk, report = runner.run("enough cache", 0, *options)
+    e2e.check("restarts" not in talk, f"restarts with enough cache:\n{talk}")
+    n = 0
+    for ranks in [1, 3] if bench.args.light else [1, 2, 3]:
+        what = f"a small cache, {ranks} ranks"
+        if ranks > 1:
+            _, talk, report = runner.run(f"enough cache, {ranks} ranks", ranks, *options)
+        planned = 6 * -(-(1280 - 64 - 4) // 64)
+        restarts = 0
+        for head_pages in (30, 36, 26, 42, 24):  # whichever first is scarce enough
+            memory = memory_for(report, talk, head_pages, planned)
+            found, said, _ = runner.run(what, 0 if ranks == 1 else ranks, *options, "--memory",
+                                        memory)
+            e2e.compare(reference, found, what)
+            n += 1
+            match = re.search(r"(\d+) restarts", said)
+            restarts = int(match.group(1)) if match else 0
+            print(f"{what}: --memory {memory}, {restarts} restarts", flush=True)
+            if restarts:
+                break
+        e2e.check(restarts > 0, f"{what}: no --memory made a restart:\n{said}")
+    return n
+
+
+def body(bench):
+    print(f"model seed {SEED}")
+    model = bench.model("model.gguf", seed=SEED, layers=8, width=96, ffn=160, context=1024)
+    runner = Runner(bench, model, bench.job("in.jsonl", requests()))
+    reference, _, report = runner.run("reference", 0, "-t", 2, "--sequences", SEQUENCES)
+    e2e.check(len(reference) == 24 and report["failed"] == 3 and report["requests"] == 24,
+              f"reference: {report}")
+    generated = report["generated_tokens"]
+    e2e.check(generated > 300, f"only {generated} tokens to compare")
+    n = every_combination(bench, runner, reference)
+    n += other_ways(runner, reference)
+    n += reference_kernels(bench, runner)
+    n += small_cache(bench)
+    print(f"{n} runs of equal bytes ({generated} tokens of 21 good requests each)")
+
+
+e2e.main("same bytes", body)
