@@ -125,6 +125,14 @@ sl_request *sl_driver_finished(sl_driver *driver)
     return request;
 }
 
+void sl_driver_fini(sl_driver *driver)
+{
+    if (!driver) return;
+    for (uint32_t i = 0; i < driver->n_entries; i++) sl_request_free(driver->entries[i].request);
+    for (sl_request *r; (r = sl_driver_finished(driver));) sl_request_free(r);
+    driver->n_entries = 0;
+}
+
 /* Entries stay sorted by age; sequences point to them, so moving one moves their pointers. */
 static void remove_entry(sl_driver *d, entry *e)
 {

@@ -42,6 +42,9 @@ typedef struct sl_driver sl_driver;
 /* Memory from the arena; a counting arena measures. */
 void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver **driver_out);
 
+/* Free the requests that are still inside; the arena's memory stays. NULL is fine. */
+void sl_driver_fini(sl_driver *driver);
+
 /* Take a bound request (ownership too). SL_AGAIN: enough are waiting, come again. */
 sl_status sl_driver_submit(sl_driver *driver, sl_request *request);
 /* No more requests will come: once all are finished, the next frame stops the pipeline. */

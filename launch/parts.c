@@ -123,6 +123,7 @@ sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)
 
 void sl_parts_close(sl_parts *parts)
 {
+    sl_driver_fini(parts->driver);
     sl_rank_close(parts->rank);
     sl_storage_release(parts->storage, parts->storage_bytes);
     *parts = (sl_parts){0};

@@ -246,6 +246,18 @@ static sl_status place_tensor(const sl_gguf *g, sl_gguf_tensor *t, size_t data_s
     return SL_OK;
 }
 
+/* *out is changed to what the file says only when that can be used. */
+static sl_status read_alignment(const cursor *c, uint32_t *out)
+{
+    uint32_t given;
+    if (!sl_gguf_has(c->gguf, "general.alignment")) return SL_OK;
+    if (!sl_gguf_u32(c->gguf, "general.alignment", &given) || given < 8 || given > 1 << 20 ||
+        (given & (given - 1)) != 0)
+        return bad(c, "general.alignment is not a power of two from 8");
+    *out = given;
+    return SL_OK;
+}
+
 static sl_status take_tensors(cursor *c, sl_gguf *g, uint64_t n)
 {
     /* name length, dimensions, one size, type, offset at least */
@@ -258,11 +270,7 @@ static sl_status take_tensors(cursor *c, sl_gguf *g, uint64_t n)
         status = take_tensor(c, &g->tensors[i], &offsets[i]);
 
     uint32_t alignment = ALIGNMENT_DEFAULT;
-    bool given = sl_gguf_has(g, "general.alignment");
-    if (status == SL_OK && given &&
-        (!sl_gguf_u32(g, "general.alignment", &alignment) || alignment < 8 || alignment > 1 << 20 ||
-         (alignment & (alignment - 1)) != 0))
-        status = bad(c, "general.alignment is not a power of two from 8");
+    if (status == SL_OK) status = read_alignment(c, &alignment);
     size_t padding = (alignment - c->at % alignment) % alignment;
     if (status == SL_OK && n > 0 && padding > left(c))
         status = bad(c, "the file ends before its tensors");

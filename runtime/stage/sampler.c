@@ -52,8 +52,7 @@ static void sift_down(sl_token_logprob *heap, size_t n, size_t i)
 static size_t keep_first(sl_token_logprob *candidates, size_t n, size_t k)
 {
     if (k > n) k = n;
-    for (size_t i = k / 2; i-- > 0;)
-        sift_down(candidates, k, i);
+    for (size_t i = k / 2; i-- > 0;) sift_down(candidates, k, i);
     for (size_t i = k; i < n && k > 0; i++) {
         if (!precedes(candidates[i], candidates[0])) continue;
         candidates[0] = candidates[i];

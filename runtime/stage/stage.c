@@ -14,7 +14,7 @@ enum { HEAD_ROWS = 16 }; /* rows of logits held at a time */
 typedef struct {
     bool open;
     uint32_t n_tokens, n_prompt;
-    uint64_t frame; /* the last with a span of it, counted by the stage */
+    uint64_t frame;       /* the last with a span of it, counted by the stage */
     sl_sampling sampling; /* last stage only, as is: */
     int32_t *tokens;      /* [context] */
 } slot;

@@ -32,13 +32,13 @@ typedef struct {
     int finished_twice;
 } job;
 
-#define REQUIRE(condition, seed)                                                               \
-    do {                                                                                       \
-        if (!(condition)) {                                                                    \
-            fprintf(stderr, "seed %llu: %s:%d: %s\n", (unsigned long long)(seed), __FILE__, __LINE__, \
-                    #condition);                                                               \
-            exit(1);                                                                           \
-        }                                                                                      \
+#define REQUIRE(condition, seed)                                                            \
+    do {                                                                                    \
+        if (!(condition)) {                                                                 \
+            fprintf(stderr, "seed %llu: %s:%d: %s\n", (unsigned long long)(seed), __FILE__, \
+                    __LINE__, #condition);                                                  \
+            exit(1);                                                                        \
+        }                                                                                   \
     } while (0)
 
 /* ---- requests: the same ones for every seed ---- */
@@ -52,15 +52,16 @@ static sl_request *make_request(int index)
     r->n_prompt = 1 + seeded_below(&random, index % 3 == 0 ? PROMPT_MAX : 60);
     if (index == 6) r->n_prompt = 190;
     r->prompt = malloc(r->n_prompt * sizeof *r->prompt);
-    for (size_t i = 0; i < r->n_prompt; i++)
-        r->prompt[i] = (int32_t)seeded_below(&random, VOCAB);
+    for (size_t i = 0; i < r->n_prompt; i++) r->prompt[i] = (int32_t)seeded_below(&random, VOCAB);
     r->max_tokens = index == 5 ? 0 : 1 + (uint32_t)seeded_below(&random, 24);
     if (index == 4 || index == 6) r->max_tokens = 120;
     r->n_choices = index == 2 ? 3 : 1;
     r->ignore_eos = index % 2 == 0;
     r->score_from = index == 5 || index == 6 ? 0 : SIZE_MAX;
-    r->sampling = (sl_sampling){.temperature = index % 2 ? 0.9F : 0, .top_p = index == 3 ? 0.8F : 1,
-                                .repetition_penalty = index == 4 ? 1.3F : 1, .seed = 7U + (uint64_t)index,
+    r->sampling = (sl_sampling){.temperature = index % 2 ? 0.9F : 0,
+                                .top_p = index == 3 ? 0.8F : 1,
+                                .repetition_penalty = index == 4 ? 1.3F : 1,
+                                .seed = 7U + (uint64_t)index,
                                 .n_logprobs = index % 4 - 1};
     SL_ASSERT(sl_request_bind(r) == SL_OK);
     return r;
@@ -69,8 +70,7 @@ static sl_request *make_request(int index)
 static sl_status next(void *context, sl_request **request_out)
 {
     job *j = context;
-    while (j->next < N_REQUESTS && j->done[j->next])
-        j->next++;
+    while (j->next < N_REQUESTS && j->done[j->next]) j->next++;
     if (j->next == N_REQUESTS) return SL_END;
     *request_out = make_request(j->next++);
     return SL_OK;
@@ -87,8 +87,7 @@ static sl_status done(void *context, sl_request *request)
 
 static void free_job(job *j)
 {
-    for (int i = 0; i < N_REQUESTS; i++)
-        sl_request_free(j->results[i]);
+    for (int i = 0; i < N_REQUESTS; i++) sl_request_free(j->results[i]);
 }
 
 /* ---- comparing ---- */
@@ -97,9 +96,11 @@ static bool same_details(const sl_token_detail *a, const sl_token_detail *b, siz
 {
     if ((a != NULL) != (b != NULL)) return false;
     for (size_t i = 0; a && i < n; i++) {
-        if (memcmp(&a[i].logprob, &b[i].logprob, sizeof a->logprob) != 0 || a[i].n_top != b[i].n_top)
+        if (memcmp(&a[i].logprob, &b[i].logprob, sizeof a->logprob) != 0 ||
+            a[i].n_top != b[i].n_top)
             return false;
-        if (a[i].n_top && memcmp(a[i].top, b[i].top, a[i].n_top * sizeof *a[i].top) != 0) return false;
+        if (a[i].n_top && memcmp(a[i].top, b[i].top, a[i].n_top * sizeof *a[i].top) != 0)
+            return false;
     }
     return true;
 }
@@ -109,8 +110,10 @@ static bool same_results(const sl_request *a, const sl_request *b)
     if (a->error.http_status || b->error.http_status) return false;
     for (uint32_t i = 0; i < a->n_choices; i++) {
         const sl_choice *x = &a->choices[i], *y = &b->choices[i];
-        if (x->n_tokens != y->n_tokens || x->finish != y->finish || x->finish == SL_FINISH_NONE) return false;
-        if (x->n_tokens && memcmp(x->tokens, y->tokens, x->n_tokens * sizeof *x->tokens) != 0) return false;
+        if (x->n_tokens != y->n_tokens || x->finish != y->finish || x->finish == SL_FINISH_NONE)
+            return false;
+        if (x->n_tokens && memcmp(x->tokens, y->tokens, x->n_tokens * sizeof *x->tokens) != 0)
+            return false;
         if (!same_details(x->details, y->details, x->n_tokens)) return false;
     }
     return same_details(a->prompt_details, b->prompt_details, a->n_prompt);
@@ -199,9 +202,19 @@ static void run_seed(const model *m, uint64_t seed, const job *reference, tally 
 
 static void open_model(model *m)
 {
-    synth_shape shape = {.seed = 5, .layers = 7, .width = 32, .ffn = 64, .heads = 4, .kv_heads = 2,
-                         .head_dim = 16, .vocab = VOCAB, .context = CONTEXT, .rope_base = 10000,
-                         .attention_type = SYNTH_Q4_1, .ffn_type = SYNTH_Q8_0, .head_type = SYNTH_Q8_0,
+    synth_shape shape = {.seed = 5,
+                         .layers = 7,
+                         .width = 32,
+                         .ffn = 64,
+                         .heads = 4,
+                         .kv_heads = 2,
+                         .head_dim = 16,
+                         .vocab = VOCAB,
+                         .context = CONTEXT,
+                         .rope_base = 10000,
+                         .attention_type = SYNTH_Q4_1,
+                         .ffn_type = SYNTH_Q8_0,
+                         .head_type = SYNTH_Q8_0,
                          .tie = SYNTH_TIED};
     char path[] = "/tmp/sluice-test-sim-XXXXXX";
     int file = mkstemp(path);
@@ -227,12 +240,13 @@ int main(int argc, char **argv)
     REQUIRE(sl_sim_run(&o, &port, &result) == SL_OK && result.status == SL_OK, 0);
 
     tally t = {0};
-    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1, last = argc > 1 ? first : SEEDS;
-    for (uint64_t seed = first; seed <= last; seed++)
-        run_seed(&m, seed, &reference, &t);
+    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    uint64_t last = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? first : SEEDS;
+    for (uint64_t seed = first; seed <= last; seed++) run_seed(&m, seed, &reference, &t);
     printf("%llu seeds, %d with a rank lost in time, %d with restarts for lack of pages\n",
            (unsigned long long)(last - first + 1), t.lost, t.restarted);
-    if (argc == 1) REQUIRE(t.lost > SEEDS / 8 && t.restarted > 0, 0); /* the test meets what it is for */
+    if (argc == 1)
+        REQUIRE(t.lost > SEEDS / 8 && t.restarted > 0, 0); /* the test meets what it is for */
 
     free_job(&reference);
     sl_tokenizer_close(m.tokenizer);

@@ -1,6 +1,7 @@
 /* tests/unit/stage/test_stage.c - contract 1 at the stage's door: the same bits however layers are
  * split, prompts cut, sequences mixed and threads counted; hostile frames are errors; nothing is
  * allocated once a stage runs. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -333,6 +334,62 @@ static void test_same_bits_long(void **state)
     free(expected), free(got);
 }
 
+/* Rows generated one by one see what a prompt's rows see: the same numbers up to rounding, which
+ * f16 weights and f32 activations keep small. Lengths around the window, a page and a run of them. */
+static void test_rows_as_prompt(void **state)
+{
+    (void)state;
+    static const uint32_t lengths[] = {4, 24, 25, 29, 92, 93, 300, 1052, 1053, 1250};
+    static int32_t tokens[CONTEXT];
+    enum { ROWS = 3 };
+    const sl_kernels *kernels;
+    assert_int_equal(sl_kernels_choose(&kernels), SL_OK);
+    synth_shape shape = small_shape();
+    shape.attention_type = shape.ffn_type = shape.head_type = SYNTH_F16;
+    synth_model model;
+    synth_model_open(&model, &shape);
+    stage_rig_options o = one_stage;
+    o.rows_max = CONTEXT;
+    stage_rig r;
+    stage_rig_open(&r, &o, model.gguf, kernels);
+    seeded random = seeded_from(21);
+    for (uint32_t t = 0; t < CONTEXT; t++) tokens[t] = (int32_t)seeded_below(&random, VOCAB);
+    sl_sampling sampling = {.top_p = 1, .repetition_penalty = 1, .n_logprobs = 0};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        uint32_t n = lengths[i];
+        sl_frame_reset(&r.frame, 0);
+        stage_rig_control(&r, SL_CONTROL_OPEN, 0, 0, &sampling);
+        stage_rig_span(&r, SL_SPAN_PROMPT, 0, 0, tokens, n + 1)->score_from = n - ROWS;
+        assert_int_equal(stage_rig_compute(&r), SL_OK);
+        assert_int_equal(r.frame.n_results, ROWS);
+        sl_token_result expected[ROWS];
+        memcpy(expected, r.frame.results, sizeof expected);
+
+        sl_frame_reset(&r.frame, 1);
+        stage_rig_control(&r, SL_CONTROL_CLOSE, 0, 0, NULL);
+        stage_rig_control(&r, SL_CONTROL_OPEN, 0, 0, &sampling);
+        stage_rig_span(&r, SL_SPAN_PROMPT, 0, 0, tokens, n - ROWS);
+        assert_int_equal(stage_rig_compute(&r), SL_OK);
+        for (uint32_t t = n - ROWS; t < n; t++) {
+            sl_frame_reset(&r.frame, 2);
+            sl_span *span = stage_rig_span(&r, SL_SPAN_DECODE, 0, t, tokens + t, 1);
+            span->score_from = 0, span->next_token = tokens[t + 1];
+            assert_int_equal(stage_rig_compute(&r), SL_OK);
+            assert_int_equal(r.frame.n_results, 1);
+            const sl_token_result *a = &expected[t - (n - ROWS)], *b = &r.frame.results[0];
+            assert_true(a->position == b->position && a->token == b->token);
+            if (!(fabsf(a->logprob - b->logprob) < 5e-3F))
+                fail_msg("%u tokens, position %u: %g as a prompt, %g as a row", n, a->position,
+                         (double)a->logprob, (double)b->logprob);
+        }
+        sl_frame_reset(&r.frame, 3);
+        stage_rig_control(&r, SL_CONTROL_CLOSE, 0, 0, NULL);
+        assert_int_equal(stage_rig_compute(&r), SL_OK);
+    }
+    stage_rig_close(&r);
+    synth_model_close(&model);
+}
+
 /* ---- hostile frames: legal by sl_frame_check, but not for the sequences as they are ---- */
 
 static const int32_t some_tokens[16] = {5, 6, 7, 8, 9};
@@ -579,9 +636,9 @@ static void test_no_allocation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bits),     cmocka_unit_test(test_same_bits_long),
-        cmocka_unit_test(test_hostile),       cmocka_unit_test(test_full_context),
-        cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_same_bits),      cmocka_unit_test(test_same_bits_long),
+        cmocka_unit_test(test_rows_as_prompt), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_full_context),   cmocka_unit_test(test_no_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
