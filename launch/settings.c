@@ -68,7 +68,7 @@ static const setting SETTINGS[] = {
     {"chunk", 0, "N", "256", "prompt tokens that travel together", KIND_COUNT, AT(chunk), PIPELINE,
      1, 4096},
     {"sequences", 0, "N", "16", "sequences computed at the same time", KIND_COUNT, AT(sequences),
-     PIPELINE, 1, 1024},
+     B | E, 1, 1024},
     {"memory", 0, "SIZE", "0", "of each rank, e.g. 8G; 0: 80% of what is free", KIND_SIZE,
      AT(memory), PIPELINE, 0, 0},
     {"codec", 0, "NAME", "f32", "of activations between ranks: f32, f32-zstd", KIND_TEXT, AT(codec),
@@ -89,9 +89,9 @@ enum { N_SETTINGS = sizeof SETTINGS / sizeof *SETTINGS, FIRST_KEY = 0x100 };
 
 /* ---- values ---- */
 
-static sl_status expected(const setting *s, const char *source, const char *value, const char *what)
+static sl_status expected(const char *source, const char *value, const char *what)
 {
-    sl_error("%s%s: '%s' is not %s", source, s->name, value, what);
+    sl_error("%s: '%s' is not %s", source, value, what);
     return SL_ERR_OPTION;
 }
 
@@ -103,32 +103,32 @@ static sl_status set_number(const setting *s, const char *source, const char *va
     snprintf(what, sizeof what, "%s from %g to %g",
              s->kind == KIND_REAL ? "a number" : "a whole number", s->least, s->most);
     if (end == value || *end || errno || !(number >= s->least && number <= s->most))
-        return expected(s, source, value, what);
+        return expected(source, value, what);
     if (s->kind == KIND_REAL) {
         *(double *)place = number;
         return SL_OK;
     }
-    if (number != floor(number) || number > UINT32_MAX) return expected(s, source, value, what);
+    if (number != floor(number) || number > UINT32_MAX) return expected(source, value, what);
     *(uint32_t *)place = (uint32_t)number;
     return SL_OK;
 }
 
-static sl_status set_size(const setting *s, const char *source, const char *value, uint64_t *place)
+static sl_status set_size(const char *source, const char *value, uint64_t *place)
 {
     static const char UNITS[] = "KMGT";
     char *end;
     errno = 0;
     double number = strtod(value, &end);
     if (end == value || errno || !(number >= 0) || number > 1e15)
-        return expected(s, source, value, "a size like 512M or 8G");
+        return expected(source, value, "a size like 512M or 8G");
     const char *unit = *end ? strchr(UNITS, toupper((unsigned char)*end)) : NULL;
-    if (*end && (!unit || end[1])) return expected(s, source, value, "a size like 512M or 8G");
+    if (*end && (!unit || end[1])) return expected(source, value, "a size like 512M or 8G");
     for (const char *u = UNITS; unit && u <= unit; u++) number *= 1024;
     *place = (uint64_t)number;
     return SL_OK;
 }
 
-/* `source` is what stands before the name in messages: "--" or "variable SLUICE_". */
+/* `source` is where the value comes from, for messages: "--name" or "SLUICE_NAME". */
 static sl_status set_value(const setting *s, const char *source, const char *value,
                            sl_settings *settings)
 {
@@ -136,12 +136,12 @@ static sl_status set_value(const setting *s, const char *source, const char *val
     switch (s->kind) {
     case KIND_TEXT: *(const char **)place = value; return SL_OK;
     case KIND_FLAG: *(bool *)place = value == NULL || strcmp(value, "0") != 0; return SL_OK;
-    case KIND_SIZE: return set_size(s, source, value, place);
+    case KIND_SIZE: return set_size(source, value, place);
     case KIND_SEED: {
         char *end;
         errno = 0;
         *(uint64_t *)place = strtoull(value, &end, 0);
-        return end == value || *end || errno ? expected(s, source, value, "a whole number") : SL_OK;
+        return end == value || *end || errno ? expected(source, value, "a whole number") : SL_OK;
     }
     case KIND_COUNT:
     case KIND_REAL: return set_number(s, source, value, place);
@@ -162,8 +162,8 @@ static sl_status set_before_options(sl_command command, sl_settings *settings)
         variable[n] = '\0';
         const char *value = getenv(variable);
         sl_status status = SL_OK;
-        if (s->initial) status = set_value(s, "default of ", s->initial, settings);
-        if (status == SL_OK && value) status = set_value(s, "variable SLUICE_, ", value, settings);
+        if (s->initial) status = set_value(s, s->name, s->initial, settings);
+        if (status == SL_OK && value) status = set_value(s, variable, value, settings);
         if (status != SL_OK) return status;
     }
     return SL_OK;
@@ -186,13 +186,15 @@ static error_t on_option(int key, char *value, struct argp_state *state)
         return 0;
     }
     if (key == '?') {
-        argp_state_help(state, stdout, ARGP_HELP_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC);
+        argp_state_help(state, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC);
         p->status = SL_END;
         return ECANCELED;
     }
     for (int i = 0; i < N_SETTINGS; i++) {
         if (key != FIRST_KEY + i && !(key && key == SETTINGS[i].key)) continue;
-        p->status = set_value(&SETTINGS[i], "--", value, p->settings);
+        char source[40];
+        snprintf(source, sizeof source, "--%s", SETTINGS[i].name);
+        p->status = set_value(&SETTINGS[i], source, value, p->settings);
         return p->status == SL_OK ? 0 : ECANCELED;
     }
     return ARGP_ERR_UNKNOWN;
@@ -229,12 +231,14 @@ sl_status sl_settings_parse(sl_command command, const char *usage, const char *a
     options[n] = (struct argp_option){.name = "help", .key = '?', .doc = "this text"};
     struct argp argp = {.options = options, .parser = on_option, .args_doc = usage, .doc = about};
     parsing p = {.settings = settings_out, .status = SL_OK};
+    char name[32], *command_name = argv[0];
+    snprintf(name, sizeof name, "sluice %s", command_name);
+    argv[0] = name; /* what "Usage:" and argp's own complaints begin with */
+    setenv("ARGP_HELP_FMT", "no-dup-args-note,rmargin=96", 0);
     error_t error = argp_parse(&argp, argc, argv, ARGP_NO_HELP | ARGP_NO_EXIT, NULL, &p);
+    argv[0] = command_name;
     if (p.status != SL_OK) return p.status;
-    if (error) {
-        sl_error("%s: see sluice %s --help", strerror(error), argv[0]);
-        return SL_ERR_OPTION;
-    }
+    if (error) return SL_ERR_OPTION; /* argp has said what was wrong */
     if (settings_out->verbose) sl_log_set_level(SL_LOG_DEBUG);
     if (settings_out->quiet) sl_log_set_level(SL_LOG_ERROR);
     return SL_OK;

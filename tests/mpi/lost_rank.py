@@ -11,7 +11,7 @@ import e2e
 RANKS = 3
 END_S = 10      # from the loss to the end of the whole job
 START_S = 60    # until the first results are there
-N_REQUESTS = 40
+N_REQUESTS = 80
 
 
 def ranks_of(launcher):
@@ -53,7 +53,7 @@ class Job:
 
     def __init__(self, bench, model):
         self.bench = bench
-        jobs = [e2e.completion(f"r{i}", e2e.words(i, 100 + 11 * i), max_tokens=60, seed=i,
+        jobs = [e2e.completion(f"r{i}", e2e.words(i, 100 + 5 * i), max_tokens=60, seed=i,
                                ignore_eos=True) for i in range(N_REQUESTS)]
         source = bench.job("in.jsonl", jobs)
         self.out = bench.path("out")

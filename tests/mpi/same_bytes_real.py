@@ -1,0 +1,60 @@
+"""Contract 1 on the real model (SLUICE_TEST_MODEL) with prompts to 6,000 tokens: one reference,
+and runs that each change one thing, or all of them."""
+import os
+
+import e2e
+
+LICENSES = "/usr/share/common-licenses"
+
+
+def text(name, start, n_bytes):
+    with open(os.path.join(LICENSES, name)) as file:
+        return file.read()[start:start + n_bytes]
+
+
+def requests():
+    return [
+        e2e.completion("long", text("GPL-3", 0, 27000), temperature=0, max_tokens=24,
+                       ignore_eos=True, logprobs=2),
+        e2e.completion("drawn", text("LGPL-3", 300, 4000), temperature=0.8, top_p=0.95, seed=1,
+                       max_tokens=24, n=2),
+        e2e.chat("chat", "Say in one sentence what this grants.\n\n" + text("LGPL-2.1", 0, 2500),
+                 temperature=0.7, top_k=40, seed=2, max_tokens=24, logprobs=True,
+                 top_logprobs=2),
+        e2e.completion("short", "The capital of France is", temperature=0, max_tokens=16),
+    ]
+
+
+def options(ranks=0, threads=2, chunk=256, sequences=16, codec="f32"):
+    return ranks, ["-t", threads, "--chunk", chunk, "--sequences", sequences, "--codec", codec]
+
+
+def run(bench, model, source, what, ranks, words):
+    bench.remove("out", "out.job")
+    out = bench.path("out")
+    ran = bench.run(ranks, "batch", "-m", model, "-i", source, "-o", out, *words)
+    e2e.check(ran.returncode == 0, f"{what}: exit code {ran.returncode}\n"
+                                   f"{ran.stderr.decode(errors='replace')}")
+    return e2e.records(out), ran.stderr.decode(errors="replace")
+
+
+def body(bench):
+    model = os.environ.get("SLUICE_TEST_MODEL")
+    if not model:
+        print("SLUICE_TEST_MODEL is not set")
+        return "skipped"
+    source = bench.job("in.jsonl", requests())
+    reference, talk = run(bench, model, source, "reference", *options())
+    print(talk, end="", flush=True)
+    runs = [options(ranks=2), options(ranks=3), options(ranks=7, threads=1),
+            options(threads=1), options(chunk=64), options(chunk=1000),
+            options(ranks=3, threads=1, chunk=64, sequences=3, codec="f32-zstd"),
+            options(ranks=2, threads=1, chunk=1000, sequences=4)]
+    for ranks, words in runs:
+        what = f"{ranks or 1} ranks, {' '.join(map(str, words))}"
+        found, _ = run(bench, model, source, what, ranks, words)
+        e2e.compare(reference, found, what)
+        print(what, flush=True)
+
+
+e2e.main("same bytes, real model", body)
