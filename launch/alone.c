@@ -1,6 +1,9 @@
 /* launch/alone.c - see alone.h. */
 #include "launch/alone.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "launch/engine.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
@@ -16,4 +19,14 @@ int sl_run_alone(sl_status (*work)(const sl_settings *settings), const sl_settin
     if (rank == 0) status = work(settings);
     sl_comm_close(comm); /* waits for rank 0 as long as it takes */
     return sl_exit_code(status);
+}
+
+bool sl_alone_prints(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *rank = getenv(names[i]);
+        if (rank) return strcmp(rank, "0") == 0;
+    }
+    return true;
 }

@@ -3,9 +3,15 @@
 #ifndef SL_ALONE_H
 #define SL_ALONE_H
 
+#include <stdbool.h>
+
 #include "launch/settings.h"
 
 /* Run `work` on rank 0 and return its exit code on every rank. */
 int sl_run_alone(sl_status (*work)(const sl_settings *settings), const sl_settings *settings);
+
+/* Whether this process prints what is printed once, for what is said before the transport is open
+ * (--help): launchers number their processes in the environment. */
+bool sl_alone_prints(void);
 
 #endif

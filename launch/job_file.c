@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launch/id_set.h"
@@ -95,29 +94,35 @@ static sl_status lock_output(sl_job *job)
     return SL_ERR_FILE;
 }
 
+/* A new name in the path's folder lasts from here on. */
+static void sync_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    int directory = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) return;
+    fsync(directory);
+    close(directory);
+}
+
 /* Write a file so that after a crash either the old or the new one is there. */
 static sl_status replace_file(const char *path, const void *bytes, size_t n)
 {
-    char temporary[PATH_MAX + 8], folder[PATH_MAX];
+    char temporary[PATH_MAX + 8];
     snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    snprintf(folder, sizeof folder, "%s", path);
     int file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (file < 0) return file_error("create", temporary);
     bool written = write(file, bytes, n) == (ssize_t)n && fsync(file) == 0;
     if (close(file) != 0 || !written) return file_error("write", temporary);
     if (rename(temporary, path) != 0) return file_error("rename", temporary);
-    int directory = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory >= 0) {
-        fsync(directory);
-        close(directory);
-    }
+    sync_folder(path);
     return SL_OK;
 }
 
 /* Read OUT's records: remember their ids, cut a torn last line. */
 typedef struct {
-    uint64_t n_results, n_failed;
-    uint64_t whole_bytes; /* up to the end of the last whole line */
+    uint64_t n_failed;
+    uint64_t bytes, whole_bytes; /* in all, and up to the end of the last whole line */
 } scan;
 
 static sl_status scan_record(sl_job *job, const char *line, size_t bytes, uint64_t number,
@@ -130,7 +135,6 @@ static sl_status scan_record(sl_job *job, const char *line, size_t bytes, uint64
                  number);
     if (status != SL_OK) return status;
     bool was_there = false;
-    found->n_results++;
     found->n_failed += known.failed;
     if (!(known.failed && retry_errors))
         status = sl_id_set_add(&job->done, known.custom_id, &was_there);
@@ -156,6 +160,7 @@ static sl_status scan_output(sl_job *job, bool retry_errors, scan *found)
         if (status != SL_OK) break;
         found->whole_bytes = reader.offset;
     }
+    found->bytes = reader.offset;
     sl_line_reader_fini(&reader);
     fclose(file);
     return status == SL_END ? SL_OK : status;
@@ -163,9 +168,7 @@ static sl_status scan_output(sl_job *job, bool retry_errors, scan *found)
 
 static sl_status cut_torn_line(sl_job *job, const scan *found)
 {
-    struct stat info;
-    if (fstat(job->out, &info) != 0) return file_error("look at", job->out_path);
-    if ((uint64_t)info.st_size == found->whole_bytes) return SL_OK;
+    if (found->bytes == found->whole_bytes) return SL_OK;
     sl_warn("%s: its last line was not whole (an interrupted job); it is done again",
             job->out_path);
     if (ftruncate(job->out, (off_t)found->whole_bytes) != 0 || fsync(job->out) != 0)
@@ -189,17 +192,22 @@ static sl_status drop_errors(sl_job *job)
         sl_job_known known;
         status = sl_job_result_read(line, bytes, &known);
         if (status != SL_OK) break;
-        if (!known.failed) fprintf(to, "%.*s\n", (int)bytes, line);
+        if (!known.failed) {
+            fwrite(line, 1, bytes, to);
+            fputc('\n', to);
+        }
         free(known.custom_id);
     }
     if (status == SL_END) status = SL_OK;
     sl_line_reader_fini(&reader);
     if (from) fclose(from);
-    if (to && (fflush(to) != 0 || fsync(fileno(to)) != 0)) status = file_error("write", temporary);
+    if (to && (fflush(to) != 0 || ferror(to) || fsync(fileno(to)) != 0))
+        status = file_error("write", temporary);
     if (to && fclose(to) != 0 && status == SL_OK) status = file_error("write", temporary);
     if (status == SL_OK && rename(temporary, job->out_path) != 0)
         status = file_error("rename", temporary);
     if (status != SL_OK) return status;
+    sync_folder(job->out_path);
     close(job->out);
     return lock_output(job);
 }
@@ -239,7 +247,10 @@ static sl_status read_identity(const char *path, sl_job_identity *identity_out)
     size_t n = fread(bytes, 1, sizeof bytes, file);
     bool failed = ferror(file);
     fclose(file);
-    return failed ? file_error("read", path) : sl_wire_decode_job(bytes, n, identity_out);
+    if (failed) return file_error("read", path);
+    sl_status status = sl_wire_decode_job(bytes, n, identity_out);
+    if (status != SL_OK) sl_error("%s is damaged: give another -o", path); /* which file that was */
+    return status;
 }
 
 static sl_status check_identity(const sl_job *job, const sl_job_identity *identity,
@@ -249,7 +260,7 @@ static sl_status check_identity(const sl_job *job, const sl_job_identity *identi
     snprintf(path, sizeof path, "%s.job", job->out_path);
     sl_job_identity was;
     sl_status status = read_identity(path, &was);
-    if (found->n_results > 0) {
+    if (found->bytes > 0) {
         if (status == SL_END) {
             sl_error(
                 "%s holds results but %s is missing, so what made them is not known: give another "
@@ -278,8 +289,8 @@ static sl_status open_files(sl_job *job, const char *in_path, const sl_job_ident
     sl_status status = lock_output(job);
     scan found;
     if (status == SL_OK) status = scan_output(job, retry_errors, &found);
-    if (status == SL_OK) status = cut_torn_line(job, &found);
     if (status == SL_OK) status = check_identity(job, identity, &found);
+    if (status == SL_OK) status = cut_torn_line(job, &found); /* known to be ours by now */
     if (status == SL_OK) status = scan_input(job, in_path);
     if (status == SL_OK && retry_errors && found.n_failed > 0) status = drop_errors(job);
     return status;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "launch/alone.h"
 #include "launch/commands.h"
 #include "launch/engine.h"
 #include "launch/version.h"
@@ -37,11 +38,11 @@ int main(int argc, char **argv)
 {
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help") ||
         !strcmp(argv[1], "-h")) {
-        help();
+        if (sl_alone_prints()) help();
         return argc < 2 ? SL_EXIT_USAGE : SL_EXIT_OK;
     }
     if (!strcmp(argv[1], "--version")) {
-        printf("sluice %s\n", sl_version());
+        if (sl_alone_prints()) printf("sluice %s\n", sl_version());
         return SL_EXIT_OK;
     }
     for (int i = 0; i < N_COMMANDS; i++)

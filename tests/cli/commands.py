@@ -1,0 +1,203 @@
+"""The command line, each command alone and on two ranks: exit codes, help, what is refused and why,
+stdout for results (printed once) and stderr for talk."""
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mpi"))
+import e2e  # noqa: E402
+
+COMMANDS = ["batch", "run", "eval", "show", "tokenize"]
+LAYERS = 3
+
+
+class Tool:
+    """`sluice` alone (ranks 0) or on ranks."""
+
+    def __init__(self, bench, ranks):
+        self.bench, self.ranks = bench, ranks
+        self.model = bench.path("model.gguf")
+
+    def run(self, code, *words, **more):
+        """Expect this exit code; an error must say something and print nothing."""
+        ran = self.bench.run(self.ranks, *words, **more)
+        what = f"ranks {self.ranks}: sluice {' '.join(map(str, words))}"
+        talk = ran.stderr.decode(errors="replace")
+        e2e.check(ran.returncode == code, f"{what}: exit code {ran.returncode}, not {code}\n{talk}")
+        if code not in (0, 3):
+            e2e.check(not ran.stdout, f"{what}: an error, yet on stdout: {ran.stdout[:200]!r}")
+            e2e.check("error: " in talk or "Try `sluice " in talk, f"{what}: no error is said:\n{talk}")
+        return ran.stdout, talk, what
+
+    def refuse(self, code, said, *words, **more):
+        _, talk, what = self.run(code, *words, **more)
+        e2e.check(said in talk, f"{what}: '{said}' is not said:\n{talk}")
+
+    def json(self, *words, **more):
+        out, _, what = self.run(0, *words, "--json", **more)
+        try:
+            return json.loads(out)
+        except ValueError as error:
+            raise e2e.Failure(f"{what}: stdout is not one JSON value: {error}\n{out!r}") from error
+
+
+def check_keys(value, keys, what):
+    e2e.check(set(keys) <= set(value), f"{what}: lacks {set(keys) - set(value)}")
+
+
+def check_report(report, ranks):
+    check_keys(report, ["requests", "failed", "prompt_tokens", "generated_tokens", "seconds",
+                        "tok_s", "ranks"], "report")
+    e2e.check(len(report["ranks"]) == max(ranks, 1), f"report of {len(report['ranks'])} ranks")
+    for rank in report["ranks"]:
+        check_keys(rank, ["compute_s", "wait_s", "wire_s", "codec_s", "bytes_sent",
+                          "planned_bytes", "peak_bytes"], "a rank's report")
+
+
+def test_help(tool):
+    for command in COMMANDS:
+        out, _, what = tool.run(0, command, "--usage")
+        e2e.check(out.decode().lower().count(f"usage: sluice {command} ") == 1, f"{what}: {out!r}")
+    for words in [["--help"], *([c, "--help"] for c in COMMANDS)]:
+        out, talk, what = tool.run(0, *words)
+        lines = out.decode().splitlines()
+        e2e.check(not talk, f"{what}: on stderr: {talk}")
+        e2e.check(8 <= len(lines) <= 40, f"{what}: {len(lines)} lines")
+        e2e.check(max(map(len, lines)) <= 100, f"{what}: {max(map(len, lines))} columns")
+        heads = [l for l in lines if l.lower().startswith("usage: sluice")]
+        e2e.check(len(heads) == 1, f"{what}: usage is there {len(heads)} times")
+    out, _, what = tool.run(0, "--version")
+    e2e.check(out.startswith(b"sluice ") and out.count(b"\n") == 1, f"{what}: {out!r}")
+
+
+def test_usage(tool):
+    tool.refuse(2, "'nonsense'", "nonsense")
+    tool.refuse(2, "'--nonsense'", "--nonsense")
+    for command in COMMANDS:
+        tool.refuse(2, "--nonsense", command, "--nonsense")
+    tool.refuse(2, "--chunk", "batch", "-m", tool.model, "--chunk", "0")
+    tool.refuse(2, "--chunk", "batch", "-m", tool.model, "--chunk", "7x")
+    tool.refuse(2, "--memory", "run", "-m", tool.model, "-p", "x", "--memory", "8Q")
+    tool.refuse(2, "SLUICE_CHUNK", "run", "-m", tool.model, "-p", "x", SLUICE_CHUNK="none")
+    tool.refuse(2, "f32-zstd", "run", "-m", tool.model, "-p", "x", "--codec", "mp3")
+    tool.refuse(2, "--policy", "run", "-m", tool.model, "-p", "x", "--policy", "none")
+    tool.refuse(2, "-m", "run", "-p", "x")
+    tool.refuse(2, "-p TEXT", "run", "-m", tool.model)
+    tool.refuse(2, "-i", "batch", "-m", tool.model)
+    tool.refuse(2, "perplexity", "eval", "-m", tool.model)
+    tool.refuse(2, "--text", "eval", "perplexity", "-m", tool.model)
+    tool.refuse(2, "show model", "show", tool.model)
+
+
+def test_bad_files(tool):
+    bench = tool.bench
+    missing = bench.path("missing.gguf")
+    with open(tool.model, "rb") as file:
+        whole = file.read()
+    cut = bench.write("cut.gguf", whole[:len(whole) // 2])
+    alien = bench.write("alien.gguf", whole.replace(b"llama", b"lemur"))
+    text = bench.write("text.gguf", "no model\n")
+    for path, said in [(missing, "missing.gguf"), (cut, "beyond the end"), (alien, "'lemur'"),
+                       (text, "GGUF")]:
+        tool.refuse(4, said, "run", "-m", path, "-p", "x")
+    for path, said in [(missing, "missing.gguf"), (cut, "beyond the end"), (text, "GGUF")]:
+        tool.refuse(4, said, "show", "model", path)
+    tool.refuse(4, "missing.gguf", "tokenize", "-m", missing)
+    tool.refuse(4, "missing.txt", "run", "-m", tool.model, "-f", bench.path("missing.txt"))
+    tool.refuse(4, "missing.txt", "eval", "perplexity", "-m", tool.model, "--text",
+                bench.path("missing.txt"))
+    tool.refuse(5, "--memory", "run", "-m", tool.model, "-p", "x", "--memory", "1M")
+
+
+def test_show(tool):
+    out, _, what = tool.run(0, "show", "model", tool.model)
+    for word in ["GGUF v3", "general.architecture", "token_embd.weight", f"{LAYERS} layers"]:
+        e2e.check(out.decode().count(word) == 1, f"{what}: '{word}' is not there once\n{out!r}")
+    value = tool.json("show", "model", tool.model)
+    check_keys(value, ["path", "bytes", "version", "runnable", "tensors", "shape"], what)
+    e2e.check(value["runnable"] and value["bytes"] == os.path.getsize(tool.model), what)
+    e2e.check(value["shape"]["layers"] == LAYERS and value["shape"]["width"] == 96, what)
+    e2e.check(any(t["name"] == "blk.0.attn_q.weight" and t["type"] == "q4_1"
+                  and t["shape"] == [96, 96] for t in value["tensors"]), what)
+    alien = tool.json("show", "model", tool.bench.path("alien.gguf"))
+    e2e.check(not alien["runnable"], "a model of another architecture is said to be runnable")
+
+
+def test_tokenize(tool):
+    for raw in ["Hello, world!\n".encode(), bytes(range(256)), b"\xff\xfe\x00 \xc3\xc3\x28",
+                "naïve ✓ <|im_start|>x<|im_end|>\r\n\t".encode(), b""]:
+        ids, talk, what = tool.run(0, "tokenize", "-m", tool.model, stdin=raw)
+        e2e.check(all(w.isdigit() for w in ids.split()), f"{what}: {ids!r}")
+        e2e.check(not talk, f"{what}: says {talk}")
+        back, _, what = tool.run(0, "tokenize", "-m", tool.model, "--decode", stdin=ids)
+        e2e.check(back == raw, f"{what}: {raw!r} came back as {back!r}")
+    special = b"a<|im_end|>"
+    parsed, _, what = tool.run(0, "tokenize", "-m", tool.model, stdin=special)
+    spelled, _, _ = tool.run(0, "tokenize", "-m", tool.model, "--no-special", stdin=special)
+    e2e.check(parsed.split()[-1] == b"2" and b"2" not in spelled.split(),
+              f"{what}: {parsed!r}, with --no-special {spelled!r}")
+    value = tool.json("tokenize", "-m", tool.model, stdin=special)
+    e2e.check(b" ".join(b"%d" % i for i in value["tokens"]) == parsed.strip(), f"{what}: {value}")
+    e2e.check(tool.json("tokenize", "-m", tool.model, "--decode", stdin=parsed)
+              == {"text": "a<|im_end|>"}, f"{what}: --decode --json")
+    tool.refuse(2, "'abc'", "tokenize", "-m", tool.model, "--decode", stdin=b"1 abc")
+    tool.refuse(2, "'512'", "tokenize", "-m", tool.model, "--decode", stdin=b"512")
+
+
+def test_run(tool):
+    words = ["run", "-m", tool.model, "-n", 12, "-p", "Once upon a time"]
+    text, talk, what = tool.run(0, *words, "-q")
+    e2e.check(not talk, f"{what}: -q, yet it says {talk}")
+    value = tool.json(*words)
+    check_keys(value, ["text", "tokens", "finish_reason", "prompt_tokens", "report"], what)
+    check_report(value["report"], tool.ranks)
+    e2e.check(text.decode() == value["text"] + "\n", f"{what}: {text!r}, in JSON {value['text']!r}")
+    e2e.check(len(value["tokens"]) == 12 and value["finish_reason"] == "length", f"{what}: {value}")
+    asked = tool.bench.write("prompt.txt", "Once upon a time")
+    e2e.check(tool.run(0, "run", "-m", tool.model, "-n", 12, "-f", asked)[0] == text,
+              "run -f differs from run -p")
+    e2e.check(tool.run(0, "run", "-m", tool.model, "-n", 12, "-f", "-",
+                       stdin=b"Once upon a time")[0] == text, "run -f - differs from run -p")
+    talked = tool.json(*words, "--chat")
+    e2e.check(talked["prompt_tokens"] > value["prompt_tokens"],
+              "--chat adds nothing to the prompt")
+    drawn = [tool.run(0, *words, "--temperature", 1, "--top-p", 0.9, "--seed", s)[0]
+             for s in (1, 1, 2)]
+    e2e.check(drawn[0] == drawn[1] != drawn[2], f"seeds 1, 1, 2 draw {drawn}")
+    tool.refuse(4, "tokens", "run", "-m", tool.model, "-p", "x" * 4000)
+
+
+def test_eval(tool):
+    text = tool.bench.write("text.txt", e2e.words(5, 3000))
+    words = ["eval", "perplexity", "-m", tool.model, "--text", text, "--context", 256]
+    value = tool.json(*words)
+    check_keys(value, ["tokens", "nll", "perplexity", "pieces", "context", "report"], "eval")
+    check_report(value["report"], tool.ranks)
+    e2e.check(value["context"] == 256 and value["pieces"] >= 4
+              and value["tokens"] == value["pieces"] * 128, f"eval: {value}")
+    out, _, what = tool.run(0, *words, "-q")
+    e2e.check(f"perplexity {value['perplexity']:.4f} " in out.decode() and out.count(b"\n") == 1,
+              f"{what}: {out!r}, in JSON {value['perplexity']}")
+    tool.refuse(2, "fewer than one piece", "eval", "perplexity", "-m", tool.model, "--text",
+                tool.bench.write("short.txt", "short"))
+    return value["nll"]
+
+
+def body(bench):
+    bench.model("model.gguf", seed=77, layers=LAYERS, width=96, ffn=160, context=1024)
+    nlls = []
+    for ranks in (0, 2):
+        tool = Tool(bench, ranks)
+        tests = [test_help, test_usage, test_bad_files, test_show, test_tokenize, test_run]
+        if bench.args.light and ranks:
+            tests = [test_help, test_bad_files, test_show, test_run]
+        for test in tests:
+            test(tool)
+        nlls.append(test_eval(tool))
+        print(f"ranks {ranks}: {', '.join(t.__name__[5:] for t in tests)}, eval", flush=True)
+    e2e.check(nlls[0] == nlls[1], f"eval: nll {nlls[0]} alone, {nlls[1]} on two ranks")
+    Tool(bench, LAYERS + 1).refuse(2, f"at most {LAYERS}", "run", "-m", bench.path("model.gguf"),
+                                   "-p", "x")
+
+
+e2e.main("commands", body)

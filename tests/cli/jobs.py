@@ -1,0 +1,193 @@
+"""`sluice batch` and its files: what OUT may be, what is done again and what never, exit codes 0, 3
+and the refusals."""
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mpi"))
+import e2e  # noqa: E402
+
+
+class Jobs:
+    """Batches alone (ranks 0) or on ranks, all into one OUT."""
+
+    def __init__(self, bench, ranks):
+        self.bench, self.ranks = bench, ranks
+        self.model = bench.path("model.gguf")
+        self.out = bench.path("out")
+
+    def fresh(self):
+        self.bench.remove("out", "out.job")
+
+    def batch(self, codes, source, *options, model=None):
+        """Expect one of these exit codes; (talk, report or None)."""
+        ran = self.bench.run(self.ranks, "batch", "-m", model or self.model, "-i", source, "-o",
+                             self.out, "--json", *options)
+        talk = ran.stderr.decode(errors="replace")
+        self.what = f"ranks {self.ranks}: batch -i {os.path.basename(source)} {options}"
+        e2e.check(ran.returncode in codes,
+                  f"{self.what}: exit code {ran.returncode}, not of {codes}\n{talk}")
+        e2e.check(ran.returncode in (0, 3) or not ran.stdout, f"{self.what}: {ran.stdout!r}")
+        return talk, json.loads(ran.stdout) if ran.stdout else None
+
+    def refuse(self, code, said, source, *options, **more):
+        """It says why, and nothing of OUT changes."""
+        before = self.bytes()
+        talk, _ = self.batch([code], source, *options, **more)
+        e2e.check(said in talk, f"{self.what}: '{said}' is not said:\n{talk}")
+        e2e.check(self.bytes() == before, f"{self.what}: was refused, yet changed OUT")
+
+    def bytes(self):
+        try:
+            with open(self.out, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+
+def good(n):
+    return [e2e.completion(f"good-{i}", e2e.words(i, 40 + i), max_tokens=6, seed=i)
+            for i in range(n)]
+
+
+def bad():
+    return [e2e.completion("bad-n", "x", n=0),
+            e2e.completion("bad-prompt", {"no": "text"}),
+            e2e.completion("bad-length", e2e.words(1, 9000), max_tokens=5),
+            e2e.chat("bad-stream", "x", stream=True),
+            "not even JSON"]
+
+
+def is_failed(line):
+    return json.loads(line)["error"] is not None
+
+
+def test_all_good(jobs):
+    jobs.fresh()
+    source = jobs.bench.job("good.jsonl", good(4))
+    talk, report = jobs.batch([0], source)
+    e2e.check(report["requests"] == 4 and report["failed"] == 0, f"{jobs.what}: {report}")
+    e2e.check(talk.count("4 requests (0 failed)") == 1, f"{jobs.what}: said\n{talk}")
+    first = jobs.bytes()
+    _, report = jobs.batch([0], source)
+    e2e.check(report["requests"] == 0 and jobs.bytes() == first,
+              f"{jobs.what}: was complete, yet {report}")
+    jobs.refuse(4, "missing.jsonl", jobs.bench.path("missing.jsonl"))
+
+
+def test_some_bad(jobs):
+    jobs.fresh()
+    source = jobs.bench.job("mixed.jsonl", good(3) + bad())
+    _, report = jobs.batch([3], source)
+    e2e.check(report["requests"] == 8 and report["failed"] == 5, f"{jobs.what}: {report}")
+    found = e2e.records(jobs.out)
+    e2e.check(sorted(found) == ["bad-length", "bad-n", "bad-prompt", "bad-stream", "good-0",
+                                "good-1", "good-2", "line-8"], f"{jobs.what}: {sorted(found)}")
+    for name, line in found.items():
+        status = json.loads(line)["response"]["status_code"]
+        e2e.check(is_failed(line) != name.startswith("good") and
+                  status == (400 if is_failed(line) else 200), f"{jobs.what}: {line.decode()}")
+    first = jobs.bytes()
+    jobs.batch([0, 3], source)  # what failed before, or nothing now: both are honest
+    e2e.check(jobs.bytes() == first, f"{jobs.what}: was complete, yet OUT changed")
+
+
+def test_retry_errors(jobs):
+    """OUT as test_some_bad left it. IN is mended in two lines; the ids stay."""
+    before = e2e.records(jobs.out)
+    mended = good(3) + [e2e.completion("bad-n", "x", n=1, max_tokens=3),
+                        e2e.completion("bad-prompt", "text", max_tokens=3), *bad()[2:]]
+    source = jobs.bench.job("mixed.jsonl", mended)
+    _, report = jobs.batch([3], source, "--retry-errors")
+    e2e.check(report["requests"] == 5 and report["failed"] == 3, f"{jobs.what}: {report}")
+    after = e2e.records(jobs.out)  # refuses an id that is there twice
+    e2e.check(set(after) == set(before), f"{jobs.what}: ids {sorted(after)}")
+    failed = sorted(name for name, line in after.items() if is_failed(line))
+    e2e.check(failed == ["bad-length", "bad-stream", "line-8"], f"{jobs.what}: failed {failed}")
+    e2e.compare({n: l for n, l in before.items() if n.startswith("good")},
+                {n: l for n, l in after.items() if n.startswith("good")}, jobs.what)
+    jobs.batch([3], source, "--retry-errors")
+    e2e.compare(after, e2e.records(jobs.out), f"{jobs.what}, twice")
+
+
+def test_another_job(jobs):
+    """OUT of one job is not written by another."""
+    jobs.fresh()
+    source = jobs.bench.job("good.jsonl", good(2))
+    jobs.batch([0], source)
+    jobs.refuse(2, "--window 128, this is --window 64", source, "--window", 64)
+    jobs.refuse(2, "--sinks 4, this is --sinks 8", source, "--sinks", 8)
+    jobs.refuse(2, "--context 1024, this is --context 512", source, "--context", 512)
+    jobs.refuse(2, "model", source, model=jobs.bench.path("other.gguf"))
+    jobs.batch([0], source, "--chunk", 100, "-t", 1, "--codec", "f32-zstd", "--sequences", 3)
+
+    shutil.move(jobs.out + ".job", jobs.out + ".away")
+    jobs.refuse(4, "is missing", source)
+    shutil.copy(source, jobs.out + ".job")
+    jobs.refuse(4, "out.job", source)
+    shutil.move(jobs.out + ".away", jobs.out + ".job")
+    jobs.batch([0], source)
+
+    jobs.fresh()
+    jobs.bench.write("out", "somebody's notes\nof years\n")
+    jobs.refuse(4, "line 1 is no result record", source)
+
+
+def test_duplicate_ids(jobs):
+    jobs.fresh()
+    source = jobs.bench.job("twice.jsonl", good(5) + [e2e.completion("good-2", "again")])
+    jobs.refuse(4, "line 6 has the custom_id 'good-2'", source)
+
+
+def test_unknown_fields(jobs):
+    """Said once a job, however many lines have them."""
+    jobs.fresh()
+    lines = [e2e.completion(f"r{i}", "x", max_tokens=2, wisdom=i, reasoning=None)
+             for i in range(6)]
+    lines.append(e2e.chat("chat", "x", max_tokens=2, wisdom=True))
+    talk, report = jobs.batch([0], jobs.bench.job("fields.jsonl", lines))
+    e2e.check(report["failed"] == 0, f"{jobs.what}: {report}")
+    said = [line for line in talk.splitlines() if "'wisdom'" in line]
+    e2e.check(len(said) == 2 and sum("chat completions" in line for line in said) == 1,
+              f"{jobs.what}: once for each kind of request, but said\n{talk}")
+
+
+def test_second_process(jobs):
+    """While one writes OUT another is refused, and the first is not disturbed."""
+    jobs.fresh()
+    source = jobs.bench.job("long.jsonl", [
+        e2e.completion(f"r{i}", e2e.words(i, 300), max_tokens=300, seed=i, ignore_eos=True)
+        for i in range(60)])
+    # mpirun may not pass a stop on: the process that is stopped must be the one with the lock
+    first = jobs.bench.start(0, "batch", "-m", jobs.model, "-i", source, "-o", jobs.out, "-t", 1)
+    try:
+        while jobs.bytes().count(b"\n") < 1 and first.poll() is None:
+            time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)
+        e2e.check(first.poll() is None, f"ended before it could be stopped\n{jobs.bench.talk()}")
+        jobs.refuse(4, "is being written by another process", source)
+        first.send_signal(signal.SIGCONT)
+        e2e.check(first.wait(300) == 0, f"the first process: {jobs.bench.talk()}")
+    finally:
+        if first.poll() is None:
+            first.kill()
+            first.wait()
+    e2e.check(len(e2e.records(jobs.out)) == 60, "the first process lost results")
+
+
+def body(bench):
+    bench.model("model.gguf", seed=5, layers=3, width=96, ffn=160, context=1024)
+    bench.model("other.gguf", seed=6, layers=3, width=96, ffn=160, context=1024)
+    tests = [test_all_good, test_some_bad, test_retry_errors, test_another_job,
+             test_duplicate_ids, test_unknown_fields, test_second_process]
+    for ranks in (0, 2):
+        jobs = Jobs(bench, ranks)
+        for test in tests:
+            test(jobs)
+        print(f"ranks {ranks}: {', '.join(t.__name__[5:] for t in tests)}", flush=True)
+
+
+e2e.main("jobs", body)
