@@ -82,19 +82,18 @@ static sl_job_identity identity_of(const sl_settings *settings, const sl_engine 
 
 static sl_status open_job(const sl_settings *settings, sl_engine *engine, sl_job **job_out)
 {
-    if (!settings->input || !settings->output) {
-        sl_error("batch needs -i IN.jsonl and -o OUT.jsonl: see sluice batch --help");
-        return SL_ERR_OPTION;
-    }
     sl_job_identity identity = identity_of(settings, engine);
     sl_status status = sl_job_open(settings->input, settings->output, &identity,
                                    settings->retry_errors, job_out);
-    if (status == SL_OK)
-        sl_info("%llu requests, %llu of them already in %s; %d rank%s",
-                (unsigned long long)sl_job_total(*job_out),
-                (unsigned long long)sl_job_known_results(*job_out), settings->output,
-                sl_engine_ranks(engine), sl_engine_ranks(engine) == 1 ? "" : "s");
-    return status;
+    if (status != SL_OK) return status;
+    sl_info("%llu requests, %llu of them already in %s; %d rank%s",
+            (unsigned long long)sl_job_total(*job_out),
+            (unsigned long long)sl_job_known_results(*job_out), settings->output,
+            sl_engine_ranks(engine), sl_engine_ranks(engine) == 1 ? "" : "s");
+    if (sl_job_known_failed(*job_out) > 0)
+        sl_info("%llu results there are errors: --retry-errors does them again",
+                (unsigned long long)sl_job_known_failed(*job_out));
+    return SL_OK;
 }
 
 /* Rank 0: the job's files, the thread that reads and writes, the engine, the report. */
@@ -129,7 +128,7 @@ static sl_status serve(const sl_settings *settings, sl_engine *engine, sl_job *j
     sl_engine_report_get(engine, &report);
     report.progress.requests_done = written;
     report.progress.requests_failed = failed;
-    *failed_out = failed > 0;
+    *failed_out = failed + sl_job_known_failed(job) > 0;
     sl_report_tell(&report);
     return settings->json ? sl_report_print(sl_report_json(&report)) : SL_OK;
 }
@@ -140,6 +139,10 @@ int sl_cmd_batch(int argc, char **argv)
     sl_status status = sl_settings_parse(SL_COMMAND_BATCH, USAGE, ABOUT, argc, argv, &settings);
     if (status != SL_OK) return sl_exit_code(status);
 
+    if (!settings.input || !settings.output) {
+        sl_error("batch needs -i IN.jsonl and -o OUT.jsonl: see sluice batch --help");
+        return SL_EXIT_USAGE;
+    }
     sl_engine *engine = NULL;
     sl_job *job = NULL;
     bool failed = false;

@@ -82,10 +82,6 @@ static void tell(void *context, const sl_driver_progress *progress, int64_t elap
 
 static sl_status read_pieces(const sl_settings *s, const sl_engine *engine, evaluation *e)
 {
-    if (!s->text) {
-        sl_error("eval perplexity needs --text FILE");
-        return SL_ERR_OPTION;
-    }
     char *text;
     size_t bytes;
     sl_status status = sl_read_file(s->text, &text, &bytes);
@@ -134,6 +130,10 @@ int sl_cmd_eval(int argc, char **argv)
         return SL_EXIT_USAGE;
     }
     if (settings.context == 0) settings.context = PIECE_DEFAULT;
+    if (settings.context < 2 || !settings.text) {
+        sl_error("eval perplexity needs --text FILE and a --context of 2 tokens or more");
+        return SL_EXIT_USAGE;
+    }
 
     sl_engine *engine = NULL;
     evaluation e = {0};

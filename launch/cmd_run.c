@@ -55,10 +55,6 @@ static sl_status encode_prompt(const sl_settings *s, const sl_engine *engine, sl
     char *text = NULL;
     size_t bytes;
     sl_status status = SL_OK;
-    if ((s->prompt != NULL) == (s->file != NULL)) {
-        sl_error("run needs one prompt: -p TEXT or -f FILE");
-        return SL_ERR_OPTION;
-    }
     if (s->prompt) {
         text = strdup(s->prompt);
         bytes = strlen(s->prompt);
@@ -158,6 +154,10 @@ int sl_cmd_run(int argc, char **argv)
     sl_status status = sl_settings_parse(SL_COMMAND_RUN, USAGE, ABOUT, argc, argv, &settings);
     if (status != SL_OK) return sl_exit_code(status);
     settings.sequences = 1;
+    if ((settings.prompt != NULL) == (settings.file != NULL)) {
+        sl_error("run needs one prompt: -p TEXT or -f FILE");
+        return SL_EXIT_USAGE;
+    }
 
     sl_engine *engine = NULL;
     run r = {.stream = !settings.json};

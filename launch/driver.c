@@ -12,7 +12,6 @@
 
 typedef struct {
     sl_request *request;
-    uint64_t age;      /* of submission: lower is older */
     uint32_t n_left;   /* choices not finished */
     uint32_t expected; /* head pages it was admitted for */
     bool active;       /* has slots */
@@ -44,7 +43,7 @@ struct sl_driver {
     sl_credit credit;
     uint32_t head_pages_total; /* what every rank has for one head, at most */
     uint32_t expected;         /* head pages of active requests */
-    entry *entries;            /* [entries_max] sorted by age */
+    entry *entries;            /* [entries_max] oldest first */
     uint32_t n_entries, entries_max;
     sequence *sequences;         /* [sequences_max] */
     sl_batching_sequence *items; /* [sequences_max] what each could send, oldest first */
@@ -53,7 +52,7 @@ struct sl_driver {
     sl_request **finished;       /* [entries_max] ring */
     uint32_t finished_first, finished_count;
     uint32_t *frame_pages; /* [frames_max] head pages of frames under way */
-    uint64_t frames_sent, frames_back, age;
+    uint64_t frames_sent, frames_back;
     bool closed; /* pages ran out: nobody new until somebody finishes */
     bool ending, stop_sent, stopped;
     char *text; /* room for one decoded token */
@@ -108,8 +107,8 @@ sl_status sl_driver_submit(sl_driver *driver, sl_request *request)
     SL_ASSERT(!driver->ending);
     /* finished ones not taken yet hold their place: the ring cannot overflow */
     if (driver->n_entries + driver->finished_count == driver->entries_max) return SL_AGAIN;
-    driver->entries[driver->n_entries++] = (entry){
-        .request = request, .age = driver->age++, .n_left = request->n_choices};
+    driver->entries[driver->n_entries++] = (entry){.request = request,
+                                                   .n_left = request->n_choices};
     driver->progress.requests_waiting++;
     return SL_OK;
 }
@@ -133,7 +132,7 @@ void sl_driver_fini(sl_driver *driver)
     driver->n_entries = 0;
 }
 
-/* Entries stay sorted by age; sequences point to them, so moving one moves their pointers. */
+/* Entries stay in order of arrival; sequences point to them, so moving one moves their pointers. */
 static void remove_entry(sl_driver *d, entry *e)
 {
     if (e->active) {
@@ -502,7 +501,6 @@ static void take_sample(sl_driver *d, sequence *s, const sl_token_result *result
 {
     sl_request *request = s->owner->request;
     sl_choice *choice = &request->choices[s->choice];
-    SL_ASSERT(s->state == SEQUENCE_WAITING && choice->n_tokens < request->max_tokens);
     if (choice->details) set_detail(&choice->details[choice->n_tokens], result);
     choice->tokens[choice->n_tokens++] = result->token;
     d->progress.generated_tokens++;
@@ -531,17 +529,34 @@ static sequence *owner_of(sl_driver *d, const sl_frame *frame, uint32_t index)
                : NULL;
 }
 
-static void take_results(sl_driver *d, const sl_frame *frame)
+/* The result is one that was asked for. */
+static bool is_expected(const sequence *s, const sl_token_result *result)
+{
+    const sl_request *request = s->owner->request;
+    if ((int32_t)result->n_top > request->sampling.n_logprobs && result->n_top > 0) return false;
+    if (result->kind == SL_RESULT_SCORED)
+        return request->prompt_details && result->position < request->n_prompt;
+    return s->state == SEQUENCE_WAITING &&
+           request->choices[s->choice].n_tokens < request->max_tokens;
+}
+
+static sl_status take_results(sl_driver *d, const sl_frame *frame)
 {
     for (uint32_t i = 0; i < frame->n_results; i++) {
         const sl_token_result *result = &frame->results[i];
         sequence *s = owner_of(d, frame, result->sequence);
         if (!s) continue;
+        if (!is_expected(s, result)) {
+            sl_error("frame %llu tells of token %u of sequence %u, which was not asked for",
+                     (unsigned long long)frame->number, result->position, result->sequence);
+            return SL_ERR_FORMAT;
+        }
         if (result->kind == SL_RESULT_SAMPLED)
             take_sample(d, s, result);
         else
             set_detail(&s->owner->request->prompt_details[result->position], result);
     }
+    return SL_OK;
 }
 
 static void take_spans(sl_driver *d, const sl_frame *frame)
@@ -557,15 +572,22 @@ static void take_spans(sl_driver *d, const sl_frame *frame)
     }
 }
 
-void sl_driver_take(sl_driver *driver, const sl_frame *frame)
+sl_status sl_driver_take(sl_driver *driver, const sl_frame *frame)
 {
-    SL_ASSERT(frame->number == driver->frames_back && driver->frames_back < driver->frames_sent);
+    bool stops = sl_frame_stops(frame);
+    if (driver->frames_back == driver->frames_sent || frame->number != driver->frames_back ||
+        (stops && !driver->stop_sent)) {
+        sl_error("frame %llu came back, but was not sent", (unsigned long long)frame->number);
+        return SL_ERR_FORMAT;
+    }
     uint32_t head_pages = driver->frame_pages[frame->number % driver->options.frames_max];
     for (uint32_t i = 0; i < frame->n_ledger; i++)
         sl_credit_settle(&driver->credit, frame->ledger[i].rank, head_pages,
                          frame->ledger[i].pages_used);
     driver->frames_back++;
-    take_results(driver, frame);
+    sl_status status = take_results(driver, frame);
+    if (status != SL_OK) return status;
     take_spans(driver, frame); /* after: a request that is only scored ends with its last span */
-    if (sl_frame_stops(frame)) driver->stopped = true;
+    driver->stopped = stops;
+    return SL_OK;
 }

@@ -52,8 +52,9 @@ void sl_driver_end(sl_driver *driver);
 
 /* Fill the next frame; false: nothing to send now. */
 bool sl_driver_fill(sl_driver *driver, sl_frame *frame);
-/* A frame came back from the last stage. Frames come back in the order they went out. */
-void sl_driver_take(sl_driver *driver, const sl_frame *frame);
+/* A frame came back from the last stage. Frames come back in the order they went out. Its ledger has one row a rank.
+ * SL_ERR_FORMAT, logged: it is not what was sent, or tells of what was not asked. */
+sl_status sl_driver_take(sl_driver *driver, const sl_frame *frame);
 /* A finished request, served or failed; the caller owns it. NULL: none. */
 sl_request *sl_driver_finished(sl_driver *driver);
 

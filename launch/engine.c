@@ -97,7 +97,6 @@ static sl_status open_comm(sl_engine *e)
     sl_assert_set_abort(abort_job);
     size_t ranks = (size_t)sl_engine_ranks(e);
     sl_log_set_rank(sl_engine_rank(e), (int)ranks);
-    sl_loop_catch_signals();
     e->first_layer = calloc(ranks + 1, sizeof *e->first_layer);
     e->rank_heads = calloc(ranks, sizeof *e->rank_heads);
     e->rank_pages = calloc(ranks, sizeof *e->rank_pages);
@@ -329,6 +328,7 @@ sl_status sl_engine_agree(sl_engine *e, sl_status status)
     if (!all || !hellos) abort(); /* a few kilobytes at start-up: nothing can be said any more */
     sl_wire_encode_hello(&mine, bytes);
     sl_status agreed = sl_comm_gather(e->comm, bytes, SL_HELLO_BYTES, all, START_TIMEOUT_NS);
+    if (agreed != SL_OK) sl_comm_abort(e->comm, sl_exit_code(agreed)); /* nobody to agree with */
     for (int r = 0; r < ranks && agreed == SL_OK; r++) {
         agreed = sl_wire_decode_hello(all + (size_t)r * SL_HELLO_BYTES, &hellos[r]);
         if (agreed == SL_OK) agreed = (sl_status)hellos[r].status; /* logged where it happened */
@@ -383,12 +383,14 @@ sl_status sl_engine_run(sl_engine *engine, const sl_port *port, const sl_on_toke
     if (on_token_call) engine->on_token = *on_token_call;
     engine->ready_ns = sl_clock_now_ns();
     engine->started = true;
+    sl_loop_catch_signals(); /* until now they just end the process */
     sl_parts_options parts = parts_options(engine);
     sl_frame_limits limits = sl_parts_limits(&parts);
     sl_status status = sl_comm_start(engine->comm, sl_rank_message_bytes_max(&limits),
                                      engine->ready_ns);
     if (status == SL_OK) status = sl_loop_run(&options);
     engine->ended_ns = sl_clock_now_ns();
+    engine->started = status != SL_OK; /* all ranks have left in order: they close together */
     return status;
 }
 
@@ -408,7 +410,7 @@ int sl_engine_end(sl_engine *engine, sl_status status)
     int code = sl_exit_code(status);
     if (!engine) return code;
     int number = sl_loop_signal();
-    if (number) code = 128 + number;
+    if (number && status != SL_OK) code = 128 + number;
     bool agreed = !engine->started; /* before that ranks fail together, each by itself */
     if (engine->comm && status != SL_OK && !agreed) sl_comm_abort(engine->comm, code);
     sl_parts_close(&engine->parts);

@@ -22,8 +22,8 @@ struct sl_job {
     sl_line_reader reader;
     int out;
     char *out_path;
-    sl_id_set done; /* ids with a result in OUT */
-    uint64_t n_total, n_done;
+    sl_id_set done;                     /* ids with a result in OUT */
+    uint64_t n_total, n_done, n_failed; /* failed: error records that stay in OUT */
 };
 
 static sl_status file_error(const char *what, const char *path)
@@ -78,8 +78,10 @@ static sl_status scan_input(sl_job *job, const char *path)
     }
     sl_id_set_free(&seen);
     sl_line_reader_fini(&reader);
-    rewind(job->in);
-    return status == SL_END ? SL_OK : status;
+    if (status != SL_END) return status;
+    if (fseeko(job->in, 0, SEEK_SET) == 0) return SL_OK;
+    sl_error("%s cannot be read twice (is it a pipe?): give a file", path);
+    return SL_ERR_FILE;
 }
 
 /* ---- OUT ---- */
@@ -287,12 +289,13 @@ static sl_status open_files(sl_job *job, const char *in_path, const sl_job_ident
     job->in = fopen(in_path, "r");
     if (!job->in) return file_error("open", in_path);
     sl_status status = lock_output(job);
-    scan found;
+    scan found = {0};
     if (status == SL_OK) status = scan_output(job, retry_errors, &found);
     if (status == SL_OK) status = check_identity(job, identity, &found);
     if (status == SL_OK) status = cut_torn_line(job, &found); /* known to be ours by now */
     if (status == SL_OK) status = scan_input(job, in_path);
     if (status == SL_OK && retry_errors && found.n_failed > 0) status = drop_errors(job);
+    if (status == SL_OK && !retry_errors) job->n_failed = found.n_failed;
     return status;
 }
 
@@ -327,6 +330,7 @@ void sl_job_close(sl_job *job)
 
 uint64_t sl_job_total(const sl_job *job) { return job->n_total; }
 uint64_t sl_job_known_results(const sl_job *job) { return job->n_done; }
+uint64_t sl_job_known_failed(const sl_job *job) { return job->n_failed; }
 
 sl_status sl_job_next(sl_job *job, const char **line_out, size_t *bytes_out, uint64_t *number_out)
 {

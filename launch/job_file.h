@@ -26,6 +26,7 @@ void sl_job_close(sl_job *job); /* NULL is fine */
 
 uint64_t sl_job_total(const sl_job *job);         /* requests in IN */
 uint64_t sl_job_known_results(const sl_job *job); /* of them, done before */
+uint64_t sl_job_known_failed(const sl_job *job);  /* error records that stay in OUT */
 
 /* The next line without a result: lent until the next call. A line longer than
  * SL_JOB_LINE_BYTES_MAX gives its first bytes. SL_END; SL_ERR_FILE. */

@@ -117,6 +117,9 @@ sl_status sl_loop_run(const sl_loop_options *options)
     sl_status status = start_computer(&c, options->stage);
     if (status != SL_OK) return status;
     status = loop(options, &c);
-    stop_computer(&c);
+    if (status == SL_OK)
+        stop_computer(&c);
+    else
+        pthread_detach(c.thread); /* the job is about to be aborted: do not wait for its chunk */
     return status;
 }

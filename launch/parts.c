@@ -83,8 +83,9 @@ size_t sl_parts_measure(const sl_parts_options *options, uint32_t n_pages)
 uint64_t sl_parts_pages_wanted(const sl_parts_options *options)
 {
     sl_cache_options cache = {.window = options->window, .sinks = options->sinks};
-    return (uint64_t)options->rank_heads[options->rank] * options->sequences *
-           sl_cache_head_pages(&cache, options->context);
+    /* one more each: the driver pays for a span as if it began a page (sched/credit.h) */
+    uint64_t head_pages = (uint64_t)sl_cache_head_pages(&cache, options->context) + 1;
+    return head_pages * options->sequences * options->rank_heads[options->rank];
 }
 
 uint64_t sl_parts_page_bytes(const sl_parts_options *options)

@@ -45,7 +45,7 @@ uint32_t sl_parts_frames_max(const sl_parts_options *options);
 
 /* Bytes of the block with a pool of n_pages. */
 size_t sl_parts_measure(const sl_parts_options *options, uint32_t n_pages);
-/* Most pages this rank's sequences could ever fill, and bytes of one with its bookkeeping. */
+/* Most pages this rank's sequences could ever ask for, and bytes of one with its bookkeeping. */
 uint64_t sl_parts_pages_wanted(const sl_parts_options *options);
 uint64_t sl_parts_page_bytes(const sl_parts_options *options);
 /* Take the block and build; ended with sl_parts_close. SL_ERR_MEMORY, logged. */

@@ -134,6 +134,19 @@ static sl_status expect_number(sl_rank *r, const sl_frame *frame)
     return SL_ERR_FORMAT;
 }
 
+/* Stages add a ledger row each, in order; results come from the last one. */
+static sl_status check_gathered(const sl_rank *r, const sl_frame *frame)
+{
+    uint32_t rank = (uint32_t)sl_comm_rank(r->options.comm);
+    bool good = frame->n_ledger == (rank == 0 ? r->options.limits.ranks : rank) &&
+                (rank == 0 || frame->n_results == 0);
+    for (uint32_t i = 0; i < frame->n_ledger && good; i++) good = frame->ledger[i].rank == i;
+    if (good) return SL_OK;
+    sl_error("frame %" PRIu64 " gathered %u ledger rows and %u results on its way here",
+             frame->number, frame->n_ledger, frame->n_results);
+    return SL_ERR_FORMAT;
+}
+
 static sl_status decode_header(sl_rank *r, const sl_comm_event *event, sl_frame *frame,
                                sl_wire_payload *payload, const uint8_t **bytes)
 {
@@ -141,17 +154,17 @@ static sl_status decode_header(sl_rank *r, const sl_comm_event *event, sl_frame 
     sl_status status = sl_wire_decode_frame(r->wire, event->bytes, event->n_bytes, frame, payload,
                                             bytes);
     if (status == SL_OK) status = sl_frame_check(frame, &o->limits, o->sequences_max, o->vocab);
-    return status == SL_OK ? expect_number(r, frame) : status;
+    if (status == SL_OK) status = expect_number(r, frame);
+    return status == SL_OK ? check_gathered(r, frame) : status;
 }
 
 /* A frame of results is back at rank 0. */
-static void take_result(sl_rank *r, const sl_frame *frame)
+static sl_status take_result(sl_rank *r, const sl_frame *frame)
 {
-    if (sl_frame_stops(frame)) {
-        memcpy(r->final, frame->ledger, frame->n_ledger * sizeof *frame->ledger);
-        r->stopped = true;
-    }
-    sl_driver_take(r->options.driver, frame);
+    sl_status status = sl_driver_take(r->options.driver, frame);
+    r->stopped = sl_driver_stopped(r->options.driver);
+    if (r->stopped) memcpy(r->final, frame->ledger, frame->n_ledger * sizeof *frame->ledger);
+    return status;
 }
 
 static sl_status on_message(sl_rank *r, const sl_comm_event *event)
@@ -160,8 +173,7 @@ static sl_status on_message(sl_rank *r, const sl_comm_event *event)
     const uint8_t *bytes;
     if (r->options.driver) {
         sl_status status = decode_header(r, event, &r->result, &payload, &bytes);
-        if (status == SL_OK) take_result(r, &r->result);
-        return status;
+        return status == SL_OK ? take_result(r, &r->result) : status;
     }
     frame_slot *slot = free_slot(r);
     SL_ASSERT(slot); /* poll hands out messages only while there is one */
@@ -263,9 +275,8 @@ static sl_status finish_computed(sl_rank *r, int64_t now_ns)
     if (slot->work.status != SL_OK) return slot->work.status;
     add_ledger_row(r, &slot->work, &slot->work.frame);
     if (!is_alone(r)) return send_frame(r, slot, now_ns);
-    take_result(r, &slot->work.frame);
     slot->state = SLOT_FREE;
-    return SL_OK;
+    return take_result(r, &slot->work.frame);
 }
 
 /* ---- the step ---- */

@@ -244,6 +244,10 @@ sl_status sl_settings_parse(sl_command command, const char *usage, const char *a
     argv[0] = command_name;
     if (p.status != SL_OK) return p.status;
     if (error) return SL_ERR_OPTION; /* argp has said what was wrong */
+    if (settings_out->n_words > 0 && !(command & (SL_COMMAND_EVAL | SL_COMMAND_SHOW))) {
+        sl_error("'%s' is no option: see sluice %s --help", settings_out->words[0], command_name);
+        return SL_ERR_OPTION;
+    }
     if (settings_out->verbose) sl_log_set_level(SL_LOG_DEBUG);
     if (settings_out->quiet) sl_log_set_level(SL_LOG_ERROR);
     return SL_OK;

@@ -417,7 +417,7 @@ static sl_status map_file(const char *path, void **mapping_out, size_t *n_bytes_
         mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, file, 0);
     bool empty = file >= 0 && mapping == MAP_FAILED && info.st_size == 0;
     if (mapping == MAP_FAILED)
-        sl_error("cannot map %s: %s", path, empty ? "it is empty" : strerror(errno));
+        sl_error("cannot open %s: %s", path, empty ? "it is empty" : strerror(errno));
     if (file >= 0) close(file);
     if (mapping == MAP_FAILED) return SL_ERR_FILE;
     *mapping_out = mapping;

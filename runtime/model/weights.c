@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -188,16 +189,17 @@ static bool is_known(sl_text name, const sl_model_shape *shape)
 {
     static const char *const OTHERS[] = {"token_embd.weight", "output_norm.weight",
                                          "output.weight"};
-    char text[64], again[96], suffix[64];
-    unsigned layer;
+    char text[64], again[96], *end;
     if (name.bytes >= sizeof text || memchr(name.data, 0, name.bytes)) return false;
     snprintf(text, sizeof text, "%.*s", (int)name.bytes, name.data);
     for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++)
         if (!strcmp(text, OTHERS[i])) return true;
-    if (sscanf(text, "blk.%u.%63s", &layer, suffix) != 2 || layer >= shape->n_layers) return false;
-    snprintf(again, sizeof again, "blk.%u.%s", layer, suffix);
+    if (strncmp(text, "blk.", 4) != 0) return false;
+    unsigned long layer = strtoul(text + 4, &end, 10);
+    if (*end != '.' || layer >= shape->n_layers) return false;
+    snprintf(again, sizeof again, "blk.%lu.%s", layer, end + 1);
     bool found = false;
-    for (int k = 0; k < N_LAYER_TENSORS; k++) found |= !strcmp(suffix, LAYER_TENSORS[k].suffix);
+    for (int k = 0; k < N_LAYER_TENSORS; k++) found |= !strcmp(end + 1, LAYER_TENSORS[k].suffix);
     return found && !strcmp(text, again);
 }
 

@@ -23,10 +23,12 @@ class Tool:
         ran = self.bench.run(self.ranks, *words, **more)
         what = f"ranks {self.ranks}: sluice {' '.join(map(str, words))}"
         talk = ran.stderr.decode(errors="replace")
-        e2e.check(ran.returncode == code, f"{what}: exit code {ran.returncode}, not {code}\n{talk}")
+        e2e.check(ran.returncode == code,
+                  f"{what}: exit code {ran.returncode}, not {code}\n{talk}")
         if code not in (0, 3):
             e2e.check(not ran.stdout, f"{what}: an error, yet on stdout: {ran.stdout[:200]!r}")
-            e2e.check("error: " in talk or "Try `sluice " in talk, f"{what}: no error is said:\n{talk}")
+            e2e.check("error: " in talk or "Try `sluice " in talk,
+                      f"{what}: no error is said:\n{talk}")
         return ran.stdout, talk, what
 
     def refuse(self, code, said, *words, **more):

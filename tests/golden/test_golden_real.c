@@ -6,10 +6,11 @@ enum { SKIPPED = 77, IDS_MAX = 1024, PROMPT_MAX = 256, STEPS_MAX = 16, ROWS = 25
 
 /* Rounding activations to int8 amplifies: noise of 1e-6 on the inputs of the oracle's own linear
  * maps moves its log-probabilities of the 20 best by up to 0.24, on average by 0.1, and its
- * perplexity by up to 1% (five seeds: 14.43 to 14.56). f32 arithmetic is such noise, so closer
- * agreement would be luck. The f16 models of test_golden_synth.c are compared closely. */
+ * perplexity between 14.43 and 14.57 (five seeds). f32 arithmetic is such noise, and differs by
+ * kernel set, so closer agreement would be luck. The f16 models of test_golden_synth.c are compared
+ * closely. */
 static const double LOGPROB_OFF = 0.35, LOGPROB_OFF_MEAN = 0.15;
-static const double PERPLEXITY_OFF = 0.01; /* relative */
+static const double OFF_Q8 = 0.01, OFF_EXACT = 0.015; /* of perplexity, relative */
 /* Below this distance to the runner-up, another engine may rightly choose otherwise. */
 static const double GAP_SURE = 0.15;
 
@@ -43,9 +44,8 @@ static void check_perplexity(stage_rig *rig, const json_t *golden)
     double exact = golden_number(json_object_get(golden, "perplexity_exact"), "perplexity");
     double q8 = golden_number(json_object_get(golden, "perplexity_q8"), "perplexity");
     printf("%.4f (exact %.4f, int8 activations %.4f)\n", got, exact, q8);
-    REQUIRE(fabs(got / q8 - 1) <= PERPLEXITY_OFF, "perplexity %.4f is not near %.4f", got, q8);
-    REQUIRE(fabs(got / exact - 1) <= PERPLEXITY_OFF, "perplexity %.4f is not near %.4f", got,
-            exact);
+    REQUIRE(fabs(got / q8 - 1) <= OFF_Q8, "perplexity %.4f is not near %.4f", got, q8);
+    REQUIRE(fabs(got / exact - 1) <= OFF_EXACT, "perplexity %.4f is not near %.4f", got, exact);
 }
 
 /* All that should be among the 20 best, unless it is about as likely as the last of them. */

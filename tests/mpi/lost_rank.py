@@ -1,5 +1,6 @@
 """Contracts 2 and 4: a rank that dies or hangs is named, the job ends within seconds with an error,
-OUT holds only whole lines, and the same command again completes it: every id once, the same bytes."""
+OUT holds only whole lines, and the same command again completes it: every id once, the same
+bytes."""
 import json
 import os
 import re

@@ -191,7 +191,8 @@ static void test_silence(sl_comm *comm)
 static void test_alone(sl_comm *comm)
 {
     sl_comm_event event;
-    for (int i = 0; i < 1000; i++) CHECK(sl_comm_poll(comm, sl_clock_now_ns(), SL_COMM_ANY_EVENT, &event) == SL_AGAIN);
+    for (int i = 0; i < 1000; i++)
+        CHECK(sl_comm_poll(comm, sl_clock_now_ns(), SL_COMM_ANY_EVENT, &event) == SL_AGAIN);
     CHECK(sl_comm_silence_ns(comm, 0) == 0);
 }
 

@@ -202,7 +202,7 @@ static uint32_t shown(const rig *r, place at, size_t n_tiles, size_t row, uint32
  * order, so with every token admitted the positions come as 0, 1 .. q. */
 static void check_prompt_block(rig *r, place at, uint32_t position, uint32_t first, uint32_t n)
 {
-    uint32_t group = 1 + seeded_below(&r->random, GROUP_MAX), positions[CONTEXT];
+    uint32_t group = 1 + seeded_below(&r->random, GROUP_MAX), positions[CONTEXT] = {0};
     size_t n_tiles = sl_cache_prompt_tiles(&r->cache, at.sequence, at.layer, at.head, position,
                                            first, n, group, r->tiles, r->visible);
     check(r, n_tiles <= r->cache.tiles_max);

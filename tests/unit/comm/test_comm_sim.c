@@ -47,7 +47,8 @@ static void idle(ring *r, int64_t from_ns, int64_t to_ns)
     sl_comm_event event;
     for (int64_t now_ns = from_ns + 100 * SL_MS; now_ns <= to_ns; now_ns += 100 * SL_MS)
         for (int i = 0; i < r->n; i++)
-            assert_int_equal(sl_comm_poll(r->ranks[i], now_ns, SL_COMM_ANY_EVENT, &event), SL_AGAIN);
+            assert_int_equal(sl_comm_poll(r->ranks[i], now_ns, SL_COMM_ANY_EVENT, &event),
+                             SL_AGAIN);
 }
 
 static void ranks_form_a_ring(void **state)
@@ -263,7 +264,8 @@ static void a_stalled_link_holds_everything_and_loses_nothing(void **state)
     assert_int_equal(sl_comm_send(r.ranks[1], "after", 5, NULL, SL_SECOND), SL_OK);
     while (sl_comm_poll(r.ranks[1], SL_SECOND, SL_COMM_ANY_EVENT, &event) == SL_OK) continue;
     for (int i = 1; i < 30; i++) {
-        assert_int_equal(sl_comm_poll(r.ranks[2], i * 100 * SL_MS, SL_COMM_ANY_EVENT, &event), SL_AGAIN);
+        assert_int_equal(sl_comm_poll(r.ranks[2], i * 100 * SL_MS, SL_COMM_ANY_EVENT, &event),
+                         SL_AGAIN);
         assert_int_equal(sl_comm_silence_ns(r.ranks[2], 1), i * 100 * SL_MS);
     }
     assert_int_equal(sl_comm_poll(r.ranks[2], 3 * SL_SECOND, SL_COMM_ANY_EVENT, &event), SL_OK);

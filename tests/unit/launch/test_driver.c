@@ -234,7 +234,7 @@ static sl_frame *send(rig *r)
 static void receive(rig *r)
 {
     assert_seeded(&r->random, under_way(r) > 0);
-    sl_driver_take(r->driver, &r->frames[r->n_back++ % FRAMES_ROOM]);
+    assert_int_equal(sl_driver_take(r->driver, &r->frames[r->n_back++ % FRAMES_ROOM]), SL_OK);
 }
 
 /* As much as can be done without new requests. */
@@ -473,6 +473,38 @@ static void test_restart(void **state)
     stop(r);
 }
 
+/* How many tokens the choice gets until one that ends it. */
+static uint32_t tokens_to_end(const rig *r, const sl_request *request, uint32_t choice)
+{
+    int32_t tokens[CONTEXT];
+    uint32_t n = (uint32_t)request->n_prompt;
+    memcpy(tokens, request->prompt, n * sizeof *tokens);
+    do {
+        tokens[n] = draw(r, tokens, n, request->sampling.seed + choice);
+        n++;
+    } while (n < CONTEXT && tokens[n - 1] >= SYNTH_SPECIALS);
+    return n - (uint32_t)request->n_prompt;
+}
+
+/* A choice that was finished before the restart is made again with the others. */
+static void test_restart_of_choices(void **state)
+{
+    (void)state;
+    const shape s = {.chunk = 64, .slots = 3, .frames = 3, .ranks = 2, .head_pages = 8};
+    rig *r = rig_open(&s, 0);
+    sl_request *older = request_new(100, 200, 1), *younger = request_new(101, 180, 2);
+    younger->ignore_eos = false;
+    while (tokens_to_end(r, younger, 0) > 20 || tokens_to_end(r, younger, 1) < 180)
+        younger->sampling.seed++;
+    submit(r, older);
+    submit(r, younger);
+    run(r);
+    assert_true(sl_driver_progress_now(r->driver)->restarts > 0);
+    check_served(r, sl_driver_finished(r->driver));
+    check_served(r, sl_driver_finished(r->driver));
+    stop(r);
+}
+
 static void test_expected_pages_hold_back(void **state)
 {
     (void)state;
@@ -503,6 +535,25 @@ static void test_cannot_fit(void **state)
     assert_int_equal(sl_driver_progress_now(r->driver)->requests_failed, 3);
     assert_int_equal(sl_driver_progress_now(r->driver)->requests_done, 4);
     stop(r);
+}
+
+/* What parts.c plans for one sequence is enough to fill its context, also when all of it is in the
+ * window: a page more than it fills. */
+static void test_lone_request_fills_its_pages(void **state)
+{
+    (void)state;
+    static const uint32_t windows[] = {0, 30, 64, 200, CONTEXT};
+    for (int i = 0; i < 5; i++) {
+        shape s = {.chunk = 48, .slots = 1, .frames = 3, .ranks = 2, .window = windows[i]};
+        s.head_pages = (windows[i] < 300 ? (300 - windows[i] + PAGE - 1) / PAGE : 0) + 1;
+        rig *r = rig_open(&s, windows[i]);
+        submit(r, request_new(150, 150, 1));
+        submit(r, request_new(299, 1, 1));
+        run(r);
+        assert_int_equal(sl_driver_progress_now(r->driver)->restarts, 0);
+        for (int k = 0; k < 2; k++) check_served(r, sl_driver_finished(r->driver));
+        stop(r);
+    }
 }
 
 static void test_scores(void **state)
@@ -663,7 +714,7 @@ static void check_out(rig *r, sl_request *request, bool *seen)
     assert_seeded(&r->random, !seen[request->line]);
     seen[request->line] = true;
     uint32_t most = (uint32_t)request->n_prompt + request->max_tokens;
-    uint64_t needed = (uint64_t)request->n_choices * (pages_of(r, most) + 1) + 1;
+    uint64_t needed = (uint64_t)request->n_choices * pages_of(r, most) + 1; /* and one ahead */
     bool impossible = request->n_choices > r->options.sequences_max;
     if (!request->error.http_status) {
         assert_seeded(&r->random, !impossible);
@@ -747,12 +798,20 @@ static int close_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_long_prompt),  cmocka_unit_test(test_decode_rows),
-        cmocka_unit_test(test_choices_fork), cmocka_unit_test(test_slots),
-        cmocka_unit_test(test_restart),      cmocka_unit_test(test_expected_pages_hold_back),
-        cmocka_unit_test(test_cannot_fit),   cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_ends),         cmocka_unit_test(test_stop_frame),
-        cmocka_unit_test(test_full),         cmocka_unit_test(test_closed_early),
+        cmocka_unit_test(test_long_prompt),
+        cmocka_unit_test(test_decode_rows),
+        cmocka_unit_test(test_choices_fork),
+        cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_restart_of_choices),
+        cmocka_unit_test(test_expected_pages_hold_back),
+        cmocka_unit_test(test_cannot_fit),
+        cmocka_unit_test(test_lone_request_fills_its_pages),
+        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_stop_frame),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_closed_early),
         cmocka_unit_test(test_any_job),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

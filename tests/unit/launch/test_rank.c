@@ -308,12 +308,13 @@ static void peer_close(peer *p)
     free(p->room);
 }
 
-/* A frame that opens sequence 0 and, with rows, feeds it. */
+/* Rank 0's frame that opens sequence 0 and, with rows, feeds it. */
 static void make_frame(peer *p, uint64_t number, uint32_t n_rows)
 {
     sl_frame *f = &p->frame;
     sl_frame_reset(f, number);
     f->controls[f->n_controls++] = (sl_control){.kind = SL_CONTROL_OPEN};
+    f->ledger[f->n_ledger++] = (sl_ledger_row){.rank = 0};
     if (n_rows == 0) return;
     f->n_rows = n_rows;
     memset(f->tokens, 0, n_rows * sizeof *f->tokens);
@@ -357,6 +358,11 @@ static void send_wrong(peer *p, int i)
         p->frame.tokens[1] = TINY_VOCAB;
         encode(p, SL_CODEC_F32, 2 * row_bytes);
         break;
+    case 7:
+        make_frame(p, 0, 0);
+        p->frame.n_ledger = 0;
+        encode(p, 0, 0);
+        break;
     default: { /* another version, sealed as ours would be */
         make_frame(p, 0, 0), encode(p, 0, 0);
         uint8_t *bytes = p->room + (p->message - p->room);
@@ -378,6 +384,7 @@ static void test_wrong_frames(void **state)
         "",
         "sequence out of range",
         "token out of range",
+        "gathered 0 ledger rows",
         "version 1, its peer 2",
     };
     for (int i = 0; i < (int)(sizeof said / sizeof *said); i++) {

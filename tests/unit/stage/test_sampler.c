@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "runtime/base/log.h"
 #include "runtime/stage/sampler.h"
 #include "tests/support/seeded.h"
 
@@ -345,6 +346,7 @@ static void test_scores(void **state)
         }
         for (size_t i = 0; i < vocab; i++) sum += exp(logits[i] - max);
         double normalizer = max + log(sum);
+        SL_ASSERT(vocab > 0);
         qsort(order, vocab, sizeof *order, compare);
 
         sl_token_result result = {.token = (int32_t)seeded_below(&random, (uint32_t)vocab)};
