@@ -88,9 +88,9 @@ void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver
     d->head_pages_total = sl_credit_head_pages_free(&d->credit);
 }
 
-uint32_t sl_driver_frames_out(const sl_driver *d)
+uint32_t sl_driver_frames_out(const sl_driver *driver)
 {
-    return (uint32_t)(d->frames_sent - d->frames_back);
+    return (uint32_t)(driver->frames_sent - driver->frames_back);
 }
 
 bool sl_driver_stopped(const sl_driver *driver) { return driver->stopped; }

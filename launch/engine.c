@@ -310,34 +310,36 @@ static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const s
 }
 
 /* Tell everybody how it went here, and hear how it went there: the first bad status wins. */
-sl_status sl_engine_agree(sl_engine *e, sl_status status)
+sl_status sl_engine_agree(sl_engine *engine, sl_status status)
 {
-    int ranks = sl_engine_ranks(e);
-    sl_hello mine = {.version = SL_WIRE_VERSION, .status = status, .threads = (uint32_t)e->threads};
+    int ranks = sl_engine_ranks(engine);
+    sl_hello mine = {
+        .version = SL_WIRE_VERSION, .status = status, .threads = (uint32_t)engine->threads};
     snprintf(mine.build, sizeof mine.build, "%s", sl_version());
-    snprintf(mine.kernels, sizeof mine.kernels, "%s", e->kernels ? e->kernels->name : "");
+    snprintf(mine.kernels, sizeof mine.kernels, "%s", engine->kernels ? engine->kernels->name : "");
     gethostname(mine.host, sizeof mine.host - 1);
     if (status == SL_OK) {
-        mine.options_hash = options_hash(e);
-        mine.model_hash = e->hash_share;
-        mine.pages_total = e->rank_pages[sl_engine_rank(e)];
-        mine.planned_bytes = e->planned_bytes;
+        mine.options_hash = options_hash(engine);
+        mine.model_hash = engine->hash_share;
+        mine.pages_total = engine->rank_pages[sl_engine_rank(engine)];
+        mine.planned_bytes = engine->planned_bytes;
     }
     uint8_t bytes[SL_HELLO_BYTES], *all = malloc((size_t)ranks * SL_HELLO_BYTES);
     sl_hello *hellos = calloc((size_t)ranks, sizeof *hellos);
     if (!all || !hellos) abort(); /* a few kilobytes at start-up: nothing can be said any more */
     sl_wire_encode_hello(&mine, bytes);
-    sl_status agreed = sl_comm_gather(e->comm, bytes, SL_HELLO_BYTES, all, START_TIMEOUT_NS);
-    if (agreed != SL_OK) sl_comm_abort(e->comm, sl_exit_code(agreed)); /* nobody to agree with */
+    sl_status agreed = sl_comm_gather(engine->comm, bytes, SL_HELLO_BYTES, all, START_TIMEOUT_NS);
+    if (agreed != SL_OK)
+        sl_comm_abort(engine->comm, sl_exit_code(agreed)); /* nobody to agree with */
     for (int r = 0; r < ranks && agreed == SL_OK; r++) {
         agreed = sl_wire_decode_hello(all + (size_t)r * SL_HELLO_BYTES, &hellos[r]);
         if (agreed == SL_OK) agreed = (sl_status)hellos[r].status; /* logged where it happened */
     }
-    e->model_hash = 0;
+    engine->model_hash = 0;
     for (int r = 0; r < ranks && agreed == SL_OK; r++) {
-        agreed = compare_hello(e, &mine, &hellos[r], r);
-        e->rank_pages[r] = hellos[r].pages_total;
-        e->model_hash += hellos[r].model_hash;
+        agreed = compare_hello(engine, &mine, &hellos[r], r);
+        engine->rank_pages[r] = hellos[r].pages_total;
+        engine->model_hash += hellos[r].model_hash;
     }
     free(hellos);
     free(all);

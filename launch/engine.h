@@ -29,13 +29,13 @@ uint64_t sl_engine_model_hash(const sl_engine *engine);
  * status, logged where it happened. Between open and run. */
 sl_status sl_engine_agree(sl_engine *engine, sl_status status);
 
-/* Serve until the port ends (rank 0) or the stop frame passes (others). `port` and `on_token` (may
- * be NULL) on rank 0 only. */
+/* Serve until the port ends (rank 0) or the stop frame passes (others). `port` and `on_token_call`
+ * (may be NULL) on rank 0 only. */
 typedef struct {
     void (*call)(void *context, const sl_request *request, uint32_t choice, int32_t token);
     void *context;
 } sl_on_token;
-sl_status sl_engine_run(sl_engine *engine, const sl_port *port, const sl_on_token *on_token);
+sl_status sl_engine_run(sl_engine *engine, const sl_port *port, const sl_on_token *on_token_call);
 
 /* After a run that ended well, on rank 0. */
 typedef struct {

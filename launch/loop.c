@@ -105,7 +105,7 @@ static sl_status loop(const sl_loop_options *options, computer *c)
         }
         if (status == SL_OK && caught_signal) status = tell_signal(options->rank);
         if (computing || !options->spare_core)
-            nanosleep(&(struct timespec){.tv_nsec = 100 * 1000}, NULL);
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     }
     sl_feeder_fini(&feeder);
     return status;

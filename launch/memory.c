@@ -2,6 +2,7 @@
 #include "launch/memory.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -15,7 +16,7 @@ static uint64_t read_kilobytes(const char *path, const char *name)
     size_t length = strlen(name);
     while (fgets(line, sizeof line, file)) {
         if (strncmp(line, name, length) != 0) continue;
-        sscanf(line + length, " %llu", &kilobytes);
+        kilobytes = strtoull(line + length, NULL, 10);
         break;
     }
     fclose(file);

@@ -480,7 +480,7 @@ static bool integer_at(const entry *e, uint64_t index, int64_t *out)
     uint64_t bits = 0;
     switch (e->kind) {
     case KIND_U8: *out = *p; return true;
-    case KIND_I8: *out = (int8_t)*p; return true;
+    case KIND_I8: *out = *p < 128 ? *p : *p - 256; return true;
     case KIND_U16: {
         uint16_t v;
         memcpy(&v, p, 2);

@@ -12,7 +12,7 @@
 typedef struct sl_pretokenizer sl_pretokenizer;
 
 /* By the name in tokenizer.ggml.pre. SL_ERR_UNSUPPORTED, logged with the names there are. */
-sl_status sl_pretokenizer_open(sl_text rule, sl_pretokenizer **pretokenizer_out);
+sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer_out);
 void sl_pretokenizer_close(sl_pretokenizer *pretokenizer); /* NULL is fine */
 
 /* Call `piece` for each piece of text[bytes] in order; pieces are never empty and cover the text.

@@ -35,7 +35,7 @@ void sl_tokenizer_close(sl_tokenizer *tokenizer); /* NULL is fine */
  * A byte that the vocabulary has no token for is left out, as the `tokenizers` library does.
  * Near-linear time whatever the text. Thread-safe. SL_ERR_MEMORY. */
 sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
-                              sl_special special, sl_tokens *out);
+                              sl_special special_mode, sl_tokens *out);
 
 /* The bytes a token stands for, lent; special tokens give their name, e.g. <|im_end|>.
  * An id out of range gives zero bytes. */

@@ -197,8 +197,8 @@ static void attend_prompt(const sl_layer_context *c, const sl_span *span, uint32
 #pragma omp for schedule(static)
         for (uint32_t head = 0; head < s->n_kv_heads; head++)
             sl_cache_put_prompt(c->cache, span->sequence, layer, head, span->position,
-                                span->n_tokens, k + head * s->head_dim, v + head * s->head_dim,
-                                kv_width);
+                                span->n_tokens, k + (size_t)head * s->head_dim,
+                                v + (size_t)head * s->head_dim, kv_width);
 #pragma omp for schedule(dynamic) collapse(2)
         for (uint32_t head = 0; head < s->n_kv_heads; head++) {
             for (uint32_t block = 0; block < n_blocks; block++) {

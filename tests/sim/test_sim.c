@@ -244,7 +244,7 @@ int main(int argc, char **argv)
     uint64_t last = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? first : SEEDS;
     for (uint64_t seed = first; seed <= last; seed++) run_seed(&m, seed, &reference, &t);
     printf("%llu seeds, %d with a rank lost in time, %d with restarts for lack of pages\n",
-           (unsigned long long)(last - first + 1), t.lost, t.restarted);
+           (unsigned long long)last - first + 1, t.lost, t.restarted);
     if (argc == 1)
         REQUIRE(t.lost > SEEDS / 8 && t.restarted > 0, 0); /* the test meets what it is for */
 
