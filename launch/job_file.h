@@ -1,6 +1,6 @@
 /* launch/job_file.h - the files of a job: IN is scanned before the start and read line by line, OUT
  * is appended to, one whole durable line a result, OUT.job says which job OUT belongs to.
- * Nothing here knows what a request means. Memory: 32 bytes a request, and the longest line. */
+ * Nothing here knows what a request means. Memory: 50 to 110 bytes a request, and the longest line. */
 #ifndef SL_JOB_FILE_H
 #define SL_JOB_FILE_H
 
