@@ -77,6 +77,8 @@ static sl_job_identity identity_of(const sl_settings *settings, const sl_engine 
     add_number(&identity, "context", sl_engine_context(engine));
     add_number(&identity, "sinks", settings->sinks);
     add_number(&identity, "window", settings->window);
+    if (!sl_codec_kind_lossless(sl_engine_codec(engine)))
+        add_option(&identity, "codec", settings->codec);
     return identity;
 }
 

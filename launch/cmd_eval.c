@@ -24,8 +24,7 @@ enum { PIECE_DEFAULT = 512 };
 typedef struct {
     sl_tokens tokens;
     size_t piece, n_pieces, next_piece;
-    double *
-        nll; /* [n_pieces] each piece's sum, so the total does not depend on their order of ending */
+    double *nll; /* [n_pieces] sums, so the total does not depend on which piece ends first */
     uint64_t n_done;
     sl_progress progress;
 } evaluation;

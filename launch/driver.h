@@ -24,7 +24,6 @@ typedef struct {
     uint32_t chunk;         /* prompt rows of a frame, at most limits.rows_max */
     uint32_t sequences_max; /* slots */
     uint32_t frames_max;    /* under way at once */
-    uint32_t context;
     /* Tokens a request is expected to generate at most when it is admitted; more is found out, and
      * paid for by restarting the youngest, as it comes. */
     uint32_t expected_tokens;

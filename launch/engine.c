@@ -51,6 +51,7 @@ const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine) { return engine
 const sl_chat *sl_engine_chat(const sl_engine *engine) { return engine->chat; }
 uint32_t sl_engine_context(const sl_engine *engine) { return engine->context; }
 uint32_t sl_engine_sequences(const sl_engine *engine) { return engine->settings.sequences; }
+sl_codec_kind sl_engine_codec(const sl_engine *engine) { return engine->codec; }
 uint64_t sl_engine_model_hash(const sl_engine *engine) { return engine->model_hash; }
 
 int sl_exit_code(sl_status status)

@@ -24,6 +24,7 @@ const sl_chat *sl_engine_chat(const sl_engine *engine); /* rank 0; NULL: unknown
 uint32_t sl_engine_context(const sl_engine *engine);
 uint32_t sl_engine_sequences(const sl_engine *engine);
 uint64_t sl_engine_model_hash(const sl_engine *engine);
+sl_codec_kind sl_engine_codec(const sl_engine *engine);
 
 /* All ranks tell how something that only some do went; all get the same answer: the first bad
  * status, logged where it happened. Between open and run. */

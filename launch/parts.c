@@ -46,7 +46,6 @@ static void init_driver(const sl_parts_options *o, sl_arena *arena, sl_driver **
         .chunk = o->chunk,
         .sequences_max = o->sequences,
         .frames_max = sl_parts_frames_max(o),
-        .context = o->context,
         .expected_tokens = o->expected_tokens,
         .sinks = o->sinks,
         .window = o->window,

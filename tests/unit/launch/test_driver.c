@@ -106,7 +106,6 @@ static rig *rig_open(const shape *s, uint64_t seed)
         .chunk = s->chunk,
         .sequences_max = s->slots,
         .frames_max = s->frames,
-        .context = CONTEXT,
         .expected_tokens = s->expected,
         .sinks = s->sinks,
         .window = s->window,

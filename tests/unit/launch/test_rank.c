@@ -57,7 +57,6 @@ static void init_driver(sl_frame_limits limits, sl_arena *arena, sl_driver **dri
                                        .chunk = ROWS,
                                        .sequences_max = SEQUENCES,
                                        .frames_max = FRAMES,
-                                       .context = 100,
                                        .rank_heads = HEADS,
                                        .rank_pages = PAGES,
                                        .tokenizer = model.tokenizer};
