@@ -21,12 +21,18 @@ int sl_run_alone(sl_status (*work)(const sl_settings *settings), const sl_settin
     return sl_exit_code(status);
 }
 
-bool sl_alone_prints(void)
+const char *sl_launched_rank(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *rank = getenv(names[i]);
-        if (rank) return strcmp(rank, "0") == 0;
+        if (rank) return rank;
     }
-    return true;
+    return NULL;
+}
+
+bool sl_alone_prints(void)
+{
+    const char *rank = sl_launched_rank();
+    return !rank || strcmp(rank, "0") == 0;
 }

@@ -7,8 +7,13 @@
 
 #include "launch/stop_match.h"
 #include "runtime/base/log.h"
+#include "runtime/cache/cache.h"
 #include "sched/batching.h"
 #include "sched/credit.h"
+
+/* sched cannot see the cache, and keeps the number for itself. */
+_Static_assert((int)SL_CREDIT_PAGE_TOKENS == (int)SL_PAGE_TOKENS,
+               "credit counts the cache's pages");
 
 typedef struct {
     sl_request *request;
@@ -59,10 +64,10 @@ struct sl_driver {
     sl_driver_progress progress;
 };
 
-static uint32_t head_pages_of(const sl_driver *d, uint64_t n_tokens)
+static uint32_t head_pages_of(const sl_driver *d, uint32_t n_tokens)
 {
-    uint64_t fixed = (uint64_t)d->options.window + d->options.sinks;
-    return n_tokens > fixed ? sl_credit_tokens_pages((uint32_t)(n_tokens - fixed)) : 0;
+    sl_cache_options cache = {.window = d->options.window, .sinks = d->options.sinks};
+    return sl_cache_head_pages(&cache, n_tokens);
 }
 
 void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver **driver_out)
@@ -175,8 +180,8 @@ static uint32_t expected_pages(const sl_driver *d, const sl_request *request)
 {
     uint32_t most = d->options.expected_tokens;
     uint32_t generated = request->max_tokens < most ? request->max_tokens : most;
-    uint32_t alone = head_pages_of(d, request->n_prompt + generated);
-    uint32_t shared = head_pages_of(d, request->n_prompt);
+    uint32_t alone = head_pages_of(d, (uint32_t)request->n_prompt + generated);
+    uint32_t shared = head_pages_of(d, (uint32_t)request->n_prompt);
     return alone + (request->n_choices - 1) * (alone - shared + 1);
 }
 
@@ -217,7 +222,7 @@ static void admit(sl_driver *d)
     entry *e;
     while ((e = oldest_waiting(d))) {
         sl_request *request = e->request;
-        uint32_t least = head_pages_of(d, request->n_prompt);
+        uint32_t least = head_pages_of(d, (uint32_t)request->n_prompt);
         if (request->n_choices > d->options.sequences_max || least > d->head_pages_total) {
             sl_request_fail(
                 request, 400, "out_of_memory", "",
@@ -263,7 +268,7 @@ static void restart_youngest(sl_driver *d)
         sl_request_fail(youngest->request, 400, "out_of_memory", "",
                         "alone it needs more than the %u pages of each KV head's cache that the "
                         "pool has (%u tokens): give --memory more, or use more ranks",
-                        d->head_pages_total, d->head_pages_total * 64);
+                        d->head_pages_total, d->head_pages_total * SL_PAGE_TOKENS);
         finish_entry(d, youngest);
         return;
     }

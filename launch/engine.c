@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "launch/alone.h"
 #include "launch/cores.h"
 #include "launch/memory.h"
 #include "launch/parts.h"
@@ -74,11 +75,7 @@ int sl_exit_code(sl_status status)
 
 /* ---- opening: what this rank can do alone ---- */
 
-const char *sl_engine_transport(void)
-{
-    bool launched = getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK");
-    return launched ? "mpi" : "self";
-}
+const char *sl_engine_transport(void) { return sl_launched_rank() ? "mpi" : "self"; }
 
 /* A failed assertion has nothing but this to end the job by. */
 static sl_comm *job_comm;
@@ -157,12 +154,7 @@ static sl_status split_layers(sl_engine *e)
         sl_error("%d ranks for a model of %u layers: start at most %u", ranks, n, n);
         return SL_ERR_OPTION;
     }
-    uint64_t layer_bytes[SL_SPLIT_LAYERS_MAX];
-    for (uint32_t i = 0; i < n; i++) layer_bytes[i] = sl_weights_layer_bytes(e->gguf, i);
-    sl_split_layers(layer_bytes, n, sl_weights_embedding_bytes(e->gguf),
-                    sl_weights_head_bytes(e->gguf, &e->shape), (uint32_t)ranks, e->first_layer);
-    for (int r = 0; r < ranks; r++)
-        e->rank_heads[r] = (e->first_layer[r + 1] - e->first_layer[r]) * e->shape.n_kv_heads;
+    sl_parts_split(e->gguf, &e->shape, ranks, e->first_layer, e->rank_heads);
     return SL_OK;
 }
 

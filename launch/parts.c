@@ -2,6 +2,7 @@
 #include "launch/parts.h"
 
 #include "runtime/base/log.h"
+#include "sched/split.h"
 
 static sl_stage_options stage_options(const sl_parts_options *o, const sl_weights *weights,
                                       uint32_t n_pages)
@@ -17,6 +18,18 @@ static sl_stage_options stage_options(const sl_parts_options *o, const sl_weight
         .window = o->window,
         .n_pages = n_pages,
     };
+}
+
+void sl_parts_split(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
+                    uint32_t *first_layer_out, uint32_t *rank_heads_out)
+{
+    uint64_t layer_bytes[SL_SPLIT_LAYERS_MAX];
+    SL_ASSERT(shape->n_layers <= SL_SPLIT_LAYERS_MAX);
+    for (uint32_t i = 0; i < shape->n_layers; i++) layer_bytes[i] = sl_weights_layer_bytes(gguf, i);
+    sl_split_layers(layer_bytes, shape->n_layers, sl_weights_embedding_bytes(gguf),
+                    sl_weights_head_bytes(gguf, shape), (uint32_t)ranks, first_layer_out);
+    for (int r = 0; r < ranks; r++)
+        rank_heads_out[r] = (first_layer_out[r + 1] - first_layer_out[r]) * shape->n_kv_heads;
 }
 
 sl_frame_limits sl_parts_limits(const sl_parts_options *options)

@@ -39,6 +39,12 @@ typedef struct {
     size_t storage_bytes;
 } sl_parts;
 
+/* Split the model's layers over the ranks by bytes, embedding and head counted: first_layer_out
+ * [ranks + 1], and each rank's layers * KV heads, rank_heads_out [ranks]. At most
+ * SL_SPLIT_LAYERS_MAX layers, and no more ranks than layers. */
+void sl_parts_split(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
+                    uint32_t *first_layer_out, uint32_t *rank_heads_out);
+
 /* Bounds of every frame, and how many are under way, for these options. */
 sl_frame_limits sl_parts_limits(const sl_parts_options *options);
 uint32_t sl_parts_frames_max(const sl_parts_options *options);

@@ -9,7 +9,6 @@
 #include "launch/parts.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
-#include "sched/split.h"
 
 typedef struct {
     sl_comm *comm;
@@ -45,20 +44,6 @@ static int64_t draw(sim *s, int64_t least, int64_t most)
 }
 
 /* ---- building ---- */
-
-static void split(sim *s)
-{
-    const sl_sim_options *o = s->options;
-    uint64_t layer_bytes[SL_SPLIT_LAYERS_MAX];
-    for (uint32_t i = 0; i < o->shape->n_layers; i++)
-        layer_bytes[i] = sl_weights_layer_bytes(o->gguf, i);
-    sl_split_layers(layer_bytes, o->shape->n_layers, sl_weights_embedding_bytes(o->gguf),
-                    sl_weights_head_bytes(o->gguf, o->shape), (uint32_t)o->ranks, s->first_layer);
-    for (int r = 0; r < o->ranks; r++) {
-        s->rank_heads[r] = (s->first_layer[r + 1] - s->first_layer[r]) * o->shape->n_kv_heads;
-        s->rank_pages[r] = s->rank_heads[r] * o->head_pages;
-    }
-}
 
 static sl_status open_rank(sim *s, int r)
 {
@@ -104,7 +89,8 @@ static sl_status open_sim(sim *s, const sl_port *port)
     s->rank_heads = calloc(n, sizeof *s->rank_heads);
     s->rank_pages = calloc(n, sizeof *s->rank_pages);
     if (!s->ranks || !s->first_layer || !s->rank_heads || !s->rank_pages) return SL_ERR_MEMORY;
-    split(s);
+    sl_parts_split(o->gguf, o->shape, o->ranks, s->first_layer, s->rank_heads);
+    for (int r = 0; r < o->ranks; r++) s->rank_pages[r] = s->rank_heads[r] * o->head_pages;
     sl_comm_net_options net = {.ranks = o->ranks,
                                .seed = o->seed,
                                .delay_min_ns = o->delay_min_ns,

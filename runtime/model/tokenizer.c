@@ -89,6 +89,14 @@ static int byte_of(uint32_t character)
     return -1;
 }
 
+enum { PRINTABLE_MAX = 512 }; /* all characters of the printable form are below */
+
+/* byte_of for every character: int16_t[PRINTABLE_MAX]. */
+static void make_byte_map(int16_t *map)
+{
+    for (uint32_t c = 0; c < PRINTABLE_MAX; c++) map[c] = (int16_t)byte_of(c);
+}
+
 /* One character of at most two UTF-8 bytes; all of the printable form are. */
 static size_t take_character(sl_text text, size_t at, uint32_t *out)
 {
@@ -109,7 +117,7 @@ static bool to_bytes(sl_text text, const int16_t *map, char *out, size_t *n_out)
     for (size_t at = 0, length; at < text.bytes; at += length) {
         uint32_t character;
         length = take_character(text, at, &character);
-        if (length == 0 || character >= 512 || map[character] < 0) return false;
+        if (length == 0 || character >= PRINTABLE_MAX || map[character] < 0) return false;
         out[n++] = (char)map[character];
     }
     *n_out = n;
@@ -163,8 +171,8 @@ static const sl_text NO_TEXT = {"", 0};
 
 static sl_status read_pieces(sl_tokenizer *t, const sl_text *texts, size_t n, const int32_t *types)
 {
-    int16_t map[512];
-    for (uint32_t c = 0; c < 512; c++) map[c] = (int16_t)byte_of(c);
+    int16_t map[PRINTABLE_MAX];
+    make_byte_map(map);
     size_t total = 0;
     for (size_t i = 0; i < n; i++) total += texts[i].bytes;
     t->pieces = calloc(n, sizeof *t->pieces);
@@ -248,8 +256,8 @@ static sl_status read_merges(sl_tokenizer *t, const text_table *table)
     size_t n, longest = 0;
     if (!sl_gguf_text_array(t->gguf, "tokenizer.ggml.merges", &merges, &n) || n > UINT32_MAX)
         return bad(t, "tokenizer.ggml.merges is missing", NO_TEXT);
-    int16_t map[512];
-    for (uint32_t c = 0; c < 512; c++) map[c] = (int16_t)byte_of(c);
+    int16_t map[PRINTABLE_MAX];
+    make_byte_map(map);
     for (size_t i = 0; i < n; i++)
         if (merges[i].bytes > longest) longest = merges[i].bytes;
     sl_status status = sl_bpe_merges_init(&t->merges, n);
