@@ -22,23 +22,13 @@ static const char ABOUT[] =
     "75 interrupted: run again.";
 
 typedef struct {
+    const sl_settings *settings;
     sl_job *job;
-    sl_job_port *io;
+    sl_job_port *io; /* the thread that reads and writes */
+    sl_job_warnings warnings;
     sl_progress progress;
-    sl_port inner;
+    bool failed; /* there are error records */
 } batch;
-
-static sl_status next(void *context, sl_request **request_out)
-{
-    const batch *b = context;
-    return b->inner.next(b->inner.context, request_out);
-}
-
-static sl_status done(void *context, sl_request *request)
-{
-    const batch *b = context;
-    return b->inner.done(b->inner.context, request);
-}
 
 static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
 {
@@ -82,7 +72,7 @@ static sl_job_identity identity_of(const sl_settings *settings, const sl_engine 
     return identity;
 }
 
-static sl_status open_job(const sl_settings *settings, sl_engine *engine, sl_job **job_out)
+static sl_status open_job(const sl_settings *settings, const sl_engine *engine, sl_job **job_out)
 {
     sl_job_identity identity = identity_of(settings, engine);
     sl_status status = sl_job_open(settings->input, settings->output, &identity,
@@ -98,41 +88,54 @@ static sl_status open_job(const sl_settings *settings, sl_engine *engine, sl_job
     return SL_OK;
 }
 
-/* Rank 0: the job's files, the thread that reads and writes, the engine, the report. */
-static sl_status serve(const sl_settings *settings, sl_engine *engine, sl_job *job,
-                       bool *failed_out)
+static sl_status open_port(batch *b, const sl_engine *engine)
 {
     uint32_t sequences = sl_engine_sequences(engine);
-    sl_job_warnings warnings = {0};
     sl_job_reader reader = {
         .tokenizer = sl_engine_tokenizer(engine),
         .chat = sl_engine_chat(engine),
         .context = sl_engine_context(engine),
         .choices_max = sequences < SL_CHOICES_MAX ? sequences : SL_CHOICES_MAX,
-        .warnings = &warnings,
+        .warnings = &b->warnings,
     };
-    batch b = {.job = job};
-    sl_status status = sl_job_port_open(job, &reader, 4 * sequences, &b.io);
-    if (status != SL_OK) return status;
-    sl_progress_init(&b.progress);
-    b.inner = sl_job_port_get(b.io);
-    sl_port port = {.context = &b, .next = next, .done = done, .progress = tell};
-    status = sl_engine_run(engine, &port, NULL);
-    sl_progress_end(&b.progress);
+    return sl_job_port_open(b->job, &reader, 4 * sequences, &b->io);
+}
 
-    sl_status finished = sl_job_port_finish(b.io);
-    if (status == SL_OK) status = finished;
-    uint64_t written, failed;
-    sl_job_port_counts(b.io, &written, &failed);
-    sl_job_port_close(b.io);
+static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
+{
+    batch *b = context;
+    sl_status status = open_job(b->settings, engine, &b->job);
     if (status != SL_OK) return status;
+    status = open_port(b, engine);
+    if (status != SL_OK) {
+        sl_job_close(b->job);
+        return status;
+    }
+    sl_progress_init(&b->progress);
+    *port_out = sl_job_port_get(b->io);
+    return SL_OK;
+}
+
+static sl_status tell_result(batch *b, const sl_engine *engine)
+{
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
-    report.progress.requests_done = written;
-    report.progress.requests_failed = failed;
-    *failed_out = failed + sl_job_known_failed(job) > 0;
+    sl_job_port_counts(b->io, &report.progress.requests_done, &report.progress.requests_failed);
+    b->failed = report.progress.requests_failed + sl_job_known_failed(b->job) > 0;
     sl_report_tell(&report);
-    return settings->json ? sl_report_print(sl_report_json(&report)) : SL_OK;
+    return b->settings->json ? sl_report_print(sl_report_json(&report)) : SL_OK;
+}
+
+static sl_status end(void *context, const sl_engine *engine, sl_status status)
+{
+    batch *b = context;
+    sl_progress_end(&b->progress);
+    sl_status written = sl_job_port_finish(b->io);
+    if (status == SL_OK) status = written;
+    if (status == SL_OK) status = tell_result(b, engine);
+    sl_job_port_close(b->io);
+    sl_job_close(b->job);
+    return status;
 }
 
 int sl_cmd_batch(int argc, char **argv)
@@ -140,23 +143,13 @@ int sl_cmd_batch(int argc, char **argv)
     sl_settings settings;
     sl_status status = sl_settings_parse(SL_COMMAND_BATCH, USAGE, ABOUT, argc, argv, &settings);
     if (status != SL_OK) return sl_exit_code(status);
-
     if (!settings.input || !settings.output) {
         sl_error("batch needs -i IN.jsonl and -o OUT.jsonl: see sluice batch --help");
         return SL_EXIT_USAGE;
     }
-    sl_engine *engine = NULL;
-    sl_job *job = NULL;
-    bool failed = false;
-    status = sl_engine_open(&settings, &engine);
-    if (status == SL_OK) {
-        bool first = sl_engine_rank(engine) == 0;
-        status = sl_engine_agree(engine, first ? open_job(&settings, engine, &job) : SL_OK);
-        if (status == SL_OK)
-            status = first ? serve(&settings, engine, job, &failed)
-                           : sl_engine_run(engine, NULL, NULL);
-    }
-    sl_job_close(job);
-    int code = sl_engine_end(engine, status);
-    return code == SL_EXIT_OK && failed ? SL_EXIT_SOME_FAILED : code;
+    batch b = {.settings = &settings};
+    sl_service service = {
+        .context = &b, .begin = begin, .end = end, .watch = {.context = &b, .progress = tell}};
+    int code = sl_engine_serve(&settings, &service);
+    return code == SL_EXIT_OK && b.failed ? SL_EXIT_SOME_FAILED : code;
 }

@@ -22,6 +22,7 @@ static const char ABOUT[] =
 enum { PIECE_DEFAULT = 512 };
 
 typedef struct {
+    const sl_settings *settings;
     sl_tokens tokens;
     size_t piece, n_pieces, next_piece;
     double *nll; /* [n_pieces] sums, so the total does not depend on which piece ends first */
@@ -79,8 +80,9 @@ static void tell(void *context, const sl_driver_progress *progress, int64_t elap
     sl_progress_tell(&e->progress, &state);
 }
 
-static sl_status read_pieces(const sl_settings *s, const sl_engine *engine, evaluation *e)
+static sl_status read_pieces(evaluation *e, const sl_engine *engine)
 {
+    const sl_settings *s = e->settings;
     char *text;
     size_t bytes;
     sl_status status = sl_read_file(s->text, &text, &bytes);
@@ -100,8 +102,9 @@ static sl_status read_pieces(const sl_settings *s, const sl_engine *engine, eval
     return e->nll ? SL_OK : SL_ERR_MEMORY;
 }
 
-static sl_status tell_result(const sl_settings *s, const sl_engine *engine, const evaluation *e)
+static sl_status tell_result(const evaluation *e, const sl_engine *engine)
 {
+    const sl_settings *s = e->settings;
     double sum = 0;
     for (size_t i = 0; i < e->n_pieces; i++) sum += e->nll[i];
     size_t n_scored = e->n_pieces * (e->piece - e->piece / 2);
@@ -119,6 +122,31 @@ static sl_status tell_result(const sl_settings *s, const sl_engine *engine, cons
     return SL_OK;
 }
 
+static void clean_up(evaluation *e)
+{
+    sl_tokens_free(&e->tokens);
+    free(e->nll);
+}
+
+static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
+{
+    evaluation *e = context;
+    sl_status status = read_pieces(e, engine);
+    if (status != SL_OK) clean_up(e);
+    sl_progress_init(&e->progress);
+    *port_out = (sl_port){.context = e, .next = next, .done = done};
+    return status;
+}
+
+static sl_status end(void *context, const sl_engine *engine, sl_status status)
+{
+    evaluation *e = context;
+    sl_progress_end(&e->progress);
+    if (status == SL_OK) status = tell_result(e, engine);
+    clean_up(e);
+    return status;
+}
+
 int sl_cmd_eval(int argc, char **argv)
 {
     sl_settings settings;
@@ -134,22 +162,8 @@ int sl_cmd_eval(int argc, char **argv)
         return SL_EXIT_USAGE;
     }
 
-    sl_engine *engine = NULL;
-    evaluation e = {0};
-    status = sl_engine_open(&settings, &engine);
-    bool first = status == SL_OK && sl_engine_rank(engine) == 0;
-    if (status == SL_OK) {
-        sl_status read = first ? read_pieces(&settings, engine, &e) : SL_OK;
-        status = sl_engine_agree(engine, read);
-    }
-    if (status == SL_OK) {
-        sl_progress_init(&e.progress);
-        sl_port port = {.context = &e, .next = next, .done = done, .progress = tell};
-        status = sl_engine_run(engine, first ? &port : NULL, NULL);
-        sl_progress_end(&e.progress);
-    }
-    if (status == SL_OK && first) status = tell_result(&settings, engine, &e);
-    sl_tokens_free(&e.tokens);
-    free(e.nll);
-    return sl_engine_end(engine, status);
+    evaluation e = {.settings = &settings};
+    sl_service service = {
+        .context = &e, .begin = begin, .end = end, .watch = {.context = &e, .progress = tell}};
+    return sl_engine_serve(&settings, &service);
 }

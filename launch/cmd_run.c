@@ -17,6 +17,7 @@ static const char ABOUT[] = "Complete one prompt; only the continuation goes to 
                             "  mpirun -n 3 sluice run -m model.gguf -f long.txt -n 100 -v";
 
 typedef struct {
+    const sl_settings *settings;
     sl_request *request; /* given to the driver once, then back here */
     const sl_tokenizer *tokenizer;
     bool given, stream;
@@ -40,7 +41,7 @@ static sl_status done(void *context, sl_request *request)
     return SL_OK;
 }
 
-static void on_token(void *context, const sl_request *request, uint32_t choice, int32_t token)
+static void tell_token(void *context, const sl_request *request, uint32_t choice, int32_t token)
 {
     (void)request, (void)choice;
     run *r = context;
@@ -129,23 +130,47 @@ static sl_status print_json(const sl_request *request, const sl_tokenizer *token
     return sl_report_print(value);
 }
 
-static sl_status finish(const sl_settings *s, const sl_engine *engine, run *r)
+static sl_status tell_result(const run *r, const sl_engine *engine)
 {
-    const sl_request *request = r->request;
-    if (!request) return SL_ERR_JOB;
-    if (request->error.http_status != 0) {
-        sl_error("%s", request->error.message);
+    if (r->request->error.http_status != 0) {
+        sl_error("%s", r->request->error.message);
         return SL_ERR_REQUEST;
     }
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
-    if (s->verbose) sl_report_tell(&report);
-    if (s->json) return print_json(request, r->tokenizer, &report);
-    fwrite(r->text, 1, sl_tokenizer_decode_end(&r->decode, r->text), stdout);
+    if (r->settings->verbose) sl_report_tell(&report);
+    if (r->settings->json) return print_json(r->request, r->tokenizer, &report);
+    sl_decode_state decode = r->decode;
+    fwrite(r->text, 1, sl_tokenizer_decode_end(&decode, r->text), stdout);
     putchar('\n');
     if (fflush(stdout) == 0) return SL_OK;
     sl_error("cannot write to stdout: %s", strerror(errno));
     return SL_ERR_FILE;
+}
+
+static void clean_up(run *r)
+{
+    sl_request_free(r->request);
+    free(r->text);
+}
+
+static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
+{
+    run *r = context;
+    r->tokenizer = sl_engine_tokenizer(engine);
+    r->text = malloc(sl_tokenizer_decode_bytes_max(r->tokenizer));
+    sl_status status = r->text ? make_request(r->settings, engine, &r->request) : SL_ERR_MEMORY;
+    if (status != SL_OK) clean_up(r);
+    *port_out = (sl_port){.context = r, .next = next, .done = done};
+    return status;
+}
+
+static sl_status end(void *context, const sl_engine *engine, sl_status status)
+{
+    run *r = context;
+    if (status == SL_OK) status = tell_result(r, engine);
+    clean_up(r);
+    return status;
 }
 
 int sl_cmd_run(int argc, char **argv)
@@ -159,25 +184,8 @@ int sl_cmd_run(int argc, char **argv)
         return SL_EXIT_USAGE;
     }
 
-    sl_engine *engine = NULL;
-    run r = {.stream = !settings.json};
-    status = sl_engine_open(&settings, &engine);
-    bool first = status == SL_OK && sl_engine_rank(engine) == 0;
-    if (status == SL_OK) {
-        if (first) {
-            r.tokenizer = sl_engine_tokenizer(engine);
-            r.text = malloc(sl_tokenizer_decode_bytes_max(r.tokenizer));
-            status = r.text ? make_request(&settings, engine, &r.request) : SL_ERR_MEMORY;
-        }
-        status = sl_engine_agree(engine, status);
-    }
-    if (status == SL_OK) {
-        sl_port port = {.context = &r, .next = next, .done = done};
-        sl_on_token token = {on_token, &r};
-        status = sl_engine_run(engine, first ? &port : NULL, first ? &token : NULL);
-    }
-    if (status == SL_OK && first) status = finish(&settings, engine, &r);
-    sl_request_free(r.request);
-    free(r.text);
-    return sl_engine_end(engine, status);
+    run r = {.settings = &settings, .stream = !settings.json};
+    sl_service service = {
+        .context = &r, .begin = begin, .end = end, .watch = {.context = &r, .token = tell_token}};
+    return sl_engine_serve(&settings, &service);
 }

@@ -324,11 +324,12 @@ static void add_opens(sl_driver *d, sl_frame *frame)
 }
 
 /* How far this sequence reads before something else must happen: choice 0 of several stops before
- * the prompt's last token, for the others to fork there. */
+ * the prompt's last token, for the others to fork there; a request may ask for a pause. */
 static uint32_t prompt_end(const sequence *s)
 {
     const sl_request *request = s->owner->request;
     uint32_t n_prompt = (uint32_t)request->n_prompt;
+    if (s->n_sent < request->pause_after) return (uint32_t)request->pause_after;
     bool forks = request->n_choices > 1 && s->choice == 0 && s->n_sent + 1 < n_prompt;
     return forks ? n_prompt - 1 : n_prompt;
 }
@@ -403,7 +404,8 @@ static void add_prompt_span(sequence *s, uint32_t n_tokens, sl_frame *frame, sl_
     if (request->score_from != SIZE_MAX && s->choice == 0 && from <= end)
         span->score_from = from - 1 > first ? (uint32_t)(from - 1 - first) : 0;
     if (span->score_from >= n_tokens) span->next_token = -1;
-    s->state = end == request->n_prompt ? SEQUENCE_WAITING : SEQUENCE_PROMPT;
+    bool waits = end == request->n_prompt || end == request->pause_after;
+    s->state = waits ? SEQUENCE_WAITING : SEQUENCE_PROMPT;
 }
 
 static void add_span(sl_driver *d, sl_frame *frame, uint32_t index, uint32_t n_tokens)
@@ -512,8 +514,9 @@ static void take_sample(sl_driver *d, sequence *s, const sl_token_result *result
 
     choice->ended_by_token = !request->ignore_eos &&
                              sl_tokenizer_ends(d->options.tokenizer, result->token);
-    if (!choice->ended_by_token && d->options.on_token)
-        d->options.on_token(d->options.on_token_context, request, s->choice, result->token);
+    const sl_watch *watch = &d->options.watch;
+    if (!choice->ended_by_token && watch->token)
+        watch->token(watch->context, request, s->choice, result->token);
     if (choice->ended_by_token || meets_stop(d, s, result->token, choice)) {
         finish_choice(d, s, SL_FINISH_STOP);
     } else if (choice->n_tokens == request->max_tokens) {
@@ -571,9 +574,27 @@ static void take_spans(sl_driver *d, const sl_frame *frame)
         if (span->kind != SL_SPAN_PROMPT) continue;
         d->progress.prompt_tokens += span->n_tokens;
         sequence *s = owner_of(d, frame, span->sequence);
-        if (!s || s->owner->request->max_tokens > 0) continue;
-        if (span->position + span->n_tokens == s->owner->request->n_prompt)
+        if (!s) continue;
+        const sl_request *request = s->owner->request;
+        size_t n_read = span->position + span->n_tokens;
+        if (d->options.watch.prompt)
+            d->options.watch.prompt(d->options.watch.context, request, n_read);
+        if (n_read == request->n_prompt && request->max_tokens == 0)
             finish_choice(d, s, SL_FINISH_LENGTH); /* only its prompt was asked for */
+        else if (n_read == request->pause_after)
+            s->state = SEQUENCE_PROMPT;
+    }
+}
+
+static void take_ledger(sl_driver *d, const sl_frame *frame)
+{
+    uint32_t head_pages = d->frame_pages[frame->number % d->options.frames_max];
+    d->progress.pages_used = 0;
+    for (uint32_t i = 0; i < frame->n_ledger; i++) {
+        const sl_ledger_row *row = &frame->ledger[i];
+        sl_credit_settle(&d->credit, row->rank, head_pages, row->pages_used);
+        d->progress.pages_used += row->pages_used;
+        if (row->peak_bytes > d->progress.peak_bytes) d->progress.peak_bytes = row->peak_bytes;
     }
 }
 
@@ -585,10 +606,7 @@ sl_status sl_driver_take(sl_driver *driver, const sl_frame *frame)
         sl_error("frame %llu came back, but was not sent", (unsigned long long)frame->number);
         return SL_ERR_FORMAT;
     }
-    uint32_t head_pages = driver->frame_pages[frame->number % driver->options.frames_max];
-    for (uint32_t i = 0; i < frame->n_ledger; i++)
-        sl_credit_settle(&driver->credit, frame->ledger[i].rank, head_pages,
-                         frame->ledger[i].pages_used);
+    take_ledger(driver, frame);
     driver->frames_back++;
     sl_status status = take_results(driver, frame);
     if (status != SL_OK) return status;

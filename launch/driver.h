@@ -16,8 +16,21 @@ typedef struct {
     uint64_t prompt_tokens, generated_tokens; /* of frames that came back */
     uint64_t requests_done, requests_failed;
     uint32_t requests_active, requests_waiting;
-    uint64_t restarts; /* requests closed for lack of pages and started again */
+    uint64_t restarts;   /* requests closed for lack of pages and started again */
+    uint64_t pages_used; /* of all ranks' pools, as of the last frame that came back */
+    uint64_t peak_bytes; /* of the largest rank so far */
 } sl_driver_progress;
+
+/* Who wants to know at once what comes back. */
+typedef struct {
+    void *context;
+    /* A generated token, end tokens left out. */
+    void (*token)(void *context, const sl_request *request, uint32_t choice, int32_t token);
+    /* The first n_tokens of the prompt have passed all ranks. */
+    void (*prompt)(void *context, const sl_request *request, size_t n_tokens);
+    /* About every 100 ms, how far things are (feeder.c). */
+    void (*progress)(void *context, const sl_driver_progress *progress, int64_t elapsed_ns);
+} sl_watch;
 
 typedef struct {
     sl_frame_limits limits;
@@ -31,9 +44,7 @@ typedef struct {
     const uint32_t *rank_heads;    /* [ranks] layers * KV heads */
     const uint64_t *rank_pages;    /* [ranks] pages of the pool */
     const sl_tokenizer *tokenizer; /* for end tokens and stop strings */
-    /* Told every generated token as it comes; may be NULL. */
-    void (*on_token)(void *context, const sl_request *request, uint32_t choice, int32_t token);
-    void *on_token_context;
+    sl_watch watch;                /* its calls may be NULL */
 } sl_driver_options;
 
 typedef struct sl_driver sl_driver;

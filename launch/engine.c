@@ -24,6 +24,7 @@ static const int64_t START_TIMEOUT_NS = 600 * SL_SECOND;
 
 struct sl_engine {
     sl_settings settings;
+    const sl_service *service;
     sl_comm *comm;
     const char *transport;
     bool started; /* heartbeats flow */
@@ -42,11 +43,10 @@ struct sl_engine {
     uint64_t planned_bytes;
     sl_parts parts;
     uint64_t hash_share, model_hash; /* of this rank's tensors; of the model */
-    sl_on_token on_token;
     int64_t ready_ns, ended_ns;
 };
 
-int sl_engine_rank(const sl_engine *engine) { return sl_comm_rank(engine->comm); }
+static int rank_of(const sl_engine *engine) { return sl_comm_rank(engine->comm); }
 int sl_engine_ranks(const sl_engine *engine) { return sl_comm_ranks(engine->comm); }
 const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine) { return engine->tokenizer; }
 const sl_chat *sl_engine_chat(const sl_engine *engine) { return engine->chat; }
@@ -94,7 +94,7 @@ static sl_status open_comm(sl_engine *e)
     job_comm = e->comm;
     sl_assert_set_abort(abort_job);
     size_t ranks = (size_t)sl_engine_ranks(e);
-    sl_log_set_rank(sl_engine_rank(e), (int)ranks);
+    sl_log_set_rank(rank_of(e), (int)ranks);
     e->first_layer = calloc(ranks + 1, sizeof *e->first_layer);
     e->rank_heads = calloc(ranks, sizeof *e->rank_heads);
     e->rank_pages = calloc(ranks, sizeof *e->rank_pages);
@@ -122,7 +122,7 @@ static sl_status open_model(sl_engine *e)
     if (status == SL_OK) status = sl_kernels_choose(&e->kernels);
     if (status == SL_OK) status = sl_gguf_open(s->model, &e->gguf);
     if (status == SL_OK) status = sl_model_shape_read(e->gguf, &e->shape);
-    if (status == SL_OK && sl_engine_rank(e) == 0) {
+    if (status == SL_OK && rank_of(e) == 0) {
         status = sl_tokenizer_open(e->gguf, &e->tokenizer);
         if (status == SL_OK && sl_chat_open(e->gguf, e->tokenizer, &e->chat) != SL_OK)
             e->chat = NULL;
@@ -134,7 +134,7 @@ static sl_status open_model(sl_engine *e)
     }
     if (status != SL_OK) return status;
     e->context = s->context ? s->context : e->shape.context;
-    if (e->context > e->shape.context && sl_engine_rank(e) == 0)
+    if (e->context > e->shape.context && rank_of(e) == 0)
         sl_warn("--context %u is beyond the %u tokens the model was trained for", e->context,
                 e->shape.context);
     e->threads = s->threads ? (int)s->threads : sl_cores_per_rank(sl_comm_ranks_on_host(e->comm));
@@ -160,17 +160,11 @@ static sl_status split_layers(sl_engine *e)
 
 /* ---- memory ---- */
 
-static void on_token(void *context, const sl_request *request, uint32_t choice, int32_t token)
-{
-    const sl_engine *e = context;
-    if (e->on_token.call) e->on_token.call(e->on_token.context, request, choice, token);
-}
-
 static sl_parts_options parts_options(sl_engine *e)
 {
     const sl_settings *s = &e->settings;
     return (sl_parts_options){
-        .rank = sl_engine_rank(e),
+        .rank = rank_of(e),
         .ranks = sl_engine_ranks(e),
         .gguf = e->gguf,
         .shape = &e->shape,
@@ -191,14 +185,13 @@ static sl_parts_options parts_options(sl_engine *e)
         .planned_bytes = e->planned_bytes,
         .comm = e->comm,
         .clock = sl_clock_read,
-        .on_token = on_token,
-        .on_token_context = e,
+        .watch = e->service->watch,
     };
 }
 
 static uint64_t own_weights_bytes(const sl_engine *e)
 {
-    int rank = sl_engine_rank(e);
+    int rank = rank_of(e);
     return sl_weights_bytes(e->gguf, &e->shape, e->first_layer[rank], e->first_layer[rank + 1]);
 }
 
@@ -229,7 +222,7 @@ static sl_status refuse_memory(const sl_engine *e, size_t fixed, uint64_t least,
         "%.1f MB, beside %.1f MB of weights and %.1f MB already in use; %s leaves %.1f MB. Use "
         "more "
         "ranks, fewer --sequences, a smaller --context or --chunk",
-        (double)fixed / 1e6, e->rank_heads[sl_engine_rank(e)], (double)least / 1e6,
+        (double)fixed / 1e6, e->rank_heads[rank_of(e)], (double)least / 1e6,
         (double)own_weights_bytes(e) / 1e6, (double)(sl_memory_data_bytes() + other) / 1e6, source,
         (double)budget / 1e6);
     return SL_ERR_MEMORY;
@@ -238,7 +231,7 @@ static sl_status refuse_memory(const sl_engine *e, size_t fixed, uint64_t least,
 /* As many pages as the sequences could ever fill, or as fit. */
 static sl_status plan_memory(sl_engine *e)
 {
-    int rank = sl_engine_rank(e);
+    int rank = rank_of(e);
     sl_parts_options parts = parts_options(e);
     sl_frame_limits limits = sl_parts_limits(&parts);
     /* stacks of our threads, small change, and what comm, wire and codec take for themselves */
@@ -288,10 +281,10 @@ static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const s
     if (other->options_hash != mine->options_hash) {
         sl_error(
             "rank %d on %s was started with another model file or other options than rank %d on %s",
-            rank, other->host, sl_engine_rank(e), mine->host);
+            rank, other->host, rank_of(e), mine->host);
         return SL_ERR_OPTION;
     }
-    if (sl_engine_rank(e) != 0) return SL_OK;
+    if (rank_of(e) != 0) return SL_OK;
     if (strcmp(other->build, mine->build) != 0)
         sl_warn("rank %d runs build %s, rank 0 %s", rank, other->build, mine->build);
     if (strcmp(other->kernels, mine->kernels) != 0)
@@ -303,7 +296,7 @@ static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const s
 }
 
 /* Tell everybody how it went here, and hear how it went there: the first bad status wins. */
-sl_status sl_engine_agree(sl_engine *engine, sl_status status)
+static sl_status agree(sl_engine *engine, sl_status status)
 {
     int ranks = sl_engine_ranks(engine);
     sl_hello mine = {
@@ -314,7 +307,7 @@ sl_status sl_engine_agree(sl_engine *engine, sl_status status)
     if (status == SL_OK) {
         mine.options_hash = options_hash(engine);
         mine.model_hash = engine->hash_share;
-        mine.pages_total = engine->rank_pages[sl_engine_rank(engine)];
+        mine.pages_total = engine->rank_pages[rank_of(engine)];
         mine.planned_bytes = engine->planned_bytes;
     }
     uint8_t bytes[SL_HELLO_BYTES], *all = malloc((size_t)ranks * SL_HELLO_BYTES);
@@ -339,53 +332,59 @@ sl_status sl_engine_agree(sl_engine *engine, sl_status status)
     return agreed;
 }
 
-sl_status sl_engine_open(const sl_settings *settings, sl_engine **engine_out)
+static sl_status open_engine(sl_engine *e)
 {
-    sl_engine *e = calloc(1, sizeof *e);
-    if (!e) return SL_ERR_MEMORY;
-    *engine_out = e;
-    e->settings = *settings;
-    sl_status status = open_comm(e);
-    if (status != SL_OK) return status;
-
-    status = open_model(e);
+    sl_status status = open_model(e);
     if (status == SL_OK) status = split_layers(e);
     if (status == SL_OK) status = plan_memory(e);
-    status = sl_engine_agree(e, status);
+    status = agree(e, status);
     if (status != SL_OK) return status;
 
-    status = sl_engine_agree(e, load(e));
+    status = agree(e, load(e));
     if (status != SL_OK) return status;
     const sl_weights *weights = &e->parts.weights;
     sl_debug("layers %u to %u, %d threads, %s kernels, %llu pages", weights->layer_begin,
              weights->layer_end - 1, e->threads, e->kernels->name,
-             (unsigned long long)e->rank_pages[sl_engine_rank(e)]);
+             (unsigned long long)e->rank_pages[rank_of(e)]);
     return SL_OK;
 }
 
-/* ---- running and ending ---- */
+/* ---- serving and ending ---- */
 
-sl_status sl_engine_run(sl_engine *engine, const sl_port *port, const sl_on_token *on_token_call)
+static sl_status run(sl_engine *e, const sl_port *port)
 {
-    int busy = sl_comm_ranks_on_host(engine->comm) * engine->threads;
+    int busy = sl_comm_ranks_on_host(e->comm) * e->threads;
     sl_loop_options options = {
-        .rank = engine->parts.rank,
-        .stage = engine->parts.stage,
-        .driver = engine->parts.driver,
-        .port = port,
+        .rank = e->parts.rank,
+        .stage = e->parts.stage,
+        .driver = e->parts.driver,
+        .port = rank_of(e) == 0 ? port : NULL,
+        .watch = &e->service->watch,
         .spare_core = sl_cores_usable() > busy,
     };
-    if (on_token_call) engine->on_token = *on_token_call;
-    engine->ready_ns = sl_clock_now_ns();
-    engine->started = true;
+    e->ready_ns = sl_clock_now_ns();
+    e->started = true;
     sl_loop_catch_signals(); /* until now they just end the process */
-    sl_parts_options parts = parts_options(engine);
+    sl_parts_options parts = parts_options(e);
     sl_frame_limits limits = sl_parts_limits(&parts);
-    sl_status status = sl_comm_start(engine->comm, sl_rank_message_bytes_max(&limits),
-                                     engine->ready_ns);
+    sl_status status = sl_comm_start(e->comm, sl_rank_message_bytes_max(&limits), e->ready_ns);
     if (status == SL_OK) status = sl_loop_run(&options);
-    engine->ended_ns = sl_clock_now_ns();
-    engine->started = status != SL_OK; /* all ranks have left in order: they close together */
+    e->ended_ns = sl_clock_now_ns();
+    e->started = status != SL_OK; /* all ranks have left in order: they close together */
+    return status;
+}
+
+static sl_status serve(sl_engine *e)
+{
+    sl_status status = open_engine(e);
+    if (status != SL_OK) return status;
+    const sl_service *service = e->service;
+    sl_port port = {0};
+    bool first = rank_of(e) == 0;
+    sl_status begun = first ? service->begin(service->context, e, &port) : SL_OK;
+    status = agree(e, begun);
+    if (status == SL_OK) status = run(e, &port);
+    if (first && begun == SL_OK) status = service->end(service->context, e, status);
     return status;
 }
 
@@ -400,23 +399,30 @@ void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
     };
 }
 
-int sl_engine_end(sl_engine *engine, sl_status status)
+/* Close, or end the whole job with the status's exit code. */
+static int end(sl_engine *e, sl_status status)
 {
     int code = sl_exit_code(status);
-    if (!engine) return code;
     int number = sl_loop_signal();
     if (number && status != SL_OK) code = 128 + number;
-    bool agreed = !engine->started; /* before that ranks fail together, each by itself */
-    if (engine->comm && status != SL_OK && !agreed) sl_comm_abort(engine->comm, code);
-    sl_parts_close(&engine->parts);
-    sl_chat_close(engine->chat);
-    sl_tokenizer_close(engine->tokenizer);
-    sl_gguf_close(engine->gguf);
-    free(engine->first_layer);
-    free(engine->rank_heads);
-    free(engine->rank_pages);
+    bool agreed = !e->started; /* before that ranks fail together, each by itself */
+    if (e->comm && status != SL_OK && !agreed) sl_comm_abort(e->comm, code);
+    sl_parts_close(&e->parts);
+    sl_chat_close(e->chat);
+    sl_tokenizer_close(e->tokenizer);
+    sl_gguf_close(e->gguf);
+    free(e->first_layer);
+    free(e->rank_heads);
+    free(e->rank_pages);
     job_comm = NULL;
-    sl_comm_close(engine->comm);
-    free(engine);
+    sl_comm_close(e->comm);
     return code;
+}
+
+int sl_engine_serve(const sl_settings *settings, const sl_service *service)
+{
+    sl_engine engine = {.settings = *settings, .service = service};
+    sl_status status = open_comm(&engine);
+    if (status == SL_OK) status = serve(&engine);
+    return end(&engine, status);
 }

@@ -1,5 +1,6 @@
-/* launch/engine.h - a model ready to serve requests over all ranks: what `batch`, `run` and `eval`
- * share. Opening is collective: ranks agree after every fallible step, so they fail together. */
+/* launch/engine.h - a model ready to serve requests over all ranks: what `batch`, `run`, `eval` and
+ * `bench` share. Opening is collective: ranks agree after every fallible step, so they fail
+ * together. */
 #ifndef SL_ENGINE_H
 #define SL_ENGINE_H
 
@@ -12,33 +13,30 @@ typedef struct sl_engine sl_engine;
 /* The transport of this process: "mpi" when a launcher started it, else "self". */
 const char *sl_engine_transport(void);
 
-/* Start the transport, open the model, split its
- * layers by bytes, plan memory, take it, load. Logged; *engine_out is set as soon as there are
- * peers to tell, also on error: end it with sl_engine_end. */
-sl_status sl_engine_open(const sl_settings *settings, sl_engine **engine_out);
+/* What a command does with an engine; all of it is called on rank 0 only. */
+typedef struct {
+    void *context;
+    /* The model is open: say where requests come from. On an error, logged, nothing is left to end. */
+    sl_status (*begin)(void *context, sl_engine *engine, sl_port *port_out);
+    /* Called if begin succeeded, with how serving went; returns that, or what went wrong since. */
+    sl_status (*end)(void *context, const sl_engine *engine, sl_status status);
+    sl_watch watch;
+} sl_service;
 
-int sl_engine_rank(const sl_engine *engine);
+/* Start the transport, open the model, split its layers by bytes, plan memory, take it, load; serve
+ * until the port ends; close. Returns the process's exit code; a job that failed has been ended on
+ * all ranks with it. Everything that goes wrong has been logged. */
+int sl_engine_serve(const sl_settings *settings, const sl_service *service);
+
 int sl_engine_ranks(const sl_engine *engine);
-const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine); /* rank 0; else NULL */
-const sl_chat *sl_engine_chat(const sl_engine *engine); /* rank 0; NULL: unknown template */
+const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine);
+const sl_chat *sl_engine_chat(const sl_engine *engine); /* NULL: unknown template */
 uint32_t sl_engine_context(const sl_engine *engine);
 uint32_t sl_engine_sequences(const sl_engine *engine);
 uint64_t sl_engine_model_hash(const sl_engine *engine);
 sl_codec_kind sl_engine_codec(const sl_engine *engine);
 
-/* All ranks tell how something that only some do went; all get the same answer: the first bad
- * status, logged where it happened. Between open and run. */
-sl_status sl_engine_agree(sl_engine *engine, sl_status status);
-
-/* Serve until the port ends (rank 0) or the stop frame passes (others). `port` and `on_token_call`
- * (may be NULL) on rank 0 only. */
-typedef struct {
-    void (*call)(void *context, const sl_request *request, uint32_t choice, int32_t token);
-    void *context;
-} sl_on_token;
-sl_status sl_engine_run(sl_engine *engine, const sl_port *port, const sl_on_token *on_token_call);
-
-/* After a run that ended well, on rank 0. */
+/* After serving ended well, on rank 0. */
 typedef struct {
     sl_driver_progress progress;
     double seconds; /* since weights were ready */
@@ -47,10 +45,6 @@ typedef struct {
     const uint32_t *first_layer; /* [ranks + 1], lent */
 } sl_engine_report;
 void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out);
-
-/* Close (status SL_OK), or end the whole job with the status's exit code. Returns the exit code.
- * NULL is fine. */
-int sl_engine_end(sl_engine *engine, sl_status status);
 
 /* Exit codes, documented in the README. */
 enum {

@@ -3,9 +3,11 @@
 
 #include "runtime/base/clock.h"
 
-void sl_feeder_init(sl_feeder *feeder, const sl_port *port, sl_driver *driver, int64_t now_ns)
+void sl_feeder_init(sl_feeder *feeder, const sl_port *port, const sl_watch *watch,
+                    sl_driver *driver, int64_t now_ns)
 {
-    *feeder = (sl_feeder){.port = port, .driver = driver, .started_ns = now_ns, .told_ns = now_ns};
+    *feeder = (sl_feeder){
+        .port = port, .watch = watch, .driver = driver, .started_ns = now_ns, .told_ns = now_ns};
 }
 
 void sl_feeder_fini(sl_feeder *feeder) { sl_request_free(feeder->held); }
@@ -38,10 +40,11 @@ sl_status sl_feeder_step(sl_feeder *feeder, int64_t now_ns)
     sl_request *request;
     while (status == SL_OK && (request = sl_driver_finished(feeder->driver)))
         status = port->done(port->context, request);
-    if (port->progress && now_ns - feeder->told_ns > 100 * SL_MS) {
+    const sl_watch *watch = feeder->watch;
+    if (watch->progress && now_ns - feeder->told_ns > 100 * SL_MS) {
         feeder->told_ns = now_ns;
-        port->progress(port->context, sl_driver_progress_now(feeder->driver),
-                       now_ns - feeder->started_ns);
+        watch->progress(watch->context, sl_driver_progress_now(feeder->driver),
+                        now_ns - feeder->started_ns);
     }
     return status;
 }

@@ -12,19 +12,19 @@ typedef struct {
     sl_status (*next)(void *context, sl_request **request_out);
     /* Takes a finished request. An error ends the job. */
     sl_status (*done)(void *context, sl_request *request);
-    /* Told about every 100 ms how far things are; may be NULL. */
-    void (*progress)(void *context, const sl_driver_progress *progress, int64_t elapsed_ns);
 } sl_port;
 
 typedef struct {
     const sl_port *port; /* NULL on ranks that have none: feeding is then nothing */
+    const sl_watch *watch;
     sl_driver *driver;
     int64_t started_ns, told_ns;
     sl_request *held; /* read, but the driver had no room yet */
     bool ended;
 } sl_feeder;
 
-void sl_feeder_init(sl_feeder *feeder, const sl_port *port, sl_driver *driver, int64_t now_ns);
+void sl_feeder_init(sl_feeder *feeder, const sl_port *port, const sl_watch *watch,
+                    sl_driver *driver, int64_t now_ns);
 void sl_feeder_fini(sl_feeder *feeder);
 /* Pass on what can be passed on now. The port's errors. */
 sl_status sl_feeder_step(sl_feeder *feeder, int64_t now_ns);

@@ -86,7 +86,7 @@ static sl_status tell_signal(const sl_rank *rank)
 static sl_status loop(const sl_loop_options *options, computer *c)
 {
     sl_feeder feeder;
-    sl_feeder_init(&feeder, options->port, options->driver, sl_clock_now_ns());
+    sl_feeder_init(&feeder, options->port, options->watch, options->driver, sl_clock_now_ns());
     bool computing = false;
     sl_status status = SL_OK;
     while (status == SL_OK && !sl_rank_stopped(options->rank)) {

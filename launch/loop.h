@@ -12,7 +12,8 @@ typedef struct {
     sl_stage *stage;
     sl_driver *driver;   /* rank 0 only */
     const sl_port *port; /* rank 0 only */
-    bool spare_core;     /* the progress thread may poll without pause while compute is idle */
+    const sl_watch *watch;
+    bool spare_core; /* the progress thread may poll without pause while compute is idle */
 } sl_loop_options;
 
 /* Run until the stop frame has passed. SL_ERR_PEER, SL_ERR_JOB, SL_ERR_FORMAT, or the port's

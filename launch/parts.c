@@ -65,8 +65,7 @@ static void init_driver(const sl_parts_options *o, sl_arena *arena, sl_driver **
         .rank_heads = o->rank_heads,
         .rank_pages = o->rank_pages,
         .tokenizer = o->tokenizer,
-        .on_token = o->on_token,
-        .on_token_context = o->on_token_context,
+        .watch = o->watch,
     };
     sl_driver_init(&driver, arena, driver_out);
 }

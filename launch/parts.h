@@ -26,8 +26,7 @@ typedef struct {
     sl_comm *comm; /* for sl_parts_open */
     int64_t (*clock)(void *context);
     void *clock_context;
-    void (*on_token)(void *context, const sl_request *request, uint32_t choice, int32_t token);
-    void *on_token_context;
+    sl_watch watch; /* rank 0 */
 } sl_parts_options;
 
 typedef struct {

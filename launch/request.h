@@ -60,6 +60,9 @@ typedef struct {
     /* Prompt tokens from here on are scored (token score_from given those before it ...);
      * 0 means from 1, since nothing precedes token 0; SIZE_MAX: none. */
     size_t score_from;
+    /* Reading the prompt stops after so many tokens until all ranks are through with them: a clean
+     * start for what is timed from there. 0: it does not stop. One choice only. */
+    size_t pause_after;
 
     sl_choice *choices;              /* [n_choices], owned */
     sl_token_detail *prompt_details; /* [n_prompt], NULL unless scored; [0] is never filled */

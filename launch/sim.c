@@ -65,6 +65,7 @@ static sl_status open_rank(sim *s, int r)
         .expected_tokens = o->expected_tokens,
         .sinks = o->sinks,
         .window = o->window,
+        .watch = o->watch,
         .codec = (sl_codec_kind)o->codec,
         .silence_max_ns = o->silence_max_ns,
         .first_layer = s->first_layer,
@@ -97,7 +98,7 @@ static sl_status open_sim(sim *s, const sl_port *port)
                                .delay_max_ns = o->delay_max_ns};
     sl_status status = sl_comm_net_open(&net, &s->net);
     for (int r = 0; r < o->ranks && status == SL_OK; r++) status = open_rank(s, r);
-    sl_feeder_init(&s->feeder, port, s->ranks[0].parts.driver, 0);
+    sl_feeder_init(&s->feeder, port, &s->options->watch, s->ranks[0].parts.driver, 0);
     return status;
 }
 

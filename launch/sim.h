@@ -20,6 +20,7 @@ typedef struct {
     uint32_t expected_tokens; /* driver.h */
     uint64_t head_pages;      /* pages of every pool, for each of its KV heads */
     uint32_t codec;           /* sl_codec_kind */
+    sl_watch watch;
 
     uint64_t seed;
     int64_t delay_min_ns, delay_max_ns;     /* of a message */

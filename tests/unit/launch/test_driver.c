@@ -51,6 +51,7 @@ typedef struct {
     uint64_t n_sent, n_back;
     slot slots[SLOTS_ROOM];
     uint32_t n_stops, n_opens, n_closes, most_decoding, most_under_way, n_told;
+    size_t n_read;      /* of a prompt, as last told */
     const char *script; /* the letters drawn after a prompt of one token, '$' ends; or NULL */
     seeded random;
 } rig;
@@ -80,6 +81,12 @@ static void told(void *context, const sl_request *request, uint32_t choice, int3
 {
     (void)request, (void)choice, (void)token;
     ((rig *)context)->n_told++;
+}
+
+static void told_prompt(void *context, const sl_request *request, size_t n_tokens)
+{
+    (void)request;
+    ((rig *)context)->n_read = n_tokens;
 }
 
 static void take_memory(rig *r, sl_arena *arena)
@@ -112,8 +119,7 @@ static rig *rig_open(const shape *s, uint64_t seed)
         .rank_heads = r->rank_heads,
         .rank_pages = r->rank_pages,
         .tokenizer = model.tokenizer,
-        .on_token = told,
-        .on_token_context = r,
+        .watch = {.context = r, .token = told, .prompt = told_prompt},
     };
     assert_true(s->slots <= SLOTS_ROOM && s->frames < FRAMES_ROOM && s->ranks <= RANKS_ROOM);
     sl_arena arena;
@@ -578,6 +584,30 @@ static void test_scores(void **state)
     }
 }
 
+/* Nothing is sent beyond the pause until what was sent before it is back; then the rest as usual. */
+static void test_pause(void **state)
+{
+    (void)state;
+    rig *r = rig_open(&ROOMY, 0);
+    sl_request *request = request_new(70, 2, 1);
+    request->pause_after = 40;
+    submit(r, request);
+    assert_int_equal(send(r)->n_rows, 32);
+    assert_int_equal(send(r)->n_rows, 8);
+    assert_null(send(r));
+    receive(r);
+    assert_int_equal(r->n_read, 32);
+    assert_null(send(r));
+    receive(r);
+    assert_int_equal(r->n_read, 40);
+    assert_int_equal(send(r)->n_rows, 30);
+    receive(r);
+    assert_int_equal(r->n_read, 70);
+    run(r);
+    check_served(r, sl_driver_finished(r->driver));
+    stop(r);
+}
+
 static void test_ends(void **state)
 {
     (void)state;
@@ -807,6 +837,7 @@ int main(void)
         cmocka_unit_test(test_cannot_fit),
         cmocka_unit_test(test_lone_request_fills_its_pages),
         cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_pause),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_stop_frame),
         cmocka_unit_test(test_full),
