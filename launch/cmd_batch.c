@@ -8,19 +8,6 @@
 #include "launch/report.h"
 #include "runtime/base/log.h"
 
-static const char USAGE[] = "-m MODEL -i IN.jsonl -o OUT.jsonl";
-static const char ABOUT[] =
-    "Answer every request of IN (OpenAI batch format) into OUT, in order of completion.\v"
-    "A line of IN: {\"custom_id\": \"a\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", "
-    "\"body\": "
-    "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}}\n"
-    "or \"/v1/completions\" with \"prompt\". Interrupted? Run the same line again: what is in OUT "
-    "is not "
-    "done twice.\n\n  mpirun -n 3 sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n\n"
-    "Exit status: 0 all succeeded, 3 some requests ended as error records, 2 usage, 4 a file, 5 "
-    "memory, "
-    "75 interrupted: run again.";
-
 typedef struct {
     const sl_settings *settings;
     sl_job *job;
@@ -138,18 +125,33 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     return status;
 }
 
-int sl_cmd_batch(int argc, char **argv)
+static int batch_command(sl_settings *settings)
 {
-    sl_settings settings;
-    sl_status status = sl_settings_parse(SL_COMMAND_BATCH, USAGE, ABOUT, argc, argv, &settings);
-    if (status != SL_OK) return sl_exit_code(status);
-    if (!settings.input || !settings.output) {
+    if (!settings->input || !settings->output) {
         sl_error("batch needs -i IN.jsonl and -o OUT.jsonl: see sluice batch --help");
         return SL_EXIT_USAGE;
     }
-    batch b = {.settings = &settings};
+    batch b = {.settings = settings};
     sl_service service = {
         .context = &b, .begin = begin, .end = end, .watch = {.context = &b, .progress = tell}};
-    int code = sl_engine_serve(&settings, &service);
+    int code = sl_engine_serve(settings, &service);
     return code == SL_EXIT_OK && b.failed ? SL_EXIT_SOME_FAILED : code;
 }
+
+const sl_command_entry sl_cmd_batch = {
+    .command = SL_COMMAND_BATCH,
+    .name = "batch",
+    .summary = "answer a JSONL file of requests (OpenAI batch format)",
+    .usage = "-m MODEL -i IN.jsonl -o OUT.jsonl",
+    .about = "Answer every request of IN (OpenAI batch format) into OUT, in order of completion.",
+    .examples =
+        "  mpirun -n 3 sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n\n"
+        "A line of IN: {\"custom_id\": \"a\", \"method\": \"POST\", \"url\": "
+        "\"/v1/chat/completions\",\n"
+        "\"body\": {\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}}, or "
+        "/v1/completions with \"prompt\".\n"
+        "Interrupted? Run the same line again: what is in OUT is not done twice.\n"
+        "Exit status: 0 all succeeded, 3 some requests ended as error records, 2 usage, 4 a file,\n"
+        "5 memory, 75 interrupted: run again.",
+    .run = batch_command,
+};

@@ -11,14 +11,6 @@
 #include "launch/report.h"
 #include "runtime/base/log.h"
 
-static const char USAGE[] = "perplexity -m MODEL --text FILE";
-static const char ABOUT[] =
-    "Perplexity of a text: consecutive pieces of --context tokens (512), a shorter last one "
-    "dropped, "
-    "each starting afresh, the second half of each scored.\v"
-    "  sluice eval perplexity -m model.gguf --text wiki.txt --context 512\n"
-    "  mpirun -n 2 sluice eval perplexity -m model.gguf --text wiki.txt --json";
-
 enum { PIECE_DEFAULT = 512 };
 
 typedef struct {
@@ -147,23 +139,32 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     return status;
 }
 
-int sl_cmd_eval(int argc, char **argv)
+static int eval_command(sl_settings *settings)
 {
-    sl_settings settings;
-    sl_status status = sl_settings_parse(SL_COMMAND_EVAL, USAGE, ABOUT, argc, argv, &settings);
-    if (status != SL_OK) return sl_exit_code(status);
-    if (settings.n_words != 1 || strcmp(settings.words[0], "perplexity") != 0) {
+    if (settings->n_words != 1 || strcmp(settings->words[0], "perplexity") != 0) {
         sl_error("eval what? There is: eval perplexity");
         return SL_EXIT_USAGE;
     }
-    if (settings.context == 0) settings.context = PIECE_DEFAULT;
-    if (settings.context < 2 || !settings.text) {
+    if (settings->context == 0) settings->context = PIECE_DEFAULT;
+    if (settings->context < 2 || !settings->text) {
         sl_error("eval perplexity needs --text FILE and a --context of 2 tokens or more");
         return SL_EXIT_USAGE;
     }
 
-    evaluation e = {.settings = &settings};
+    evaluation e = {.settings = settings};
     sl_service service = {
         .context = &e, .begin = begin, .end = end, .watch = {.context = &e, .progress = tell}};
-    return sl_engine_serve(&settings, &service);
+    return sl_engine_serve(settings, &service);
 }
+
+const sl_command_entry sl_cmd_eval = {
+    .command = SL_COMMAND_EVAL,
+    .name = "eval",
+    .summary = "measure a model: eval perplexity",
+    .usage = "perplexity -m MODEL --text FILE",
+    .about = "Perplexity of a text: consecutive pieces of --context tokens (512), a shorter last "
+             "one dropped, each starting afresh, the second half of each scored.",
+    .examples = "  sluice eval perplexity -m model.gguf --text wiki.txt --context 512\n"
+                "  mpirun -n 2 sluice eval perplexity -m model.gguf --text wiki.txt --json",
+    .run = eval_command,
+};

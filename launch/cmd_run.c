@@ -10,12 +10,6 @@
 #include "launch/report.h"
 #include "runtime/base/log.h"
 
-static const char USAGE[] = "-m MODEL (-p TEXT | -f FILE)";
-static const char ABOUT[] = "Complete one prompt; only the continuation goes to stdout.\v"
-                            "  sluice run -m model.gguf -p 'Once upon a time' -n 64\n"
-                            "  sluice run -m model.gguf --chat -f question.txt --temperature 0.7\n"
-                            "  mpirun -n 3 sluice run -m model.gguf -f long.txt -n 100 -v";
-
 typedef struct {
     const sl_settings *settings;
     sl_request *request; /* given to the driver once, then back here */
@@ -173,19 +167,28 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     return status;
 }
 
-int sl_cmd_run(int argc, char **argv)
+static int run_command(sl_settings *settings)
 {
-    sl_settings settings;
-    sl_status status = sl_settings_parse(SL_COMMAND_RUN, USAGE, ABOUT, argc, argv, &settings);
-    if (status != SL_OK) return sl_exit_code(status);
-    settings.sequences = 1;
-    if ((settings.prompt != NULL) == (settings.file != NULL)) {
+    settings->sequences = 1;
+    if ((settings->prompt != NULL) == (settings->file != NULL)) {
         sl_error("run needs one prompt: -p TEXT or -f FILE");
         return SL_EXIT_USAGE;
     }
 
-    run r = {.settings = &settings, .stream = !settings.json};
+    run r = {.settings = settings, .stream = !settings->json};
     sl_service service = {
         .context = &r, .begin = begin, .end = end, .watch = {.context = &r, .token = tell_token}};
-    return sl_engine_serve(&settings, &service);
+    return sl_engine_serve(settings, &service);
 }
+
+const sl_command_entry sl_cmd_run = {
+    .command = SL_COMMAND_RUN,
+    .name = "run",
+    .summary = "complete one prompt, text on stdout",
+    .usage = "-m MODEL (-p TEXT | -f FILE)",
+    .about = "Complete one prompt; only the continuation goes to stdout.",
+    .examples = "  sluice run -m model.gguf -p 'Once upon a time' -n 64\n"
+                "  sluice run -m model.gguf --chat -f question.txt --temperature 0.7\n"
+                "  mpirun -n 3 sluice run -m model.gguf -f long.txt -n 100 -v",
+    .run = run_command,
+};

@@ -11,11 +11,6 @@
 #include "runtime/base/log.h"
 #include "runtime/model/weights.h"
 
-static const char USAGE[] = "model FILE";
-static const char ABOUT[] = "Say what is in a model file: keys, tensors, bytes of each layer.\v"
-                            "  sluice show model model.gguf\n"
-                            "  sluice show model model.gguf --json";
-
 static void shape_text(const sl_gguf_tensor *t, char *out, size_t out_bytes)
 {
     int n = snprintf(out, out_bytes, "[");
@@ -108,14 +103,22 @@ static sl_status show(const sl_settings *s)
     return status;
 }
 
-int sl_cmd_show(int argc, char **argv)
+static int show_command(sl_settings *settings)
 {
-    sl_settings settings;
-    sl_status status = sl_settings_parse(SL_COMMAND_SHOW, USAGE, ABOUT, argc, argv, &settings);
-    if (status != SL_OK) return sl_exit_code(status);
-    if (settings.n_words != 2 || strcmp(settings.words[0], "model") != 0) {
+    if (settings->n_words != 2 || strcmp(settings->words[0], "model") != 0) {
         sl_error("show what? There is: show model FILE");
         return SL_EXIT_USAGE;
     }
-    return sl_run_alone(show, &settings);
+    return sl_run_alone(show, settings);
 }
+
+const sl_command_entry sl_cmd_show = {
+    .command = SL_COMMAND_SHOW,
+    .name = "show",
+    .summary = "say what is in a file: show model FILE",
+    .usage = "model FILE",
+    .about = "Say what is in a model file: keys, tensors, bytes of each layer.",
+    .examples = "  sluice show model model.gguf\n"
+                "  sluice show model model.gguf --json",
+    .run = show_command,
+};

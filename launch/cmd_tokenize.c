@@ -13,11 +13,6 @@
 #include "runtime/base/log.h"
 #include "runtime/model/tokenizer.h"
 
-static const char USAGE[] = "-m MODEL";
-static const char ABOUT[] = "Text on stdin to token ids on stdout, separated by spaces, and back.\v"
-                            "  echo 'Hello world' | sluice tokenize -m model.gguf\n"
-                            "  echo '19556 905' | sluice tokenize -m model.gguf --decode";
-
 static sl_status print_ids(const sl_settings *s, const sl_tokens *tokens)
 {
     if (s->json) {
@@ -101,10 +96,15 @@ static sl_status tokenize(const sl_settings *s)
     return status;
 }
 
-int sl_cmd_tokenize(int argc, char **argv)
-{
-    sl_settings settings;
-    sl_status status = sl_settings_parse(SL_COMMAND_TOKENIZE, USAGE, ABOUT, argc, argv, &settings);
-    if (status != SL_OK) return sl_exit_code(status);
-    return sl_run_alone(tokenize, &settings);
-}
+static int tokenize_command(sl_settings *settings) { return sl_run_alone(tokenize, settings); }
+
+const sl_command_entry sl_cmd_tokenize = {
+    .command = SL_COMMAND_TOKENIZE,
+    .name = "tokenize",
+    .summary = "text on stdin to token ids, and back",
+    .usage = "-m MODEL",
+    .about = "Text on stdin to token ids on stdout, separated by spaces, and back.",
+    .examples = "  echo 'Hello world' | sluice tokenize -m model.gguf\n"
+                "  echo '19556 905' | sluice tokenize -m model.gguf --decode",
+    .run = tokenize_command,
+};

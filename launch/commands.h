@@ -1,12 +1,24 @@
-/* launch/commands.h - one file per command (cmd_*.c). argv[0] is the command's name; the value is
- * the process's exit code (engine.h). */
+/* launch/commands.h - what the commands say of themselves: main, --help, the man page and the shell's
+ * completion all read it. One file per command, cmd_*.c. */
 #ifndef SL_COMMANDS_H
 #define SL_COMMANDS_H
 
-int sl_cmd_batch(int argc, char **argv);
-int sl_cmd_run(int argc, char **argv);
-int sl_cmd_eval(int argc, char **argv);
-int sl_cmd_show(int argc, char **argv);
-int sl_cmd_tokenize(int argc, char **argv);
+#include "launch/settings.h"
+
+typedef struct {
+    sl_command command;
+    const char *name, *summary;
+    const char *usage;    /* what follows the name and [OPTION...] */
+    const char *about;    /* what it does, in a sentence or two */
+    const char *examples; /* after the options: lines that can be typed, and what else matters */
+    /* Returns the process's exit code (engine.h). */
+    int (*run)(sl_settings *settings);
+} sl_command_entry;
+
+extern const sl_command_entry sl_cmd_batch, sl_cmd_run, sl_cmd_eval, sl_cmd_bench, sl_cmd_show,
+    sl_cmd_tokenize;
+
+/* All of them, as --help lists them; NULL ends. */
+extern const sl_command_entry *const sl_commands[];
 
 #endif

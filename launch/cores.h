@@ -2,10 +2,17 @@
 #ifndef SL_CORES_H
 #define SL_CORES_H
 
+#include <stddef.h>
+
 /* Cores in this process's binding, at least 1. */
 int sl_cores_usable(void);
 /* Compute threads for one of `ranks_on_host` ranks: its own cores when the launcher bound it to a
  * part of the host, else its share of all; at least 1. */
 int sl_cores_per_rank(int ranks_on_host);
+
+/* "AMD EPYC 9B45, 2 cores": what this host is, zero-terminated. */
+void sl_cores_machine(char *out, size_t out_bytes);
+/* The processing units this process is bound to, "0-1". */
+void sl_cores_binding(char *out, size_t out_bytes);
 
 #endif

@@ -53,6 +53,9 @@ const sl_chat *sl_engine_chat(const sl_engine *engine) { return engine->chat; }
 uint32_t sl_engine_context(const sl_engine *engine) { return engine->context; }
 uint32_t sl_engine_sequences(const sl_engine *engine) { return engine->settings.sequences; }
 sl_codec_kind sl_engine_codec(const sl_engine *engine) { return engine->codec; }
+const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine->shape; }
+const char *sl_engine_kernels(const sl_engine *engine) { return engine->kernels->name; }
+int sl_engine_threads(const sl_engine *engine) { return engine->threads; }
 uint64_t sl_engine_model_hash(const sl_engine *engine) { return engine->model_hash; }
 
 int sl_exit_code(sl_status status)
@@ -386,6 +389,19 @@ static sl_status serve(sl_engine *e)
     if (status == SL_OK) status = run(e, &port);
     if (first && begun == SL_OK) status = service->end(service->context, e, status);
     return status;
+}
+
+const sl_driver_progress *sl_engine_progress(const sl_engine *engine)
+{
+    return sl_driver_progress_now(engine->parts.driver);
+}
+
+uint64_t sl_engine_kv_bytes(const sl_engine *engine, uint64_t n_pages)
+{
+    const sl_model_shape *s = &engine->shape;
+    uint64_t heads = (uint64_t)s->n_layers * s->n_kv_heads;
+    uint64_t fixed = sl_cache_fixed_pages(engine->settings.window) * heads;
+    return (n_pages + fixed) * engine->kernels->kv_layout->page_bytes(s->head_dim);
 }
 
 void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)

@@ -33,6 +33,12 @@ const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine);
 const sl_chat *sl_engine_chat(const sl_engine *engine); /* NULL: unknown template */
 uint32_t sl_engine_context(const sl_engine *engine);
 uint32_t sl_engine_sequences(const sl_engine *engine);
+const sl_model_shape *sl_engine_shape(const sl_engine *engine);
+const char *sl_engine_kernels(const sl_engine *engine); /* the set's name */
+int sl_engine_threads(const sl_engine *engine);
+const sl_driver_progress *sl_engine_progress(const sl_engine *engine);
+/* K and V of one sequence on all ranks that holds so many pages beside its sinks and ring. */
+uint64_t sl_engine_kv_bytes(const sl_engine *engine, uint64_t n_pages);
 uint64_t sl_engine_model_hash(const sl_engine *engine);
 sl_codec_kind sl_engine_codec(const sl_engine *engine);
 

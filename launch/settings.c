@@ -12,7 +12,15 @@
 #include "launch/alone.h"
 #include "runtime/base/log.h"
 
-typedef enum { KIND_TEXT, KIND_COUNT, KIND_SEED, KIND_SIZE, KIND_REAL, KIND_FLAG } kind;
+typedef enum {
+    KIND_TEXT,
+    KIND_COUNT,
+    KIND_COUNTS,
+    KIND_SEED,
+    KIND_SIZE,
+    KIND_REAL,
+    KIND_FLAG
+} kind;
 
 typedef struct {
     const char *name;
@@ -21,7 +29,7 @@ typedef struct {
     kind kind;
     size_t offset;
     unsigned commands;
-    double least, most; /* of COUNT and REAL */
+    double least, most; /* of COUNT, COUNTS and REAL */
 } setting;
 
 enum {
@@ -30,8 +38,10 @@ enum {
     E = SL_COMMAND_EVAL,
     T = SL_COMMAND_TOKENIZE,
     S = SL_COMMAND_SHOW,
-    PIPELINE = B | R | E,
-    ALL = B | R | E | T | S,
+    N = SL_COMMAND_BENCH,
+    SERVING = B | R | E,
+    PIPELINE = SERVING | N,
+    ALL = PIPELINE | T | S,
 };
 
 #define AT(member) offsetof(sl_settings, member)
@@ -58,12 +68,21 @@ static const setting SETTINGS[] = {
     {"min-p", 0, "X", "0", "drop tokens below X times the likeliest", KIND_REAL, AT(min_p), R, 0,
      1},
     {"seed", 0, "N", "0", "of random draws", KIND_SEED, AT(seed), R, 0, 0},
-    {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E, 0, 0},
+    {"prompt", 'p', "N,...", "512", "prompts to time, in tokens; 0: none", KIND_COUNTS, AT(prompts),
+     N, 0, 1 << 24},
+    {"n-tokens", 'n', "N,...", "32", "tokens to generate and time; 0: none", KIND_COUNTS,
+     AT(generates), N, 0, 1 << 24},
+    {"depth", 'd', "N,...", "0", "tokens that are in the cache before", KIND_COUNTS, AT(depths), N,
+     0, 1 << 24},
+    {"repeat", 'r', "N", "5", "times each is measured", KIND_COUNT, AT(repeat), N, 1, 1000},
+    {"compare", 0, NULL, NULL, "two files of --json results: what changed", KIND_FLAG, AT(compare),
+     N, 0, 0},
+    {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E | N, 0, 0},
     {"decode", 0, NULL, NULL, "ids on stdin to text", KIND_FLAG, AT(decode), T, 0, 0},
     {"no-special", 0, NULL, NULL, "special tokens in the text are text", KIND_FLAG, AT(no_special),
      T, 0, 0},
     {"context", 'c', "N", "0", "longest sequence in tokens; 0 is the model's (eval: 512)",
-     KIND_COUNT, AT(context), PIPELINE, 0, 1 << 24},
+     KIND_COUNT, AT(context), SERVING, 0, 1 << 24},
     {"threads", 't', "N", "0", "compute threads of each rank; 0: cores / ranks on the host",
      KIND_COUNT, AT(threads), PIPELINE, 0, 1024},
     {"chunk", 0, "N", "256", "prompt tokens that travel together", KIND_COUNT, AT(chunk), PIPELINE,
@@ -87,6 +106,7 @@ static const setting SETTINGS[] = {
     {"quiet", 'q', NULL, NULL, "say only errors", KIND_FLAG, AT(quiet), ALL, 0, 0},
 };
 enum { N_SETTINGS = sizeof SETTINGS / sizeof *SETTINGS, FIRST_KEY = 0x100 };
+enum { TEXT_BYTES_MAX = 2048 };
 enum { USAGE_KEY = 0x80 }; /* argp's complaints advise --usage */
 
 /* ---- values ---- */
@@ -102,7 +122,7 @@ static sl_status set_number(const setting *s, const char *source, const char *va
     char *end, what[96];
     errno = 0;
     double number = strtod(value, &end);
-    snprintf(what, sizeof what, "%s from %g to %g",
+    snprintf(what, sizeof what, "%s from %.10g to %.10g",
              s->kind == KIND_REAL ? "a number" : "a whole number", s->least, s->most);
     if (end == value || *end || errno || !(number >= s->least && number <= s->most))
         return expected(source, value, what);
@@ -130,6 +150,25 @@ static sl_status set_size(const char *source, const char *value, uint64_t *place
     return SL_OK;
 }
 
+static sl_status set_counts(const setting *s, const char *source, const char *value,
+                            sl_counts *counts)
+{
+    char item[32], what[96];
+    snprintf(what, sizeof what, "up to %d whole numbers from %.10g to %.10g with commas between",
+             SL_COUNTS_MAX, s->least, s->most);
+    counts->n = 0;
+    for (const char *at = value;; at++) {
+        size_t bytes = strcspn(at, ",");
+        if (counts->n == SL_COUNTS_MAX || bytes >= sizeof item)
+            return expected(source, value, what);
+        snprintf(item, sizeof item, "%.*s", (int)bytes, at);
+        sl_status status = set_number(s, source, item, &counts->items[counts->n++]);
+        if (status != SL_OK) return status;
+        at += bytes;
+        if (!*at) return SL_OK;
+    }
+}
+
 /* `source` is where the value comes from, for messages: "--name" or "SLUICE_NAME". */
 static sl_status set_value(const setting *s, const char *source, const char *value,
                            sl_settings *settings)
@@ -145,6 +184,7 @@ static sl_status set_value(const setting *s, const char *source, const char *val
         *(uint64_t *)place = strtoull(value, &end, 0);
         return end == value || *end || errno ? expected(source, value, "a whole number") : SL_OK;
     }
+    case KIND_COUNTS: return set_counts(s, source, value, place);
     case KIND_COUNT:
     case KIND_REAL: return set_number(s, source, value, place);
     }
@@ -174,9 +214,12 @@ static sl_status set_before_options(sl_command command, sl_settings *settings)
 /* ---- argp ---- */
 
 typedef struct {
+    sl_command command;
     sl_settings *settings;
     sl_status status;
 } parsing;
+
+static int key_of(int i) { return SETTINGS[i].key ? SETTINGS[i].key : FIRST_KEY + i; }
 
 static error_t on_option(int key, char *value, struct argp_state *state)
 {
@@ -195,7 +238,7 @@ static error_t on_option(int key, char *value, struct argp_state *state)
         return ECANCELED;
     }
     for (int i = 0; i < N_SETTINGS; i++) {
-        if (key != FIRST_KEY + i && !(key && key == SETTINGS[i].key)) continue;
+        if (key != key_of(i) || !(SETTINGS[i].commands & p->command)) continue;
         char source[40];
         snprintf(source, sizeof source, "--%s", SETTINGS[i].name);
         p->status = set_value(&SETTINGS[i], source, value, p->settings);
@@ -213,8 +256,8 @@ static void with_default(const setting *s, char *out, size_t out_bytes)
         snprintf(out, out_bytes, "%s", s->help);
 }
 
-sl_status sl_settings_parse(sl_command command, const char *usage, const char *about, int argc,
-                            char **argv, sl_settings *settings_out)
+sl_status sl_settings_parse(sl_command command, const char *usage, const char *about,
+                            const char *examples, int argc, char **argv, sl_settings *settings_out)
 {
     *settings_out = (sl_settings){0};
     sl_status status = set_before_options(command, settings_out);
@@ -227,15 +270,16 @@ sl_status sl_settings_parse(sl_command command, const char *usage, const char *a
         const setting *s = &SETTINGS[i];
         if (!(s->commands & command)) continue;
         with_default(s, helps[i], sizeof helps[i]);
-        options[n++] = (struct argp_option){.name = s->name,
-                                            .key = s->key ? s->key : FIRST_KEY + i,
-                                            .arg = s->argument,
-                                            .doc = helps[i]};
+        options[n++] = (struct argp_option){
+            .name = s->name, .key = key_of(i), .arg = s->argument, .doc = helps[i]};
     }
     options[n++] = (struct argp_option){.name = "help", .key = '?', .doc = "this text"};
     options[n] = (struct argp_option){.name = "usage", .key = USAGE_KEY, .flags = OPTION_HIDDEN};
-    struct argp argp = {.options = options, .parser = on_option, .args_doc = usage, .doc = about};
-    parsing p = {.settings = settings_out, .status = SL_OK};
+    char text[TEXT_BYTES_MAX]; /* argp's form: \v stands where the options go */
+    int text_bytes = snprintf(text, sizeof text, "%s\v%s", about, examples);
+    SL_ASSERT(text_bytes < (int)sizeof text);
+    struct argp argp = {.options = options, .parser = on_option, .args_doc = usage, .doc = text};
+    parsing p = {.command = command, .settings = settings_out, .status = SL_OK};
     char name[32], *command_name = argv[0];
     snprintf(name, sizeof name, "sluice %s", command_name);
     argv[0] = name; /* what "Usage:" and argp's own complaints begin with */
@@ -244,11 +288,27 @@ sl_status sl_settings_parse(sl_command command, const char *usage, const char *a
     argv[0] = command_name;
     if (p.status != SL_OK) return p.status;
     if (error) return SL_ERR_OPTION; /* argp has said what was wrong */
-    if (settings_out->n_words > 0 && !(command & (SL_COMMAND_EVAL | SL_COMMAND_SHOW))) {
+    if (settings_out->n_words > 0 && !(command & (E | S | N))) {
         sl_error("'%s' is no option: see sluice %s --help", settings_out->words[0], command_name);
         return SL_ERR_OPTION;
     }
     if (settings_out->verbose) sl_log_set_level(SL_LOG_DEBUG);
     if (settings_out->quiet) sl_log_set_level(SL_LOG_ERROR);
     return SL_OK;
+}
+
+bool sl_settings_option(sl_command command, size_t index, sl_option *option_out)
+{
+    for (int i = 0; i < N_SETTINGS; i++) {
+        const setting *s = &SETTINGS[i];
+        if (!(s->commands & command) || index-- > 0) continue;
+        *option_out = (sl_option){.name = s->name,
+                                  .letter = (char)s->key,
+                                  .argument = s->argument,
+                                  .initial = s->initial,
+                                  .help = s->help,
+                                  .file = s->argument && !strcmp(s->argument, "FILE")};
+        return true;
+    }
+    return false;
 }

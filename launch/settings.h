@@ -10,6 +10,11 @@
 
 #include "runtime/base/status.h"
 
+enum { SL_COUNTS_MAX = 16 };
+typedef struct {
+    uint32_t n, items[SL_COUNTS_MAX];
+} sl_counts;
+
 /* Values after parsing; text is lent by argv or the environment. */
 typedef struct {
     const char *model;
@@ -35,7 +40,13 @@ typedef struct {
     uint32_t top_k;
     uint64_t seed;
 
-    const char *text;        /* eval */
+    const char *text; /* eval */
+
+    /* bench */
+    sl_counts prompts, generates, depths;
+    uint32_t repeat;
+    bool compare;
+
     bool decode, no_special; /* tokenize */
 
     const char *words[4]; /* arguments that are no options */
@@ -48,12 +59,23 @@ typedef enum {
     SL_COMMAND_EVAL = 4,
     SL_COMMAND_TOKENIZE = 8,
     SL_COMMAND_SHOW = 16,
+    SL_COMMAND_BENCH = 32,
 } sl_command;
 
 /* Parse argv (argv[0] is the command's name) for one command: defaults, then SLUICE_* variables,
- * then options. `usage` and `about` are the first lines and the closing examples of --help.
+ * then options. `usage` and `about` open --help, `examples` close it.
  * SL_END: --help was asked for and printed. SL_ERR_OPTION: logged with what was expected. */
-sl_status sl_settings_parse(sl_command command, const char *usage, const char *about, int argc,
-                            char **argv, sl_settings *settings_out);
+sl_status sl_settings_parse(sl_command command, const char *usage, const char *about,
+                            const char *examples, int argc, char **argv, sl_settings *settings_out);
+
+/* A row of the table, for the pages made from it. */
+typedef struct {
+    const char *name;
+    char letter;                           /* 0: it has none */
+    const char *argument, *initial, *help; /* NULL: takes none; has no default */
+    bool file;                             /* the argument is a file's name */
+} sl_option;
+/* The index-th option of a command, in the table's order; false: there are no more. */
+bool sl_settings_option(sl_command command, size_t index, sl_option *option_out);
 
 #endif

@@ -25,6 +25,8 @@ uint32_t sl_cache_head_pages(const sl_cache_options *options, uint32_t n_tokens)
     return pages_for(above(n_tokens, options->window + options->sinks));
 }
 
+uint32_t sl_cache_fixed_pages(uint32_t window) { return 1 + pages_for(window); }
+
 void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *arena)
 {
     SL_ASSERT(options->window >= 1 && options->sinks <= SL_PAGE_TOKENS);
@@ -42,7 +44,8 @@ void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *a
         uint32_t *pages = sl_arena_array(arena, uint32_t, cache->pages_max);
         if (cache->heads) cache->heads[i].pages = pages;
     }
-    cache->fixed = sl_arena_take(arena, n_heads * (1 + cache->ring_pages) * cache->page_bytes);
+    cache->fixed = sl_arena_take(arena,
+                                 n_heads * sl_cache_fixed_pages(o->window) * cache->page_bytes);
     cache->chunk = sl_arena_take(arena,
                                  (size_t)o->n_kv_heads * cache->window_pages * cache->page_bytes);
     cache->admitted = sl_arena_array(arena, uint32_t, (size_t)o->n_kv_heads * o->chunk_max);

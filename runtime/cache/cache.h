@@ -55,6 +55,9 @@ void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *a
 /* Pages of one head that a sequence of n tokens can hold at most. */
 uint32_t sl_cache_head_pages(const sl_cache_options *options, uint32_t n_tokens);
 
+/* Pages of one head that every open sequence has beside: its sinks and its ring. */
+uint32_t sl_cache_fixed_pages(uint32_t window);
+
 /* Slots: asserts that `sequence` is closed (open, fork) or open (close). A fork shares the
  * parent's full pages and copies the rest. */
 void sl_cache_open(sl_cache *cache, uint32_t sequence);

@@ -7,7 +7,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mpi"))
 import e2e  # noqa: E402
 
-COMMANDS = ["batch", "run", "eval", "show", "tokenize"]
+COMMANDS = ["batch", "run", "eval", "bench", "show", "tokenize"]
 LAYERS = 3
 
 
@@ -69,7 +69,8 @@ def test_help(tool):
         heads = [l for l in lines if l.lower().startswith("usage: sluice")]
         e2e.check(len(heads) == 1, f"{what}: usage is there {len(heads)} times")
     out, _, what = tool.run(0, "--version")
-    e2e.check(out.startswith(b"sluice ") and out.count(b"\n") == 1, f"{what}: {out!r}")
+    for word in [b"sluice 0.", b"compiler ", b"Open MPI v", b"zstd "]:
+        e2e.check(out.count(word) == 1, f"{what}: '{word}' is not there once: {out!r}")
 
 
 def test_usage(tool):
@@ -185,12 +186,58 @@ def test_eval(tool):
     return value["nll"]
 
 
+def test_bench(tool):
+    words = ["bench", "-m", tool.model, "-p", "7,300", "-n", "5", "-d", "0,40", "-r", 3]
+    value = tool.json(*words)
+    check_keys(value, ["rows", "machine", "commit"], "bench")
+    cases = [(r["test"], r["n"], r["depth"]) for r in value["rows"]]
+    e2e.check(cases == [("prompt", 7, 0), ("prompt", 300, 0), ("prompt", 7, 40), ("prompt", 300, 40),
+                        ("decode", 5, 0), ("decode", 5, 40)], f"bench: rows {cases}")
+    for row in value["rows"]:
+        check_keys(row, ["machine", "commit", "kernels", "ranks", "threads", "binding", "model",
+                         "chunk", "codec", "policy", "sinks", "window"], "a row of bench")
+        speeds = sorted(row["tok_s_all"])
+        e2e.check(len(speeds) == 3 and speeds[0] > 0 and row["tok_s"] == speeds[1]
+                  and row["ranks"] == max(tool.ranks, 1) and not row["beyond_context"]
+                  and row["peak_bytes"] > 0, f"bench: {row}")
+    kv = {case: row["kv_bytes"] for case, row in zip(cases, value["rows"])}
+    page = 64 * 16 * 2 * 2  # tokens, head dimension, K and V, f16
+    heads = LAYERS * 2
+    e2e.check(kv["prompt", 7, 0] == heads * 3 * page, f"bench: {kv}")  # sinks and a ring of 128
+    e2e.check(kv["prompt", 300, 40] == heads * (3 + 4) * page, f"bench: {kv}")  # and 208 tokens
+    long = tool.json("bench", "-m", tool.model, "-p", 0, "-n", 2, "-d", 1100, "-r", 1)
+    e2e.check([r["beyond_context"] for r in long["rows"]] == [True], f"bench: {long}")
+    table, _, what = tool.run(0, *words, "-q")
+    e2e.check(table.count(b"\nprompt ") == 4 and table.count(b"\ndecode ") == 2, f"{what}: {table!r}")
+    before = tool.bench.write("before.json", json.dumps(value))
+    for row in value["rows"]:
+        row["threads"] += 1
+        row["tok_s"] *= 2
+        row["tok_s_all"] = [1000 * s for s in row["tok_s_all"]]
+    value["rows"].pop()
+    after = tool.bench.write("after.json", json.dumps(value))
+    compared, talk, what = tool.run(0, "bench", "--compare", before, after, "--json")
+    rows = json.loads(compared)["rows"]
+    e2e.check([r["ratio"] for r in rows] == [2] * 5 and all(r["differs"] for r in rows),
+              f"{what}: {rows}")
+    e2e.check("threads differs" in talk and "5 of 6 and 5 rows" in talk, f"{what}: {talk}")
+    same = json.loads(tool.run(0, "bench", "--compare", before, before, "--json")[0])["rows"]
+    e2e.check([r["ratio"] for r in same] == [1] * 6 and not any(r["differs"] for r in same),
+              f"{what}: {same}")
+    tool.refuse(2, "both 0", "bench", "-m", tool.model, "-p", 0, "-n", 0)
+    tool.refuse(2, "'x'", "bench", "-m", tool.model, "-p", "7,x")
+    tool.refuse(2, "two files", "bench", "--compare", before)
+    tool.refuse(4, "missing.json", "bench", "--compare", before, tool.bench.path("missing.json"))
+    tool.refuse(4, "no results", "bench", "--compare", before, tool.bench.write("other.json", "{}"))
+
+
 def body(bench):
     bench.model("model.gguf", seed=77, layers=LAYERS, width=96, ffn=160, context=1024)
     nlls = []
     for ranks in (0, 2):
         tool = Tool(bench, ranks)
-        tests = [test_help, test_usage, test_bad_files, test_show, test_tokenize, test_run]
+        tests = [test_help, test_usage, test_bad_files, test_show, test_tokenize, test_run,
+                 test_bench]
         if bench.args.light and ranks:
             tests = [test_help, test_bad_files, test_show, test_run]
         for test in tests:

@@ -32,7 +32,8 @@ static sl_status parse(sl_command command, const char *line, sl_settings *settin
     }
     capture c;
     capture_begin(&c);
-    sl_status status = sl_settings_parse(command, "usage", "about", argc, argv, settings);
+    sl_status status = sl_settings_parse(command, "usage", "about", "examples", argc, argv,
+                                         settings);
     capture_end(&c, talk, sizeof talk);
     sl_log_set_level(SL_LOG_INFO);
     return status;
@@ -222,7 +223,7 @@ static void test_levels(void **state)
         sl_settings s;
         argv[1] = rows[i].option;
         sl_log_set_level(SL_LOG_INFO);
-        assert_int_equal(sl_settings_parse(SL_COMMAND_SHOW, "", "", 2, argv, &s), SL_OK);
+        assert_int_equal(sl_settings_parse(SL_COMMAND_SHOW, "", "", "", 2, argv, &s), SL_OK);
         assert_int_equal(sl_log_level_now(), rows[i].level);
     }
     sl_log_set_level(SL_LOG_INFO);
@@ -231,9 +232,10 @@ static void test_levels(void **state)
 /* ---- help ---- */
 
 /* What the command prints for --help, on stdout; ends the test when it ends otherwise. */
-static void read_help(int (*run)(int argc, char **argv), char *name, char *text, size_t bytes_max)
+static void read_help(const sl_command_entry *command, char *text, size_t bytes_max)
 {
-    char *argv[] = {name, "--help", NULL};
+    char name[16], *argv[] = {name, "--help", NULL};
+    snprintf(name, sizeof name, "%s", command->name);
     FILE *file = tmpfile();
     assert_non_null(file);
     fflush(stdout);
@@ -241,7 +243,9 @@ static void read_help(int (*run)(int argc, char **argv), char *name, char *text,
     assert_true(dup2(fileno(file), STDOUT_FILENO) >= 0);
     capture c;
     capture_begin(&c);
-    int code = run(2, argv);
+    sl_settings settings;
+    sl_status status = sl_settings_parse(command->command, command->usage, command->about,
+                                         command->examples, 2, argv, &settings);
     capture_end(&c, talk, sizeof talk);
     fflush(stdout);
     assert_true(dup2(shown, STDOUT_FILENO) >= 0);
@@ -249,7 +253,7 @@ static void read_help(int (*run)(int argc, char **argv), char *name, char *text,
     rewind(file);
     text[fread(text, 1, bytes_max - 1, file)] = '\0';
     fclose(file);
-    assert_int_equal(code, 0);
+    assert_int_equal(status, SL_END);
     assert_string_equal(talk, "");
 }
 
@@ -257,32 +261,34 @@ static void test_help(void **state)
 {
     (void)state;
     static const struct {
-        int (*run)(int argc, char **argv);
-        const char *name, *options[4], *absent;
+        const sl_command_entry *command;
+        const char *options[4], *absent;
     } rows[] = {
-        {sl_cmd_batch,
-         "batch",
-         {"--model=FILE", "--retry-errors", "[256]", "--peer-timeout"},
-         "--seed"},
-        {sl_cmd_run, "run", {"-p, --prompt=TEXT", "--temperature=X", "[128]", "--chat"}, "--input"},
-        {sl_cmd_eval, "eval", {"--text=FILE", "--context=N", "--json", "--help"}, "--chat"},
-        {sl_cmd_show, "show", {"--json", "--verbose", "--quiet", "--help"}, "--model"},
-        {sl_cmd_tokenize,
-         "tokenize",
-         {"--decode", "--no-special", "--model=FILE", "--help"},
-         "--chunk"},
+        {&sl_cmd_batch, {"--model=FILE", "--retry-errors", "[256]", "--peer-timeout"}, "--seed"},
+        {&sl_cmd_run, {"-p, --prompt=TEXT", "--temperature=X", "[128]", "--chat"}, "--input"},
+        {&sl_cmd_eval, {"--text=FILE", "--context=N", "--json", "--help"}, "--chat"},
+        {&sl_cmd_bench, {"-p, --prompt=N,...", "-d, --depth=N,...", "[32]", "-r"}, "--context"},
+        {&sl_cmd_show, {"--json", "--verbose", "--quiet", "--help"}, "--model"},
+        {&sl_cmd_tokenize, {"--decode", "--no-special", "--model=FILE", "--help"}, "--chunk"},
     };
+    enum { SCREEN_LINES = 40, SCREEN_COLUMNS = 100 };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char name[16], text[1 << 14];
-        snprintf(name, sizeof name, "%s", rows[i].name);
-        read_help(rows[i].run, name, text, sizeof text);
+        assert_ptr_equal(rows[i].command, sl_commands[i]);
+        const char *name = rows[i].command->name;
+        char text[1 << 14], example[32];
+        read_help(rows[i].command, text, sizeof text);
         for (int k = 0; k < 4; k++)
             if (!strstr(text, rows[i].options[k]))
                 fail_msg("%s --help lacks %s:\n%s", name, rows[i].options[k], text);
         assert_null(strstr(text, rows[i].absent));
-        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-            if (strlen(line) > 100) fail_msg("%s: longer than 100 columns: %s", name, line);
+        snprintf(example, sizeof example, " sluice %s ", name);
+        assert_non_null(strstr(rows[i].command->examples, example));
+        int n_lines = 0;
+        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"), n_lines++)
+            if (strlen(line) > SCREEN_COLUMNS) fail_msg("%s: too wide: %s", name, line);
+        assert_in_range(n_lines, 5, SCREEN_LINES);
     }
+    assert_null(sl_commands[sizeof rows / sizeof *rows]);
 }
 
 static void test_help_ends(void **state)
@@ -295,7 +301,8 @@ static void test_help_ends(void **state)
     fflush(stdout);
     int shown = dup(STDOUT_FILENO);
     dup2(fileno(nowhere), STDOUT_FILENO);
-    sl_status status = sl_settings_parse(SL_COMMAND_BATCH, "usage", "about", 4, argv, &s);
+    sl_status status = sl_settings_parse(SL_COMMAND_BATCH, "usage", "about", "examples", 4, argv,
+                                         &s);
     fflush(stdout);
     dup2(shown, STDOUT_FILENO);
     close(shown);

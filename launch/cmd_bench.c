@@ -1,0 +1,210 @@
+/* launch/cmd_bench.c - `sluice bench`: how fast prompts are read and tokens generated, at depth.
+ *
+ * A measure is one request of random tokens. A prompt's clock starts when the `depth` tokens before
+ * it have passed all ranks (sl_request.pause_after) and stops when its last token has; generation
+ * runs from its first token to its last, so reading the prompt is not in it. Measures of a row are
+ * spread over the whole run, one round after another, so that a slow minute hits all rows alike. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/alone.h"
+#include "launch/bench_compare.h"
+#include "launch/bench_rows.h"
+#include "launch/commands.h"
+#include "launch/engine.h"
+#include "launch/progress.h"
+#include "launch/report.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
+
+typedef struct {
+    sl_bench_rows rows;
+    sl_engine *engine;
+    uint32_t n_given, n_measures; /* the first one warms up and is not counted */
+    bool busy;                    /* a request is out */
+    int64_t begin_ns, end_ns;     /* of the measure that is out; 0: not yet */
+    sl_progress progress;
+} bench;
+
+/* Of the measure given out last. */
+static sl_bench_row *current_row(const bench *b)
+{
+    return &b->rows.items[b->n_given > 1 ? (b->n_given - 2) % b->rows.n : 0];
+}
+
+/* ---- requests ---- */
+
+/* Ordinary tokens, the same ones every time. */
+static void fill_prompt(const bench *b, sl_request *request)
+{
+    const sl_tokenizer *tokenizer = sl_engine_tokenizer(b->engine);
+    uint32_t n_tokens = (uint32_t)sl_tokenizer_n_tokens(tokenizer);
+    uint64_t state = 1;
+    for (size_t i = 0; i < request->n_prompt; i++) {
+        int32_t id;
+        uint32_t tries = 0;
+        do {
+            state = state * 6364136223846793005U + 1442695040888963407U;
+            id = (int32_t)((state >> 33) % n_tokens);
+        } while (sl_tokenizer_is_control(tokenizer, id) && ++tries < 100);
+        request->prompt[i] = id;
+    }
+}
+
+static sl_status make_request(const bench *b, const sl_bench_row *row, sl_request **request_out)
+{
+    sl_request *request = calloc(1, sizeof *request);
+    if (!request) return SL_ERR_MEMORY;
+    bool decodes = row->test == SL_BENCH_DECODE;
+    request->n_prompt = decodes ? (row->depth > 0 ? row->depth : 1) : row->depth + row->n;
+    request->prompt = malloc(request->n_prompt * sizeof *request->prompt);
+    request->n_choices = 1;
+    request->score_from = SIZE_MAX;
+    request->ignore_eos = true;
+    request->max_tokens = decodes ? row->n + 1 : 0;
+    request->pause_after = decodes ? 0 : row->depth;
+    request->sampling = (sl_sampling){.top_p = 1, .repetition_penalty = 1, .n_logprobs = -1};
+    if (!request->prompt || sl_request_bind(request) != SL_OK) {
+        sl_request_free(request);
+        return SL_ERR_MEMORY;
+    }
+    fill_prompt(b, request);
+    *request_out = request;
+    return SL_OK;
+}
+
+static sl_status next(void *context, sl_request **request_out)
+{
+    bench *b = context;
+    if (b->busy) return SL_AGAIN;
+    if (b->n_given == b->n_measures) return SL_END;
+    b->n_given++;
+    b->busy = true;
+    sl_status status = make_request(b, current_row(b), request_out);
+    bool at_once = current_row(b)->test == SL_BENCH_PROMPT && current_row(b)->depth == 0;
+    b->begin_ns = at_once ? sl_clock_now_ns() : 0;
+    b->end_ns = 0;
+    return status;
+}
+
+static void on_prompt(void *context, const sl_request *request, size_t n_tokens)
+{
+    bench *b = context;
+    if (current_row(b)->test != SL_BENCH_PROMPT) return;
+    if (n_tokens == request->pause_after) b->begin_ns = sl_clock_now_ns();
+    if (n_tokens == request->n_prompt) b->end_ns = sl_clock_now_ns();
+}
+
+static void on_token(void *context, const sl_request *request, uint32_t choice, int32_t token)
+{
+    (void)choice, (void)token;
+    bench *b = context;
+    size_t n_tokens = request->choices[0].n_tokens;
+    if (n_tokens == 1) b->begin_ns = sl_clock_now_ns();
+    if (n_tokens == request->max_tokens) b->end_ns = sl_clock_now_ns();
+}
+
+static sl_status done(void *context, sl_request *request)
+{
+    bench *b = context;
+    sl_bench_row *row = current_row(b);
+    b->busy = false;
+    if (request->error.http_status != 0) {
+        sl_error("%s of %u at depth %u: %s", sl_bench_test_name(row->test), row->n, row->depth,
+                 request->error.message);
+        sl_request_free(request);
+        return SL_ERR_MEMORY; /* the one way a request without fields can fail */
+    }
+    sl_request_free(request);
+    SL_ASSERT(b->begin_ns > 0 && b->end_ns > b->begin_ns);
+    if (b->n_given == 1) return SL_OK;
+    const sl_driver_progress *now = sl_engine_progress(b->engine);
+    row->tok_s[row->n_done++] = row->n / ((double)(b->end_ns - b->begin_ns) / (double)SL_SECOND);
+    row->kv_bytes = sl_engine_kv_bytes(b->engine, now->pages_used);
+    row->peak_bytes = now->peak_bytes;
+    return SL_OK;
+}
+
+static void on_progress(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+{
+    bench *b = context;
+    sl_progress_state state = {.done = b->n_given - b->busy,
+                               .total = b->n_measures,
+                               .elapsed_ns = elapsed_ns,
+                               .prompt_tokens = progress->prompt_tokens,
+                               .generated_tokens = progress->generated_tokens};
+    sl_progress_tell(&b->progress, &state);
+}
+
+/* ---- the command ---- */
+
+static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
+{
+    bench *b = context;
+    b->engine = engine;
+    b->n_measures = b->rows.n * b->rows.settings->repeat + 1;
+    sl_bench_rows_place(&b->rows, engine);
+    sl_progress_init(&b->progress);
+    *port_out = (sl_port){.context = b, .next = next, .done = done};
+    return SL_OK;
+}
+
+static sl_status end(void *context, const sl_engine *engine, sl_status status)
+{
+    (void)engine;
+    bench *b = context;
+    sl_progress_end(&b->progress);
+    if (status != SL_OK) return status;
+    if (b->rows.settings->json) return sl_report_print(sl_bench_rows_json(&b->rows));
+    return sl_bench_rows_print(&b->rows);
+}
+
+/* ---- compare ---- */
+
+static sl_status compare(const sl_settings *settings)
+{
+    return sl_bench_compare(settings, settings->words[0], settings->words[1]);
+}
+
+static int bench_command(sl_settings *settings)
+{
+    if (settings->compare) {
+        if (settings->n_words == 2) return sl_run_alone(compare, settings);
+        sl_error(
+            "bench --compare needs two files of results: bench --compare before.json after.json");
+        return SL_EXIT_USAGE;
+    }
+    if (settings->n_words > 0) {
+        sl_error(
+            "bench what? Without a word it measures prompts and decoding; see sluice bench --help");
+        return SL_EXIT_USAGE;
+    }
+    bench b = {0};
+    sl_status status = sl_bench_rows_init(settings, &b.rows);
+    if (status != SL_OK) return sl_exit_code(status);
+    settings->sequences = 1;
+    settings->context = b.rows.longest;
+    sl_service service = {
+        .context = &b,
+        .begin = begin,
+        .end = end,
+        .watch = {.context = &b, .token = on_token, .prompt = on_prompt, .progress = on_progress}};
+    int code = sl_engine_serve(settings, &service);
+    sl_bench_rows_fini(&b.rows);
+    return code;
+}
+
+const sl_command_entry sl_cmd_bench = {
+    .command = SL_COMMAND_BENCH,
+    .name = "bench",
+    .summary = "measure speed: prompts and decoding at depth",
+    .usage = "-m MODEL",
+    .about =
+        "Tokens per second of reading prompts (-p) and of generating (-n), each with -d tokens "
+        "in the cache before; medians of -r measures.",
+    .examples = "  sluice bench -m model.gguf -p 512,8192 -n 32 -d 0,8192\n"
+                "  mpirun -n 2 sluice bench -m model.gguf -p 4096 -n 0 --json > after.json\n"
+                "  sluice bench --compare before.json after.json",
+    .run = bench_command,
+};

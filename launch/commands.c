@@ -1,0 +1,7 @@
+/* launch/commands.c - the list of commands. */
+#include "launch/commands.h"
+
+#include <stddef.h>
+
+const sl_command_entry *const sl_commands[] = {
+    &sl_cmd_batch, &sl_cmd_run, &sl_cmd_eval, &sl_cmd_bench, &sl_cmd_show, &sl_cmd_tokenize, NULL};

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# install.sh BUILD - what `cmake --install` puts where, and that the pages made from the table of
+# options know every option that --help knows.
+set -euo pipefail
+build=$1
+prefix=$(mktemp -d)
+trap 'rm -rf "$prefix"' EXIT
+cmake --install "$build" --prefix "$prefix" >/dev/null
+
+fail() { echo "install: $*" >&2 && exit 1; }
+sluice=$prefix/bin/sluice
+man=$prefix/share/man/man1/sluice.1
+completion=$prefix/share/bash-completion/completions/sluice
+"$sluice" --version | grep -q '^sluice ' || fail "no binary"
+for file in slurm.sbatch hostfile.example README.md; do
+    [ -s "$prefix/share/doc/sluice/cluster_configs/$file" ] || fail "no example $file"
+done
+head -n 1 "$man" | grep -q '^\.TH SLUICE 1' || fail "no man page"
+
+# What bash would offer after these words.
+. "$completion"
+complete_words() {
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+    _sluice
+    printf '%s\n' "${COMPREPLY[@]}"
+}
+commands=$("$sluice" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
+[ "$(wc -w <<<"$commands")" -ge 6 ] || fail "commands: $commands"
+for command in $commands; do
+    complete_words sluice "${command:0:2}" | grep -qx "$command" || fail "$command is not completed"
+    grep -q "^\.SS \"sluice $command " "$man" || fail "$command is not in the man page"
+    options=$("$sluice" "$command" --help | sed -n 's/^ .*[ ]--\([a-z-]*\)[= ].*/\1/p')
+    [ -n "$options" ] || fail "$command has no options"
+    for option in $options; do
+        complete_words sluice "$command" "--$option" | grep -qx -- "--$option" ||
+            fail "$command --$option is not completed"
+        [ "$option" = help ] || grep -qF -- "\\-\\-${option//-/\\-}\\fR" "$man" ||
+            fail "--$option is not in the man page"
+    done
+done
+touch "$prefix/some.gguf"
+complete_words sluice run -m "$prefix/so" | grep -qx "$prefix/some.gguf" || fail "files of -m"
