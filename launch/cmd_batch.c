@@ -13,6 +13,7 @@ typedef struct {
     sl_job *job;
     sl_job_port *io; /* the thread that reads and writes */
     sl_job_warnings warnings;
+    sl_job_plan plan;
     sl_progress progress;
     bool failed; /* there are error records */
 } batch;
@@ -75,17 +76,34 @@ static sl_status open_job(const sl_settings *settings, const sl_engine *engine, 
     return SL_OK;
 }
 
-static sl_status open_port(batch *b, const sl_engine *engine)
+static sl_job_reader reader_of(batch *b, const sl_engine *engine)
 {
     uint32_t sequences = sl_engine_sequences(engine);
-    sl_job_reader reader = {
+    return (sl_job_reader){
         .tokenizer = sl_engine_tokenizer(engine),
         .chat = sl_engine_chat(engine),
         .context = sl_engine_context(engine),
         .choices_max = sequences < SL_CHOICES_MAX ? sequences : SL_CHOICES_MAX,
         .warnings = &b->warnings,
     };
-    return sl_job_port_open(b->job, &reader, 4 * sequences, &b->io);
+}
+
+/* Requests read and not yet written: those computed, and enough that none is waited for. */
+static uint32_t ahead_of(const sl_engine *engine) { return 4 * sl_engine_sequences(engine); }
+
+static uint64_t job_bytes(void *context, const sl_engine *engine)
+{
+    batch *b = context;
+    sl_job_reader reader = reader_of(b, engine);
+    sl_job_plan *plan = &b->plan;
+    sl_job_plan_make(b->settings->input, &reader, ahead_of(engine), plan);
+    return plan->file + plan->waiting + plan->request + plan->record;
+}
+
+static sl_status open_port(batch *b, const sl_engine *engine)
+{
+    sl_job_reader reader = reader_of(b, engine);
+    return sl_job_port_open(b->job, &reader, ahead_of(engine), b->plan.waiting, &b->io);
 }
 
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
@@ -132,8 +150,11 @@ static int batch_command(sl_settings *settings)
         return SL_EXIT_USAGE;
     }
     batch b = {.settings = settings};
-    sl_service service = {
-        .context = &b, .begin = begin, .end = end, .watch = {.context = &b, .progress = tell}};
+    sl_service service = {.context = &b,
+                          .job_bytes = job_bytes,
+                          .begin = begin,
+                          .end = end,
+                          .watch = {.context = &b, .progress = tell}};
     int code = sl_engine_serve(settings, &service);
     return code == SL_EXIT_OK && b.failed ? SL_EXIT_SOME_FAILED : code;
 }

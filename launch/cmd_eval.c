@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "launch/commands.h"
 #include "launch/engine.h"
@@ -120,6 +121,17 @@ static void clean_up(evaluation *e)
     free(e->nll);
 }
 
+/* The text, its ids (as many as bytes at most, in a list that doubles), and pieces being scored. */
+static uint64_t job_bytes(void *context, const sl_engine *engine)
+{
+    const evaluation *e = context;
+    uint64_t pieces = 2 * (uint64_t)sl_engine_sequences(engine) + 1;
+    uint64_t piece = sl_engine_context(engine) * (sizeof(int32_t) + sizeof(sl_token_detail));
+    struct stat file;
+    uint64_t text = stat(e->settings->text, &file) == 0 ? (uint64_t)file.st_size : 0;
+    return text * (1 + 2 * sizeof(int32_t)) + pieces * piece;
+}
+
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
 {
     evaluation *e = context;
@@ -152,8 +164,11 @@ static int eval_command(sl_settings *settings)
     }
 
     evaluation e = {.settings = settings};
-    sl_service service = {
-        .context = &e, .begin = begin, .end = end, .watch = {.context = &e, .progress = tell}};
+    sl_service service = {.context = &e,
+                          .job_bytes = job_bytes,
+                          .begin = begin,
+                          .end = end,
+                          .watch = {.context = &e, .progress = tell}};
     return sl_engine_serve(settings, &service);
 }
 

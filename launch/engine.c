@@ -11,11 +11,15 @@
 #include "launch/alone.h"
 #include "launch/cores.h"
 #include "launch/memory.h"
+#include "launch/memory_plan.h"
 #include "launch/parts.h"
 #include "launch/version.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "sched/split.h"
+
+/* A thread's stack as glibc reserves it, and what libraries take for themselves as they run. */
+enum { STACK_BYTES = 8 << 20, SMALL_CHANGE_BYTES = 8 << 20 };
 
 enum { EXPECTED_TOKENS = 512 }; /* an answer; longer ones make room by restarts */
 
@@ -198,61 +202,46 @@ static uint64_t own_weights_bytes(const sl_engine *e)
     return sl_weights_bytes(e->gguf, &e->shape, e->first_layer[rank], e->first_layer[rank + 1]);
 }
 
-/* What this rank may take for the block, after everything else it will need. */
-static uint64_t budget_bytes(const sl_engine *e, uint64_t other_bytes, const char **source_out)
+/* What this rank may take beside what it has. */
+static sl_memory_limits memory_limits(const sl_engine *e)
 {
-    uint64_t data = sl_memory_data_bytes(), limit = sl_memory_data_limit();
-    uint64_t weights = own_weights_bytes(e);
-    uint64_t allowed = sl_memory_available_bytes() / 5 * 4 /
-                       (uint64_t)sl_comm_ranks_on_host(e->comm);
-    *source_out = "80% of the host's free memory, shared by its ranks";
-    if (e->settings.memory > 0) {
-        allowed = e->settings.memory > data ? e->settings.memory - data : 0;
-        *source_out = "--memory";
+    uint64_t data = sl_memory_data_bytes(), memory = e->settings.memory;
+    uint64_t share = sl_memory_available_bytes() / 5 * 4 / (uint64_t)sl_comm_ranks_on_host(e->comm);
+    sl_memory_limits limits = {.allowed = share,
+                               .source = "80% of the host's free memory, shared by its ranks",
+                               .data = sl_memory_data_limit()};
+    if (memory > 0) {
+        limits.allowed = memory > data ? memory - data : 0;
+        limits.source = "--memory";
     }
-    uint64_t budget = allowed > weights + other_bytes ? allowed - weights - other_bytes : 0;
-    uint64_t under_limit = limit > data + other_bytes ? limit - data - other_bytes : 0;
-    if (under_limit >= budget) return budget;
-    *source_out = "the limit of the data segment (ulimit -d)";
-    return under_limit;
+    return limits;
 }
 
-static sl_status refuse_memory(const sl_engine *e, size_t fixed, uint64_t least, uint64_t other,
-                               uint64_t budget, const char *source)
-{
-    sl_error(
-        "does not fit: frames, scratch and rings need %.1f MB and one page of each of %u KV heads "
-        "%.1f MB, beside %.1f MB of weights and %.1f MB already in use; %s leaves %.1f MB. Use "
-        "more "
-        "ranks, fewer --sequences, a smaller --context or --chunk",
-        (double)fixed / 1e6, e->rank_heads[rank_of(e)], (double)least / 1e6,
-        (double)own_weights_bytes(e) / 1e6, (double)(sl_memory_data_bytes() + other) / 1e6, source,
-        (double)budget / 1e6);
-    return SL_ERR_MEMORY;
-}
-
-/* As many pages as the sequences could ever fill, or as fit. */
 static sl_status plan_memory(sl_engine *e)
 {
     int rank = rank_of(e);
     sl_parts_options parts = parts_options(e);
-    sl_frame_limits limits = sl_parts_limits(&parts);
-    /* stacks of our threads, small change, and what comm, wire and codec take for themselves */
-    uint64_t other = (uint64_t)(e->threads + 2) * (8U << 20) + (8U << 20) +
-                     sl_rank_open_bytes(&limits) +
-                     sl_comm_start_bytes(e->transport, sl_rank_message_bytes_max(&limits));
-    size_t fixed = sl_parts_measure(&parts, 0);
-    const char *source;
-    uint64_t budget = budget_bytes(e, other, &source), page_bytes = sl_parts_page_bytes(&parts);
-    uint64_t wanted = sl_parts_pages_wanted(&parts), least = wanted ? e->rank_heads[rank] : 0;
-    uint64_t fitting = budget > fixed ? (budget - fixed) / page_bytes : 0;
-    if (budget < fixed || fitting < least)
-        return refuse_memory(e, fixed, least * page_bytes, other, budget, source);
-    uint64_t n_pages = wanted < fitting ? wanted : fitting;
-    e->rank_pages[rank] = n_pages < UINT32_MAX ? n_pages : UINT32_MAX;
-    e->planned_bytes = sl_memory_data_bytes() + other +
-                       sl_parts_measure(&parts, (uint32_t)e->rank_pages[rank]) +
-                       own_weights_bytes(e);
+    sl_frame_limits frames = sl_parts_limits(&parts);
+    uint64_t wanted = sl_parts_pages_wanted(&parts);
+    sl_memory_needs needs = {
+        .in_use = sl_memory_data_bytes(),
+        .weights = own_weights_bytes(e),
+        .fixed = sl_parts_measure(&parts, 0),
+        .messages = sl_rank_open_bytes(&frames) +
+                    sl_comm_start_bytes(e->transport, sl_rank_message_bytes_max(&frames)),
+        .stacks = (uint64_t)(e->threads + 2) * STACK_BYTES + SMALL_CHANGE_BYTES,
+        .page = sl_parts_page_bytes(&parts),
+        .pages_wanted = wanted,
+        .pages_least = wanted ? e->rank_heads[rank] : 0,
+    };
+    if (rank == 0 && e->service->job_bytes)
+        needs.job = e->service->job_bytes(e->service->context, e);
+    sl_memory_limits limits = memory_limits(e);
+    sl_memory_plan plan;
+    sl_status status = sl_memory_plan_make(&needs, &limits, &plan);
+    if (status != SL_OK) return status;
+    e->rank_pages[rank] = plan.n_pages;
+    e->planned_bytes = plan.total;
     return SL_OK;
 }
 

@@ -16,6 +16,8 @@ const char *sl_engine_transport(void);
 /* What a command does with an engine; all of it is called on rank 0 only. */
 typedef struct {
     void *context;
+    /* The model is open, memory is being planned: bytes this job's lines and requests will take. */
+    uint64_t (*job_bytes)(void *context, const sl_engine *engine);
     /* The model is open: say where requests come from. On an error, logged, nothing is left to end. */
     sl_status (*begin)(void *context, sl_engine *engine, sl_port *port_out);
     /* Called if begin succeeded, with how serving went; returns that, or what went wrong since. */

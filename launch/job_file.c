@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "launch/id_set.h"
-#include "launch/job_json.h"
 #include "launch/line_reader.h"
 #include "runtime/base/log.h"
 
@@ -51,6 +50,50 @@ static sl_status next_request(sl_line_reader *reader, const char **line, size_t 
     } while (is_blank(*line, *bytes));
     *id = sl_job_line_id(*line, *bytes, reader->number);
     return *id ? SL_OK : SL_ERR_MEMORY;
+}
+
+/* An id is 16 bytes in each of two tables, which may be three eighths full while one grows. */
+enum { ID_BYTES = 110 };
+
+/* Requests that wait hardly speed up a job: many large ones are not held for it. */
+static const uint64_t WAITING_BYTES = 256 << 20;
+
+static void add_line(const sl_job_reader *reader, const char *line, size_t bytes,
+                     sl_job_line_need *most, size_t *most_json)
+{
+    size_t json = sl_job_json_bytes(line, bytes);
+    sl_job_line_need need = {0};
+    if (json > SL_JOB_JSON_BYTES_MAX || is_blank(line, bytes)) return;
+    if (sl_job_line_plan(reader, line, bytes, &need) != SL_OK) return; /* reading it will say so */
+    if (json > *most_json) *most_json = json;
+    if (need.request > most->request) most->request = need.request;
+    if (need.record > most->record) most->record = need.record;
+}
+
+void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t ahead,
+                      sl_job_plan *plan_out)
+{
+    *plan_out = (sl_job_plan){0};
+    FILE *file = fopen(in_path, "r");
+    if (!file) return;
+    sl_line_reader lines;
+    sl_line_reader_init(&lines, file, SL_JOB_LINE_BYTES_MAX);
+    const char *line;
+    size_t bytes, longest = 0, most_json = 0;
+    sl_job_line_need most = {0};
+    while (sl_line_reader_next(&lines, &line, &bytes, NULL) == SL_OK) {
+        if (bytes > longest) longest = bytes;
+        add_line(reader, line, bytes, &most, &most_json);
+    }
+    uint64_t all = ahead * most.request;
+    *plan_out = (sl_job_plan){
+        .file = lines.number * ID_BYTES + 2 * longest + most_json, /* a line's room doubles */
+        .waiting = all < WAITING_BYTES ? all : WAITING_BYTES,
+        .request = most.request,
+        .record = most.record,
+    };
+    sl_line_reader_fini(&lines);
+    fclose(file);
 }
 
 static sl_status scan_input(sl_job *job, const char *path)

@@ -1,6 +1,6 @@
 /* launch/job_file.h - the files of a job: IN is scanned before the start and read line by line, OUT
  * is appended to, one whole durable line a result, OUT.job says which job OUT belongs to.
- * Nothing here knows what a request means. Memory: 50 to 110 bytes a request, and the longest line. */
+ * Nothing here knows what a request means. Memory: sl_job_plan. */
 #ifndef SL_JOB_FILE_H
 #define SL_JOB_FILE_H
 
@@ -8,12 +8,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "launch/job_json.h"
 #include "proto/wire.h"
 #include "runtime/base/status.h"
 
 typedef struct sl_job sl_job;
 
 enum { SL_JOB_LINE_BYTES_MAX = 64 << 20 };
+
+/* What a job over IN takes at most, bytes. */
+typedef struct {
+    uint64_t file;    /* ids, the longest line and its JSON */
+    uint64_t waiting; /* requests between reading and writing that keep another from being read */
+    uint64_t request; /* and one more, the largest */
+    uint64_t record;  /* the largest, while it is written */
+} sl_job_plan;
+
+/* Reads IN once. All 0 when it cannot be read, which sl_job_open will say. */
+void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t ahead,
+                      sl_job_plan *plan_out);
 
 /* Scan IN for ids, and OUT for results that are there; lock OUT; refuse, logged: a duplicate id, an
  * OUT that is of another job (the difference is said), that another process is writing, or that is

@@ -22,6 +22,12 @@ typedef struct {
     sl_job_warnings *warnings; /* the caller's, one thread's; NULL: unknown fields are not told */
 } sl_job_reader;
 
+/* Bytes that a line takes while it is read, at most: the values jansson makes of it, and copies of
+ * its texts. Counted from its punctuation, so that a line of ten million empty objects is an error
+ * record (more than SL_JOB_JSON_BYTES_MAX) and not the end of the job. */
+enum { SL_JOB_JSON_BYTES_MAX = 256 << 20 };
+size_t sl_job_json_bytes(const char *line, size_t bytes);
+
 /* A request from line `number` (from 1) of the job. Always gives a request (SL_ERR_MEMORY
  * apart): one that cannot be served has error set, and a usable custom_id in any case
  * ("line-N" when the line gives none). Unknown fields are warned about once per field name and
@@ -40,6 +46,20 @@ typedef struct {
     bool failed;
 } sl_job_known;
 sl_status sl_job_result_read(const char *line, size_t bytes, sl_job_known *known_out);
+
+/* Memory that sl_job_result_line takes for a request as long as it may become. One that may take
+ * more than SL_JOB_RECORD_BYTES_MAX is an error record. */
+enum { SL_JOB_RECORD_BYTES_MAX = 1 << 30 };
+uint64_t sl_job_result_bytes_max(const sl_request *request);
+
+/* What the request of a line may take, its prompt as long as its line allows: while it is served
+ * (sl_request_bytes), and while its record is written. Zero for one that cannot be served.
+ * SL_ERR_MEMORY. */
+typedef struct {
+    uint64_t request, record;
+} sl_job_line_need;
+sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t bytes,
+                           sl_job_line_need *need_out);
 
 /* The request's record as one line with its newline: malloc'd. `created` is Unix time. Equal
  * requests give equal lines but for "created". NULL when memory is out. */

@@ -18,7 +18,8 @@ struct sl_job_port {
     sl_queue *requests; /* to the progress thread */
     sl_queue *results;  /* back from it */
     uint32_t ahead;
-    uint32_t n_out; /* requests between reading and writing; this thread's */
+    uint32_t n_out;                /* requests between reading and writing; this thread's */
+    uint64_t bytes_out, bytes_max; /* they take, and take when no more are read */
     bool input_ended;
     pthread_t thread;
     atomic_int status; /* sl_status of the thread */
@@ -57,6 +58,7 @@ static sl_status read_request(sl_job_port *p)
     if (status != SL_OK) return status;
     if (request->error.http_status != 0) return write_result(p, request);
     p->n_out++;
+    p->bytes_out += sl_request_bytes(request);
     return sl_queue_put(p->requests, request, -1); /* never full: it holds `ahead` */
 }
 
@@ -64,11 +66,13 @@ static sl_status serve(sl_job_port *p)
 {
     sl_status status = SL_OK;
     while (status == SL_OK && !(p->input_ended && p->n_out == 0)) {
-        bool may_read = !p->input_ended && p->n_out < p->ahead;
+        bool has_room = p->n_out < p->ahead && p->bytes_out < p->bytes_max;
+        bool may_read = !p->input_ended && has_room;
         void *result;
         sl_status taken = sl_queue_take(p->results, &result, may_read ? 0 : -1);
         if (taken == SL_OK) {
             p->n_out--;
+            p->bytes_out -= sl_request_bytes(result);
             status = write_result(p, result);
         } else if (taken == SL_END) {
             break; /* the job was given up */
@@ -89,11 +93,11 @@ static void *port_thread(void *argument)
 }
 
 sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ahead,
-                           sl_job_port **port_out)
+                           uint64_t held_bytes, sl_job_port **port_out)
 {
     sl_job_port *p = calloc(1, sizeof *p);
     if (!p) return SL_ERR_MEMORY;
-    *p = (sl_job_port){.job = job, .reader = *reader, .ahead = ahead};
+    *p = (sl_job_port){.job = job, .reader = *reader, .ahead = ahead, .bytes_max = held_bytes};
     p->requests = sl_queue_open(ahead);
     p->results = sl_queue_open(ahead);
     int error = p->requests && p->results ? pthread_create(&p->thread, NULL, port_thread, p)

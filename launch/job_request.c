@@ -10,11 +10,44 @@
 
 enum { CUSTOM_ID_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
 
+/* What jansson takes: an object with its table, a member with its key, any other value in its place
+ * in an array, a string beside its text. */
+enum { OBJECT_BYTES = 192, MEMBER_BYTES = 160, ITEM_BYTES = 64, STRING_BYTES = 64, COPIES = 4 };
+
+size_t sl_job_json_bytes(const char *line, size_t bytes)
+{
+    size_t total = COPIES * bytes;
+    bool in_string = false;
+    for (size_t i = 0; i < bytes; i++) {
+        switch (line[i]) {
+        case '"':
+            in_string = !in_string;
+            total += in_string ? STRING_BYTES : 0;
+            break;
+        case '\\': i += in_string; break; /* what follows is part of the string */
+        case '{':
+        case '[': total += in_string ? 0 : OBJECT_BYTES; break;
+        case ':': total += in_string ? 0 : MEMBER_BYTES; break;
+        case ',': total += in_string ? 0 : ITEM_BYTES; break;
+        default: break;
+        }
+    }
+    return total;
+}
+
 /* NULL: *error_out says why. Twice, since an integer beyond 64 bits, which a seed may be, is an
  * error to jansson unless all integers become doubles. NUL is fine in texts, never in keys. */
 static json_t *parse_line(const char *line, size_t bytes, json_error_t *error_out)
 {
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
+    const size_t needed = sl_job_json_bytes(line, bytes);
+    if (needed > SL_JOB_JSON_BYTES_MAX) {
+        *error_out = (json_error_t){0};
+        snprintf(error_out->text, sizeof error_out->text,
+                 "too many values: reading it would take %zu MB, at most %d are", needed >> 20,
+                 SL_JOB_JSON_BYTES_MAX >> 20);
+        return NULL;
+    }
     json_t *root = json_loadb(line, bytes, flags, error_out);
     if (!root && json_error_code(error_out) == json_error_numeric_overflow)
         root = json_loadb(line, bytes, flags | JSON_DECODE_INT_AS_REAL, error_out);
@@ -61,6 +94,18 @@ static void warn_unknown(const sl_job_reader *reader, json_t *object, const char
 }
 
 /* --- completion prompts --- */
+
+/* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many times
+ * its bytes. */
+static bool fits_context(const sl_job_reader *reader, size_t bytes, const char *param,
+                         sl_request *request)
+{
+    if (bytes / sl_tokenizer_decode_bytes_max(reader->tokenizer) <= reader->context) return true;
+    sl_request_fail(request, 400, "context_length_exceeded", param,
+                    "'%s' has %zu bytes of text, which cannot fit in the context of %u tokens",
+                    param, bytes, reader->context);
+    return false;
+}
 
 static sl_status encode_text(const sl_tokenizer *tokenizer, const json_t *text, sl_tokens *out)
 {
@@ -116,6 +161,7 @@ static sl_status read_prompt(const sl_job_reader *reader, const json_t *body, sl
         sl_request_fail(request, 400, "missing_required_parameter", "prompt",
                         "'prompt' is missing");
     } else if (json_is_string(prompt)) {
+        if (!fits_context(reader, json_string_length(prompt), "prompt", request)) return SL_OK;
         status = encode_text(reader->tokenizer, prompt, out);
     } else if (json_is_array(prompt)) {
         status = copy_ids(reader->tokenizer, prompt, request, out);
@@ -208,9 +254,12 @@ static sl_status read_messages(const sl_job_reader *reader, const json_t *body, 
     conversation c = {.messages = calloc(n, sizeof *c.messages), .joined = malloc(line_bytes)};
     c.next = c.joined;
     sl_status status = c.messages && c.joined ? SL_OK : SL_ERR_MEMORY;
-    for (size_t i = 0; status == SL_OK && i < n; i++)
+    size_t bytes = 0;
+    for (size_t i = 0; status == SL_OK && i < n; i++) {
         if (!read_message(reader, json_array_get(list, i), i, request, &c)) goto release;
-
+        bytes += c.messages[i].content.bytes;
+        if (!fits_context(reader, bytes, "messages", request)) goto release;
+    }
     if (status == SL_OK) status = sl_chat_encode(reader->chat, c.messages, n, out);
     if (status == SL_ERR_REQUEST) {
         sl_request_fail(request, 400, "invalid_value", "messages",
@@ -297,7 +346,45 @@ static sl_status read_body(const sl_job_reader *reader, json_t *body, size_t lin
     if (status != SL_OK || request->error.http_status != 0) return status;
 
     fit_context(reader, wanted, request);
-    return request->error.http_status == 0 ? sl_request_bind(request) : SL_OK;
+    if (request->error.http_status != 0) return SL_OK;
+    const uint64_t record = sl_job_result_bytes_max(request);
+    if (record <= SL_JOB_RECORD_BYTES_MAX) return sl_request_bind(request);
+    sl_request_fail(request, 400, "out_of_memory", "",
+                    "%u choices of up to %u tokens, %d log-probabilities with each, may take "
+                    "%" PRIu64 " MB to write down, at most %d are: ask for fewer",
+                    request->n_choices, request->max_tokens, request->sampling.n_logprobs + 1,
+                    record >> 20, SL_JOB_RECORD_BYTES_MAX >> 20);
+    return SL_OK;
+}
+
+sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t bytes,
+                           sl_job_line_need *need_out)
+{
+    *need_out = (sl_job_line_need){0};
+    sl_job_reader quiet = *reader;
+    quiet.warnings = NULL;
+    json_error_t error;
+    json_t *root = parse_line(line, bytes, &error);
+    json_t *body = json_object_get(root, "body");
+    sl_request request = {.score_from = SIZE_MAX, .custom_id = take_id(root, 1)};
+    request.chat = sl_job_is(json_object_get(root, "url"), "/v1/chat/completions");
+    request.n_prompt = bytes < reader->context ? bytes : reader->context;
+    int64_t wanted = 0;
+    sl_status status = request.custom_id ? SL_OK : SL_ERR_MEMORY;
+    if (status == SL_OK && json_is_object(body))
+        status = sl_job_fields_read(&quiet, body, &request, &wanted);
+    if (json_is_object(body) && status == SL_OK && request.error.http_status == 0) {
+        const int64_t missing = request.chat ? reader->context : COMPLETION_TOKENS_DEFAULT;
+        if (wanted < 0) wanted = missing;
+        request.max_tokens = wanted < reader->context ? (uint32_t)wanted : reader->context;
+        const uint64_t record = sl_job_result_bytes_max(&request);
+        if (record <= SL_JOB_RECORD_BYTES_MAX)
+            *need_out = (sl_job_line_need){sl_request_bytes(&request), record};
+    }
+    free(request.stop_bytes);
+    free(request.custom_id);
+    json_decref(root);
+    return status;
 }
 
 sl_status sl_job_request_read(const sl_job_reader *reader, const char *line, size_t bytes,

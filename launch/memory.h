@@ -9,7 +9,11 @@ uint64_t sl_memory_peak_bytes(void);
 /* Data segment now (VmData), and its limit (RLIMIT_DATA; UINT64_MAX: none). */
 uint64_t sl_memory_data_bytes(void);
 uint64_t sl_memory_data_limit(void);
-/* What the host could still give to all its processes (MemAvailable). */
+/* What all processes of this host, or of the control group (container, Slurm step) this one is in,
+ * could still take together: MemAvailable, or the least of what the groups' limits leave. */
 uint64_t sl_memory_available_bytes(void);
+/* The same of the control groups alone, read from under `root` ("" is the real one); UINT64_MAX: no
+ * limit, or none that can be read. */
+uint64_t sl_memory_group_bytes(const char *root);
 
 #endif

@@ -35,14 +35,24 @@ static layout lay_out(const sl_request *request, sl_arena *arena)
     return l;
 }
 
+static size_t measure(const sl_request *request)
+{
+    sl_arena arena;
+    sl_arena_init(&arena, NULL, 0);
+    lay_out(request, &arena);
+    return arena.used_bytes;
+}
+
+uint64_t sl_request_bytes(const sl_request *request)
+{
+    return sizeof *request + request->n_prompt * sizeof *request->prompt + measure(request);
+}
+
 sl_status sl_request_bind(sl_request *request)
 {
     SL_ASSERT(!request->memory && request->n_choices >= 1);
     sl_arena arena;
-    sl_arena_init(&arena, NULL, 0);
-    lay_out(request, &arena);
-
-    const size_t total_bytes = arena.used_bytes;
+    const size_t total_bytes = measure(request);
     request->memory = aligned_alloc(STORAGE_ALIGN, total_bytes);
     if (!request->memory) {
         sl_error("cannot take %zu bytes for the results of request %s", total_bytes,

@@ -70,6 +70,8 @@ typedef struct {
     sl_request_error error;
 } sl_request;
 
+/* Bytes of the prompt and of what sl_request_bind will take. */
+uint64_t sl_request_bytes(const sl_request *request);
 /* Take the memory for choices and details from what is filled in above.
  * SL_ERR_MEMORY. Then the request is ready for the driver. */
 sl_status sl_request_bind(sl_request *request);

@@ -18,39 +18,59 @@
 #endif
 
 #if COUNTS_MALLOC
+#include <malloc.h>
+
 /* NOLINTBEGIN(bugprone-reserved-identifier,readability-inconsistent-declaration-parameter-name) */
 static struct {
     size_t calls, bytes; /* asked for so far, by any thread */
+    size_t live, peak;   /* held now, and the most since somebody last set it to `live` */
 } malloc_count;
 
 void *__libc_malloc(size_t bytes);
 void *__libc_calloc(size_t n, size_t bytes);
 void *__libc_realloc(void *old, size_t bytes);
+void *__libc_memalign(size_t alignment, size_t bytes);
+void __libc_free(void *block);
 
-static void count_malloc(size_t bytes)
+static void *count_taken(void *block, size_t bytes)
 {
     __atomic_fetch_add(&malloc_count.calls, 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&malloc_count.bytes, bytes, __ATOMIC_RELAXED);
+    size_t live = __atomic_add_fetch(&malloc_count.live, malloc_usable_size(block),
+                                     __ATOMIC_RELAXED);
+    if (live > malloc_count.peak) malloc_count.peak = live; /* threads may lose one another's */
+    return block;
 }
 
-void *malloc(size_t bytes)
+static void count_freed(void *block)
 {
-    count_malloc(bytes);
-    return __libc_malloc(bytes);
+    __atomic_fetch_sub(&malloc_count.live, malloc_usable_size(block), __ATOMIC_RELAXED);
 }
+
+void *malloc(size_t bytes) { return count_taken(__libc_malloc(bytes), bytes); }
 
 void *calloc(size_t n, size_t bytes)
 {
     size_t total;
     if (__builtin_mul_overflow(n, bytes, &total)) total = SIZE_MAX / 2;
-    count_malloc(total);
-    return __libc_calloc(n, bytes);
+    return count_taken(__libc_calloc(n, bytes), total);
 }
 
 void *realloc(void *old, size_t bytes)
 {
-    count_malloc(bytes);
-    return __libc_realloc(old, bytes);
+    count_freed(old);
+    return count_taken(__libc_realloc(old, bytes), bytes);
+}
+
+void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    return count_taken(__libc_memalign(alignment, bytes), bytes);
+}
+
+void free(void *block)
+{
+    count_freed(block);
+    __libc_free(block);
 }
 /* NOLINTEND(bugprone-reserved-identifier,readability-inconsistent-declaration-parameter-name) */
 #endif

@@ -1,0 +1,36 @@
+/* launch/memory_plan.h - what a rank will take, and how many cache pages that leaves room for: pure
+ * arithmetic, so that a job is refused with the numbers before anything is loaded. Bytes. */
+#ifndef SL_MEMORY_PLAN_H
+#define SL_MEMORY_PLAN_H
+
+#include <stdint.h>
+
+#include "runtime/base/status.h"
+
+typedef struct {
+    uint64_t in_use;   /* by the process already, MPI's own included */
+    uint64_t weights;  /* mapped from the file */
+    uint64_t fixed;    /* frames, scratch, rings and sinks */
+    uint64_t messages; /* comm, wire and codec */
+    uint64_t stacks;   /* of threads, and small change */
+    uint64_t job;      /* ids, lines, requests and records; rank 0 */
+    uint64_t page;     /* one page of the pool with its bookkeeping */
+    uint64_t pages_wanted, pages_least;
+} sl_memory_needs;
+
+typedef struct {
+    uint64_t allowed;   /* beside what is in use; weights count */
+    const char *source; /* of that number, for people */
+    uint64_t data;      /* limit of the data segment, which mapped weights are not in; UINT64_MAX */
+} sl_memory_limits;
+
+typedef struct {
+    uint64_t n_pages; /* of the pool: wanted, or what fits */
+    uint64_t total;   /* of all the above: what the process may grow to */
+} sl_memory_plan;
+
+/* SL_ERR_MEMORY, logged with the numbers: not even the least fits. */
+sl_status sl_memory_plan_make(const sl_memory_needs *needs, const sl_memory_limits *limits,
+                              sl_memory_plan *plan_out);
+
+#endif
