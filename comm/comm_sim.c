@@ -45,6 +45,7 @@ struct sl_comm_net {
     uint8_t *gathered; /* [ranks][gather_bytes] while a gather is under way */
     size_t gather_bytes;
     int n_gave, n_took;
+    uint64_t n_packets;
     seat seats[];
 };
 
@@ -98,6 +99,8 @@ sl_status sl_comm_net_open(const sl_comm_net_options *options, sl_comm_net **net
     *net_out = net;
     return SL_OK;
 }
+
+uint64_t sl_comm_net_packets(const sl_comm_net *net) { return net->n_packets; }
 
 void sl_comm_net_close(sl_comm_net *net)
 {
@@ -241,6 +244,7 @@ static sl_status put(sim_comm *self, int i, bool heartbeat, const void *bytes, s
         sl_error("no memory for a simulated message of %zu bytes", n_bytes);
         return SL_ERR_MEMORY;
     }
+    net->n_packets++;
     int64_t due_ns = max_ns(w->free_ns + delay_ns, w->stalled_until_ns);
     *p = (packet){.due_ns = due_ns, .heartbeat = heartbeat, .n_bytes = n_bytes};
     if (n_bytes > 0) memcpy(p->bytes, bytes, n_bytes);

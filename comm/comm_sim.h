@@ -20,6 +20,8 @@ void sl_comm_net_close(sl_comm_net *net); /* after its endpoints */
 
 /* When the next message or heartbeat is due anywhere, or a send is done; INT64_MAX: none. */
 int64_t sl_comm_net_next_ns(const sl_comm_net *net);
+/* Messages and heartbeats so far: each takes one malloc here, and nothing else does. */
+uint64_t sl_comm_net_packets(const sl_comm_net *net);
 /* From now on the rank says and hears nothing; what it said before still arrives. */
 void sl_comm_net_lose(sl_comm_net *net, int rank);
 /* Messages between now and `until_ns` on the link rank -> rank + 1 wait until then. */

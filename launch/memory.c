@@ -1,30 +1,36 @@
 /* launch/memory.c - reads /proc and /sys; a line that is not there counts as 0. */
 #include "launch/memory.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { PATH_BYTES = 4096 };
 
-/* The number after `name` at the beginning of a line; false: there is none. */
+/* The number after `name` at the beginning of a line; false: there is none. Takes no memory: the
+ * peak is asked for while tokens flow. */
 static bool read_number(const char *path, const char *name, uint64_t *out)
 {
-    FILE *file = fopen(path, "r");
-    if (!file) return false;
-    char line[256], *end;
+    char text[4096]; /* longer than any of these files */
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return false;
+    ssize_t bytes = read(file, text, sizeof text - 1);
+    close(file);
+    text[bytes > 0 ? bytes : 0] = '\0';
     size_t length = strlen(name);
-    bool found = false;
-    while (!found && fgets(line, sizeof line, file)) {
+    for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        char *end;
         if (strncmp(line, name, length) != 0) continue;
         uint64_t number = strtoull(line + length, &end, 10);
-        found = end > line + length;
-        if (found) *out = number;
+        if (end == line + length) continue;
+        *out = number;
+        return true;
     }
-    fclose(file);
-    return found;
+    return false;
 }
 
 /* The number of a "Name:   123 kB" line, in bytes. */

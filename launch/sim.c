@@ -204,6 +204,7 @@ sl_status sl_sim_run(const sl_sim_options *options, const sl_port *port, sl_sim_
             result_out->status = SL_ERR_JOB;
         }
         result_out->virtual_ns = s.now_ns;
+        result_out->packets = sl_comm_net_packets(s.net);
         result_out->restarts = sl_driver_progress_now(s.ranks[0].parts.driver)->restarts;
     }
     close_sim(&s);

@@ -36,6 +36,7 @@ typedef struct {
     int rank;           /* whose error it was */
     int64_t virtual_ns; /* when the run ended */
     uint64_t restarts;  /* sl_driver_progress's */
+    uint64_t packets;   /* messages and heartbeats */
 } sl_sim_result;
 
 /* Run until all ranks have stopped, one has an error (as in a real job, that ends it), or end_ns.

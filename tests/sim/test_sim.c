@@ -10,6 +10,7 @@
 #include "launch/sim.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "tests/support/count_malloc.h"
 #include "tests/support/seeded.h"
 #include "tests/support/synth_gguf.h"
 #include "tests/support/synth_vocab.h"
@@ -200,6 +201,67 @@ static void run_seed(const model *m, uint64_t seed, const job *reference, tally 
     free_job(&j);
 }
 
+/* ---- the token path allocates nothing ---- */
+
+#if COUNTS_MALLOC
+static sl_status next_long(void *context, sl_request **request_out)
+{
+    job *j = context;
+    if (j->done[0]) return SL_END;
+    *request_out = j->results[0];
+    j->done[0] = true;
+    return *request_out ? SL_OK : SL_END;
+}
+
+static sl_status done_long(void *context, sl_request *request)
+{
+    ((job *)context)->results[0] = request;
+    return SL_OK;
+}
+
+/* Calls of malloc in a whole run of three ranks, without those of the network that is made up. */
+static uint64_t calls_of_run(const model *m, uint32_t n_prompt, uint32_t n_tokens)
+{
+    sl_sim_options o = plain_options(m);
+    o.ranks = 3;
+    o.codec = SL_CODEC_F32_ZSTD;
+    o.delay_max_ns = SL_MS;
+    sl_request *r = make_request(4); /* greedy, with penalties */
+    sl_request *request = calloc(1, sizeof *request);
+    SL_ASSERT(request);
+    *request = (sl_request){.n_prompt = n_prompt,
+                            .max_tokens = n_tokens,
+                            .n_choices = 2,
+                            .ignore_eos = true,
+                            .score_from = 0,
+                            .sampling = r->sampling};
+    sl_request_free(r);
+    request->sampling.n_logprobs = 3;
+    request->prompt = calloc(n_prompt, sizeof *request->prompt);
+    SL_ASSERT(request->prompt && sl_request_bind(request) == SL_OK);
+    job j = {.results = {request}};
+    sl_port port = {.context = &j, .next = next_long, .done = done_long};
+    sl_sim_result result;
+    uint64_t before = malloc_count.calls;
+    REQUIRE(sl_sim_run(&o, &port, &result) == SL_OK && result.status == SL_OK, 0);
+    uint64_t calls = malloc_count.calls - before;
+    REQUIRE(request->choices[1].n_tokens == n_tokens && result.packets > n_tokens, 0);
+    sl_request_free(request);
+    return calls - result.packets;
+}
+
+/* Ten times the tokens, and not one call more. */
+static void check_allocations(const model *m)
+{
+    calls_of_run(m, 20, 10); /* libraries and threads have begun */
+    uint64_t few = calls_of_run(m, 20, 10);
+    REQUIRE(calls_of_run(m, 200, 10) == few, 0);
+    REQUIRE(calls_of_run(m, 20, 100) == few, 0);
+}
+#else
+static void check_allocations(const model *m) { (void)m; }
+#endif
+
 static void open_model(model *m)
 {
     synth_shape shape = {.seed = 5,
@@ -247,6 +309,8 @@ int main(int argc, char **argv)
            (unsigned long long)last - first + 1, t.lost, t.restarted);
     if (argc == 1)
         REQUIRE(t.lost > SEEDS / 8 && t.restarted > 0, 0); /* the test meets what it is for */
+
+    check_allocations(&m);
 
     free_job(&reference);
     sl_tokenizer_close(m.tokenizer);
