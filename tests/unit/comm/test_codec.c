@@ -357,6 +357,27 @@ static void a_bomb_has_nowhere_to_go(void **state)
     }
 }
 
+/* A payload in order, of more values than the codec has room for. */
+static void more_than_agreed_is_malformed(void **state)
+{
+    bench *b = *state;
+    memset(b->values, 0, sizeof b->values);
+    sl_codec *small;
+    assert_int_equal(sl_codec_open(SL_CODEC_F32, VALUES_MAX - 1, &small), SL_OK);
+    for (int with = 1; with <= SL_CODEC_KINDS; with++) {
+        sl_codec_kind kind;
+        size_t n_bytes = encode(b, (sl_codec_kind)with, VALUES_MAX, &kind);
+        capture c;
+        char text[200];
+        capture_begin(&c);
+        sl_status status = sl_codec_decode(small, kind, b->payload, n_bytes, b->values, VALUES_MAX);
+        capture_end(&c, text, sizeof text);
+        assert_int_equal(status, SL_ERR_FORMAT);
+    }
+    sl_codec_close(small);
+    sl_codec_close(NULL);
+}
+
 /* Flip some bytes, lie about the length: any verdict will do, if nothing else is touched. */
 static void corruption_never_escapes(void **state)
 {
@@ -406,6 +427,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(truncations_and_excess_are_malformed, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_counts_and_kinds_are_malformed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bomb_has_nowhere_to_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(more_than_agreed_is_malformed, setup, teardown),
         cmocka_unit_test_setup_teardown(corruption_never_escapes, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
