@@ -108,7 +108,7 @@ static void check_block(seeded *random, const float *x, size_t n, const rounded 
     double step = largest / 127 < 0x1p-126 ? 0x1p-133 : largest / 127 * 0x1p-7;
     assert_seeded(random, scale <= largest / 127 + step * (1 + 0x1p-20));
     for (size_t i = 0; i < n; i++) {
-        int q = (int8_t)r->q[block * SL_INT8_BLOCK + i];
+        double q = (int8_t)r->q[block * SL_INT8_BLOCK + i];
         double out = r->out[block * SL_INT8_BLOCK + i];
         assert_seeded(random, q >= -127 && q <= 127);
         assert_seeded(random, out == scale * q && isfinite(out));
