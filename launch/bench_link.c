@@ -171,12 +171,14 @@ static sl_status send_message(bench *b, size_t n_bytes)
     return sl_comm_send(b->comm, b->message, n_bytes, NULL, sl_clock_now_ns());
 }
 
+static int receiver_of(const bench *b, int link) { return (link + 1) % b->ranks; }
+
 /* n bytes over the link rank `link` sends on, a token over the others. seconds_out: on that rank. */
 static sl_status go_round(bench *b, int link, size_t n_bytes, double *seconds_out)
 {
-    int receiver = (link + 1) % b->ranks;
     if (b->rank != link) {
-        sl_status status = await_message(b, b->rank == receiver ? n_bytes : TOKEN_BYTES);
+        sl_status status = await_message(b,
+                                         b->rank == receiver_of(b, link) ? n_bytes : TOKEN_BYTES);
         return status == SL_OK ? send_message(b, TOKEN_BYTES) : status;
     }
     int64_t began_ns = sl_clock_now_ns();
@@ -211,8 +213,6 @@ static sl_status measure_links(bench *b)
 
 /* ---- telling ---- */
 
-static int receiver_of(const bench *b, int link) { return (link + 1) % b->ranks; }
-
 static double hop_s(const bench *b, int link) { return b->all[link].round_s[0] / b->ranks; }
 
 /* Of message m: the round but for the token's way back. */
@@ -242,13 +242,13 @@ static const char *choice_name(const bench *b, int link, frame_kind frame, sl_co
 static sl_status print_table(const bench *b)
 {
     printf(
-        "%d ranks, synthetic rows of %u floats. Times in microseconds, one way; a hop is %d "
-        "bytes, %s.\n"
-        "Prompt frames are of %u rows, decode frames of 1; codecs: the best lossless one, the "
-        "best of all.\n"
+        "%d ranks; rows are synthetic, of %u floats. Microseconds one way; a hop is the mean of "
+        "the ring, %d bytes.\n"
+        "Codecs that end soonest, lossless and of all, for prompt frames of %u rows and decode "
+        "frames of 1:\n"
         "link                                 hop   1 KiB  64 KiB   1 MiB     MB/s  prompt frame "
         "        decode frame\n",
-        b->ranks, b->width, TOKEN_BYTES, "the mean round the ring", b->settings->chunk);
+        b->ranks, b->width, TOKEN_BYTES, b->settings->chunk);
     for (int l = 0; l < b->ranks; l++) {
         char name[160], codecs[N_FRAMES][48];
         snprintf(name, sizeof name, "%d %s -> %d %s", l, b->all[l].host, receiver_of(b, l),
