@@ -235,10 +235,12 @@ static sl_status print_json(const sl_settings *s, const half *h, const measured 
                           (int)m->n_rows[i], "lossless",
                           choice_name(m->speeds[i], SL_CHOICE_LOSSLESS, LINKS_GBIT_S[l]), "any",
                           choice_name(m->speeds[i], SL_CHOICE_ANY, LINKS_GBIT_S[l])));
-    return sl_report_print(
-        json_pack("{s:o, s:o, s:s, s:i, s:i, s:i, s:s, s:s}", "rows", rows, "choices", choices,
-                  "model", s->model, "layers", (int)h->n_layers, "width", (int)h->shape.width,
-                  "chunk", (int)s->chunk, "kernels", h->kernels->name, "commit", sl_version()));
+    char machine[SL_MACHINE_BYTES];
+    sl_cores_machine(machine, sizeof machine);
+    return sl_report_print(json_pack(
+        "{s:o, s:o, s:s, s:i, s:i, s:i, s:s, s:s, s:s}", "rows", rows, "choices", choices, "model",
+        s->model, "layers", (int)h->n_layers, "width", (int)h->shape.width, "chunk", (int)s->chunk,
+        "kernels", h->kernels->name, "machine", machine, "commit", sl_version()));
 }
 
 sl_status sl_bench_codec(const sl_settings *settings)

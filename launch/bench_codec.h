@@ -12,7 +12,7 @@
  *   {"rows": [{"codec", "written_as", "rows", "bytes", "ratio", "encode_gb_s", "decode_gb_s",
  *              "max_error", "rms_error"}],
  *    "choices": [{"gbit_s", "rows", "lossless", "any"}],
- *    "model", "layers", "width", "chunk", "kernels", "commit"}
+ *    "model", "layers", "width", "chunk", "kernels", "machine", "commit"}
  * GB/s are of floats (codec_speed.h says how they and the errors are measured). A choice is the
  * codec with the least encode + wire + decode time (sched/link_choice.h).
  * SL_ERR_OPTION, what opening a model says, SL_ERR_MEMORY: logged. */

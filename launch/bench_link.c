@@ -10,6 +10,7 @@
 
 #include "comm/comm.h"
 #include "launch/codec_speed.h"
+#include "launch/cores.h"
 #include "launch/engine.h"
 #include "launch/report.h"
 #include "launch/version.h"
@@ -290,9 +291,11 @@ static sl_status print_json(const bench *b)
                              choices_json(b, l, FRAME_PROMPT, b->settings->chunk), "decode",
                              choices_json(b, l, FRAME_DECODE, 1)));
     }
-    return sl_report_print(json_pack("{s:o, s:i, s:i, s:s, s:s}", "links", links, "ranks", b->ranks,
-                                     "width", (int)b->width, "rows_from", "synthetic", "commit",
-                                     sl_version()));
+    char machine[SL_MACHINE_BYTES];
+    sl_cores_machine(machine, sizeof machine);
+    return sl_report_print(json_pack("{s:o, s:i, s:i, s:s, s:s, s:s}", "links", links, "ranks",
+                                     b->ranks, "width", (int)b->width, "rows_from", "synthetic",
+                                     "machine", machine, "commit", sl_version()));
 }
 
 /* ---- the whole ---- */

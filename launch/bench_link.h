@@ -21,7 +21,7 @@
  *   {"links": [{"from", "to", "from_host", "to_host", "hop_us", "mb_s",
  *               "messages": [{"bytes", "us"}],
  *               "prompt": {"rows", "lossless", "any"}, "decode": {"rows", "lossless", "any"}}],
- *    "ranks", "width", "rows_from": "synthetic", "commit"}
+ *    "ranks", "width", "rows_from": "synthetic", "machine", "commit"}
  * SL_ERR_OPTION on one rank alone: it has no links. SL_ERR_PEER, SL_ERR_MEMORY: logged. */
 sl_status sl_bench_link(const sl_settings *settings);
 

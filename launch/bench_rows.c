@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/cores.h"
 #include "launch/version.h"
 #include "runtime/base/log.h"
 

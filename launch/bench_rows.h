@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "launch/cores.h"
 #include "launch/engine.h"
 
 typedef enum { SL_BENCH_PROMPT, SL_BENCH_DECODE } sl_bench_test;
@@ -26,7 +27,7 @@ typedef struct {
     double *tok_s;    /* what the rows' point into */
     /* where and with what, filled in by sl_bench_rows_place */
     uint32_t context; /* the model's */
-    char machine[160], binding[64];
+    char machine[SL_MACHINE_BYTES], binding[64];
     const char *kernels;
     int ranks, threads;
 } sl_bench_rows;

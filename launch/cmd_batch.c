@@ -47,7 +47,8 @@ static void add_number(sl_job_identity *identity, const char *name, uint32_t num
     add_option(identity, name, value);
 }
 
-/* What a result depends on. Ranks, threads, chunk and lossless codecs do not change a byte. */
+/* What a result depends on. Ranks, threads, chunk and lossless codecs do not change a byte; a lossy
+ * one rounds once a link, so then ranks do. */
 static sl_job_identity identity_of(const sl_settings *settings, const sl_engine *engine)
 {
     sl_job_identity identity = {.model_hash = sl_engine_model_hash(engine)};
@@ -55,8 +56,10 @@ static sl_job_identity identity_of(const sl_settings *settings, const sl_engine 
     add_number(&identity, "context", sl_engine_context(engine));
     add_number(&identity, "sinks", settings->sinks);
     add_number(&identity, "window", settings->window);
-    if (!sl_codec_kind_lossless(sl_engine_codec(engine)))
+    if (!sl_codec_kind_lossless(sl_engine_codec(engine))) {
         add_option(&identity, "codec", settings->codec);
+        add_number(&identity, "ranks", (uint32_t)sl_engine_ranks(engine));
+    }
     return identity;
 }
 

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "launch/alone.h"
+#include "launch/bench_codec.h"
 #include "launch/bench_compare.h"
+#include "launch/bench_link.h"
 #include "launch/bench_rows.h"
 #include "launch/commands.h"
 #include "launch/engine.h"
@@ -167,6 +169,17 @@ static sl_status compare(const sl_settings *settings)
     return sl_bench_compare(settings, settings->words[0], settings->words[1]);
 }
 
+static int run_word(const sl_settings *settings)
+{
+    const char *word = settings->words[0];
+    if (settings->n_words == 1 && !strcmp(word, "codec"))
+        return sl_run_alone(sl_bench_codec, settings);
+    if (settings->n_words == 1 && !strcmp(word, "link"))
+        return sl_exit_code(sl_bench_link(settings));
+    sl_error("bench what? There are: bench, bench codec, bench link, bench --compare A B");
+    return SL_EXIT_USAGE;
+}
+
 static int bench_command(sl_settings *settings)
 {
     if (settings->compare) {
@@ -175,11 +188,7 @@ static int bench_command(sl_settings *settings)
             "bench --compare needs two files of results: bench --compare before.json after.json");
         return SL_EXIT_USAGE;
     }
-    if (settings->n_words > 0) {
-        sl_error(
-            "bench what? Without a word it measures prompts and decoding; see sluice bench --help");
-        return SL_EXIT_USAGE;
-    }
+    if (settings->n_words > 0) return run_word(settings);
     bench b = {0};
     sl_status status = sl_bench_rows_init(settings, &b.rows);
     if (status != SL_OK) return sl_exit_code(status);
@@ -198,13 +207,16 @@ static int bench_command(sl_settings *settings)
 const sl_command_entry sl_cmd_bench = {
     .command = SL_COMMAND_BENCH,
     .name = "bench",
-    .summary = "measure speed: prompts and decoding at depth",
-    .usage = "-m MODEL",
+    .summary = "measure speed: prompts and decoding at depth, codecs, links",
+    .usage = "[codec | link] -m MODEL",
     .about =
         "Tokens per second of reading prompts (-p) and of generating (-n), each with -d tokens "
-        "in the cache before; medians of -r measures.",
+        "in the cache before; medians of -r measures. Or what codecs make of the model's "
+        "activations, and how fast the links between ranks are.",
     .examples = "  sluice bench -m model.gguf -p 512,8192 -n 32 -d 0,8192\n"
                 "  mpirun -n 2 sluice bench -m model.gguf -p 4096 -n 0 --json > after.json\n"
-                "  sluice bench --compare before.json after.json",
+                "  sluice bench --compare before.json after.json\n"
+                "  sluice bench codec -m model.gguf\n"
+                "  mpirun --hostfile hosts sluice bench link -m model.gguf",
     .run = bench_command,
 };

@@ -10,6 +10,7 @@ int sl_cores_usable(void);
  * part of the host, else its share of all; at least 1. */
 int sl_cores_per_rank(int ranks_on_host);
 
+enum { SL_MACHINE_BYTES = 160 }; /* enough for it */
 /* "AMD EPYC 9B45, 2 cores": what this host is, zero-terminated. */
 void sl_cores_machine(char *out, size_t out_bytes);
 /* The processing units this process is bound to, "0-1". */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/codec.h"
 #include "launch/alone.h"
 #include "runtime/base/log.h"
 
@@ -77,7 +78,8 @@ static const setting SETTINGS[] = {
     {"repeat", 'r', "N", "5", "times each is measured", KIND_COUNT, AT(repeat), N, 1, 1000},
     {"compare", 0, NULL, NULL, "two files of --json results: what changed", KIND_FLAG, AT(compare),
      N, 0, 0},
-    {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E | N, 0, 0},
+    {"text", 0, "FILE", NULL, "the text to evaluate on; bench codec: to take rows from", KIND_TEXT,
+     AT(text), E | N, 0, 0},
     {"decode", 0, NULL, NULL, "ids on stdin to text", KIND_FLAG, AT(decode), T, 0, 0},
     {"no-special", 0, NULL, NULL, "special tokens in the text are text", KIND_FLAG, AT(no_special),
      T, 0, 0},
@@ -91,8 +93,8 @@ static const setting SETTINGS[] = {
      B | E, 1, 1024},
     {"memory", 0, "SIZE", "0", "of each rank, e.g. 8G; 0: 80% of what is free", KIND_SIZE,
      AT(memory), PIPELINE, 0, 0},
-    {"codec", 0, "NAME", "f32", "of activations between ranks: f32, f32-zstd", KIND_TEXT, AT(codec),
-     PIPELINE, 0, 0},
+    {"codec", 0, "NAME", "f32", "of activations between ranks: " SL_CODEC_NAMES, KIND_TEXT,
+     AT(codec), PIPELINE, 0, 0},
     {"policy", 0, "NAME", "full", "what the cache keeps: full", KIND_TEXT, AT(policy), PIPELINE, 0,
      0},
     {"sinks", 0, "N", "4", "first tokens that stay visible", KIND_COUNT, AT(sinks), PIPELINE, 0,

@@ -231,13 +231,40 @@ def test_bench(tool):
     tool.refuse(4, "no results", "bench", "--compare", before, tool.bench.write("other.json", "{}"))
 
 
+def test_bench_codec(tool):
+    value = tool.json("bench", "codec", "-m", tool.model, "--chunk", 64)
+    check_keys(value, ["rows", "choices", "model", "machine", "kernels", "commit"], "bench codec")
+    codecs = {row["codec"] for row in value["rows"]}
+    e2e.check(codecs == {"f32", "f32-zstd", "bf16", "bf16-zstd", "int8", "int8-zstd"}, f"{codecs}")
+    for row in value["rows"]:
+        lossless = row["codec"].startswith("f32")
+        e2e.check((row["max_error"] == 0) == lossless and row["rms_error"] <= row["max_error"] < 0.5
+                  and row["bytes"] <= row["rows"] * 96 * 4 and row["encode_gb_s"] > 0, f"{row}")
+    out, _, what = tool.run(0, "bench", "codec", "-m", tool.model, "--chunk", 64)
+    e2e.check(out.count(b"int8-zstd") >= 3 and b"Gbit/s" in out, f"{what}: {out!r}")
+    tool.refuse(2, "bench codec", "bench", "codecs", "-m", tool.model)
+    tool.refuse(4, "missing.gguf", "bench", "codec", "-m", tool.bench.path("missing.gguf"))
+
+
+def test_bench_link(tool):
+    if tool.ranks < 2:
+        return tool.refuse(2, "mpirun", "bench", "link")
+    value = tool.json("bench", "link", "-m", tool.model)
+    e2e.check([(l["from"], l["to"]) for l in value["links"]] == [(0, 1), (1, 0)]
+              and value["width"] == 96, f"bench link: {value}")
+    for link in value["links"]:
+        times = [m["us"] for m in link["messages"]]
+        e2e.check(link["mb_s"] > 0 and link["hop_us"] > 0 and times[-1] >= times[0] > 0
+                  and link["prompt"]["lossless"].startswith("f32"), f"bench link: {link}")
+
+
 def body(bench):
     bench.model("model.gguf", seed=77, layers=LAYERS, width=96, ffn=160, context=1024)
     nlls = []
     for ranks in (0, 2):
         tool = Tool(bench, ranks)
         tests = [test_help, test_usage, test_bad_files, test_show, test_tokenize, test_run,
-                 test_bench]
+                 test_bench, test_bench_codec, test_bench_link]
         if bench.args.light and ranks:
             tests = [test_help, test_bad_files, test_show, test_run]
         for test in tests:

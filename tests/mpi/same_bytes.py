@@ -95,13 +95,40 @@ def other_ways(runner, reference):
     return len(ways)
 
 
-def reference_kernels(bench, runner):
-    """Other kernels may round otherwise, but not from run to run."""
-    first, _, _ = runner.run("ref kernels", 0, "--sequences", SEQUENCES, SLUICE_KERNELS="ref")
-    found, _, _ = runner.run("ref kernels, 3 ranks", 3, "-t", 1, "--chunk", 100, "--sequences",
-                             SEQUENCES, SLUICE_KERNELS="ref")
-    e2e.compare(first, found, "ref kernels: 3 ranks, chunk 100")
-    return 2
+def every_kernel_set(bench, runner):
+    """Another set may round otherwise, but not from run to run. One this CPU lacks is refused."""
+    n = 0
+    for kernels in ["ref"] if bench.args.light else ["ref", "avx2", "avx512"]:
+        probe = bench.run(0, "run", "-m", runner.model, "-p", "x", "-n", 1, SLUICE_KERNELS=kernels)
+        if probe.returncode != 0:
+            e2e.check(b"no such kernel set" in probe.stderr, f"{kernels}: {probe.stderr}")
+            print(f"kernels {kernels}: not on this CPU", flush=True)
+            continue
+        first, _, _ = runner.run(f"{kernels} kernels", 0, "--sequences", SEQUENCES,
+                                 SLUICE_KERNELS=kernels)
+        for ranks, chunk, codec in [(3, 100, "f32"), (2, 256, "f32-zstd")]:
+            what = f"{kernels} kernels, {ranks} ranks, chunk {chunk}, {codec}"
+            found, _, _ = runner.run(what, ranks, "-t", 1, "--chunk", chunk, "--codec", codec,
+                                     "--sequences", SEQUENCES, SLUICE_KERNELS=kernels)
+            e2e.compare(first, found, what)
+        n += 3
+    return n
+
+
+def lossy_codecs(bench, runner, reference):
+    """What is lost depends on the links, so on the ranks, and on nothing else."""
+    codecs = ["int8-zstd"] if bench.args.light else ["bf16", "bf16-zstd", "int8", "int8-zstd"]
+    lossy = {}
+    for codec in codecs:
+        kind = codec.split("-")[0]
+        for chunk, threads in [(64, 1), (1000, 2)]:
+            what = f"3 ranks, {codec}, chunk {chunk}"
+            found, _, _ = runner.run(what, 3, "-t", threads, "--chunk", chunk, "--codec", codec,
+                                     "--sequences", SEQUENCES)
+            e2e.compare(lossy.setdefault(kind, found), found, what)
+    for kind, found in lossy.items():
+        e2e.check(found != reference, f"{kind}: nothing was lost, so it was not used")
+    return 2 * len(codecs)
 
 
 # ---- too small a cache ----
@@ -165,7 +192,8 @@ def body(bench):
     e2e.check(generated > 300, f"only {generated} tokens to compare")
     n = every_combination(bench, runner, reference)
     n += other_ways(runner, reference)
-    n += reference_kernels(bench, runner)
+    n += every_kernel_set(bench, runner)
+    n += lossy_codecs(bench, runner, reference)
     n += small_cache(bench)
     print(f"{n} runs of equal bytes ({generated} tokens of 21 good requests each)")
 
