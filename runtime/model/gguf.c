@@ -614,7 +614,7 @@ bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_
 
 size_t sl_gguf_n_keys(const sl_gguf *gguf) { return gguf->n_entries; }
 
-int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
+static int describe(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
 {
     const entry *e = &gguf->entries[index];
     int key = (int)(e->key.bytes < 80 ? e->key.bytes : 80);
@@ -625,11 +625,8 @@ int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t ou
     if (e->kind == KIND_TEXT) {
         sl_text t = e->texts[0];
         int n = (int)(t.bytes < 60 ? t.bytes : 60);
-        int written = snprintf(out, out_bytes, "%.*s = \"%.*s\"%s", key, e->key.data, n, t.data,
-                               t.bytes > 60 ? "..." : "");
-        for (char *c = out; *c; c++)
-            if (*c == '\n' || *c == '\r') *c = ' ';
-        return written;
+        return snprintf(out, out_bytes, "%.*s = \"%.*s\"%s", key, e->key.data, n, t.data,
+                        t.bytes > 60 ? "..." : "");
     }
     if (e->kind == KIND_BOOL)
         return snprintf(out, out_bytes, "%.*s = %s", key, e->key.data, *e->data ? "true" : "false");
@@ -637,6 +634,15 @@ int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t ou
         return snprintf(out, out_bytes, "%.*s = %" PRId64, key, e->key.data, integer);
     if (!real_at(e, 0, &real)) real = NAN;
     return snprintf(out, out_bytes, "%.*s = %g", key, e->key.data, (double)real);
+}
+
+/* One line, and no escape sequence reaches a terminal. */
+int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
+{
+    int written = describe(gguf, index, out, out_bytes);
+    for (char *c = out; out_bytes > 0 && *c; c++)
+        if ((uint8_t)*c < ' ' || *c == 127) *c = ' ';
+    return written;
 }
 
 /* ---- tensors ---- */

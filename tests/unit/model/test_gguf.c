@@ -245,6 +245,27 @@ static void test_describe(void **state)
     free(bytes);
 }
 
+/* A hostile key or value moves no cursor and rings no bell. */
+static void test_describe_is_printable(void **state)
+{
+    (void)state;
+    gguf_writer w = {0};
+    gguf_put_u32(&w, "key\x1b[2J\n", 1);
+    gguf_put_string(&w, "text", "\x1b]0;x\a\x7f\xc3\xa9");
+    size_t n_bytes;
+    uint8_t *bytes = gguf_writer_encode(&w, &n_bytes);
+    gguf_writer_fini(&w);
+    sl_gguf *gguf;
+    char text[80];
+    assert_int_equal(open_bytes(bytes, n_bytes, &gguf), SL_OK);
+    sl_gguf_describe_key(gguf, 0, text, sizeof text);
+    assert_string_equal(text, "key [2J  = 1");
+    sl_gguf_describe_key(gguf, 1, text, sizeof text);
+    assert_string_equal(text, "text = \" ]0;x  \xc3\xa9\"");
+    sl_gguf_close(gguf);
+    free(bytes);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -437,11 +458,12 @@ int main(void)
 {
     sl_log_set_level(SL_LOG_NONE);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read_back), cmocka_unit_test(test_other_kinds),
-        cmocka_unit_test(test_describe),  cmocka_unit_test(test_files),
-        cmocka_unit_test(test_truncated), cmocka_unit_test(test_flipped),
-        cmocka_unit_test(test_lies),      cmocka_unit_test(test_twice),
-        cmocka_unit_test(test_alignment), cmocka_unit_test(test_without_tensors),
+        cmocka_unit_test(test_read_back),       cmocka_unit_test(test_other_kinds),
+        cmocka_unit_test(test_describe),        cmocka_unit_test(test_describe_is_printable),
+        cmocka_unit_test(test_files),           cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_flipped),         cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_twice),           cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_without_tensors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
