@@ -8,12 +8,36 @@
 
 #include "launch/job_fields.h"
 
-enum { CUSTOM_ID_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
+enum { CUSTOM_ID_BYTES_MAX = 512, MODEL_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
+enum { VALUES_MAX = 1 << 20 }; /* more than any prompt has token ids */
+
+/* "{}," is 3 bytes of a line and 250 of memory, so values are bounded too, before they are parsed. A
+ * value follows a bracket or a comma that is in no string. */
+static bool has_too_many_values(const char *line, size_t bytes)
+{
+    size_t n = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < bytes && n <= VALUES_MAX; i++) {
+        const char c = line[i];
+        if (c == '"')
+            in_string = !in_string;
+        else if (in_string)
+            i += c == '\\'; /* what it escapes may be a quote */
+        else
+            n += c == ',' || c == '[' || c == '{';
+    }
+    return n > VALUES_MAX;
+}
 
 /* NULL: *error_out says why. Twice, since an integer beyond 64 bits, which a seed may be, is an
  * error to jansson unless all integers become doubles. NUL is fine in texts, never in keys. */
 static json_t *parse_line(const char *line, size_t bytes, json_error_t *error_out)
 {
+    if (has_too_many_values(line, bytes)) {
+        *error_out = (json_error_t){0};
+        snprintf(error_out->text, sizeof error_out->text, "it has more than %d values", VALUES_MAX);
+        return NULL;
+    }
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
     json_t *root = json_loadb(line, bytes, flags, error_out);
     if (!root && json_error_code(error_out) == json_error_numeric_overflow)
@@ -58,6 +82,18 @@ static void warn_unknown(const sl_job_reader *reader, json_t *object, const char
         while (*name && strcmp(*name, key) != 0) name++;
         if (!*name && !json_is_null(value)) sl_job_warn_unknown(reader, where, key);
     }
+}
+
+/* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many times
+ * its bytes. */
+static bool fits_context(const sl_job_reader *reader, size_t bytes, const char *param,
+                         sl_request *request)
+{
+    if (bytes / sl_tokenizer_decode_bytes_max(reader->tokenizer) <= reader->context) return true;
+    sl_request_fail(request, 400, "context_length_exceeded", param,
+                    "'%s' has %zu bytes of text, which cannot fit in the context of %u tokens",
+                    param, bytes, reader->context);
+    return false;
 }
 
 /* --- completion prompts --- */
@@ -116,6 +152,7 @@ static sl_status read_prompt(const sl_job_reader *reader, const json_t *body, sl
         sl_request_fail(request, 400, "missing_required_parameter", "prompt",
                         "'prompt' is missing");
     } else if (json_is_string(prompt)) {
+        if (!fits_context(reader, json_string_length(prompt), "prompt", request)) return SL_OK;
         status = encode_text(reader->tokenizer, prompt, out);
     } else if (json_is_array(prompt)) {
         status = copy_ids(reader->tokenizer, prompt, request, out);
@@ -208,9 +245,12 @@ static sl_status read_messages(const sl_job_reader *reader, const json_t *body, 
     conversation c = {.messages = calloc(n, sizeof *c.messages), .joined = malloc(line_bytes)};
     c.next = c.joined;
     sl_status status = c.messages && c.joined ? SL_OK : SL_ERR_MEMORY;
-    for (size_t i = 0; status == SL_OK && i < n; i++)
+    size_t bytes = 0;
+    for (size_t i = 0; status == SL_OK && i < n; i++) {
         if (!read_message(reader, json_array_get(list, i), i, request, &c)) goto release;
-
+        bytes += c.messages[i].content.bytes;
+        if (!fits_context(reader, bytes, "messages", request)) goto release;
+    }
     if (status == SL_OK) status = sl_chat_encode(reader->chat, c.messages, n, out);
     if (status == SL_ERR_REQUEST) {
         sl_request_fail(request, 400, "invalid_value", "messages",
@@ -248,11 +288,17 @@ static sl_status read_model(const json_t *body, sl_request *request)
 {
     const json_t *model = sl_job_field(body, "model");
     if (!model) return SL_OK;
-    if (!json_is_string(model) || strlen(json_string_value(model)) != json_string_length(model)) {
+    const size_t bytes = json_string_length(model);
+    if (!json_is_string(model) || strlen(json_string_value(model)) != bytes) {
         sl_request_fail(request, 400, "invalid_type", "model", "'model' must be a text");
         return SL_OK;
     }
-    request->model = sl_job_copy(json_string_value(model), json_string_length(model));
+    if (bytes > MODEL_BYTES_MAX) { /* it is kept until the result is written */
+        sl_request_fail(request, 400, "invalid_value", "model",
+                        "'model' must be a text of at most %d bytes", MODEL_BYTES_MAX);
+        return SL_OK;
+    }
+    request->model = sl_job_copy(json_string_value(model), bytes);
     return request->model ? SL_OK : SL_ERR_MEMORY;
 }
 
