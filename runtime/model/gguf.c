@@ -34,7 +34,8 @@ enum {
 };
 static const uint8_t KIND_BYTES[N_KINDS] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
-enum { KEYS_MAX = 1 << 16, TENSORS_MAX = 1 << 20, ALIGNMENT_DEFAULT = 32 };
+enum { KEYS_MAX = 1 << 16, TENSORS_MAX = 1 << 20, TEXTS_MAX = 1 << 24 };
+enum { HEADER_BYTES_MAX = 1 << 28, ALIGNMENT_DEFAULT = 32 };
 
 typedef struct {
     sl_text key;
@@ -54,6 +55,7 @@ struct sl_gguf {
     uint64_t header_hash;
     entry *entries;
     size_t n_entries;
+    size_t n_texts; /* of all entries */
     sl_gguf_tensor *tensors;
     size_t n_tensors;
     const entry **by_key;           /* sorted */
@@ -112,9 +114,12 @@ static sl_status take_text(cursor *c, sl_text *out)
 
 /* ---- keys ---- */
 
-static sl_status take_texts(cursor *c, entry *e)
+/* A view is twice as large as an empty string, so a file of these is bounded by their number. */
+static sl_status take_texts(cursor *c, sl_gguf *g, entry *e)
 {
     if (e->n > left(c) / sizeof(uint64_t)) return bad(c, "more strings than the file has room for");
+    if (e->n > TEXTS_MAX - g->n_texts) return bad(c, "more strings than any vocabulary");
+    g->n_texts += (size_t)e->n;
     e->texts = calloc(e->n ? e->n : 1, sizeof *e->texts);
     if (!e->texts) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
@@ -122,7 +127,7 @@ static sl_status take_texts(cursor *c, entry *e)
     return status;
 }
 
-static sl_status take_value(cursor *c, entry *e)
+static sl_status take_value(cursor *c, sl_gguf *g, entry *e)
 {
     e->n = 1;
     sl_status status = take_u32(c, &e->kind);
@@ -135,7 +140,7 @@ static sl_status take_value(cursor *c, entry *e)
     }
     if (status != SL_OK) return status;
     if (e->kind >= N_KINDS) return bad(c, "unknown kind of value");
-    if (e->kind == KIND_TEXT) return take_texts(c, e);
+    if (e->kind == KIND_TEXT) return take_texts(c, g, e);
     if (e->n > left(c) / KIND_BYTES[e->kind]) return bad(c, "an array is longer than the file");
     return take(c, (size_t)e->n * KIND_BYTES[e->kind], &e->data);
 }
@@ -150,7 +155,7 @@ static sl_status take_entries(cursor *c, sl_gguf *g, uint64_t n)
     for (uint64_t i = 0; i < n && status == SL_OK; i++) {
         status = take_text(c, &g->entries[i].key);
         if (status == SL_OK) g->n_entries++;
-        if (status == SL_OK) status = take_value(c, &g->entries[i]);
+        if (status == SL_OK) status = take_value(c, g, &g->entries[i]);
     }
     return status;
 }
@@ -376,6 +381,8 @@ static sl_status parse(sl_gguf *g)
     if (status == SL_OK) status = take_entries(&c, g, n_keys);
     if (status == SL_OK) status = index_keys(g);
     if (status == SL_OK) status = take_tensors(&c, g, n_tensors);
+    if (status == SL_OK && c.at > HEADER_BYTES_MAX) /* it is read to its last byte below */
+        return bad(&c, "this ends a header of more than 256 MB");
     if (status == SL_OK) status = index_tensors(g);
     if (status == SL_OK) status = check_overlap(g);
     if (status == SL_OK) g->header_hash = XXH3_64bits(g->bytes, c.at);
