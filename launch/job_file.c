@@ -35,7 +35,7 @@ static sl_status file_error(const char *what, const char *path)
 static bool is_blank(const char *line, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++)
-        if (!memchr(" \t\r", line[i], 3)) return false;
+        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r') return false;
     return true;
 }
 

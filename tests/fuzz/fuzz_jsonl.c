@@ -22,7 +22,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void check_prompt(const sl_request *request)
 {
-    SL_ASSERT(request->n_prompt > 0 && request->n_prompt + request->max_tokens <= CONTEXT);
+    SL_ASSERT(request->n_prompt + request->max_tokens <= CONTEXT);
     SL_ASSERT(request->n_choices >= 1 && request->n_choices <= CHOICES);
     for (size_t i = 0; i < request->n_prompt; i++)
         SL_ASSERT(request->prompt[i] >= 0 &&
@@ -40,6 +40,7 @@ static void fill_detail(const sl_request *request, size_t i, sl_token_detail *de
 /* As if the model had answered with the prompt's tokens. */
 static void answer(sl_request *request)
 {
+    SL_ASSERT(request->n_prompt > 0);
     for (size_t i = 0; request->prompt_details && i < request->n_prompt; i++)
         fill_detail(request, i, &request->prompt_details[i]);
     for (uint32_t c = 0; c < request->n_choices; c++) {
