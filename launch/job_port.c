@@ -18,7 +18,7 @@ struct sl_job_port {
     sl_queue *requests; /* to the progress thread */
     sl_queue *results;  /* back from it */
     uint32_t ahead;
-    uint32_t n_out; /* requests between reading and writing; this thread's */
+    uint32_t n_out; /* choices of requests between reading and writing; this thread's */
     bool input_ended;
     pthread_t thread;
     atomic_int status; /* sl_status of the thread */
@@ -56,8 +56,9 @@ static sl_status read_request(sl_job_port *p)
     status = sl_job_request_read(&p->reader, line, bytes, number, &request);
     if (status != SL_OK) return status;
     if (request->error.http_status != 0) return write_result(p, request);
-    p->n_out++;
-    return sl_queue_put(p->requests, request, -1); /* never full: it holds `ahead` */
+    p->n_out += request->n_choices;
+    return sl_queue_put(p->requests, request,
+                        -1); /* never full: it holds `ahead`, of a choice each */
 }
 
 static sl_status serve(sl_job_port *p)
@@ -68,7 +69,7 @@ static sl_status serve(sl_job_port *p)
         void *result;
         sl_status taken = sl_queue_take(p->results, &result, may_read ? 0 : -1);
         if (taken == SL_OK) {
-            p->n_out--;
+            p->n_out -= ((const sl_request *)result)->n_choices;
             status = write_result(p, result);
         } else if (taken == SL_END) {
             break; /* the job was given up */

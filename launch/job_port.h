@@ -9,8 +9,9 @@
 
 typedef struct sl_job_port sl_job_port;
 
-/* Start the thread over a job and a reader that both outlive it. At most `ahead` requests are
- * between reading and writing. SL_ERR_MEMORY, SL_ERR_JOB. */
+/* Start the thread over a job and a reader that both outlive it. Reading pauses while
+ * requests of `ahead` choices are between reading and writing: choices are what they take memory
+ * for. SL_ERR_MEMORY, SL_ERR_JOB. */
 sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ahead,
                            sl_job_port **port_out);
 /* Wait until all that was handed back is written; the thread's status. Then counts are final. */
