@@ -141,7 +141,8 @@ def test_wide_requests(bench):
         e2e.completion("slow", "x", max_tokens=2000 if bench.args.light else 20000,
                        ignore_eos=True),
         *[e2e.completion(f"wide-{i}", "x", **wide) for i in range(60)]])
-    ran = bench.run(0, "batch", "-m", model, "-i", source, "-o", bench.path("out"), "--json", "-t", 1)
+    ran = bench.run(0, "batch", "-m", model, "-i", source, "-o", bench.path("out"), "--json",
+                    "-t", 1)
     e2e.check(ran.returncode == 0, f"wide: exit code {ran.returncode}\n{ran.stderr}")
     rank = json.loads(ran.stdout)["ranks"][0]
     e2e.check(bench.args.light or rank["peak_bytes"] - rank["planned_bytes"] < JOB_BYTES,
