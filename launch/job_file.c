@@ -34,7 +34,7 @@ static sl_status file_error(const char *what, const char *path)
 static bool is_blank(const char *line, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++)
-        if (!strchr(" \t\r", line[i])) return false;
+        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r') return false;
     return true;
 }
 

@@ -26,9 +26,25 @@ struct sl_job_port {
     atomic_ullong n_written, n_failed;
 };
 
+/* Only what was generated counts: what might have been is seldom reached. */
+static void refuse_huge(sl_request *request)
+{
+    uint64_t n_tokens = 0;
+    if (request->error.http_status != 0) return;
+    for (uint32_t i = 0; i < request->n_choices; i++) n_tokens += request->choices[i].n_tokens;
+    uint64_t bytes = sl_job_result_bytes(request, n_tokens);
+    if (bytes > SL_JOB_RECORD_BYTES_MAX)
+        sl_request_fail(request, 400, "out_of_memory", "",
+                        "%llu tokens with %d log-probabilities each would take %llu MB to write "
+                        "down, at most %d are: ask for fewer",
+                        (unsigned long long)n_tokens, request->sampling.n_logprobs + 1,
+                        (unsigned long long)bytes >> 20, SL_JOB_RECORD_BYTES_MAX >> 20);
+}
+
 static sl_status write_result(sl_job_port *p, sl_request *request)
 {
     size_t bytes;
+    refuse_huge(request);
     char *line = sl_job_result_line(request, p->reader.tokenizer, (int64_t)time(NULL), &bytes);
     sl_status status = line ? sl_job_append(p->job, line, bytes) : SL_ERR_MEMORY;
     if (status == SL_OK) {
@@ -66,7 +82,7 @@ static sl_status serve(sl_job_port *p)
 {
     sl_status status = SL_OK;
     while (status == SL_OK && !(p->input_ended && p->n_out == 0)) {
-        bool has_room = p->n_out < p->ahead && p->bytes_out < p->bytes_max;
+        bool has_room = p->n_out == 0 || (p->n_out < p->ahead && p->bytes_out < p->bytes_max);
         bool may_read = !p->input_ended && has_room;
         void *result;
         sl_status taken = sl_queue_take(p->results, &result, may_read ? 0 : -1);

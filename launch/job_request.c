@@ -8,15 +8,22 @@
 
 #include "launch/job_fields.h"
 
-enum { CUSTOM_ID_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
+enum { CUSTOM_ID_BYTES_MAX = 512, MODEL_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
 
 /* What jansson takes: an object with its table, a member with its key, any other value in its place
  * in an array, a string beside its text. */
-enum { OBJECT_BYTES = 192, MEMBER_BYTES = 160, ITEM_BYTES = 64, STRING_BYTES = 64, COPIES = 4 };
+enum {
+    OBJECT_BYTES = 192,
+    MEMBER_BYTES = 160,
+    ITEM_BYTES = 64,
+    STRING_BYTES = 64,
+    COPIES = 3,
+    LINE_BYTES = 1 << 16
+};
 
 size_t sl_job_json_bytes(const char *line, size_t bytes)
 {
-    size_t total = COPIES * bytes;
+    size_t total = LINE_BYTES + COPIES * bytes;
     bool in_string = false;
     for (size_t i = 0; i < bytes; i++) {
         switch (line[i]) {
@@ -93,8 +100,6 @@ static void warn_unknown(const sl_job_reader *reader, json_t *object, const char
     }
 }
 
-/* --- completion prompts --- */
-
 /* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many times
  * its bytes. */
 static bool fits_context(const sl_job_reader *reader, size_t bytes, const char *param,
@@ -106,6 +111,8 @@ static bool fits_context(const sl_job_reader *reader, size_t bytes, const char *
                     param, bytes, reader->context);
     return false;
 }
+
+/* --- completion prompts --- */
 
 static sl_status encode_text(const sl_tokenizer *tokenizer, const json_t *text, sl_tokens *out)
 {
@@ -297,11 +304,17 @@ static sl_status read_model(const json_t *body, sl_request *request)
 {
     const json_t *model = sl_job_field(body, "model");
     if (!model) return SL_OK;
-    if (!json_is_string(model) || strlen(json_string_value(model)) != json_string_length(model)) {
+    const size_t bytes = json_string_length(model);
+    if (!json_is_string(model) || strlen(json_string_value(model)) != bytes) {
         sl_request_fail(request, 400, "invalid_type", "model", "'model' must be a text");
         return SL_OK;
     }
-    request->model = sl_job_copy(json_string_value(model), json_string_length(model));
+    if (bytes > MODEL_BYTES_MAX) { /* it is kept until the result is written */
+        sl_request_fail(request, 400, "invalid_value", "model",
+                        "'model' must be a text of at most %d bytes", MODEL_BYTES_MAX);
+        return SL_OK;
+    }
+    request->model = sl_job_copy(json_string_value(model), bytes);
     return request->model ? SL_OK : SL_ERR_MEMORY;
 }
 
@@ -347,14 +360,7 @@ static sl_status read_body(const sl_job_reader *reader, json_t *body, size_t lin
 
     fit_context(reader, wanted, request);
     if (request->error.http_status != 0) return SL_OK;
-    const uint64_t record = sl_job_result_bytes_max(request);
-    if (record <= SL_JOB_RECORD_BYTES_MAX) return sl_request_bind(request);
-    sl_request_fail(request, 400, "out_of_memory", "",
-                    "%u choices of up to %u tokens, %d log-probabilities with each, may take "
-                    "%" PRIu64 " MB to write down, at most %d are: ask for fewer",
-                    request->n_choices, request->max_tokens, request->sampling.n_logprobs + 1,
-                    record >> 20, SL_JOB_RECORD_BYTES_MAX >> 20);
-    return SL_OK;
+    return sl_request_bind(request);
 }
 
 sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t bytes,
@@ -377,9 +383,11 @@ sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t
         const int64_t missing = request.chat ? reader->context : COMPLETION_TOKENS_DEFAULT;
         if (wanted < 0) wanted = missing;
         request.max_tokens = wanted < reader->context ? (uint32_t)wanted : reader->context;
-        const uint64_t record = sl_job_result_bytes_max(&request);
-        if (record <= SL_JOB_RECORD_BYTES_MAX)
-            *need_out = (sl_job_line_need){sl_request_bytes(&request), record};
+        const uint64_t record = sl_job_result_bytes(&request, (uint64_t)request.n_choices *
+                                                                  request.max_tokens);
+        *need_out = (sl_job_line_need){
+            .request = sl_request_bytes(&request),
+            .record = record < SL_JOB_RECORD_BYTES_MAX ? record : SL_JOB_RECORD_BYTES_MAX};
     }
     free(request.stop_bytes);
     free(request.custom_id);

@@ -238,13 +238,12 @@ static json_t *pack_error_body(const sl_request_error *error)
  * As measured with tokens of 16 bytes, more than a vocabulary's average. */
 enum { TOKEN_BYTES = 128, ENTRY_BYTES = 1024, RECORD_BYTES = 96 << 10 };
 
-uint64_t sl_job_result_bytes_max(const sl_request *request)
+uint64_t sl_job_result_bytes(const sl_request *request, uint64_t n_tokens)
 {
-    const uint64_t n_generated = (uint64_t)request->n_choices * request->max_tokens;
     const uint64_t n_echoed = request->echo ? (uint64_t)request->n_choices * request->n_prompt : 0;
     const int32_t n_top = request->sampling.n_logprobs;
-    const uint64_t n_entries = n_top >= 0 ? (n_generated + n_echoed) * (uint64_t)(1 + n_top) : 0;
-    return RECORD_BYTES + (n_generated + n_echoed) * TOKEN_BYTES + n_entries * ENTRY_BYTES;
+    const uint64_t n_entries = n_top >= 0 ? (n_tokens + n_echoed) * (uint64_t)(1 + n_top) : 0;
+    return RECORD_BYTES + (n_tokens + n_echoed) * TOKEN_BYTES + n_entries * ENTRY_BYTES;
 }
 
 char *sl_job_result_line(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,

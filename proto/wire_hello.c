@@ -64,7 +64,7 @@ sl_status sl_wire_decode_hello(const uint8_t *bytes, sl_hello *hello_out)
                  message ? message->build : "unknown");
         return SL_ERR_FORMAT;
     }
-    if (!message) {
+    if (!message || message->version != version) {
         sl_error("hello of %zu bytes is malformed", body_bytes);
         return SL_ERR_FORMAT;
     }

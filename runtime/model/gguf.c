@@ -34,7 +34,8 @@ enum {
 };
 static const uint8_t KIND_BYTES[N_KINDS] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
-enum { KEYS_MAX = 1 << 16, TENSORS_MAX = 1 << 20, ALIGNMENT_DEFAULT = 32 };
+enum { KEYS_MAX = 1 << 16, TENSORS_MAX = 1 << 20, TEXTS_MAX = 1 << 24 };
+enum { HEADER_BYTES_MAX = 1 << 28, ALIGNMENT_DEFAULT = 32 };
 
 typedef struct {
     sl_text key;
@@ -54,6 +55,7 @@ struct sl_gguf {
     uint64_t header_hash;
     entry *entries;
     size_t n_entries;
+    size_t n_texts; /* of all entries */
     sl_gguf_tensor *tensors;
     size_t n_tensors;
     const entry **by_key;           /* sorted */
@@ -112,9 +114,12 @@ static sl_status take_text(cursor *c, sl_text *out)
 
 /* ---- keys ---- */
 
-static sl_status take_texts(cursor *c, entry *e)
+/* A view is twice as large as an empty string, so a file of these is bounded by their number. */
+static sl_status take_texts(cursor *c, sl_gguf *g, entry *e)
 {
     if (e->n > left(c) / sizeof(uint64_t)) return bad(c, "more strings than the file has room for");
+    if (e->n > TEXTS_MAX - g->n_texts) return bad(c, "more strings than any vocabulary");
+    g->n_texts += (size_t)e->n;
     e->texts = calloc(e->n ? e->n : 1, sizeof *e->texts);
     if (!e->texts) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
@@ -122,7 +127,7 @@ static sl_status take_texts(cursor *c, entry *e)
     return status;
 }
 
-static sl_status take_value(cursor *c, entry *e)
+static sl_status take_value(cursor *c, sl_gguf *g, entry *e)
 {
     e->n = 1;
     sl_status status = take_u32(c, &e->kind);
@@ -135,7 +140,7 @@ static sl_status take_value(cursor *c, entry *e)
     }
     if (status != SL_OK) return status;
     if (e->kind >= N_KINDS) return bad(c, "unknown kind of value");
-    if (e->kind == KIND_TEXT) return take_texts(c, e);
+    if (e->kind == KIND_TEXT) return take_texts(c, g, e);
     if (e->n > left(c) / KIND_BYTES[e->kind]) return bad(c, "an array is longer than the file");
     return take(c, (size_t)e->n * KIND_BYTES[e->kind], &e->data);
 }
@@ -150,7 +155,7 @@ static sl_status take_entries(cursor *c, sl_gguf *g, uint64_t n)
     for (uint64_t i = 0; i < n && status == SL_OK; i++) {
         status = take_text(c, &g->entries[i].key);
         if (status == SL_OK) g->n_entries++;
-        if (status == SL_OK) status = take_value(c, &g->entries[i]);
+        if (status == SL_OK) status = take_value(c, g, &g->entries[i]);
     }
     return status;
 }
@@ -376,6 +381,8 @@ static sl_status parse(sl_gguf *g)
     if (status == SL_OK) status = take_entries(&c, g, n_keys);
     if (status == SL_OK) status = index_keys(g);
     if (status == SL_OK) status = take_tensors(&c, g, n_tensors);
+    if (status == SL_OK && c.at > HEADER_BYTES_MAX) /* it is read to its last byte below */
+        return bad(&c, "this ends a header of more than 256 MB");
     if (status == SL_OK) status = index_tensors(g);
     if (status == SL_OK) status = check_overlap(g);
     if (status == SL_OK) g->header_hash = XXH3_64bits(g->bytes, c.at);
@@ -614,7 +621,7 @@ bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_
 
 size_t sl_gguf_n_keys(const sl_gguf *gguf) { return gguf->n_entries; }
 
-int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
+static int describe(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
 {
     const entry *e = &gguf->entries[index];
     int key = (int)(e->key.bytes < 80 ? e->key.bytes : 80);
@@ -625,11 +632,8 @@ int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t ou
     if (e->kind == KIND_TEXT) {
         sl_text t = e->texts[0];
         int n = (int)(t.bytes < 60 ? t.bytes : 60);
-        int written = snprintf(out, out_bytes, "%.*s = \"%.*s\"%s", key, e->key.data, n, t.data,
-                               t.bytes > 60 ? "..." : "");
-        for (char *c = out; *c; c++)
-            if (*c == '\n' || *c == '\r') *c = ' ';
-        return written;
+        return snprintf(out, out_bytes, "%.*s = \"%.*s\"%s", key, e->key.data, n, t.data,
+                        t.bytes > 60 ? "..." : "");
     }
     if (e->kind == KIND_BOOL)
         return snprintf(out, out_bytes, "%.*s = %s", key, e->key.data, *e->data ? "true" : "false");
@@ -637,6 +641,15 @@ int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t ou
         return snprintf(out, out_bytes, "%.*s = %" PRId64, key, e->key.data, integer);
     if (!real_at(e, 0, &real)) real = NAN;
     return snprintf(out, out_bytes, "%.*s = %g", key, e->key.data, (double)real);
+}
+
+/* One line, and no escape sequence reaches a terminal. */
+int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
+{
+    int written = describe(gguf, index, out, out_bytes);
+    for (char *c = out; out_bytes > 0 && *c; c++)
+        if ((uint8_t)*c < ' ' || *c == 127) *c = ' ';
+    return written;
 }
 
 /* ---- tensors ---- */

@@ -29,7 +29,7 @@ commands=$("$sluice" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
 for command in $commands; do
     complete_words sluice "${command:0:2}" | grep -qx "$command" || fail "$command is not completed"
     grep -q "^\.SS \"sluice $command " "$man" || fail "$command is not in the man page"
-    options=$("$sluice" "$command" --help | sed -n 's/^ .*[ ]--\([a-z-]*\)[= ].*/\1/p')
+    options=$("$sluice" "$command" --help | sed -n 's/^  \(-.,\|   \) --\([a-z-]*\).*/\2/p')
     [ -n "$options" ] || fail "$command has no options"
     for option in $options; do
         complete_words sluice "$command" "--$option" | grep -qx -- "--$option" ||

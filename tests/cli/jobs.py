@@ -167,6 +167,8 @@ def test_second_process(jobs):
         while jobs.bytes().count(b"\n") < 1 and first.poll() is None:
             time.sleep(0.01)
         first.send_signal(signal.SIGSTOP)
+        # a write may still be under way
+        os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         e2e.check(first.poll() is None, f"ended before it could be stopped\n{jobs.bench.talk()}")
         jobs.refuse(4, "is being written by another process", source)
         first.send_signal(signal.SIGCONT)

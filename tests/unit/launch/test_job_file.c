@@ -169,6 +169,19 @@ static void test_lines(void **state)
     check_left(job, "");
 }
 
+/* Zeros, which a crash leaves in files, are not blank: they are told of. */
+static void test_zeros(void **state)
+{
+    (void)state;
+    FILE *file = fopen(in, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite("\0\0\0\n\0", 1, 5, file), 5);
+    assert_int_equal(fclose(file), 0);
+    sl_job *job = open_job(false, "");
+    assert_int_equal(sl_job_total(job), 2);
+    check_left(job, "1 2 ");
+}
+
 static void test_duplicates(void **state)
 {
     (void)state;
@@ -376,6 +389,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_fresh_then_resumed, begin),
         cmocka_unit_test_setup(test_lines, begin),
+        cmocka_unit_test_setup(test_zeros, begin),
         cmocka_unit_test_setup(test_duplicates, begin),
         cmocka_unit_test_setup(test_torn_line, begin),
         cmocka_unit_test_setup(test_other_job, begin),

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "launch/job_json.h"
+#include "tests/support/count_malloc.h"
 #include "tests/support/tiny_model.h"
 
 enum { CONTEXT = 200, CHOICES = 8, LINE = 7 };
@@ -572,6 +573,51 @@ static void test_a_20_mb_line(void **state)
     free(line);
 }
 
+/* What would take many times its line's bytes is refused before it does: with the limit of values,
+ * and without it in strings. */
+static void test_greedy_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *field, *item, *end, *code, *param;
+    } cases[] = {
+        {COMPLETIONS, "\"prompt\":\"x\",\"metadata\":[", "{},", "0]}}", "invalid_json", ""},
+        {COMPLETIONS, "\"prompt\":\"x\",\"metadata\":[", "[],", "0]}}", "invalid_json", ""},
+        {COMPLETIONS, "\"prompt\":[", "5,", "5]}}", "invalid_json", ""},
+        {COMPLETIONS, "\"prompt\":\"", "aaaa", "\"}}", "context_length_exceeded", "prompt"},
+        {COMPLETIONS, "\"prompt\":\"", "[,\\\"{", "\"}}", "context_length_exceeded", "prompt"},
+        {CHAT, "\"messages\":[{\"role\":\"user\",\"content\":\"", "aaaa", "\"}]}}",
+         "context_length_exceeded", "messages"},
+        {COMPLETIONS, "\"prompt\":\"x\",\"model\":\"", "m", "\"}}", "invalid_value", "model"},
+    };
+    const size_t bytes_max = 8u << 20;
+    const sl_job_reader reader = reader_of(&plain);
+    char *line = malloc(bytes_max);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const size_t step = strlen(cases[i].item), n_end = strlen(cases[i].end);
+        size_t at = (size_t)snprintf(
+            line, bytes_max, "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"%s\",\"body\":{%s",
+            cases[i].url, cases[i].field);
+        for (; at + step + n_end <= bytes_max; at += step) memcpy(line + at, cases[i].item, step);
+        memcpy(line + at, cases[i].end, n_end);
+#if COUNTS_MALLOC
+        const size_t asked = malloc_count.bytes;
+#endif
+        check_failed(read_with(&reader, line, at + n_end), cases[i].item, cases[i].code,
+                     cases[i].param);
+#if COUNTS_MALLOC /* jansson doubles a text's room, and the line is read twice here */
+        assert_in_range(malloc_count.bytes - asked, 0, 12 * bytes_max);
+#endif
+    }
+    /* As many token ids as a context could ever have are read, and then counted. */
+    size_t at = (size_t)sprintf(line, "{\"method\":\"POST\",\"url\":\"" COMPLETIONS
+                                      "\",\"body\":{\"prompt\":[");
+    for (int i = 0; i < 1000000; i++) at += (size_t)sprintf(line + at, "5,");
+    at += (size_t)sprintf(line + at, "5]}}");
+    check_failed(read_with(&reader, line, at), "ids", "context_length_exceeded", "prompt");
+    free(line);
+}
+
 /* Every prefix of a good line is an error record; every line with one byte changed is something. */
 static void test_broken_lines(void **state)
 {
@@ -652,6 +698,7 @@ int main(void)
         cmocka_unit_test(test_long_ids),
         cmocka_unit_test(test_deep_nesting),
         cmocka_unit_test(test_a_20_mb_line),
+        cmocka_unit_test(test_greedy_lines),
         cmocka_unit_test(test_broken_lines),
         cmocka_unit_test(test_unknown_fields),
     };

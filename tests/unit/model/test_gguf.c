@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -245,6 +246,27 @@ static void test_describe(void **state)
     free(bytes);
 }
 
+/* A hostile key or value moves no cursor and rings no bell. */
+static void test_describe_is_printable(void **state)
+{
+    (void)state;
+    gguf_writer w = {0};
+    gguf_put_u32(&w, "key\x1b[2J\n", 1);
+    gguf_put_string(&w, "text", "\x1b]0;x\a\x7f\xc3\xa9");
+    size_t n_bytes;
+    uint8_t *bytes = gguf_writer_encode(&w, &n_bytes);
+    gguf_writer_fini(&w);
+    sl_gguf *gguf;
+    char text[80];
+    assert_int_equal(open_bytes(bytes, n_bytes, &gguf), SL_OK);
+    sl_gguf_describe_key(gguf, 0, text, sizeof text);
+    assert_string_equal(text, "key [2J  = 1");
+    sl_gguf_describe_key(gguf, 1, text, sizeof text);
+    assert_string_equal(text, "text = \" ]0;x  \xc3\xa9\"");
+    sl_gguf_close(gguf);
+    free(bytes);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -373,6 +395,32 @@ static void test_lies(void **state)
     }
 }
 
+/* Empty strings by the million, all of them really there: their views would be twice the file. */
+static void test_too_many_strings(void **state)
+{
+    (void)state;
+    const uint64_t n = ((uint64_t)1 << 24) + 1;
+    gguf_writer w = {0};
+    size_t n_bytes, total = 8 * (size_t)n + 4096;
+    gguf_put_strings(&w, "k", NULL, 0);
+    uint8_t *head = gguf_writer_encode(&w, &n_bytes);
+    gguf_writer_fini(&w);
+    gguf_set_u64(gguf_after(head, n_bytes, "k") + 8, n);
+    uint8_t *bytes = mmap(NULL, total, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(bytes != MAP_FAILED);
+    memcpy(bytes, head, n_bytes);
+#if COUNTS_MALLOC
+    size_t before = malloc_count.bytes;
+#endif
+    assert_int_equal(try(bytes, total), SL_ERR_FORMAT);
+#if COUNTS_MALLOC
+    assert_in_range(malloc_count.bytes - before, 0, 1 << 16);
+#endif
+    munmap(bytes, total);
+    free(head);
+}
+
 static void test_twice(void **state)
 {
     (void)state;
@@ -437,11 +485,18 @@ int main(void)
 {
     sl_log_set_level(SL_LOG_NONE);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read_back), cmocka_unit_test(test_other_kinds),
-        cmocka_unit_test(test_describe),  cmocka_unit_test(test_files),
-        cmocka_unit_test(test_truncated), cmocka_unit_test(test_flipped),
-        cmocka_unit_test(test_lies),      cmocka_unit_test(test_twice),
-        cmocka_unit_test(test_alignment), cmocka_unit_test(test_without_tensors),
+        cmocka_unit_test(test_read_back),
+        cmocka_unit_test(test_other_kinds),
+        cmocka_unit_test(test_describe),
+        cmocka_unit_test(test_describe_is_printable),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_flipped),
+        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_too_many_strings),
+        cmocka_unit_test(test_twice),
+        cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_without_tensors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,6 +106,19 @@ static void test_other_version(void **state)
     assert_non_null(strstr(talk, "version 1, a peer 2 (build unknown)"));
 }
 
+/* Protobuf takes the last of a field that is there twice. */
+static void test_version_twice(void **state)
+{
+    (void)state;
+    uint8_t bytes[SL_HELLO_BYTES] = {0};
+    const uint8_t body[] = {0x0d, SL_WIRE_VERSION, 0, 0, 0, 0x0d, 9, 0, 0, 0};
+    sl_hello back = {.threads = 99};
+    memcpy(bytes + SL_SEAL_BYTES, body, sizeof body);
+    sl_seal_write(bytes, sizeof body);
+    assert_int_equal(decode_quietly(bytes, &back), SL_ERR_FORMAT);
+    assert_int_equal(back.threads, 99);
+}
+
 static void test_text_too_long(void **state)
 {
     (void)state;
@@ -172,6 +185,7 @@ int main(void)
         cmocka_unit_test(test_longest),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_other_version),
+        cmocka_unit_test(test_version_twice),
         cmocka_unit_test(test_text_too_long),
         cmocka_unit_test(test_flipped_and_garbage),
         cmocka_unit_test(test_damaged_beneath_the_seal),

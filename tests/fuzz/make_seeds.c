@@ -1,0 +1,296 @@
+/* tests/fuzz/make_seeds.c - the first inputs of each corpus, legal or nearly so; libFuzzer finds the
+ * rest from them. make_seeds CORPUS_FOLDER writes CORPUS_FOLDER/TARGET/seed-*. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "comm/codec.h"
+#include "proto/wire.h"
+#include "proto/wire_seal.h"
+#include "runtime/base/log.h"
+#include "tests/support/frame_maker.h"
+#include "tests/support/gguf_writer.h"
+#include "tests/support/synth_gguf.h"
+#include "tests/support/tiny_gguf.h"
+
+static const char *corpus;
+
+static void save(const char *target, const char *name, const void *bytes, size_t n_bytes)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", corpus, target);
+    mkdir(path, 0755);
+    snprintf(path, sizeof path, "%s/%s/seed-%s", corpus, target, name);
+    FILE *file = fopen(path, "wb");
+    SL_ASSERT(file && fwrite(bytes, 1, n_bytes, file) == n_bytes && fclose(file) == 0);
+}
+
+/* ---- gguf ---- */
+
+static void save_gguf(gguf_writer *w, const char *name)
+{
+    size_t n_bytes;
+    uint8_t *bytes = gguf_writer_encode(w, &n_bytes);
+    save("gguf", name, bytes, n_bytes);
+    free(bytes);
+    gguf_writer_fini(w);
+}
+
+/* A value and an array of each kind that can be written, tensors of each type. */
+static void make_kinds(void)
+{
+    static const uint8_t zeros[80];
+    gguf_writer w = {0};
+    gguf_put_u32(&w, "a.u32", 4000000000u);
+    gguf_put_i32(&w, "a.i32", -5);
+    gguf_put_u64(&w, "a.u64", UINT64_MAX);
+    gguf_put_f32(&w, "a.f32", 0.25F);
+    gguf_put_bool(&w, "a.bool", true);
+    gguf_put_string(&w, "a.text", "two\nlines, \x1b[31mred");
+    gguf_put_strings(&w, "a.texts", (const char *const[]){"one", "", "three"}, 3);
+    gguf_put_i32s(&w, "a.i32s", (const int32_t[]){1, -2, 3}, 3);
+    gguf_put_f32s(&w, "a.f32s", (const float[]){1.5F, -2}, 2);
+    gguf_put_u32(&w, "general.alignment", 32);
+    gguf_put_tensor(&w, "t.f32", SYNTH_F32, (const uint64_t[]){4, 3}, 2, zeros, 48);
+    gguf_put_tensor(&w, "t.f16", SYNTH_F16, (const uint64_t[]){5}, 1, zeros, 10);
+    gguf_put_tensor(&w, "t.q4_1", SYNTH_Q4_1, (const uint64_t[]){32, 1, 2, 1}, 4, zeros, 40);
+    gguf_put_tensor(&w, "t.q8_0", SYNTH_Q8_0, (const uint64_t[]){32}, 1, zeros, 34);
+    gguf_put_tensor(&w, "t.unknown", 14, (const uint64_t[]){256}, 1, zeros, 32);
+    save_gguf(&w, "kinds");
+}
+
+/* A vocabulary of a few words is quicker to mutate than one of all bytes. */
+static void put_words(gguf_writer *w)
+{
+    static const char *const tokens[] = {"<|im_start|>", "<|im_end|>", "A",   "s",       "l", "u",
+                                         "sl",           "lu",         "slu", "\xc4\xa0"};
+    static const char *const merges[] = {"s l", "l u", "sl u"};
+    enum { N_TOKENS = sizeof tokens / sizeof *tokens };
+    const int32_t types[N_TOKENS] = {3, 4, 1, 1, 1, 1, 1, 1, 1, 1};
+    gguf_put_string(w, "tokenizer.ggml.model", "gpt2");
+    gguf_put_string(w, "tokenizer.ggml.pre", "smollm");
+    gguf_put_strings(w, "tokenizer.ggml.tokens", tokens, N_TOKENS);
+    gguf_put_i32s(w, "tokenizer.ggml.token_type", types, N_TOKENS);
+    gguf_put_strings(w, "tokenizer.ggml.merges", merges, 3);
+    gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 0);
+    gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 1);
+    gguf_put_bool(w, "tokenizer.ggml.add_bos_token", true);
+    gguf_put_string(w, "tokenizer.chat_template",
+                    "{{'<|im_start|>system\\nA<|im_end|>'}}{% for message in messages %}"
+                    "{{'<|im_start|>' + message['role'] + '\\n'}}{% endfor %}<|im_end|>");
+}
+
+static void put_zeros(gguf_writer *w, const char *name, uint32_t type, uint64_t n_in,
+                      uint64_t n_out)
+{
+    static const uint8_t zeros[32 * 32 * 4];
+    static const size_t block_bytes[] = {[SYNTH_F32] = 128, [SYNTH_Q4_1] = 20, [SYNTH_Q8_0] = 34};
+    uint32_t n_dims = n_out > 1 ? 2 : 1;
+    gguf_put_tensor(w, name, type, (const uint64_t[]){n_in, n_out}, n_dims, zeros,
+                    n_in / 32 * n_out * block_bytes[type]);
+}
+
+/* One layer of width 32 with two heads of 16. */
+static void make_model(void)
+{
+    gguf_writer w = {0};
+    gguf_put_string(&w, "general.architecture", "llama");
+    gguf_put_u32(&w, "llama.block_count", 1);
+    gguf_put_u32(&w, "llama.embedding_length", 32);
+    gguf_put_u32(&w, "llama.feed_forward_length", 32);
+    gguf_put_u32(&w, "llama.context_length", 64);
+    gguf_put_u32(&w, "llama.attention.head_count", 2);
+    gguf_put_u32(&w, "llama.attention.head_count_kv", 1);
+    gguf_put_f32(&w, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
+    put_words(&w);
+    put_zeros(&w, "token_embd.weight", SYNTH_Q8_0, 32, 10);
+    put_zeros(&w, "output_norm.weight", SYNTH_F32, 32, 1);
+    put_zeros(&w, "blk.0.attn_norm.weight", SYNTH_F32, 32, 1);
+    put_zeros(&w, "blk.0.attn_q.weight", SYNTH_Q4_1, 32, 32);
+    put_zeros(&w, "blk.0.attn_k.weight", SYNTH_Q4_1, 32, 16);
+    put_zeros(&w, "blk.0.attn_v.weight", SYNTH_Q4_1, 32, 16);
+    put_zeros(&w, "blk.0.attn_output.weight", SYNTH_Q4_1, 32, 32);
+    put_zeros(&w, "blk.0.ffn_norm.weight", SYNTH_F32, 32, 1);
+    put_zeros(&w, "blk.0.ffn_gate.weight", SYNTH_Q4_1, 32, 32);
+    put_zeros(&w, "blk.0.ffn_up.weight", SYNTH_Q4_1, 32, 32);
+    put_zeros(&w, "blk.0.ffn_down.weight", SYNTH_Q4_1, 32, 32);
+    save_gguf(&w, "model");
+}
+
+static void make_tokenizers(void)
+{
+    gguf_writer w = {0};
+    put_words(&w);
+    save_gguf(&w, "words");
+    size_t n_bytes;
+    uint8_t *bytes = tiny_gguf_make(TINY_WITH_BOS, &n_bytes);
+    save("gguf", "all-bytes", bytes, n_bytes);
+    free(bytes);
+}
+
+/* ---- frame: fuzz_frame.c's first byte is the kind, a sealed frame's second its payload ---- */
+
+enum { SEALED_FRAME = 3, SEALED_HELLO = 4, SEALED_JOB = 5 };
+enum { PAYLOAD_BYTES = 40, MAGIC_BYTES = 4 };
+
+/* As it is sent, and without its seal. */
+static void save_both(const char *name, uint8_t kind, const uint8_t *message, size_t n_bytes,
+                      size_t seal_at, size_t payload_bytes)
+{
+    uint8_t *input = malloc(n_bytes + 2);
+    char sealed[32];
+    SL_ASSERT(input);
+    input[0] = kind - SEALED_FRAME;
+    memcpy(input + 1, message, n_bytes);
+    save("frame", name, input, n_bytes + 1);
+    size_t head = kind == SEALED_FRAME ? 2 : 1, body = seal_at + SL_SEAL_BYTES;
+    input[0] = kind;
+    input[1] = (uint8_t)payload_bytes;
+    memcpy(input + head, message + body, n_bytes - body);
+    snprintf(sealed, sizeof sealed, "%s-sealed", name);
+    save("frame", sealed, input, head + n_bytes - body);
+    free(input);
+}
+
+static void save_frame(const char *name, const sl_frame *frame, const sl_frame_limits *limits,
+                       size_t payload_bytes)
+{
+    sl_wire *wire;
+    size_t header_max = sl_wire_header_bytes_max(limits), n_bytes;
+    uint8_t *room = calloc(1, header_max + PAYLOAD_BYTES);
+    const uint8_t *message;
+    const sl_wire_payload payload = {.codec = payload_bytes > 0, .n_bytes = payload_bytes};
+    SL_ASSERT(room && sl_wire_open(limits, &wire) == SL_OK);
+    for (size_t i = 0; i < PAYLOAD_BYTES; i++) room[header_max + i] = (uint8_t)i;
+    SL_ASSERT(sl_wire_encode_frame(wire, frame, &payload, room, &message, &n_bytes) == SL_OK);
+    save_both(name, SEALED_FRAME, message, n_bytes, 0, payload_bytes);
+    sl_wire_close(wire);
+    free(room);
+}
+
+/* Two prompts and a fork: what a stage computes to the end. */
+static void fill_prompts(sl_frame *frame)
+{
+    const sl_sampling sampling = {.temperature = 0.5F,
+                                  .top_k = 5,
+                                  .top_p = 0.9F,
+                                  .min_p = 0.1F,
+                                  .repetition_penalty = 1.1F,
+                                  .presence_penalty = 0.1F,
+                                  .frequency_penalty = 0.1F,
+                                  .seed = 7,
+                                  .n_logprobs = 2,
+                                  .n_bias = 1,
+                                  .bias = {{65, 1.5F}}};
+    sl_frame_reset(frame, 0);
+    frame->controls[0] = (sl_control){SL_CONTROL_OPEN, 1, 0, sampling};
+    frame->controls[1] = (sl_control){SL_CONTROL_OPEN, 2, 0, sampling};
+    frame->controls[2] = (sl_control){SL_CONTROL_FORK, 3, 1, sampling};
+    frame->n_controls = 3;
+    frame->spans[0] = (sl_span){SL_SPAN_PROMPT, 1, 0, 0, 4, true, 1, -1};
+    frame->spans[1] = (sl_span){SL_SPAN_PROMPT, 2, 0, 4, 3, false, 0, 9};
+    frame->spans[2] = (sl_span){SL_SPAN_DECODE, 3, 0, 7, 1, true, 1, -1};
+    frame->n_spans = 3;
+    frame->n_rows = 8;
+    for (int32_t i = 0; i < 8; i++) frame->tokens[i] = 60 + i;
+}
+
+static void make_frames(void)
+{
+    const sl_frame_limits limits = {
+        .rows_max = 12, .spans_max = 5, .controls_max = 4, .ranks = 3, .width = 32};
+    sl_arena arena;
+    sl_frame frame;
+    sl_arena_init(&arena, NULL, 0);
+    sl_frame_init(&frame, &limits, SL_FRAME_WITHOUT_HIDDEN, &arena);
+    size_t bytes = arena.used_bytes;
+    void *storage;
+    SL_ASSERT(sl_storage_take(bytes, "a frame", &storage) == SL_OK);
+    sl_arena_init(&arena, storage, bytes);
+    sl_frame_init(&frame, &limits, SL_FRAME_WITHOUT_HIDDEN, &arena);
+
+    sl_frame_reset(&frame, 5);
+    save_frame("empty", &frame, &limits, 0);
+    fill_prompts(&frame);
+    save_frame("prompts", &frame, &limits, 0);
+    save_frame("payload", &frame, &limits, PAYLOAD_BYTES);
+    frame.controls[0] = (sl_control){.kind = SL_CONTROL_CLOSE, .sequence = 1};
+    frame.controls[1] = (sl_control){.kind = SL_CONTROL_STOP};
+    frame.n_controls = 2;
+    frame.n_spans = frame.n_rows = 0;
+    frame.results[0] = (sl_token_result){SL_RESULT_SAMPLED,         1, 4, 70, -0.5F, 2,
+                                         {{70, -0.5F}, {71, -1.0F}}};
+    frame.results[1] = (sl_token_result){SL_RESULT_SCORED, 2, 1, 65, -2.5F, 0, {{0}}};
+    frame.n_results = 2;
+    for (uint32_t i = 0; i < 3; i++) frame.ledger[i] = (sl_ledger_row){i, 1, 2, 3, 4, 5, 6, 7, 8};
+    frame.n_ledger = 3;
+    save_frame("results", &frame, &limits, 0);
+    sl_storage_release(storage, bytes);
+}
+
+static void make_records(void)
+{
+    const sl_hello hello = {SL_WIRE_VERSION, "0.1.0", "avx2", "host", SL_OK, 2, 3, 4, 5, 6};
+    uint8_t bytes[SL_JOB_IDENTITY_BYTES_MAX];
+    sl_wire_encode_hello(&hello, bytes);
+    size_t n_bytes = SL_SEAL_BYTES + bytes[0]; /* the rest is padding */
+    save_both("hello", SEALED_HELLO, bytes, n_bytes, 0, 0);
+    const sl_job_identity job = {
+        .model_hash = 1, .gate_hash = 2, .n_options = 2, .options = {{"window", "128"}, {"a", ""}}};
+    SL_ASSERT(sl_wire_encode_job(&job, bytes, sizeof bytes, &n_bytes) == SL_OK);
+    save_both("job", SEALED_JOB, bytes, n_bytes, MAGIC_BYTES, 0);
+}
+
+/* ---- codec: a number, a count of floats, a payload ---- */
+
+static void save_payload(const char *name, sl_codec_kind kind, const float *values, size_t n)
+{
+    sl_codec *codec;
+    size_t bytes_max = sl_codec_bytes_max(n), n_bytes;
+    uint8_t *input = malloc(3 + bytes_max);
+    sl_codec_kind as;
+    SL_ASSERT(input && sl_codec_open(kind, n, &codec) == SL_OK);
+    SL_ASSERT(sl_codec_encode(codec, values, n, input + 3, bytes_max, &as, &n_bytes) == SL_OK);
+    input[0] = (uint8_t)as;
+    input[1] = (uint8_t)n;
+    input[2] = (uint8_t)(n >> 8);
+    if (as == kind) save("codec", name, input, 3 + n_bytes); /* few floats may go plain */
+    sl_codec_close(codec);
+    free(input);
+}
+
+static void make_payloads(void)
+{
+    enum { N = 4096, FEW = 96 }; /* fewer floats than N are sent as they are */
+    static float values[N];
+    seeded random = seeded_from(1);
+    for (int kind = 0; kind < 16; kind++) {
+        const char *codec = sl_codec_kind_name((sl_codec_kind)kind);
+        char name[64];
+        if (strcmp(codec, "unknown") == 0) continue;
+        for (size_t i = 0; i < N; i++) values[i] = (float)(i % 2);
+        snprintf(name, sizeof name, "%s-repeats", codec);
+        if (kind != SL_CODEC_F32) save_payload(name, (sl_codec_kind)kind, values, N);
+        for (size_t i = 0; i < FEW; i++) values[i] = (float)seeded_below(&random, 1000) / 500 - 1;
+        snprintf(name, sizeof name, "%s-few", codec);
+        save_payload(name, (sl_codec_kind)kind, values, FEW);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: make_seeds CORPUS_FOLDER\n");
+        return 2;
+    }
+    corpus = argv[1];
+    make_kinds();
+    make_model();
+    make_tokenizers();
+    make_frames();
+    make_records();
+    make_payloads();
+    return 0;
+}
