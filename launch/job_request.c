@@ -201,9 +201,10 @@ static sl_status read_messages(const sl_job_reader *reader, const json_t *body, 
 
     if (status == SL_OK) status = sl_chat_encode(reader->chat, c.messages, n, out);
     if (status == SL_ERR_REQUEST) {
-        sl_request_fail(request, 400, "invalid_value", "messages",
-                        "the model's chat template does not know a message's role, or does not take it "
-                        "in this place");
+        sl_request_fail(
+            request, 400, "invalid_value", "messages",
+            "the model's chat template does not know a message's role, or does not take it "
+            "in this place");
         status = SL_OK;
     }
 release:

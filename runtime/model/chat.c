@@ -20,7 +20,8 @@ struct sl_chat {
 
 const char *sl_chat_unknown_text(void)
 {
-    return "the model's chat template is missing or not known (known: llama 2 and 3, mistral, zephyr, "
+    return "the model's chat template is missing or not known (known: llama 2 and 3, mistral, "
+           "zephyr, "
            "qwen, phi 3, ChatML): send the whole prompt as text instead "
            "(/v1/completions, or run without --chat)";
 }
@@ -298,8 +299,7 @@ static sl_status add_messages(rendering *r, const sl_chat_message *messages, siz
             return SL_ERR_REQUEST;
         if (assistant && form->traits & SL_CHAT_THINKS) {
             add_thoughts(r, content, i > question, i == n - 1);
-        } else if (user && *system &&
-                   (form->traits & SL_CHAT_SYSTEM_IN_FIRST_USER || i == n - 1)) {
+        } else if (user && *system && (form->traits & SL_CHAT_SYSTEM_IN_FIRST_USER || i == n - 1)) {
             add_turn(r, wrap, *system, content, SL_CHAT_TRIMS_ALL);
             *system = NULL;
         } else if (user || assistant || content.bytes > 0 ||

@@ -6,36 +6,44 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define IM_SYSTEM {"<|im_start|>system\n", "<|im_end|>\n"}
-#define IM_USER {"<|im_start|>user\n", "<|im_end|>\n"}
-#define IM_ASSISTANT {"<|im_start|>assistant\n", "<|im_end|>\n"}
-#define IM_REPLY "<|im_start|>assistant\n"
-#define IM_MESSAGE \
-    "{{'<|im_start|>'+message['role']+'\n'+message['content']+'<|im_end|>\n'}}"
+#define IM_SYSTEM                              \
+    {                                          \
+        "<|im_start|>system\n", "<|im_end|>\n" \
+    }
+#define IM_USER                              \
+    {                                        \
+        "<|im_start|>user\n", "<|im_end|>\n" \
+    }
+#define IM_ASSISTANT                              \
+    {                                             \
+        "<|im_start|>assistant\n", "<|im_end|>\n" \
+    }
+#define IM_REPLY   "<|im_start|>assistant\n"
+#define IM_MESSAGE "{{'<|im_start|>'+message['role']+'\n'+message['content']+'<|im_end|>\n'}}"
 #define IM_LOOP \
     "%}" IM_MESSAGE "{%endfor%}{%if add_generation_prompt%}{{'<|im_start|>assistant\n'}}{%endif%}"
-#define IM_FIRST_SYSTEM \
+#define IM_FIRST_SYSTEM                            \
     "{%else%}{%if messages[0]['role']=='system'%}" \
     "{{'<|im_start|>system\n'+messages[0]['content']+'<|im_end|>\n'}}"
-#define IM_USER_OR_LATER_SYSTEM \
+#define IM_USER_OR_LATER_SYSTEM                                          \
     "{%endfor%}{%for message in messages%}{%if(message['role']=='user')" \
     "or(message['role']=='system'and not loop['first'])%}" IM_MESSAGE
 
 #define HEADER(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
-#define HEADER_MESSAGE \
+#define HEADER_MESSAGE                                                                      \
     "'<|start_header_id|>'+message['role']+'<|end_header_id|>\n\n'+message['content']|trim" \
     "+'<|eot_id|>'"
 /* 3.2 would print today's date: its own default instead, so that tomorrow's run gives the same. */
 #define LLAMA31_DATES "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 
-#define ALTERNATION \
+#define ALTERNATION                                                                     \
     "{%for message in messages%}{%if(message['role']=='user')!=(loop['index0']%2==0)%}" \
     "{{raise_exception("
 
-#define PHI3_TURNS \
-    "{{'<|system|>\n'+message['content']+'<|end|>\n'}}{%elif message['role']=='user'%}" \
+#define PHI3_TURNS                                                                         \
+    "{{'<|system|>\n'+message['content']+'<|end|>\n'}}{%elif message['role']=='user'%}"    \
     "{{'<|user|>\n'+message['content']+'<|end|>\n'}}{%elif message['role']=='assistant'%}" \
-    "{{'<|assistant|>\n'+message['content']+'<|end|>\n'}}{%endif%}{%endfor%}" \
+    "{{'<|assistant|>\n'+message['content']+'<|end|>\n'}}{%endif%}{%endfor%}"              \
     "{%if add_generation_prompt%}{{'<|assistant|>\n'}}{%else%}"
 
 static const sl_chat_form FORMS[] = {
@@ -187,12 +195,13 @@ static const sl_chat_form FORMS[] = {
      .assistant = {" ", "{eos}"},
      .reply = ""},
     {.name = "zephyr",
-     .marks = {"{{'<|user|>\n'+message['content']+eos_token+'\n'}}{%elif message['role']=='system'%}"
-               "{{'<|system|>\n'+message['content']+eos_token+'\n'}}"
-               "{%elif message['role']=='assistant'%}"
-               "{{'<|assistant|>\n'+message['content']+eos_token+'\n'}}{%endif%}"
-               "{%if loop['last']and add_generation_prompt%}{{'<|assistant|>\n'}}{%endif%}"
-               "{%endfor%}"},
+     .marks =
+         {"{{'<|user|>\n'+message['content']+eos_token+'\n'}}{%elif message['role']=='system'%}"
+          "{{'<|system|>\n'+message['content']+eos_token+'\n'}}"
+          "{%elif message['role']=='assistant'%}"
+          "{{'<|assistant|>\n'+message['content']+eos_token+'\n'}}{%endif%}"
+          "{%if loop['last']and add_generation_prompt%}{{'<|assistant|>\n'}}{%endif%}"
+          "{%endfor%}"},
      .first_system = {"<|system|>\n", "{eos}\n"},
      .system = {"<|system|>\n", "{eos}\n"},
      .user = {"<|user|>\n", "{eos}\n"},

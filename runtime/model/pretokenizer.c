@@ -19,12 +19,11 @@
 
 /* Llama 3 and Qwen 2 differ in how many digits go together. Their contractions fold case as Unicode
  * does: 's also matches U+017F after an apostrophe. */
-#define TIKTOKEN(digits)                                                               \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits               \
-    "| ?[^" SPACES "\\p{L}\\p{N}]+[\\r\\n]*|[" SPACES "]*[\\r\\n]+|[" SPACES "]+(?![^" \
-    SPACES "])|[" SPACES "]+"
+#define TIKTOKEN(digits)                                                                \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^" SPACES \
+    "\\p{L}\\p{N}]+[\\r\\n]*|[" SPACES "]*[\\r\\n]+|[" SPACES "]+(?![^" SPACES "])|[" SPACES "]+"
 #define LLAMA3 TIKTOKEN("\\p{N}{1,3}")
-#define QWEN2 TIKTOKEN("\\p{N}")
+#define QWEN2  TIKTOKEN("\\p{N}")
 
 enum { STEPS_MAX = 3 };
 

@@ -14,10 +14,10 @@ typedef struct {
     const char *at, *end;
     char *out;
     size_t n;
-    size_t string_end;  /* n just after a string's closing quote, else 0 */
-    bool trims;         /* the last tag ended with "-" */
-    bool after_block;   /* it was a block or a comment: it takes the line end that follows */
-    bool line_starts;   /* what comes next stands at a line's beginning */
+    size_t string_end; /* n just after a string's closing quote, else 0 */
+    bool trims;        /* the last tag ended with "-" */
+    bool after_block;  /* it was a block or a comment: it takes the line end that follows */
+    bool line_starts;  /* what comes next stands at a line's beginning */
 } rewriter;
 
 static void put(rewriter *r, const char *text, size_t bytes)

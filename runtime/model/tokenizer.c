@@ -60,8 +60,7 @@ static sl_status read_byte_level(sl_tokenizer *t, const sl_gguf *gguf)
     sl_text rule = {"", 0};
     sl_gguf_text(gguf, "tokenizer.ggml.pre", &rule);
     sl_status status = sl_pretokenizer_open(rule, &t->pretokenizer);
-    if (status == SL_OK)
-        status = sl_vocabulary_init(&t->vocabulary, gguf, SL_VOCABULARY_PRINTABLE);
+    if (status == SL_OK) status = sl_vocabulary_init(&t->vocabulary, gguf, SL_VOCABULARY_PRINTABLE);
     if (status == SL_OK) status = sl_merges_read(&t->vocabulary, &t->merges);
     if (status == SL_OK) t->adds_bos = sl_pretokenizer_traits(t->pretokenizer)->adds_bos;
     return status;

@@ -131,8 +131,7 @@ static sl_status make_tables(sl_vocabulary *v)
     size_t n_specials = 0;
     for (int32_t id = 0; id < v->n_tokens; id++) n_specials += v->marks[id] & SL_TOKEN_SPECIAL;
     v->lengths = calloc(SL_TOKEN_BYTES_MAX, sizeof *v->lengths);
-    if (!v->lengths ||
-        sl_text_table_init(&v->ordinary, v->pieces, (size_t)v->n_tokens) != SL_OK ||
+    if (!v->lengths || sl_text_table_init(&v->ordinary, v->pieces, (size_t)v->n_tokens) != SL_OK ||
         sl_text_table_init(&v->specials, v->pieces, n_specials) != SL_OK)
         return SL_ERR_MEMORY;
     bool seen[SL_TOKEN_BYTES_MAX + 1] = {false};

@@ -27,15 +27,15 @@ enum { SL_TOKEN_BYTES_MAX = 256 }; /* of a special token, and of any of Sentence
 typedef struct {
     const sl_gguf *gguf;
     int32_t n_tokens;
-    sl_text *pieces;         /* [n_tokens] bytes of each; special ones their name */
-    char *bytes;             /* what the others point into */
-    uint8_t *marks;          /* [n_tokens] SL_TOKEN_* */
-    sl_text_table ordinary;  /* tokens that merges make, by their bytes */
-    sl_text_table specials;  /* special tokens by name */
-    uint16_t *lengths;       /* of special tokens, each once, longest first */
+    sl_text *pieces;        /* [n_tokens] bytes of each; special ones their name */
+    char *bytes;            /* what the others point into */
+    uint8_t *marks;         /* [n_tokens] SL_TOKEN_* */
+    sl_text_table ordinary; /* tokens that merges make, by their bytes */
+    sl_text_table specials; /* special tokens by name */
+    uint16_t *lengths;      /* of special tokens, each once, longest first */
     size_t n_lengths;
-    uint8_t starts[256];     /* some special token begins with this byte */
-    int32_t byte_ids[256];   /* the token of one byte, or -1 */
+    uint8_t starts[256];       /* some special token begins with this byte */
+    int32_t byte_ids[256];     /* the token of one byte, or -1 */
     int32_t bos, eos, unknown; /* -1: none */
     size_t piece_bytes_max;
 } sl_vocabulary;
