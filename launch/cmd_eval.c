@@ -80,8 +80,8 @@ static sl_status read_pieces(evaluation *e, const sl_engine *engine)
     size_t bytes;
     sl_status status = sl_read_file(s->text, &text, &bytes);
     if (status != SL_OK) return status;
-    status = sl_tokenizer_encode(sl_engine_tokenizer(engine), text, bytes, SL_SPECIAL_PARSED,
-                                 &e->tokens);
+    const sl_tokenizer *tokenizer = sl_engine_tokenizer(engine);
+    status = sl_tokenizer_encode_prompt(tokenizer, text, bytes, &e->tokens);
     free(text);
     if (status != SL_OK) return status;
     e->piece = sl_engine_context(engine);
@@ -91,6 +91,9 @@ static sl_status read_pieces(evaluation *e, const sl_engine *engine)
                  e->piece);
         return SL_ERR_OPTION;
     }
+    if (sl_tokenizer_adds_bos(tokenizer)) /* each piece begins with it, in a token's place */
+        for (size_t i = 0; i < e->n_pieces; i++)
+            e->tokens.ids[i * e->piece] = sl_tokenizer_bos(tokenizer);
     e->nll = calloc(e->n_pieces, sizeof *e->nll);
     return e->nll ? SL_OK : SL_ERR_MEMORY;
 }

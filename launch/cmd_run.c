@@ -60,10 +60,7 @@ static sl_status encode_prompt(const sl_settings *s, const sl_engine *engine, sl
     }
     sl_tokens tokens = {0};
     if (!s->chat) {
-        int32_t bos = sl_tokenizer_bos(tokenizer);
-        if (bos >= 0) status = sl_tokens_add(&tokens, bos);
-        if (status == SL_OK)
-            status = sl_tokenizer_encode(tokenizer, text, bytes, SL_SPECIAL_PARSED, &tokens);
+        status = sl_tokenizer_encode_prompt(tokenizer, text, bytes, &tokens);
     } else if (sl_engine_chat(engine)) {
         sl_chat_message message = {{"user", 4}, {text, bytes}};
         status = sl_chat_encode(sl_engine_chat(engine), &message, 1, &tokens);

@@ -37,13 +37,14 @@ static sl_status encode(const sl_settings *s, const sl_tokenizer *tokenizer, con
     return status;
 }
 
-/* Ids are separated by anything but digits and a sign; pieces are written as the bytes they are. */
+/* Ids are separated by blanks, commas and brackets; pieces are written as the bytes they are. */
 static sl_status decode(const sl_settings *s, const sl_tokenizer *tokenizer, const char *text)
 {
     char *bytes = NULL;
     size_t n_bytes = 0;
     FILE *out = open_memstream(&bytes, &n_bytes);
     if (!out) return SL_ERR_MEMORY;
+    bool begins = true;
     sl_status status = SL_OK;
     for (const char *c = text + strspn(text, " \t\r\n,[]"); *c && status == SL_OK;
          c += strspn(c, " \t\r\n,[]")) {
@@ -55,7 +56,7 @@ static sl_status decode(const sl_settings *s, const sl_tokenizer *tokenizer, con
             status = SL_ERR_OPTION;
             break;
         }
-        sl_text piece = sl_tokenizer_piece(tokenizer, (int32_t)id);
+        sl_text piece = sl_tokenizer_text(tokenizer, &begins, (int32_t)id);
         fwrite(piece.data, 1, piece.bytes, out);
         c = end;
     }

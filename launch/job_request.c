@@ -114,19 +114,6 @@ static bool fits_context(const sl_job_reader *reader, size_t bytes, const char *
 
 /* --- completion prompts --- */
 
-static sl_status encode_text(const sl_tokenizer *tokenizer, const json_t *text, sl_tokens *out)
-{
-    const int32_t bos = sl_tokenizer_bos(tokenizer);
-    if (bos >= 0) {
-        out->ids = malloc(sizeof *out->ids);
-        if (!out->ids) return SL_ERR_MEMORY;
-        out->ids[0] = bos;
-        out->n = out->capacity = 1;
-    }
-    return sl_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text),
-                               SL_SPECIAL_PARSED, out);
-}
-
 static sl_status copy_ids(const sl_tokenizer *tokenizer, const json_t *ids, sl_request *request,
                           sl_tokens *out)
 {
@@ -169,7 +156,8 @@ static sl_status read_prompt(const sl_job_reader *reader, const json_t *body, sl
                         "'prompt' is missing");
     } else if (json_is_string(prompt)) {
         if (!fits_context(reader, json_string_length(prompt), "prompt", request)) return SL_OK;
-        status = encode_text(reader->tokenizer, prompt, out);
+        status = sl_tokenizer_encode_prompt(reader->tokenizer, json_string_value(prompt),
+                                            json_string_length(prompt), out);
     } else if (json_is_array(prompt)) {
         status = copy_ids(reader->tokenizer, prompt, request, out);
     } else {
@@ -269,8 +257,10 @@ static sl_status read_messages(const sl_job_reader *reader, const json_t *body, 
     }
     if (status == SL_OK) status = sl_chat_encode(reader->chat, c.messages, n, out);
     if (status == SL_ERR_REQUEST) {
-        sl_request_fail(request, 400, "invalid_value", "messages",
-                        "a message has a role the model's chat template does not know");
+        sl_request_fail(
+            request, 400, "invalid_value", "messages",
+            "the model's chat template does not know a message's role, or does not take it "
+            "in this place");
         status = SL_OK;
     }
 release:

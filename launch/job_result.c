@@ -163,13 +163,13 @@ static json_t *pack_chat_choice(const sl_request *request, size_t index,
                      "finish_reason", finish_text(choice));
 }
 
-static bool find_tokens(const sl_tokenizer *tokenizer, const int32_t *ids, size_t n,
-                        token_text *text)
+static bool find_tokens(const sl_tokenizer *tokenizer, sl_text_place place, const int32_t *ids,
+                        size_t n, token_text *text)
 {
     text->chars_before = calloc(n + 1, sizeof *text->chars_before);
     if (!text->chars_before) return false;
     size_t bytes;
-    char *uncut = sl_request_text(tokenizer, ids, n, text->chars_before, &bytes);
+    char *uncut = sl_request_text(tokenizer, place, ids, n, text->chars_before, &bytes);
     free(uncut);
     return uncut != NULL;
 }
@@ -178,11 +178,13 @@ static bool take_texts(const sl_request *request, const sl_choice *choice,
                        const sl_tokenizer *tokenizer, token_text *prompt, token_text *text)
 {
     const size_t n_echoed = request->echo ? request->n_prompt : 0;
-    prompt->data = sl_request_text(tokenizer, request->prompt, n_echoed, NULL, &prompt->bytes);
+    prompt->data = sl_request_text(tokenizer, SL_TEXT_BEGINS, request->prompt, n_echoed, NULL,
+                                   &prompt->bytes);
     text->data = sl_request_choice_text(request, choice, tokenizer, &text->bytes);
     if (!prompt->data || !text->data) return false;
-    return !choice->details || (find_tokens(tokenizer, request->prompt, n_echoed, prompt) &&
-                                find_tokens(tokenizer, choice->tokens, choice->n_tokens, text));
+    return !choice->details ||
+           (find_tokens(tokenizer, SL_TEXT_BEGINS, request->prompt, n_echoed, prompt) &&
+            find_tokens(tokenizer, SL_TEXT_CONTINUES, choice->tokens, choice->n_tokens, text));
 }
 
 static json_t *pack_completion_choice(const sl_request *request, size_t index,

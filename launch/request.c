@@ -131,12 +131,12 @@ size_t sl_request_chars(const char *text, size_t bytes)
     return n;
 }
 
-char *sl_request_text(const sl_tokenizer *tokenizer, const int32_t *ids, size_t n,
-                      size_t *chars_before_out, size_t *bytes_out)
+char *sl_request_text(const sl_tokenizer *tokenizer, sl_text_place place, const int32_t *ids,
+                      size_t n, size_t *chars_before_out, size_t *bytes_out)
 {
     const size_t room = sl_tokenizer_decode_bytes_max(tokenizer);
     const size_t room_at_end = 3 * sizeof((sl_decode_state *)NULL)->held + 1;
-    sl_decode_state state = {0};
+    sl_decode_state state = {.begins = place == SL_TEXT_BEGINS};
     text_buffer text = {0};
     size_t chars = 0;
     for (size_t i = 0; i < n; i++) {
@@ -165,7 +165,7 @@ char *sl_request_choice_text(const sl_request *request, const sl_choice *choice,
     SL_ASSERT(choice->n_tokens <= request->max_tokens);
     SL_ASSERT(!choice->ended_by_token || choice->n_tokens > 0);
     const size_t n = choice->n_tokens - (choice->ended_by_token ? 1 : 0);
-    char *text = sl_request_text(tokenizer, choice->tokens, n, NULL, bytes_out);
+    char *text = sl_request_text(tokenizer, SL_TEXT_CONTINUES, choice->tokens, n, NULL, bytes_out);
     if (text && choice->stop_text_end < *bytes_out) {
         *bytes_out = choice->stop_text_end;
         text[*bytes_out] = '\0';

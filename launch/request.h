@@ -84,10 +84,13 @@ void sl_request_fail(sl_request *request, int http_status, const char *code, con
 /* The characters (code points) in valid UTF-8. */
 size_t sl_request_chars(const char *text, size_t bytes);
 
+/* Whether ids begin a text, or continue one: then a space in front of them is part of it. */
+typedef enum { SL_TEXT_BEGINS, SL_TEXT_CONTINUES } sl_text_place;
+
 /* ids as UTF-8 text, special tokens left out: malloc'd, zero-terminated; NULL when memory is
  * out. chars_before_out[i], unless NULL: the characters of text before ids[i]. */
-char *sl_request_text(const sl_tokenizer *tokenizer, const int32_t *ids, size_t n,
-                      size_t *chars_before_out, size_t *bytes_out);
+char *sl_request_text(const sl_tokenizer *tokenizer, sl_text_place place, const int32_t *ids,
+                      size_t n, size_t *chars_before_out, size_t *bytes_out);
 
 /* A choice's text as UTF-8, stop string and ending token left out: malloc'd, zero-terminated. */
 char *sl_request_choice_text(const sl_request *request, const sl_choice *choice,

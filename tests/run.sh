@@ -67,6 +67,10 @@ if [ -z "${SLUICE_TEST_MODEL:-}" ]; then
     SLUICE_TEST_MODEL=$(launch/fetch_model.sh) || { echo "0 passed, 1 failed" && exit 1; }
 fi
 export SLUICE_TEST_MODEL
+if [ -z "${SLUICE_TEST_VOCABS:-}" ]; then
+    SLUICE_TEST_VOCABS=$(tests/golden/tokenizer/fetch_vocabs.sh) || { echo "0 passed, 1 failed" && exit 1; }
+fi
+export SLUICE_TEST_VOCABS
 
 check "clang-format" format
 suite dev

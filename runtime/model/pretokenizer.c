@@ -17,19 +17,34 @@
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACES "\\p{L}\\p{N}]+|[" SPACES \
     "]+(?![^" SPACES "])|[" SPACES "]+"
 
+/* Llama 3 and Qwen 2 differ in how many digits go together. Their contractions fold case as Unicode
+ * does: 's also matches U+017F after an apostrophe. */
+#define TIKTOKEN(digits)                                                                \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^" SPACES \
+    "\\p{L}\\p{N}]+[\\r\\n]*|[" SPACES "]*[\\r\\n]+|[" SPACES "]+(?![^" SPACES "])|[" SPACES "]+"
+#define LLAMA3 TIKTOKEN("\\p{N}{1,3}")
+#define QWEN2  TIKTOKEN("\\p{N}")
+
 enum { STEPS_MAX = 3 };
 
 typedef struct {
     const char *name;
     const char *steps[STEPS_MAX];
+    sl_split_traits traits;
 } rule;
 
 static const rule RULES[] = {
-    {"gpt-2", {GPT2}}, {"smollm", {"\\p{N}", GPT2}}, /* each digit alone, then as GPT-2 */
+    {"gpt-2", {GPT2}, {0}},
+    {"smollm", {"\\p{N}", GPT2}, {0}}, /* each digit alone, then as GPT-2 */
+    {"llama-bpe", {LLAMA3}, {.whole_pieces = true, .adds_bos = true}},
+    {"llama-v3", {LLAMA3}, {.whole_pieces = true, .adds_bos = true}}, /* its older names */
+    {"llama3", {LLAMA3}, {.whole_pieces = true, .adds_bos = true}},
+    {"qwen2", {QWEN2}, {0}},
 };
 enum { N_RULES = sizeof RULES / sizeof *RULES };
 
 struct sl_pretokenizer {
+    const rule *rule;
     pcre2_code *steps[STEPS_MAX];
     size_t n_steps;
 };
@@ -52,6 +67,11 @@ static sl_status compile(const char *pattern, pcre2_code **out)
     return SL_OK;
 }
 
+static bool names_none(sl_text name)
+{
+    return name.bytes == 0 || (name.bytes == 7 && memcmp(name.data, "default", 7) == 0);
+}
+
 sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer_out)
 {
     const rule *found = NULL;
@@ -60,13 +80,17 @@ sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer
             memcmp(RULES[i].name, rule_name.data, rule_name.bytes) == 0)
             found = &RULES[i];
     if (!found) {
-        sl_error(
-            "splitting rule '%.*s' (tokenizer.ggml.pre) is not supported; there are: gpt-2, smollm",
-            (int)(rule_name.bytes < 40 ? rule_name.bytes : 40), rule_name.data);
+        sl_error("splitting rule '%.*s' (tokenizer.ggml.pre) is not supported; there are: gpt-2, "
+                 "smollm, llama-bpe, qwen2%s",
+                 (int)(rule_name.bytes < 40 ? rule_name.bytes : 40), rule_name.data,
+                 names_none(rule_name) ? ". The file does not say how its model splits text: "
+                                         "convert the model again with a newer converter"
+                                       : "");
         return SL_ERR_UNSUPPORTED;
     }
     sl_pretokenizer *s = calloc(1, sizeof *s);
     if (!s) return SL_ERR_MEMORY;
+    s->rule = found;
     for (size_t i = 0; i < STEPS_MAX && found->steps[i]; i++) {
         sl_status status = compile(found->steps[i], &s->steps[i]);
         if (status != SL_OK) {
@@ -77,6 +101,11 @@ sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer
     }
     *pretokenizer_out = s;
     return SL_OK;
+}
+
+const sl_split_traits *sl_pretokenizer_traits(const sl_pretokenizer *pretokenizer)
+{
+    return &pretokenizer->rule->traits;
 }
 
 void sl_pretokenizer_close(sl_pretokenizer *pretokenizer)

@@ -4,6 +4,7 @@
 #ifndef SL_PRETOKENIZER_H
 #define SL_PRETOKENIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "runtime/base/status.h"
@@ -11,8 +12,17 @@
 
 typedef struct sl_pretokenizer sl_pretokenizer;
 
-/* By the name in tokenizer.ggml.pre. SL_ERR_UNSUPPORTED, logged with the names there are. */
+/* What else a rule's name says of its models. */
+typedef struct {
+    bool whole_pieces; /* a piece that is itself a token is taken whole, whatever its merges */
+    bool adds_bos;     /* unless the file says otherwise */
+} sl_split_traits;
+
+/* By the name in tokenizer.ggml.pre. SL_ERR_UNSUPPORTED, logged with the names there are; also for no
+ * name and "default", which old converters wrote when they did not know: peers split by a guess then,
+ * and warn of worse answers. */
 sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer_out);
+const sl_split_traits *sl_pretokenizer_traits(const sl_pretokenizer *pretokenizer);
 void sl_pretokenizer_close(sl_pretokenizer *pretokenizer); /* NULL is fine */
 
 /* Call `piece` for each piece of text[bytes] in order; pieces are never empty and cover the text.

@@ -109,3 +109,64 @@ void synth_vocab_put(gguf_writer *w, uint32_t vocab)
     free(v.texts);
     free(v.merges);
 }
+
+/* ---- SentencePiece ---- */
+
+enum { SPM_NORMAL = 1, SPM_UNKNOWN = 2, SPM_CONTROL = 3, SPM_USER_DEFINED = 4, SPM_BYTE = 6 };
+
+/* Higher scores merge first: "lo" before "hel", so hello is hel+lo by way of he, lo. */
+static const struct {
+    const char *text;
+    float score;
+} spm_words[SYNTH_SPM_VOCAB - SYNTH_SPM_WORDS] = {
+    {"\xe2\x96\x81", -20},
+    {"a", -21},
+    {"h", -22},
+    {"e", -23},
+    {"l", -24},
+    {"o", -25},
+    {"\xc3\xa9", -26},
+    {"he", -1},
+    {"ll", -9},
+    {"lo", -2},
+    {"hel", -3},
+    {"hello", -4},
+    {"\xe2\x96\x81hello", -5},
+    {"\xe2\x96\x81"
+     "a",
+     -6},
+    {"aa", -7},
+    {"aaaa", -8},
+    {"\xe2\x96\x81\xe2\x96\x81", -10},
+    {"ao", -7},
+};
+
+void synth_spm_init(synth_spm *spm)
+{
+    static const char *const names[] = {"<unk>", "<s>", "</s>", "<|u|>"};
+    static const int32_t types[] = {SPM_UNKNOWN, SPM_CONTROL, SPM_CONTROL, SPM_USER_DEFINED};
+    memset(spm, 0, sizeof *spm);
+    for (int i = 0; i < SYNTH_SPM_BYTES; i++) {
+        spm->texts[i] = names[i];
+        spm->types[i] = types[i];
+    }
+    for (unsigned byte = 0; byte < 256; byte++) {
+        snprintf(spm->bytes[byte], sizeof *spm->bytes, "<0x%02X>", byte);
+        spm->texts[SYNTH_SPM_BYTES + byte] = spm->bytes[byte];
+        spm->types[SYNTH_SPM_BYTES + byte] = SPM_BYTE;
+    }
+    for (int i = SYNTH_SPM_WORDS; i < SYNTH_SPM_VOCAB; i++) {
+        spm->texts[i] = spm_words[i - SYNTH_SPM_WORDS].text;
+        spm->scores[i] = spm_words[i - SYNTH_SPM_WORDS].score;
+        spm->types[i] = SPM_NORMAL;
+    }
+}
+
+void synth_spm_put(gguf_writer *w, const synth_spm *spm)
+{
+    gguf_put_string(w, "tokenizer.ggml.model", "llama");
+    gguf_put_string(w, "tokenizer.ggml.pre", "default");
+    gguf_put_strings(w, "tokenizer.ggml.tokens", spm->texts, SYNTH_SPM_VOCAB);
+    gguf_put_i32s(w, "tokenizer.ggml.token_type", spm->types, SYNTH_SPM_VOCAB);
+    gguf_put_f32s(w, "tokenizer.ggml.scores", spm->scores, SYNTH_SPM_VOCAB);
+}

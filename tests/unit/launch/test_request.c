@@ -141,7 +141,7 @@ static void test_text_of_tokens(void **state)
     const int32_t ids[] = {tiny_byte('a'),  tiny_byte(0xc3), tiny_byte(0xa9), TINY_IM_END,
                            tiny_byte(0xe2), tiny_byte(0x82), tiny_byte('b')};
     size_t before[7], bytes;
-    char *text = sl_request_text(model->tokenizer, ids, 7, before, &bytes);
+    char *text = sl_request_text(model->tokenizer, SL_TEXT_CONTINUES, ids, 7, before, &bytes);
     assert_memory_equal(text, "a\xc3\xa9", 3);
     assert_int_equal(bytes, strlen(text));
     assert_int_equal(text[bytes - 1], 'b');
@@ -151,12 +151,12 @@ static void test_text_of_tokens(void **state)
     assert_int_equal(before[6], 2); /* what was held back comes out with the next token */
     free(text);
 
-    text = sl_request_text(model->tokenizer, ids, 2, NULL,
+    text = sl_request_text(model->tokenizer, SL_TEXT_CONTINUES, ids, 2, NULL,
                            &bytes); /* half a character at the end */
     assert_string_equal(text, "a\xef\xbf\xbd");
     assert_int_equal(bytes, 4);
     free(text);
-    text = sl_request_text(model->tokenizer, ids, 0, NULL, &bytes);
+    text = sl_request_text(model->tokenizer, SL_TEXT_CONTINUES, ids, 0, NULL, &bytes);
     assert_string_equal(text, "");
     assert_int_equal(bytes, 0);
     free(text);

@@ -1,0 +1,111 @@
+/* tests/support/golden_rows.h - reading tests/golden/tokenizer's files from tests/unit/model. In a
+ * header, so that the library of test support needs neither cmocka nor a room. */
+#ifndef SL_TEST_GOLDEN_ROWS_H
+#define SL_TEST_GOLDEN_ROWS_H
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/model/chat.h"
+#include "runtime/model/tokenizer.h"
+
+enum { GOLDEN_PATH_BYTES = 4096, GOLDEN_MESSAGES_MAX = 8 };
+
+/* The goldens lie two folders up from this one's tests. */
+static inline void golden_path(const char *name, char *out)
+{
+    const char *slash = strrchr(__FILE__, '/');
+    int folder = slash ? (int)(slash - __FILE__) : 1;
+    snprintf(out, GOLDEN_PATH_BYTES, "%.*s/../golden/tokenizer/%s", folder, slash ? __FILE__ : ".",
+             name);
+}
+
+/* Call `check` for each line of a file of JSON lines. */
+static inline void golden_each_row(const char *name, size_t rows_min,
+                                   void (*check)(const json_t *row, void *context), void *context)
+{
+    char path[GOLDEN_PATH_BYTES], *line = NULL;
+    size_t capacity = 0, n = 0;
+    golden_path(name, path);
+    FILE *file = fopen(path, "r");
+    if (!file) fail_msg("%s is missing", path);
+    for (; getline(&line, &capacity, file) > 0; n++) {
+        json_t *row = json_loads(line, JSON_ALLOW_NUL, NULL);
+        assert_non_null(row);
+        check(row, context);
+        json_decref(row);
+    }
+    free(line);
+    fclose(file);
+    assert_true(n >= rows_min);
+}
+
+static inline void golden_assert_ids(const char *what, const json_t *expected, const sl_tokens *got)
+{
+    bool same = json_array_size(expected) == got->n;
+    size_t i = 0;
+    for (; same && i < got->n; i++)
+        same = json_integer_value(json_array_get(expected, i)) == got->ids[i];
+    if (!same)
+        fail_msg("%s: %zu ids, expected %zu; first difference by %zu", what, got->n,
+                 json_array_size(expected), i);
+}
+
+/* "text" of a row, with special tokens as text and parsed: "ids_as_text" and "ids". */
+static inline void golden_check_text(const json_t *row, void *tokenizer)
+{
+    static const char *const keys[] = {"ids_as_text", "ids"};
+    static const sl_special modes[] = {SL_SPECIAL_AS_TEXT, SL_SPECIAL_PARSED};
+    const json_t *text = json_object_get(row, "text");
+    for (int i = 0; i < 2; i++) {
+        sl_tokens got = {0};
+        assert_int_equal(sl_tokenizer_encode(tokenizer, json_string_value(text),
+                                             json_string_length(text), modes[i], &got),
+                         SL_OK);
+        golden_assert_ids(json_string_value(text), json_object_get(row, keys[i]), &got);
+        sl_tokens_free(&got);
+    }
+}
+
+/* [[role, content] ...], lent by the row. */
+static inline size_t golden_messages(const json_t *row, sl_chat_message *messages)
+{
+    const json_t *list = json_object_get(row, "messages");
+    size_t n = json_array_size(list);
+    assert_true(n <= GOLDEN_MESSAGES_MAX);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *role = json_array_get(json_array_get(list, i), 0);
+        const json_t *content = json_array_get(json_array_get(list, i), 1);
+        messages[i] = (sl_chat_message){{json_string_value(role), json_string_length(role)},
+                                        {json_string_value(content), json_string_length(content)}};
+    }
+    return n;
+}
+
+/* FNV-1a, an id at a time, as 16 digits. */
+static inline void golden_assert_hash(const json_t *row, const sl_tokens *got)
+{
+    char hash[17];
+    uint64_t h = 0xcbf29ce484222325U;
+    for (size_t i = 0; i < got->n; i++) h = (h ^ (uint64_t)got->ids[i]) * 0x100000001b3U;
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)h);
+    assert_int_equal(got->n, json_integer_value(json_object_get(row, "n")));
+    assert_string_equal(hash, json_string_value(json_object_get(row, "hash")));
+}
+
+/* A file's first `bytes` bytes, the caller's to free; NULL when it cannot be read. */
+static inline char *golden_read(const char *folder, const char *name, size_t bytes)
+{
+    char path[GOLDEN_PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    char *text = malloc(bytes + 1);
+    if (!file || !text || fread(text, 1, bytes, file) != bytes)
+        fail_msg("%s is missing or has not %zu bytes", path, bytes);
+    fclose(file);
+    return text;
+}
+
+#endif
