@@ -82,7 +82,9 @@ static void put_kinds(gguf_writer *w, uint32_t vocab)
     free(kinds);
 }
 
-void synth_vocab_put(gguf_writer *w, uint32_t vocab)
+void synth_vocab_put(gguf_writer *w, uint32_t vocab) { synth_vocab_put_rule(w, vocab, "smollm"); }
+
+void synth_vocab_put_rule(gguf_writer *w, uint32_t vocab, const char *rule)
 {
     SL_ASSERT(vocab >= SYNTH_VOCAB_MIN);
     vocabulary v = {
@@ -95,7 +97,7 @@ void synth_vocab_put(gguf_writer *w, uint32_t vocab)
     add_merges(&v);
 
     gguf_put_string(w, "tokenizer.ggml.model", "gpt2");
-    gguf_put_string(w, "tokenizer.ggml.pre", "smollm");
+    gguf_put_string(w, "tokenizer.ggml.pre", rule);
     put_texts(w, "tokenizer.ggml.tokens", v.texts, v.n);
     put_kinds(w, v.n);
     put_texts(w, "tokenizer.ggml.merges", v.merges, v.n_merges);
