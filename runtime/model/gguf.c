@@ -164,10 +164,8 @@ typedef struct {
 } type_info;
 
 static const type_info TYPES[] = {
-    {SL_TYPE_F32, "f32", 1, 4},
-    {SL_TYPE_F16, "f16", 1, 2},
-    {SL_TYPE_Q4_1, "q4_1", 32, 20},
-    {SL_TYPE_Q8_0, "q8_0", 32, 34},
+    {SL_TYPE_F32, "f32", 1, 4},     {SL_TYPE_F16, "f16", 1, 2},     {SL_TYPE_Q4_0, "q4_0", 32, 18},
+    {SL_TYPE_Q4_1, "q4_1", 32, 20}, {SL_TYPE_Q8_0, "q8_0", 32, 34}, {SL_TYPE_BF16, "bf16", 1, 2},
 };
 
 bool sl_type_block(uint32_t type, size_t *elements_out, size_t *bytes_out)
