@@ -74,15 +74,6 @@ const sl_kernels *sl_kernels_named(const char *name);
 /* One row of an embedding table as f32 [n_in]; any supported type. */
 void sl_matrix_row(const sl_matrix *w, size_t row, float *out);
 
-/* Rotary embedding, Su et al. 2021, arXiv:2104.09864: pairs (2i, 2i+1) turn by
- * position * base^(-2i/rope_dim) (the llama GGUF layout). Angles in double, so table rows are
- * the correctly rounded ones. */
-/* cos_sin: [rope_dim/2][2] for one position. */
-void sl_rope_angles(uint32_t position, size_t rope_dim, float base, float *cos_sin);
-/* x: [n_heads][head_dim], the first rope_dim of each head turn in place. */
-void sl_rope_apply(float *x, size_t n_heads, size_t head_dim, size_t rope_dim,
-                   const float *cos_sin);
-
 /* IEEE half precision, round to nearest even; NaN and infinities kept. */
 float sl_f16_to_f32(uint16_t h);
 uint16_t sl_f32_to_f16(float f);

@@ -366,7 +366,10 @@ static sl_status parse(sl_gguf *g)
     }
     if (status == SL_OK) status = take_u32(&c, &g->version);
     if (status == SL_OK && (g->version < 2 || g->version > 3)) {
-        sl_error("%s: GGUF version %u, supported are 2 and 3 (little-endian)", g->path, g->version);
+        bool swapped = g->version != 0 && (g->version & 0xffff) == 0;
+        sl_error("%s: GGUF version %u%s, supported are 2 and 3, little-endian", g->path,
+                 swapped ? __builtin_bswap32(g->version) : g->version,
+                 swapped ? " of a big-endian machine" : "");
         return SL_ERR_UNSUPPORTED;
     }
     if (status == SL_OK) status = take_u64(&c, &n_tensors);
