@@ -162,8 +162,12 @@ def make_real(oracle, a):
     write("real", golden)
 
 
+def synthetic_ids():
+    return np.random.default_rng(1).integers(8, 512, 64)
+
+
 def make_synthetic(oracle, a):
-    ids = np.random.default_rng(1).integers(8, 512, 64)
+    ids = synthetic_ids()
     for name, options in SYNTHETIC.items():
         words = (SHAPE + options).strip()
         with tempfile.TemporaryDirectory() as folder:
