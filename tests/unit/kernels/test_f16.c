@@ -77,10 +77,8 @@ static void widens_every_bf16(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(widens_every_value),
-        cmocka_unit_test(returns_every_value),
-        cmocka_unit_test(rounds_to_nearest_even),
-        cmocka_unit_test(keeps_the_ends),
+        cmocka_unit_test(widens_every_value),     cmocka_unit_test(returns_every_value),
+        cmocka_unit_test(rounds_to_nearest_even), cmocka_unit_test(keeps_the_ends),
         cmocka_unit_test(widens_every_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
