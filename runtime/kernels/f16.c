@@ -1,5 +1,5 @@
-/* runtime/kernels/f16.c - IEEE 754 half precision in plain integer steps, bit for bit what F16C
- * does. For single values; kernels over rows have instructions for it. */
+/* runtime/kernels/f16.c - the 16-bit floats. IEEE 754 half precision in plain integer steps, bit for
+ * bit what F16C does. For single values; kernels over rows have instructions for it. */
 #include <string.h>
 
 #include "runtime/kernels/kernels.h"
@@ -42,3 +42,5 @@ uint16_t sl_f32_to_f16(float f)
     uint32_t half = 0xfff + (magnitude >> 13 & 1); /* with the tie towards even */
     return sign | (uint16_t)((magnitude - (112U << 23) + half) >> 13);
 }
+
+float sl_bf16_to_f32(uint16_t h) { return float_of((uint32_t)h << 16); }

@@ -3,14 +3,23 @@
 #ifndef SL_KERNEL_SETS_H
 #define SL_KERNEL_SETS_H
 
+#include <stdbool.h>
+
 #include "runtime/kernels/kernels.h"
+#include "runtime/model/gguf.h"
 
 /* For inner loops whose constant arguments must become constants of the machine code. */
 #define SL_ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* ---- weights as in the file (ggml-common.h) ---- */
 
-/* Element i < 16 is the low nibble of q[i], element i + 16 the high one; value d * q + m. */
+/* Element i < 16 is the low nibble of q[i], element i + 16 the high one; value d * (q - 8). */
+typedef struct {
+    uint16_t d; /* f16 */
+    uint8_t q[SL_BLOCK / 2];
+} sl_block_q4_0;
+
+/* Nibbles as in q4_0; value d * q + m. */
 typedef struct {
     uint16_t d, m; /* f16 */
     uint8_t q[SL_BLOCK / 2];
@@ -22,7 +31,15 @@ typedef struct {
     int8_t q[SL_BLOCK];
 } sl_block_q8_0;
 
-_Static_assert(sizeof(sl_block_q4_1) == 20 && sizeof(sl_block_q8_0) == 34, "packed as in the file");
+_Static_assert(sizeof(sl_block_q4_0) == 18 && sizeof(sl_block_q4_1) == 20 &&
+                   sizeof(sl_block_q8_0) == 34,
+               "packed as in the file");
+
+/* Whether weights of a type meet activations as they are, and not as int8. */
+static inline bool sl_type_is_float(uint32_t type)
+{
+    return type == SL_TYPE_F32 || type == SL_TYPE_F16 || type == SL_TYPE_BF16;
+}
 
 static inline const void *sl_matrix_row_data(const sl_matrix *w, size_t row)
 {
@@ -66,7 +83,7 @@ void sl_attend_ref(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size
 void sl_quantize_avx2(const sl_activations *a, size_t row_begin, size_t row_end);
 void sl_matmul_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                     float *out, size_t out_stride);
-/* f32 and f16 weights. */
+/* f32, f16 and bf16 weights. */
 void sl_matmul_float_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin,
                           size_t out_end, float *out, size_t out_stride);
 void sl_rmsnorm_avx2(const float *x, const float *gain, size_t n_rows, size_t width, float eps,

@@ -18,8 +18,8 @@
 enum { SL_BLOCK = 32 }; /* elements of a quantization block */
 
 /* A linear map's weights as in the file: [n_out][n_in] row-major, rows of whole blocks.
- * `type` is ggml's number: f32 0, f16 1, q4_1 3, q8_0 8. n_in is a multiple of SL_BLOCK for
- * the quantized types. */
+ * `type` is ggml's number: f32 0, f16 1, q4_0 2, q4_1 3, q8_0 8, bf16 30. n_in is a multiple of
+ * SL_BLOCK for the quantized types. */
 typedef struct {
     const void *data;
     uint32_t type;
@@ -34,7 +34,7 @@ typedef struct {
     const float *x; /* [n_rows][width] */
     int8_t *q;      /* [n_rows][width] */
     float *scale;   /* [n_rows][width / 32], the f16 scale widened */
-    float *sum;     /* [n_rows][width / 32], scale * sum of q: meets the minimum of q4_1 */
+    float *sum;     /* [n_rows][width / 32], scale * sum of q: meets the minimum of q4_0, q4_1 */
 } sl_activations;
 
 typedef struct sl_kernels {
@@ -45,8 +45,8 @@ typedef struct sl_kernels {
 
     /* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end).
      * out: row t starts at out + t * out_stride, indexed by absolute j. Quantized types use
-     * a->q with exact integer sums per block, f32 sums of blocks in order; f32 and f16 use
-     * a->x. Range bounds may be anything; multiples of 16 are fastest. */
+     * a->q with exact integer sums per block, f32 sums of blocks in order; f32, f16 and
+     * bf16 use a->x. Range bounds may be anything; multiples of 16 are fastest. */
     void (*matmul)(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                    float *out, size_t out_stride);
 
@@ -74,17 +74,11 @@ const sl_kernels *sl_kernels_named(const char *name);
 /* One row of an embedding table as f32 [n_in]; any supported type. */
 void sl_matrix_row(const sl_matrix *w, size_t row, float *out);
 
-/* Rotary embedding, Su et al. 2021, arXiv:2104.09864: pairs (2i, 2i+1) turn by
- * position * base^(-2i/rope_dim) (the llama GGUF layout). Angles in double, so table rows are
- * the correctly rounded ones. */
-/* cos_sin: [rope_dim/2][2] for one position. */
-void sl_rope_angles(uint32_t position, size_t rope_dim, float base, float *cos_sin);
-/* x: [n_heads][head_dim], the first rope_dim of each head turn in place. */
-void sl_rope_apply(float *x, size_t n_heads, size_t head_dim, size_t rope_dim,
-                   const float *cos_sin);
-
 /* IEEE half precision, round to nearest even; NaN and infinities kept. */
 float sl_f16_to_f32(uint16_t h);
 uint16_t sl_f32_to_f16(float f);
+
+/* The upper half of an f32: exact. */
+float sl_bf16_to_f32(uint16_t h);
 
 #endif

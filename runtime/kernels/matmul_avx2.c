@@ -1,9 +1,8 @@
-/* runtime/kernels/matmul_avx2.c - q4_1 and q8_0 weights, 8 columns at a time: see matmul_simd.h. */
+/* runtime/kernels/matmul_avx2.c - quantized weights, 8 columns at a time: see matmul_simd.h. */
 #include <string.h>
 
 #include "runtime/kernels/kernel_sets.h"
 #include "runtime/kernels/math_avx2.h"
-#include "runtime/model/gguf.h"
 
 enum { LANES = 8, QUADS = SL_BLOCK / 4, TILE_ROWS = 4 };
 
@@ -64,23 +63,36 @@ static inline vec widen_low_halves(ivec v)
     return _mm256_cvtph_ps(_mm256_castsi256_si128(v));
 }
 
-static inline void unpack_q4_1(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
-                               vec *scale, vec *minimum)
+SL_ALWAYS_INLINE void unpack_nibbles(const uint8_t *const *column, size_t offset, ivec quad[QUADS])
 {
-    ivec heads = load_heads(column, offset), packed[4];
-    *scale = widen_low_halves(heads);
-    *minimum = widen_low_halves(_mm256_srli_epi32(heads, 16));
-
     const ivec low = _mm256_set1_epi8(15);
-    transpose(column, offset + offsetof(sl_block_q4_1, q), packed);
+    ivec packed[4];
+    transpose(column, offset, packed);
     for (int i = 0; i < 4; i++) {
         quad[i] = _mm256_and_si256(packed[i], low);
         quad[4 + i] = _mm256_and_si256(_mm256_srli_epi16(packed[i], 4), low);
     }
 }
 
-static inline void unpack_q8_0(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
-                               vec *scale)
+SL_ALWAYS_INLINE void unpack_q4_0(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
+                                  vec *scale, vec *minimum)
+{
+    *scale = widen_low_halves(load_heads(column, offset));
+    *minimum = v_mul(*scale, v_set1(-8));
+    unpack_nibbles(column, offset + offsetof(sl_block_q4_0, q), quad);
+}
+
+SL_ALWAYS_INLINE void unpack_q4_1(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
+                                  vec *scale, vec *minimum)
+{
+    ivec heads = load_heads(column, offset);
+    *scale = widen_low_halves(heads);
+    *minimum = widen_low_halves(_mm256_srli_epi32(heads, 16));
+    unpack_nibbles(column, offset + offsetof(sl_block_q4_1, q), quad);
+}
+
+SL_ALWAYS_INLINE void unpack_q8_0(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
+                                  vec *scale)
 {
     *scale = widen_low_halves(load_heads(column, offset));
     transpose(column, offset + offsetof(sl_block_q8_0, q), quad);
@@ -101,8 +113,8 @@ static inline ivec broadcast_quad(const int8_t *q)
  * at half the speed. */
 static inline void hold(ivec *sum) { __asm__("" : "+x"(*sum)); }
 
-SL_ALWAYS_INLINE void dot_q4_1(int rows, const ivec quad[QUADS], const int8_t *q, size_t width,
-                               ivec dot[TILE_ROWS])
+SL_ALWAYS_INLINE void dot_nibbles(int rows, const ivec quad[QUADS], const int8_t *q, size_t width,
+                                  ivec dot[TILE_ROWS])
 {
     /* a product pair is at most 2 * 15 * 127, so 8 of them fit 16 bits */
     for (int r = 0; r < rows; r++) dot[r] = _mm256_setzero_si256();
@@ -138,7 +150,7 @@ SL_ALWAYS_INLINE void dot_q8_0(int rows, const ivec quad[QUADS], const int8_t *q
 void sl_matmul_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                     float *out, size_t out_stride)
 {
-    if (w->type == SL_TYPE_F32 || w->type == SL_TYPE_F16)
+    if (sl_type_is_float(w->type))
         sl_matmul_float_avx2(w, a, out_begin, out_end, out, out_stride);
     else
         multiply(w, a, out_begin, out_end, out, out_stride);

@@ -1,10 +1,9 @@
-/* runtime/kernels/matmul_avx512.c - q4_1 and q8_0 weights, 16 columns at a time with VNNI's byte
+/* runtime/kernels/matmul_avx512.c - quantized weights, 16 columns at a time with VNNI's byte
  * dot product: see matmul_simd.h. */
 #include <immintrin.h>
 #include <string.h>
 
 #include "runtime/kernels/kernel_sets.h"
-#include "runtime/model/gguf.h"
 
 enum { LANES = 16, QUADS = SL_BLOCK / 4, TILE_ROWS = 8 };
 
@@ -64,23 +63,36 @@ static inline ivec load_heads(const uint8_t *const *column, size_t offset)
 /* The low 16 bits of the lanes as f16. */
 static inline vec widen_low_halves(ivec v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v)); }
 
-static inline void unpack_q4_1(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
-                               vec *scale, vec *minimum)
+SL_ALWAYS_INLINE void unpack_nibbles(const uint8_t *const *column, size_t offset, ivec quad[QUADS])
 {
-    ivec heads = load_heads(column, offset), packed[4];
-    *scale = widen_low_halves(heads);
-    *minimum = widen_low_halves(_mm512_srli_epi32(heads, 16));
-
     const ivec low = _mm512_set1_epi8(15);
-    transpose(column, offset + offsetof(sl_block_q4_1, q), packed);
+    ivec packed[4];
+    transpose(column, offset, packed);
     for (int i = 0; i < 4; i++) {
         quad[i] = _mm512_and_si512(packed[i], low);
         quad[4 + i] = _mm512_and_si512(_mm512_srli_epi16(packed[i], 4), low);
     }
 }
 
-static inline void unpack_q8_0(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
-                               vec *scale)
+SL_ALWAYS_INLINE void unpack_q4_0(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
+                                  vec *scale, vec *minimum)
+{
+    *scale = widen_low_halves(load_heads(column, offset));
+    *minimum = v_mul(*scale, v_set1(-8));
+    unpack_nibbles(column, offset + offsetof(sl_block_q4_0, q), quad);
+}
+
+SL_ALWAYS_INLINE void unpack_q4_1(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
+                                  vec *scale, vec *minimum)
+{
+    ivec heads = load_heads(column, offset);
+    *scale = widen_low_halves(heads);
+    *minimum = widen_low_halves(_mm512_srli_epi32(heads, 16));
+    unpack_nibbles(column, offset + offsetof(sl_block_q4_1, q), quad);
+}
+
+SL_ALWAYS_INLINE void unpack_q8_0(const uint8_t *const *column, size_t offset, ivec quad[QUADS],
+                                  vec *scale)
 {
     *scale = widen_low_halves(load_heads(column, offset));
     transpose(column, offset + offsetof(sl_block_q8_0, q), quad);
@@ -97,8 +109,8 @@ static inline ivec broadcast_quad(const int8_t *q)
     return _mm512_set1_epi32(quad);
 }
 
-SL_ALWAYS_INLINE void dot_q4_1(int rows, const ivec quad[QUADS], const int8_t *q, size_t width,
-                               ivec dot[TILE_ROWS])
+SL_ALWAYS_INLINE void dot_nibbles(int rows, const ivec quad[QUADS], const int8_t *q, size_t width,
+                                  ivec dot[TILE_ROWS])
 {
     for (int r = 0; r < rows; r++) dot[r] = _mm512_setzero_si512();
     for (size_t i = 0; i < QUADS; i++)
@@ -129,7 +141,7 @@ SL_ALWAYS_INLINE void dot_q8_0(int rows, const ivec quad[QUADS], const int8_t *q
 void sl_matmul_avx512(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                       float *out, size_t out_stride)
 {
-    if (w->type == SL_TYPE_F32 || w->type == SL_TYPE_F16)
+    if (sl_type_is_float(w->type))
         sl_matmul_float_avx2(w, a, out_begin, out_end, out, out_stride);
     else
         multiply(w, a, out_begin, out_end, out, out_stride);

@@ -1,11 +1,10 @@
 /* runtime/kernels/matmul_ref.c - out[t][j] = sum_i w[j][i] x[t][i], one element at a time.
  * With w = d_w q_w (+ m_w) and x = d_a q_a in blocks B of 32:
  *   out = sum_B (d_w d_a) sum_{i in B} q_w q_a (+ m_w d_a sum_{i in B} q_a)
- * where the inner sums are exact integers. Sums over blocks, and over i of f32 and f16 weights,
- * are f32 in ascending order. */
+ * where the inner sums are exact integers; of q4_0, d (q - 8), m is -8 d. Sums over blocks, and over i
+ * of float weights, are f32 in ascending order. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
-#include "runtime/model/gguf.h"
 
 static float dot_f32(const float *w, const float *x, size_t n)
 {
@@ -21,15 +20,39 @@ static float dot_f16(const uint16_t *w, const float *x, size_t n)
     return sum;
 }
 
+static float dot_bf16(const uint16_t *w, const float *x, size_t n)
+{
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += sl_bf16_to_f32(w[i]) * x[i];
+    return sum;
+}
+
+static int32_t dot_nibbles(const uint8_t w[SL_BLOCK / 2], const int8_t *q)
+{
+    int32_t dot = 0;
+    for (size_t i = 0; i < SL_BLOCK / 2; i++)
+        dot += (w[i] & 15) * q[i] + (w[i] >> 4) * q[i + SL_BLOCK / 2];
+    return dot;
+}
+
+static float dot_q4_0(const sl_block_q4_0 *w, const int8_t *q, const float *scale, const float *sum,
+                      size_t n_blocks)
+{
+    float out = 0;
+    for (size_t b = 0; b < n_blocks; b++, q += SL_BLOCK) {
+        float d = sl_f16_to_f32(w[b].d);
+        out += d * scale[b] * (float)dot_nibbles(w[b].q, q);
+        out += -8 * d * sum[b];
+    }
+    return out;
+}
+
 static float dot_q4_1(const sl_block_q4_1 *w, const int8_t *q, const float *scale, const float *sum,
                       size_t n_blocks)
 {
     float out = 0;
     for (size_t b = 0; b < n_blocks; b++, q += SL_BLOCK) {
-        int32_t dot = 0;
-        for (size_t i = 0; i < SL_BLOCK / 2; i++)
-            dot += (w[b].q[i] & 15) * q[i] + (w[b].q[i] >> 4) * q[i + SL_BLOCK / 2];
-        out += sl_f16_to_f32(w[b].d) * scale[b] * (float)dot;
+        out += sl_f16_to_f32(w[b].d) * scale[b] * (float)dot_nibbles(w[b].q, q);
         out += sl_f16_to_f32(w[b].m) * sum[b];
     }
     return out;
@@ -53,6 +76,8 @@ static float dot(const sl_matrix *w, size_t j, const sl_activations *a, size_t t
     switch (w->type) {
     case SL_TYPE_F32: return dot_f32(row, a->x + at, a->width);
     case SL_TYPE_F16: return dot_f16(row, a->x + at, a->width);
+    case SL_TYPE_BF16: return dot_bf16(row, a->x + at, a->width);
+    case SL_TYPE_Q4_0: return dot_q4_0(row, a->q + at, a->scale + block, a->sum + block, n_blocks);
     case SL_TYPE_Q4_1: return dot_q4_1(row, a->q + at, a->scale + block, a->sum + block, n_blocks);
     case SL_TYPE_Q8_0: return dot_q8_0(row, a->q + at, a->scale + block, n_blocks);
     default: SL_ASSERT(!"a type without kernels"); return 0;

@@ -169,10 +169,8 @@ typedef struct {
 } type_info;
 
 static const type_info TYPES[] = {
-    {SL_TYPE_F32, "f32", 1, 4},
-    {SL_TYPE_F16, "f16", 1, 2},
-    {SL_TYPE_Q4_1, "q4_1", 32, 20},
-    {SL_TYPE_Q8_0, "q8_0", 32, 34},
+    {SL_TYPE_F32, "f32", 1, 4},     {SL_TYPE_F16, "f16", 1, 2},     {SL_TYPE_Q4_0, "q4_0", 32, 18},
+    {SL_TYPE_Q4_1, "q4_1", 32, 20}, {SL_TYPE_Q8_0, "q8_0", 32, 34}, {SL_TYPE_BF16, "bf16", 1, 2},
 };
 
 bool sl_type_block(uint32_t type, size_t *elements_out, size_t *bytes_out)
@@ -373,7 +371,10 @@ static sl_status parse(sl_gguf *g)
     }
     if (status == SL_OK) status = take_u32(&c, &g->version);
     if (status == SL_OK && (g->version < 2 || g->version > 3)) {
-        sl_error("%s: GGUF version %u, supported are 2 and 3 (little-endian)", g->path, g->version);
+        bool swapped = g->version != 0 && (g->version & 0xffff) == 0;
+        sl_error("%s: GGUF version %u%s, supported are 2 and 3, little-endian", g->path,
+                 swapped ? __builtin_bswap32(g->version) : g->version,
+                 swapped ? " of a big-endian machine" : "");
         return SL_ERR_UNSUPPORTED;
     }
     if (status == SL_OK) status = take_u64(&c, &n_tensors);

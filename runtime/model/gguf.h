@@ -17,8 +17,10 @@ typedef struct sl_gguf sl_gguf;
 typedef enum {
     SL_TYPE_F32 = 0,
     SL_TYPE_F16 = 1,
+    SL_TYPE_Q4_0 = 2,
     SL_TYPE_Q4_1 = 3,
     SL_TYPE_Q8_0 = 8,
+    SL_TYPE_BF16 = 30,
 } sl_type;
 
 /* Bytes lent by the file: not zero-terminated, valid until sl_gguf_close. */

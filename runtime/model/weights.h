@@ -4,39 +4,33 @@
 #ifndef SL_WEIGHTS_H
 #define SL_WEIGHTS_H
 
-#include <stdbool.h>
-
 #include "runtime/base/arena.h"
 #include "runtime/kernels/kernels.h"
 #include "runtime/model/gguf.h"
-
-typedef struct {
-    uint32_t n_layers, width, ffn_width;
-    uint32_t n_heads, n_kv_heads, head_dim, rope_dim;
-    uint32_t context; /* trained length, tokens */
-    uint32_t vocab;
-    float rope_base, rms_eps;
-    bool tied; /* the head is the embedding */
-} sl_model_shape;
+#include "runtime/model/shape.h"
 
 typedef struct {
     const float *attn_norm, *ffn_norm; /* [width] */
     sl_matrix q, k, v, o;              /* [heads * head_dim][width] and back */
     sl_matrix gate, up, down;          /* [ffn_width][width] and back */
+    /* added to what the maps give; NULL: the file has none */
+    const float *q_bias, *k_bias, *v_bias, *o_bias;
+    const float *gate_bias, *up_bias, *down_bias;
 } sl_layer_weights;
 
 typedef struct {
     sl_model_shape shape;
     uint32_t layer_begin, layer_end; /* this stage's layers of the model's n_layers */
     sl_layer_weights *layers;        /* [layer_end - layer_begin] */
+    const float *rope_freqs;         /* [rope.dim / 2] divisors, of all layers; or NULL */
     sl_matrix embedding;             /* [vocab][width]; first stage, else data NULL */
     const float *output_norm;        /* [width]; last stage, else NULL */
     sl_matrix head;                  /* [vocab][width]; last stage, else data NULL */
 } sl_weights;
 
-/* Read the shape and check every tensor against it: all there, right shape, a type we have
- * kernels for, none unknown to us. SL_ERR_FORMAT, SL_ERR_UNSUPPORTED: logged, naming tensor or
- * key, what it is and what was expected. */
+/* Read the shape and check every tensor against it: all there (biases and rope_freqs may be), of
+ * the right shape, a type we have kernels for, none unknown to us. SL_ERR_FORMAT,
+ * SL_ERR_UNSUPPORTED: logged, naming tensor or key, what it is and what was expected. */
 sl_status sl_model_shape_read(const sl_gguf *gguf, sl_model_shape *shape_out);
 
 /* Bytes of the tensors of one layer, of the embedding, and of what only the last stage has. */
@@ -51,7 +45,7 @@ void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t 
 
 /* This stage's share of the model's hash: reads its tensors' bytes once, which also brings them
  * into memory. Shares of all stages add up to the same sum however layers are split; the file's
- * header is in the first stage's. */
+ * header and rope_freqs are in the first stage's. */
 uint64_t sl_weights_hash_share(const sl_gguf *gguf, const sl_weights *weights);
 
 /* Bytes of the file that a stage of layers [layer_begin, layer_end) uses (a tied embedding counts

@@ -33,6 +33,10 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
     size_t partials = (size_t)context->decode_max * s->n_kv_heads *
                       sl_cache_decode_runs_max(context->cache) * group_of(s);
 
+    double *frequency = sl_arena_array(arena, double, s->rope.dim / 2);
+    context->rope.frequency = frequency;
+    if (frequency) sl_rope_table_fill(&s->rope, context->rope_freqs, &context->rope);
+
     sl_layer_scratch *shared = &context->shared;
     shared->normed = sl_arena_array(arena, float, rows * s->width);
     shared->attended = sl_arena_array(arena, float, rows *heads_width);
@@ -41,7 +45,7 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
     shared->v = sl_arena_array(arena, float, rows *kv_width);
     shared->gate = sl_arena_array(arena, float, rows *larger(s->ffn_width, s->width));
     shared->up = sl_arena_array(arena, float, rows * s->ffn_width);
-    shared->cos_sin = sl_arena_array(arena, float, rows * s->rope_dim);
+    shared->cos_sin = sl_arena_array(arena, float, rows * s->rope.dim);
     shared->quantized = sl_arena_array(arena, int8_t, rows * widest);
     shared->scales = sl_arena_array(arena, float, rows *widest / SL_BLOCK);
     shared->sums = sl_arena_array(arena, float, rows *widest / SL_BLOCK);
@@ -79,6 +83,9 @@ void sl_layer_linear(const sl_kernels *kernels, int threads, const sl_activation
             for (size_t column = 0; column < w->n_out; column += COLUMN_BLOCK) {
                 size_t end = column + COLUMN_BLOCK < w->n_out ? column + COLUMN_BLOCK : w->n_out;
                 kernels->matmul(w, a, column, end, maps[m].out, w->n_out);
+                for (size_t row = 0; maps[m].bias && row < a->n_rows; row++)
+                    kernels->add(maps[m].bias + column, end - column,
+                                 maps[m].out + row * w->n_out + column);
             }
         }
     }
@@ -120,8 +127,8 @@ void sl_layer_begin_frame(sl_layer_context *context, const sl_frame *frame)
     for (uint32_t i = 0; i < frame->n_spans; i++) {
         const sl_span *span = &frame->spans[i];
         for (uint32_t t = 0; t < span->n_tokens; t++)
-            sl_rope_angles(span->position + t, s->rope_dim, s->rope_base,
-                           context->shared.cos_sin + (size_t)(span->first_row + t) * s->rope_dim);
+            sl_rope_angles(&context->rope, span->position + t,
+                           context->shared.cos_sin + (size_t)(span->first_row + t) * s->rope.dim);
     }
 }
 
@@ -131,11 +138,11 @@ static void rotate_rows(const sl_layer_context *c, size_t n_rows)
     const sl_layer_scratch *b = &c->shared;
 #pragma omp parallel for schedule(static) num_threads(c->threads)
     for (size_t row = 0; row < n_rows; row++) {
-        const float *cos_sin = b->cos_sin + row * s->rope_dim;
-        sl_rope_apply(b->q + row * s->n_heads * s->head_dim, s->n_heads, s->head_dim, s->rope_dim,
+        const float *cos_sin = b->cos_sin + row * s->rope.dim;
+        sl_rope_apply(b->q + row * s->n_heads * s->head_dim, s->n_heads, s->head_dim, s->rope.dim,
                       cos_sin);
         sl_rope_apply(b->k + row * s->n_kv_heads * s->head_dim, s->n_kv_heads, s->head_dim,
-                      s->rope_dim, cos_sin);
+                      s->rope.dim, cos_sin);
     }
 }
 
@@ -309,13 +316,13 @@ static void feed_forward(const sl_layer_context *c, const sl_layer_weights *w, s
     size_t ffn = c->shape->ffn_width;
     norm_rows(c, x, w->ffn_norm, n_rows);
     sl_activations in = activations_of(b, b->normed, n_rows, c->shape->width);
-    sl_linear in_maps[] = {{&w->gate, b->gate}, {&w->up, b->up}};
+    sl_linear in_maps[] = {{&w->gate, w->gate_bias, b->gate}, {&w->up, w->up_bias, b->up}};
     sl_layer_linear(c->kernels, c->threads, &in, in_maps, 2);
 #pragma omp parallel for schedule(static) num_threads(c->threads)
     for (size_t row = 0; row < n_rows; row++)
         c->kernels->swiglu(b->gate + row * ffn, b->up + row * ffn, ffn, b->up + row * ffn);
     sl_activations hidden = activations_of(b, b->up, n_rows, ffn);
-    sl_linear out_map = {&w->down, b->gate};
+    sl_linear out_map = {&w->down, w->down_bias, b->gate};
     sl_layer_linear(c->kernels, c->threads, &hidden, &out_map, 1);
     add_rows(c, b->gate, n_rows, x);
 }
@@ -330,13 +337,15 @@ void sl_layer_forward(sl_layer_context *context, const sl_layer_weights *weights
 
     norm_rows(context, x, weights->attn_norm, n_rows);
     sl_activations in = activations_of(b, b->normed, n_rows, s->width);
-    sl_linear qkv[] = {{&weights->q, b->q}, {&weights->k, b->k}, {&weights->v, b->v}};
+    sl_linear qkv[] = {{&weights->q, weights->q_bias, b->q},
+                       {&weights->k, weights->k_bias, b->k},
+                       {&weights->v, weights->v_bias, b->v}};
     sl_layer_linear(context->kernels, context->threads, &in, qkv, 3);
     rotate_rows(context, n_rows);
     attend(context, frame, index);
     sl_activations attended = activations_of(b, b->attended, n_rows,
                                              (size_t)s->n_heads * s->head_dim);
-    sl_linear out_map = {&weights->o, b->normed};
+    sl_linear out_map = {&weights->o, weights->o_bias, b->normed};
     sl_layer_linear(context->kernels, context->threads, &attended, &out_map, 1);
     add_rows(context, b->normed, n_rows, x);
 

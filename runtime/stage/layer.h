@@ -12,7 +12,7 @@ typedef struct {
     float *normed, *attended; /* [rows][max(width, heads * head_dim)] */
     float *q, *k, *v;         /* [rows][heads * head_dim], [rows][kv_heads * head_dim] */
     float *gate, *up;         /* [rows][ffn_width] */
-    float *cos_sin;           /* [rows][rope_dim] */
+    float *cos_sin;           /* [rows][rope.dim] */
     int8_t *quantized;        /* [rows][widest input of a linear map] */
     float *scales, *sums;     /* [rows][the same / 32] */
     /* decode attention's partial results: [decode row][kv_head][run], then merged in order */
@@ -33,16 +33,18 @@ enum { SL_QUERY_ROWS = 128 }; /* query rows that share one pass over the tiles *
 
 typedef struct {
     const sl_model_shape *shape;
+    const float *rope_freqs; /* as in sl_weights */
     const sl_kernels *kernels;
     sl_cache *cache;
     int threads;
     uint32_t decode_max; /* decode spans of a frame */
+    sl_rope_table rope;
     sl_layer_scratch shared;
     sl_thread_scratch *own; /* [threads] */
 } sl_layer_context;
 
-/* Fill in `shared` and `own` from the arena for frames within the limits; shape, kernels, cache,
- * threads are set by the caller before. */
+/* Fill in `rope`, `shared` and `own` from the arena for frames within the limits; what stands before
+ * them is set by the caller. */
 void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,
                            sl_arena *arena);
 
@@ -52,11 +54,12 @@ void sl_layer_begin_frame(sl_layer_context *context, const sl_frame *frame);
 void sl_layer_forward(sl_layer_context *context, const sl_layer_weights *weights, uint32_t index,
                       sl_frame *frame);
 
-/* The common step of layers and head: quantize a->x's rows and run one or more maps over them, all
- * threads of the team. `a` has room for q, scale and sum. */
+/* The common step of layers and head: quantize a->x's rows, run one or more maps over them and add
+ * their biases, all threads of the team. `a` has room for q, scale and sum. */
 typedef struct {
     const sl_matrix *matrix;
-    float *out; /* [n_rows][n_out] */
+    const float *bias; /* [n_out], or NULL */
+    float *out;        /* [n_rows][n_out] */
 } sl_linear;
 void sl_layer_linear(const sl_kernels *kernels, int threads, const sl_activations *a,
                      const sl_linear *maps, size_t n_maps);

@@ -95,6 +95,7 @@ void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **
     sl_cache_init(&stage->cache, &cache, arena);
     stage->context = (sl_layer_context){
         .shape = &stage->options.weights->shape,
+        .rope_freqs = options->weights->rope_freqs,
         .kernels = options->kernels,
         .cache = &stage->cache,
         .threads = options->threads,
@@ -210,7 +211,7 @@ static void tell_rows(sl_stage *stage, sl_frame *frame, const wanted_row *wanted
         o->kernels->rmsnorm(frame->hidden + wanted[i].row * width, w->output_norm, 1, width,
                             w->shape.rms_eps, stage->head_in + i * width);
     stage->head_rows.n_rows = n;
-    sl_linear head = {&w->head, stage->logits};
+    sl_linear head = {&w->head, NULL, stage->logits};
     sl_layer_linear(o->kernels, o->threads, &stage->head_rows, &head, 1);
 #pragma omp parallel for schedule(dynamic) num_threads(o->threads)
     for (size_t i = 0; i < n; i++)

@@ -1,99 +1,16 @@
 /* tests/support/make_model.c - the command line of synth_gguf.h, for scripts and benchmarks. */
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "tests/support/synth_gguf.h"
-#include "tests/support/synth_vocab.h"
-
-enum { SEED, LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCAB, CONTEXT, ROPE_BASE };
-enum { TYPE = 100, ATTENTION_TYPE, FFN_TYPE, HEAD_TYPE, TIED, UNTIED };
-
-static const struct option options[] = {
-    {"seed", required_argument, NULL, SEED},
-    {"layers", required_argument, NULL, LAYERS},
-    {"width", required_argument, NULL, WIDTH},
-    {"ffn", required_argument, NULL, FFN},
-    {"heads", required_argument, NULL, HEADS},
-    {"kv-heads", required_argument, NULL, KV_HEADS},
-    {"head-dim", required_argument, NULL, HEAD_DIM},
-    {"vocab", required_argument, NULL, VOCAB},
-    {"context", required_argument, NULL, CONTEXT},
-    {"rope-base", required_argument, NULL, ROPE_BASE},
-    {"type", required_argument, NULL, TYPE},
-    {"attention-type", required_argument, NULL, ATTENTION_TYPE},
-    {"ffn-type", required_argument, NULL, FFN_TYPE},
-    {"head", required_argument, NULL, HEAD_TYPE},
-    {"tied", no_argument, NULL, TIED},
-    {"untied", no_argument, NULL, UNTIED},
-    {0},
-};
-
-static _Noreturn void usage(const char *why)
-{
-    fprintf(stderr, "make_model: %s\nusage: make_model", why);
-    for (const struct option *o = options; o->name; o++)
-        fprintf(stderr, " [--%s%s]", o->name, o->has_arg ? " X" : "");
-    fprintf(stderr, " OUT.gguf\ntypes: f32 f16 q8_0 q4_1\n");
-    exit(2);
-}
-
-static uint32_t number(const char *text)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    if (end == text || *end || value > 1u << 30) usage("not a number in range");
-    return (uint32_t)value;
-}
-
-static uint32_t type_number(const char *name)
-{
-    static const struct {
-        const char *name;
-        uint32_t type;
-    } types[] = {
-        {"f32", SYNTH_F32}, {"f16", SYNTH_F16}, {"q8_0", SYNTH_Q8_0}, {"q4_1", SYNTH_Q4_1}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(name, types[i].name) == 0) return types[i].type;
-    usage("unknown type");
-}
-
-static void set(synth_shape *shape, int option, const char *value)
-{
-    switch (option) {
-    case SEED: shape->seed = number(value); break;
-    case LAYERS: shape->layers = number(value); break;
-    case WIDTH: shape->width = number(value); break;
-    case FFN: shape->ffn = number(value); break;
-    case HEADS: shape->heads = number(value); break;
-    case KV_HEADS: shape->kv_heads = number(value); break;
-    case HEAD_DIM: shape->head_dim = number(value); break;
-    case VOCAB: shape->vocab = number(value); break;
-    case CONTEXT: shape->context = number(value); break;
-    case ROPE_BASE: shape->rope_base = (float)number(value); break;
-    case TYPE: shape->attention_type = shape->ffn_type = type_number(value); break;
-    case ATTENTION_TYPE: shape->attention_type = type_number(value); break;
-    case FFN_TYPE: shape->ffn_type = type_number(value); break;
-    case HEAD_TYPE: shape->head_type = type_number(value); break;
-    case TIED: shape->tie = SYNTH_TIED; break;
-    case UNTIED: shape->tie = SYNTH_UNTIED; break;
-    default: usage("unknown option");
-    }
-}
+#include "tests/support/synth_options.h"
 
 int main(int argc, char **argv)
 {
     synth_shape shape = synth_shape_default();
-    int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) set(&shape, option, optarg);
-    if (optind + 1 != argc) usage("one output file, please");
-    if (shape.width % 32 || shape.ffn % 32 || shape.heads * shape.head_dim % 32)
-        usage("widths must be whole blocks of 32");
-    if (shape.kv_heads == 0 || shape.heads % shape.kv_heads)
-        usage("KV heads must divide the heads");
-    if (shape.head_dim == 0 || shape.head_dim % 16) usage("the head dimension is in steps of 16");
-    if (shape.vocab < SYNTH_VOCAB_MIN) usage("the vocabulary is too small for all bytes");
-    synth_gguf_save(&shape, argv[optind]);
+    int file = synth_options_parse(argc, argv, &shape);
+    if (file + 1 != argc) {
+        fprintf(stderr, "usage: make_model [OPTIONS] OUT.gguf\n");
+        return 2;
+    }
+    synth_gguf_save(&shape, argv[file]);
     return 0;
 }

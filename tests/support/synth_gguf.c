@@ -57,6 +57,19 @@ static size_t encode_f16(const float *x, uint8_t *out)
     return sizeof half;
 }
 
+/* The upper half of an f32, to nearest even. */
+static size_t encode_bf16(const float *x, uint8_t *out)
+{
+    for (int i = 0; i < BLOCK; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits += 0x7fff + (bits >> 16 & 1);
+        uint16_t upper = (uint16_t)(bits >> 16);
+        memcpy(out + 2 * i, &upper, sizeof upper);
+    }
+    return 2 * BLOCK;
+}
+
 /* d = max|x| / 127, q = round(x / d). Layout: d as f16, 32 x int8. */
 static size_t encode_q8_0(const float *x, uint8_t *out)
 {
@@ -71,8 +84,22 @@ static size_t encode_q8_0(const float *x, uint8_t *out)
 
 static uint8_t nibble(float x, float low, float d)
 {
-    long q = d > 0 ? lrintf((x - low) / d) : 0;
+    long q = d != 0 ? lrintf((x - low) / d) : 0;
     return (uint8_t)(q < 0 ? 0 : q > 15 ? 15 : q);
+}
+
+/* x = d (q - 8), q in 0..15: the largest magnitude is at -8. Layout: d as f16, then bytes as q4_1. */
+static size_t encode_q4_0(const float *x, uint8_t *out)
+{
+    float largest = 0;
+    for (int i = 0; i < BLOCK; i++)
+        if (fabsf(x[i]) > fabsf(largest)) largest = x[i];
+    float d = largest / -8, low = largest;
+    uint16_t half = half_of(d);
+    memcpy(out, &half, sizeof half);
+    for (int i = 0; i < BLOCK / 2; i++)
+        out[2 + i] = (uint8_t)(nibble(x[i], low, d) | nibble(x[i + BLOCK / 2], low, d) << 4);
+    return 2 + BLOCK / 2;
 }
 
 /* x = d q + low, q in 0..15. Layout: d and low as f16, then bytes of q[i] | q[i + 16] << 4. */
@@ -96,6 +123,8 @@ static size_t encode(uint32_t type, const float *x, uint8_t *out)
     switch (type) {
     case SYNTH_F32: memcpy(out, x, BLOCK * sizeof *x); return BLOCK * sizeof *x;
     case SYNTH_F16: return encode_f16(x, out);
+    case SYNTH_BF16: return encode_bf16(x, out);
+    case SYNTH_Q4_0: return encode_q4_0(x, out);
     case SYNTH_Q4_1: return encode_q4_1(x, out);
     case SYNTH_Q8_0: return encode_q8_0(x, out);
     default: SL_ASSERT(!"a type that cannot be written"); return 0;
@@ -136,6 +165,30 @@ static const char *layer_name(char out[64], uint32_t layer, const char *what)
     return out;
 }
 
+/* Large enough that leaving one out is heard; of any length. */
+static void put_bias(maker *m, uint32_t layer, const char *what, uint32_t n)
+{
+    char name[64];
+    snprintf(name, sizeof name, "blk.%u.%s.bias", layer, what);
+    float *x = malloc(n * sizeof *x);
+    SL_ASSERT(x);
+    for (uint32_t i = 0; i < n; i++) x[i] = 0.3f * next_normal(&m->random);
+    gguf_put_tensor(m->w, name, SYNTH_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
+    free(x);
+}
+
+static void put_biases(maker *m, uint32_t layer)
+{
+    const synth_shape *s = m->shape;
+    put_bias(m, layer, "attn_q", s->heads * s->head_dim);
+    put_bias(m, layer, "attn_k", s->kv_heads * s->head_dim);
+    put_bias(m, layer, "attn_v", s->kv_heads * s->head_dim);
+    put_bias(m, layer, "attn_output", s->width);
+    put_bias(m, layer, "ffn_gate", s->ffn);
+    put_bias(m, layer, "ffn_up", s->ffn);
+    put_bias(m, layer, "ffn_down", s->width);
+}
+
 static void put_layer(maker *m, uint32_t i)
 {
     const synth_shape *s = m->shape;
@@ -151,6 +204,29 @@ static void put_layer(maker *m, uint32_t i)
     put_matrix(m, layer_name(name, i, "ffn_gate"), s->ffn_type, s->width, s->ffn, 1);
     put_matrix(m, layer_name(name, i, "ffn_up"), s->ffn_type, s->width, s->ffn, 1);
     put_matrix(m, layer_name(name, i, "ffn_down"), s->ffn_type, s->ffn, s->width, 1);
+    if (s->bias == SYNTH_BIASED) put_biases(m, i);
+}
+
+/* Like Llama 3.1's: fast pairs as they are, slow ones by 1/8. */
+static void put_rope_freqs(maker *m)
+{
+    float divisors[128];
+    uint32_t n = m->shape->head_dim / 2;
+    SL_ASSERT(n <= sizeof divisors / sizeof *divisors);
+    for (uint32_t i = 0; i < n; i++) divisors[i] = 1 + 7 * (float)i / (float)(n - 1);
+    gguf_put_tensor(m->w, "rope_freqs.weight", SYNTH_F32, (const uint64_t[]){n}, 1, divisors,
+                    n * sizeof *divisors);
+}
+
+static void put_rope_keys(const synth_rope *rope, gguf_writer *w)
+{
+    if (rope->type) gguf_put_string(w, "llama.rope.scaling.type", rope->type);
+    if (rope->factor > 0) gguf_put_f32(w, "llama.rope.scaling.factor", rope->factor);
+    if (rope->context > 0)
+        gguf_put_u32(w, "llama.rope.scaling.original_context_length", rope->context);
+    if (!rope->llama3_keys) return;
+    gguf_put_f32(w, "llama.rope.scaling.low_freq_factor", 1);
+    gguf_put_f32(w, "llama.rope.scaling.high_freq_factor", 4);
 }
 
 static void put_keys(const synth_shape *s, gguf_writer *w)
@@ -169,6 +245,7 @@ static void put_keys(const synth_shape *s, gguf_writer *w)
     gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
     gguf_put_u32(w, "llama.vocab_size", s->vocab);
     gguf_put_u32(w, "llama.rope.dimension_count", s->head_dim);
+    put_rope_keys(&s->rope, w);
     synth_vocab_put(w, s->vocab);
 }
 
@@ -199,6 +276,7 @@ void synth_gguf_put(const synth_shape *shape, gguf_writer *w)
     put_matrix(&m, "token_embd.weight", shape->head_type, shape->width, shape->vocab, 3);
     for (uint32_t i = 0; i < shape->layers; i++) put_layer(&m, i);
     put_norm(&m, "output_norm.weight");
+    if (shape->rope.freqs) put_rope_freqs(&m);
     if (shape->tie == SYNTH_UNTIED)
         put_matrix(&m, "output.weight", shape->head_type, shape->width, shape->vocab, 3);
 }

@@ -5,14 +5,32 @@
 #ifndef SL_TEST_SYNTH_GGUF_H
 #define SL_TEST_SYNTH_GGUF_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tests/support/gguf_writer.h"
 
 /* ggml's type numbers that can be written. */
-enum { SYNTH_F32 = 0, SYNTH_F16 = 1, SYNTH_Q4_1 = 3, SYNTH_Q8_0 = 8 };
+enum {
+    SYNTH_F32 = 0,
+    SYNTH_F16 = 1,
+    SYNTH_Q4_0 = 2,
+    SYNTH_Q4_1 = 3,
+    SYNTH_Q8_0 = 8,
+    SYNTH_BF16 = 30,
+};
 
 typedef enum { SYNTH_TIED, SYNTH_UNTIED } synth_tie;
+typedef enum { SYNTH_UNBIASED, SYNTH_BIASED } synth_bias;
+
+/* llama.rope.scaling.* and rope_freqs.weight; all zero: none of them. */
+typedef struct {
+    const char *type; /* NULL: no key */
+    float factor;     /* 0: no key */
+    uint32_t context; /* original_context_length; 0: no key */
+    bool llama3_keys; /* low_freq_factor 1, high_freq_factor 4 */
+    bool freqs;       /* the tensor, divisors from 1 to 8 */
+} synth_rope;
 
 /* Quantized types need the width (and FFN width, and heads x head_dim) in whole blocks of 32;
  * the vocabulary needs SYNTH_VOCAB_MIN tokens (synth_vocab.h). */
@@ -22,6 +40,8 @@ typedef struct {
     float rope_base;
     uint32_t attention_type, ffn_type, head_type; /* head: embedding and output */
     synth_tie tie;
+    synth_bias bias; /* of every linear map of a layer */
+    synth_rope rope;
 } synth_shape;
 
 /* A small one: 4 layers, width 96, 6 heads, 2 KV heads of 16, 512 tokens, Q4_1 and Q8_0. */

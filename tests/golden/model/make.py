@@ -16,17 +16,30 @@ import subprocess
 import tempfile
 
 import numpy as np
+from gguf import GGUFReader
 
 HERE = pathlib.Path(__file__).parent
-# What tests/support/make_model is told: keep equal to what the tests that read these files build.
+# What tests/support/make_model is told; tests read it from the golden.
+SHAPE = ("--seed 1 --layers 4 --width 96 --ffn 160 --heads 6 --kv-heads 2 --head-dim 16 --vocab 512 "
+         "--context 2048 ")
+F32 = "--type f32 --head f32 --tied "
 SYNTHETIC = {
-    "synth_f16_tied": ["--type", "f16", "--head", "f16", "--tied"],
-    "synth_f16_untied": ["--type", "f16", "--head", "f16", "--untied"],
-    "synth_q4_tied": ["--type", "q4_1", "--head", "q8_0", "--tied"],
-    "synth_q4_untied": ["--type", "q4_1", "--head", "q8_0", "--untied"],
+    "synth_f32": F32,
+    "synth_f16_tied": "--type f16 --head f16 --tied",
+    "synth_f16_untied": "--type f16 --head f16 --untied",
+    "synth_bf16": "--type bf16 --head bf16 --untied",
+    "synth_q8": "--type q8_0 --head f16 --untied",
+    "synth_q4_tied": "--type q4_1 --head q8_0 --tied",
+    "synth_q4_untied": "--type q4_1 --head q8_0 --untied",
+    "synth_q4_0": "--type q4_0 --head q4_0 --untied",
+    "synth_biased": F32 + "--biased",
+    "synth_rope_freqs": F32 + "--rope-freqs",
+    "synth_linear": F32 + "--rope-scaling linear --rope-factor 4",
+    # pairs above, between and below the bounds; 64 ids are beyond the old context
+    "synth_llama3": (F32 + "--rope-scaling llama3 --rope-factor 8 --rope-context 32 "
+                     "--rope-llama3-keys"),
+    "synth_yarn": F32 + "--rope-base 500 --rope-scaling yarn --rope-factor 4 --rope-context 512",
 }
-SYNTHETIC_SHAPE = ["--seed", "1", "--layers", "4", "--width", "96", "--ffn", "160", "--heads", "6",
-                   "--kv-heads", "2", "--head-dim", "16", "--vocab", "512", "--context", "2048"]
 
 
 def load_oracle(path):
@@ -34,6 +47,62 @@ def load_oracle(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def extended(oracle):
+    """The oracle's model with what it leaves out: biases, scaled rope, K and V rounded to f16, int8
+    activations for quantized weights only. Written from the papers, apart from Sluice's code."""
+
+    class Model(oracle.Model):
+        def __init__(self, path):
+            super().__init__(path)
+            self.types = {t.name: t.tensor_type.name for t in GGUFReader(path).tensors}
+            self.types.setdefault("output.weight", self.types["token_embd.weight"])
+            self.frequencies, self.magnitude = scaled_frequencies(self)
+            assert self.n_kv_heads < self.n_heads  # rope tells keys from queries by it
+
+        def linear(self, x, name):
+            self.q8 = self.types[name] not in ("F32", "F16", "BF16")
+            out = super().linear(x, name) + self.w.get(name.replace(".weight", ".bias"), 0)
+            return in_cache(out) if ".attn_v." in name else out
+
+        def rope(self, x, positions):
+            angle = positions[:, None] * self.frequencies
+            turn = (self.magnitude * np.exp(1j * angle))[:, None]
+            pairs = (x[..., 0::2] + 1j * x[..., 1::2]) * turn
+            out = np.stack([pairs.real, pairs.imag], -1).reshape(x.shape)
+            return in_cache(out) if x.shape[1] == self.n_kv_heads else out
+
+    return Model
+
+
+def in_cache(x):
+    return x.astype(np.float32).astype(np.float16).astype(np.float64)
+
+
+def scaled_frequencies(model):
+    """Radians a position of each pair, and what cosines and sines are multiplied by."""
+    get = lambda key, default=None: model.meta.get("llama." + key, default)
+    dim, base = model.rope_dim, model.rope_base
+    assert dim == model.head_dim
+    pair = np.arange(dim // 2)
+    frequency = base ** (-2.0 * pair / dim) / model.w.get("rope_freqs.weight", np.ones(dim // 2))
+    kind, factor = get("rope.scaling.type", "linear"), get("rope.scaling.factor", 1.0)
+    old = get("rope.scaling.original_context_length")
+    wavelength = 2 * np.pi / frequency
+    if kind == "linear":
+        return frequency / factor, 1.0
+    if kind == "llama3":  # Llama 3.1: by wavelength, smooth between two of them
+        low, high = get("rope.scaling.low_freq_factor"), get("rope.scaling.high_freq_factor")
+        smooth = (old / wavelength - low) / (high - low)
+        between = (1 - smooth) * frequency / factor + smooth * frequency
+        slow = np.where(wavelength > old / low, frequency / factor, between)
+        return np.where(wavelength < old / high, frequency, slow), 1.0
+    assert kind == "yarn"  # section 3.2, "NTK-by-parts", with whole pairs as bounds; eq. 22
+    pair_of = lambda turns: dim / 2 * np.log(old / (turns * 2 * np.pi)) / np.log(base)
+    first, last = max(np.floor(pair_of(32)), 0), min(np.ceil(pair_of(1)), dim - 1)
+    gamma = 1 - np.clip((pair - first) / (last - first), 0, 1)
+    return (1 - gamma) * frequency / factor + gamma * frequency, 0.1 * np.log(factor) + 1
 
 
 def log_softmax(logits):
@@ -93,20 +162,21 @@ def make_real(oracle, a):
     write("real", golden)
 
 
+def synthetic_ids():
+    return np.random.default_rng(1).integers(8, 512, 64)
+
+
 def make_synthetic(oracle, a):
-    ids = np.random.default_rng(1).integers(8, 512, 64)
+    ids = synthetic_ids()
     for name, options in SYNTHETIC.items():
+        words = (SHAPE + options).strip()
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/model.gguf"
-            subprocess.run([a.make_model, *SYNTHETIC_SHAPE, *options, path], check=True)
-            golden = {"make_model": " ".join(SYNTHETIC_SHAPE + options), "ids": ids.tolist()}
-            for activations in ("exact", "q8"):
-                logits = oracle.Model(path, activations).logits(ids)
-                golden[activations] = {
-                    "nll": [round(float(x), 6) for x in oracle.nll(logits[:-1], ids[1:])],
-                    "top": [best(row, 8) for row in log_softmax(logits)],
-                }
-            write(name, golden)
+            subprocess.run([a.make_model, *words.split(), path], check=True)
+            logits = extended(oracle)(path).logits(ids)
+            write(name, {"make_model": words, "ids": ids.tolist(),
+                         "nll": [round(float(x), 6) for x in oracle.nll(logits[:-1], ids[1:])],
+                         "top": [best(row, 8) for row in log_softmax(logits)]})
 
 
 def main():

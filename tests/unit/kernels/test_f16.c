@@ -62,13 +62,24 @@ static void keeps_the_ends(void **unused)
     assert_true(isnan(sl_f16_to_f32(sl_f32_to_f16(NAN))));
 }
 
+/* bf16 is cut off an f32: all 65,536, NaN and infinities among them. */
+static void widens_every_bf16(void **unused)
+{
+    (void)unused;
+    for (uint32_t h = 0; h < 0x10000; h++) {
+        float f = sl_bf16_to_f32((uint16_t)h);
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof bits);
+        assert_int_equal(bits, h << 16);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(widens_every_value),
-        cmocka_unit_test(returns_every_value),
-        cmocka_unit_test(rounds_to_nearest_even),
-        cmocka_unit_test(keeps_the_ends),
+        cmocka_unit_test(widens_every_value),     cmocka_unit_test(returns_every_value),
+        cmocka_unit_test(rounds_to_nearest_even), cmocka_unit_test(keeps_the_ends),
+        cmocka_unit_test(widens_every_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

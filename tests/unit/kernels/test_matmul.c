@@ -8,16 +8,23 @@ typedef struct {
     sl_activations a;
 } problem;
 
-static const uint32_t types[] = {SL_TYPE_F32, SL_TYPE_F16, SL_TYPE_Q4_1, SL_TYPE_Q8_0};
+static const struct layout {
+    uint32_t type;
+    size_t elements, bytes, head; /* of a block; its first bytes are f16 */
+} layouts[] = {
+    {SL_TYPE_F32, 1, 4, 0},    {SL_TYPE_F16, 1, 2, 2},    {SL_TYPE_BF16, 1, 2, 0},
+    {SL_TYPE_Q4_0, 32, 18, 2}, {SL_TYPE_Q4_1, 32, 20, 4}, {SL_TYPE_Q8_0, 32, 34, 2},
+};
+enum { N_LAYOUTS = sizeof layouts / sizeof layouts[0] };
 
-static size_t row_bytes_of(uint32_t type, size_t n_in)
+static bool is_quantized(const struct layout *l) { return l->elements > 1; }
+
+static const struct layout *layout_of(uint32_t type)
 {
-    switch (type) {
-    case SL_TYPE_F32: return n_in * 4;
-    case SL_TYPE_F16: return n_in * 2;
-    case SL_TYPE_Q4_1: return n_in / SL_BLOCK * 20;
-    default: return n_in / SL_BLOCK * 34;
-    }
+    for (size_t i = 0; i < N_LAYOUTS; i++)
+        if (layouts[i].type == type) return &layouts[i];
+    fail();
+    return NULL;
 }
 
 /* A finite f16 of any magnitude: zero, denormal, up to 65504. */
@@ -31,24 +38,27 @@ static uint16_t dice_half(dice *d)
 static void fill_weights(dice *d, uint32_t type, uint8_t *data, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) data[i] = (uint8_t)dice_bits(d);
-    size_t step = type == SL_TYPE_F32    ? 4
-                  : type == SL_TYPE_F16  ? 2
-                  : type == SL_TYPE_Q4_1 ? 20
-                                         : 34;
-    for (size_t i = 0; i < bytes; i += step) {
+    const struct layout *l = layout_of(type);
+    for (size_t i = 0; i < bytes; i += l->bytes) {
         uint16_t halves[2] = {dice_half(d), dice_half(d)};
         float f = dice_wild(d);
+        uint32_t upper;
+        memcpy(&upper, &f, 4);
+        upper >>= 16;
         if (type == SL_TYPE_F32)
             memcpy(data + i, &f, 4);
+        else if (type == SL_TYPE_BF16)
+            memcpy(data + i, &upper, 2);
         else
-            memcpy(data + i, halves, type == SL_TYPE_Q4_1 ? 4 : 2);
+            memcpy(data + i, halves, l->head);
     }
 }
 
 static problem problem_make(dice *d, const sl_kernels *k, uint32_t type, size_t n_out, size_t n_in,
                             size_t n_rows)
 {
-    size_t row_bytes = row_bytes_of(type, n_in), n = n_rows * n_in;
+    const struct layout *l = layout_of(type);
+    size_t row_bytes = n_in / l->elements * l->bytes, n = n_rows * n_in;
     uint8_t *data = take(row_bytes * n_out);
     float *x = take(n * 4);
     fill_weights(d, type, data, row_bytes * n_out);
@@ -67,23 +77,33 @@ static void problem_release(problem *p)
     free(p->a.q), free(p->a.scale), free(p->a.sum);
 }
 
+static int nibble_at(const uint8_t *q, size_t i)
+{
+    return i % 32 < 16 ? q[i % 16] & 15 : q[i % 16] >> 4;
+}
+
 static double weight(const sl_matrix *w, size_t j, size_t i, double *minimum_out)
 {
     const uint8_t *row = (const uint8_t *)w->data + j * w->row_bytes;
     uint16_t h[2];
+    uint32_t bits = 0;
     float f;
     *minimum_out = 0;
     switch (w->type) {
     case SL_TYPE_F32: memcpy(&f, row + 4 * i, 4); return (double)f;
     case SL_TYPE_F16: memcpy(h, row + 2 * i, 2); return (double)sl_f16_to_f32(h[0]);
-    case SL_TYPE_Q4_1: {
-        const uint8_t *block = row + i / 32 * 20;
-        memcpy(h, block, 4);
+    case SL_TYPE_BF16:
+        memcpy((uint8_t *)&bits + 2, row + 2 * i, 2);
+        memcpy(&f, &bits, 4);
+        return (double)f;
+    case SL_TYPE_Q4_0:
+        memcpy(h, row + i / 32 * 18, 2);
+        *minimum_out = -8 * (double)sl_f16_to_f32(h[0]);
+        return (double)sl_f16_to_f32(h[0]) * nibble_at(row + i / 32 * 18 + 2, i);
+    case SL_TYPE_Q4_1:
+        memcpy(h, row + i / 32 * 20, 4);
         *minimum_out = (double)sl_f16_to_f32(h[1]);
-        uint8_t byte = block[4 + i % 16];
-        int nibble = i % 32 < 16 ? byte & 15 : byte >> 4;
-        return (double)sl_f16_to_f32(h[0]) * nibble;
-    }
+        return (double)sl_f16_to_f32(h[0]) * nibble_at(row + i / 32 * 20 + 4, i);
     default:
         memcpy(h, row + i / 32 * 34, 2);
         int8_t q = (int8_t)row[i / 32 * 34 + 2 + i % 32];
@@ -96,7 +116,7 @@ static double weight(const sl_matrix *w, size_t j, size_t i, double *minimum_out
  * quantized block are its exact integer sums. */
 static double exact(const problem *p, size_t t, size_t j, double *bound_out)
 {
-    bool quantized = p->w.type == SL_TYPE_Q4_1 || p->w.type == SL_TYPE_Q8_0;
+    bool quantized = is_quantized(layout_of(p->w.type));
     size_t n = p->w.n_in, term = quantized ? SL_BLOCK : 1;
     double sum = 0, magnitudes = 0;
     for (size_t i = 0; i < n; i += term) {
@@ -166,10 +186,10 @@ static void solve(const sl_kernels *k, dice *d, uint32_t type, size_t n_out, siz
 
 static void solves(const sl_kernels *k, dice *d)
 {
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        bool quantized = types[i] == SL_TYPE_Q4_1 || types[i] == SL_TYPE_Q8_0;
-        size_t n_in = quantized ? SL_BLOCK * (1 + dice_below(d, 12)) : 1 + dice_below(d, 100);
-        solve(k, d, types[i], 1 + dice_below(d, 50), n_in, 1 + dice_below(d, 20));
+    for (size_t i = 0; i < N_LAYOUTS; i++) {
+        size_t n_in = is_quantized(&layouts[i]) ? SL_BLOCK * (1 + dice_below(d, 12))
+                                                : 1 + dice_below(d, 100);
+        solve(k, d, layouts[i].type, 1 + dice_below(d, 50), n_in, 1 + dice_below(d, 20));
     }
 }
 
@@ -177,25 +197,25 @@ static void solves(const sl_kernels *k, dice *d)
 static void solves_long_rows(const sl_kernels *k, dice *d)
 {
     static const size_t widths[] = {1536, 1568, 3072, 4096 + 32, 32768};
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+    for (size_t i = 0; i < N_LAYOUTS; i++)
         for (size_t n = 0; n < sizeof widths / sizeof widths[0]; n++)
-            solve(k, d, types[i], 19, widths[n], 5);
+            solve(k, d, layouts[i].type, 19, widths[n], 5);
 }
 
 /* The largest integers there are: nibbles 15, bytes -128 and 127 against -127 and 127. */
 static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
 {
     static const uint8_t fills[] = {0xff, 0x80, 0x7f};
-    for (size_t i = 2; i < sizeof types / sizeof types[0]; i++) {
+    for (size_t i = 0; i < N_LAYOUTS; i++) {
+        const struct layout *l = &layouts[i];
+        if (!is_quantized(l)) continue;
         for (size_t f = 0; f < sizeof fills; f++) {
             for (int sign = -1; sign <= 1; sign += 2) {
-                problem p = problem_make(d, k, types[i], 9, 96, 5);
+                problem p = problem_make(d, k, l->type, 9, 96, 5);
                 float out[9 * 5], *x = (float *)(uintptr_t)p.a.x;
                 uint8_t *data = (uint8_t *)(uintptr_t)p.w.data;
-                size_t head = types[i] == SL_TYPE_Q4_1 ? 4 : 2,
-                       block = types[i] == SL_TYPE_Q4_1 ? 20 : 34;
                 for (size_t b = 0; b < 9 * 3; b++)
-                    memset(data + b * block + head, fills[f], block - head);
+                    memset(data + b * l->bytes + l->head, fills[f], l->bytes - l->head);
                 for (size_t e = 0; e < 5 * 96; e++) x[e] = (float)sign;
                 k->quantize(&p.a, 0, 5);
                 k->matmul(&p.w, &p.a, 0, 9, out, 9);
@@ -208,15 +228,15 @@ static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
 
 static void reads_rows(const sl_kernels *k, dice *d)
 {
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        problem p = problem_make(d, k, types[i], 7, 96, 1);
+    for (size_t i = 0; i < N_LAYOUTS; i++) {
+        problem p = problem_make(d, k, layouts[i].type, 7, 96, 1);
         float row[96];
         for (size_t j = 0; j < 7; j++) {
             sl_matrix_row(&p.w, j, row);
             for (size_t e = 0; e < 96; e++) {
                 double minimum, w = weight(&p.w, j, e, &minimum);
                 check(fabs(row[e] - (w + minimum)) <= 2 * UNIT * (fabs(w) + fabs(minimum)), k, d,
-                      "row of type %u\n", types[i]);
+                      "row of type %u\n", layouts[i].type);
             }
         }
         problem_release(&p);

@@ -15,6 +15,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/model/gguf.h"
+#include "tests/support/capture.h"
 #include "tests/support/count_malloc.h"
 #include "tests/support/gguf_patch.h"
 #include "tests/support/gguf_writer.h"
@@ -184,6 +185,24 @@ static void test_read_back(void **state)
         assert_int_equal(try(bytes, n_bytes),
                          version == 2 || version == 3 ? SL_OK : SL_ERR_UNSUPPORTED);
     }
+    free(bytes);
+}
+
+static void test_big_endian(void **state)
+{
+    (void)state;
+    size_t n_bytes;
+    uint8_t *bytes = small_file(&n_bytes);
+    char said[512];
+    capture talk;
+    gguf_set_u32(bytes + GGUF_AT_VERSION, 0x03000000);
+    sl_log_set_level(SL_LOG_ERROR);
+    capture_begin(&talk);
+    sl_status status = try(bytes, n_bytes);
+    capture_end(&talk, said, sizeof said);
+    sl_log_set_level(SL_LOG_NONE);
+    assert_int_equal(status, SL_ERR_UNSUPPORTED);
+    assert_non_null(strstr(said, "version 3 of a big-endian machine"));
     free(bytes);
 }
 
@@ -486,6 +505,7 @@ int main(void)
     sl_log_set_level(SL_LOG_NONE);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read_back),
+        cmocka_unit_test(test_big_endian),
         cmocka_unit_test(test_other_kinds),
         cmocka_unit_test(test_describe),
         cmocka_unit_test(test_describe_is_printable),

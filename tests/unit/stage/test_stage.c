@@ -311,6 +311,10 @@ static void test_same_bits(void **state)
         shape.kv_heads = 4, shape.head_dim = 32, shape.layers = 3;
         o.sinks = 0;
         check_ways(&shape, kernels, o, &b, 2);
+        shape.attention_type = SYNTH_Q4_0, shape.ffn_type = SYNTH_BF16;
+        shape.bias = SYNTH_BIASED;
+        shape.rope = (synth_rope){.type = "yarn", .factor = 4, .context = 512, .freqs = true};
+        check_ways(&shape, kernels, o, &b, 3);
     }
 }
 
