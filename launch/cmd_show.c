@@ -46,6 +46,16 @@ static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
            "%s head\n",
            shape->n_layers, shape->width, shape->ffn_width, shape->n_heads, shape->n_kv_heads,
            shape->head_dim, shape->context, shape->vocab, shape->tied ? "tied" : "own");
+    static const char *const SCALING[] = {[SL_ROPE_PLAIN] = "not scaled",
+                                          [SL_ROPE_LINEAR] = "scaled linearly",
+                                          [SL_ROPE_LLAMA3] = "scaled as Llama 3's",
+                                          [SL_ROPE_YARN] = "scaled by YaRN"};
+    const sl_rope *rope = &shape->rope;
+    bool scaled = rope->scaling != SL_ROPE_PLAIN && rope->factor != 1;
+    printf("rope: %u of each head, base %g, %s", rope->dim, (double)rope->base,
+           SCALING[scaled ? rope->scaling : SL_ROPE_PLAIN]);
+    if (scaled) printf(" by %g", (double)rope->factor);
+    printf("%s\n", sl_gguf_find(gguf, "rope_freqs.weight") ? ", divided by rope_freqs" : "");
     printf("bytes: embedding %" PRIu64 ", layer 0 %" PRIu64 ", head %" PRIu64
            "; f16 cache %zu bytes a token\n",
            sl_weights_embedding_bytes(gguf), sl_weights_layer_bytes(gguf, 0),
