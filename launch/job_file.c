@@ -59,13 +59,15 @@ enum { ID_BYTES = 110 };
 static const uint64_t WAITING_BYTES = 256 << 20;
 
 static void add_line(const sl_job_reader *reader, const char *line, size_t bytes,
-                     sl_job_line_need *most, size_t *most_json)
+                     sl_job_line_need *most, size_t *most_read)
 {
     size_t json = sl_job_json_bytes(line, bytes);
     sl_job_line_need need = {0};
     if (json > SL_JOB_JSON_BYTES_MAX || is_blank(line, bytes)) return;
     if (sl_job_line_plan(reader, line, bytes, &need) != SL_OK) return; /* reading it will say so */
-    if (json > *most_json) *most_json = json;
+    size_t text_max = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
+    size_t read = json + SL_ENCODE_BYTES * (bytes < text_max ? bytes : text_max);
+    if (read > *most_read) *most_read = read;
     if (need.request > most->request) most->request = need.request;
     if (need.record > most->record) most->record = need.record;
 }
@@ -79,15 +81,15 @@ void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t
     sl_line_reader lines;
     sl_line_reader_init(&lines, file, SL_JOB_LINE_BYTES_MAX);
     const char *line;
-    size_t bytes, longest = 0, most_json = 0;
+    size_t bytes, longest = 0, most_read = 0;
     sl_job_line_need most = {0};
     while (sl_line_reader_next(&lines, &line, &bytes, NULL) == SL_OK) {
         if (bytes > longest) longest = bytes;
-        add_line(reader, line, bytes, &most, &most_json);
+        add_line(reader, line, bytes, &most, &most_read);
     }
     uint64_t all = ahead * most.request;
     *plan_out = (sl_job_plan){
-        .file = lines.number * ID_BYTES + 2 * longest + most_json, /* a line's room doubles */
+        .file = lines.number * ID_BYTES + 2 * longest + most_read, /* a line's room doubles */
         .waiting = all < WAITING_BYTES ? all : WAITING_BYTES,
         .request = most.request,
         .record = most.record,

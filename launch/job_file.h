@@ -18,7 +18,7 @@ enum { SL_JOB_LINE_BYTES_MAX = 64 << 20 };
 
 /* What a job over IN takes at most, bytes. */
 typedef struct {
-    uint64_t file;    /* ids, the longest line and its JSON */
+    uint64_t file;    /* ids, the longest line, and one being read: its JSON and its tokens */
     uint64_t waiting; /* requests between reading and writing that keep another from being read */
     uint64_t request; /* and one more, the largest */
     uint64_t record;  /* the largest, while it is written */

@@ -88,6 +88,28 @@ static void test_lines(void **state)
 #endif
 }
 
+/* The same of tokenizing, whatever repeats: one long piece is the worst. */
+static void test_encoding(void **state)
+{
+    (void)state;
+#if COUNTS_MALLOC
+    static const char *const pieces[] = {"a", " ", "ab", "\xc3\xa9", "word ", "<|im_end|>", "\xff"};
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        char *text = repeat("", pieces[i], "", 1 << 18);
+        size_t bytes = strlen(text), before = malloc_count.peak = malloc_count.live;
+        sl_tokens ids = {0};
+        assert_int_equal(sl_tokenizer_encode(model.tokenizer, text, bytes, SL_SPECIAL_PARSED, &ids),
+                         SL_OK);
+        size_t taken = malloc_count.peak - before;
+        if (taken > SL_ENCODE_BYTES * bytes) fail_msg("%s: %zu of %zu", pieces[i], taken, bytes);
+        sl_tokens_free(&ids);
+        free(text);
+    }
+#else
+    skip();
+#endif
+}
+
 /* A line of more values than there is memory for is an error record, before anything is taken. */
 static void test_too_many_values(void **state)
 {
@@ -203,7 +225,8 @@ static void test_file(void **state)
     sl_job_line_need need;
     assert_int_equal(sl_job_line_plan(&reader, asked, bytes, &need), SL_OK);
     sl_job_plan_make(path, &reader, 7, &plan);
-    assert_int_equal(plan.file, 3 * 110 + 2 * bytes + sl_job_json_bytes(asked, bytes));
+    assert_int_equal(plan.file, 3 * 110 + 2 * bytes + sl_job_json_bytes(asked, bytes) +
+                                    SL_ENCODE_BYTES * bytes);
     assert_true(need.request > 500 * sizeof(int32_t) && plan.request == need.request);
     assert_int_equal(plan.waiting, 7 * need.request);
     assert_int_equal(plan.record, need.record);
@@ -216,9 +239,9 @@ int main(void)
 {
     tiny_model_open(TINY_WITHOUT_BOS, &model);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),   cmocka_unit_test(test_too_many_values),
-        cmocka_unit_test(test_records), cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_lines),     cmocka_unit_test(test_too_many_values),
+        cmocka_unit_test(test_records),   cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_too_large), cmocka_unit_test(test_file),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tiny_model_close(&model);
