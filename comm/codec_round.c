@@ -10,21 +10,9 @@
 
 #include <string.h>
 
+#include "runtime/base/float_bits.h"
+
 enum { BF16_NAN = 0x7fc0 };
-
-static uint32_t bits_of(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
-
-static float float_of(uint32_t bits)
-{
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
 
 static void put_u16(uint8_t *out, uint32_t value)
 {
@@ -42,7 +30,7 @@ static uint32_t get_u16(const uint8_t *in)
 void sl_bf16_round(const float *restrict values, size_t n, uint8_t *restrict out)
 {
     for (size_t i = 0; i < n; i++) {
-        uint32_t bits = bits_of(values[i]);
+        uint32_t bits = sl_float_bits(values[i]);
         uint32_t nearest = bits + 0x7fff + (bits >> 16 & 1); /* with the tie towards even */
         uint32_t quiet = bits | 0x400000;
         put_u16(out + 2 * i, ((bits & 0x7fffffff) > 0x7f800000 ? quiet : nearest) >> 16);
@@ -51,7 +39,7 @@ void sl_bf16_round(const float *restrict values, size_t n, uint8_t *restrict out
 
 void sl_bf16_widen(const uint8_t *restrict in, size_t n, float *restrict out)
 {
-    for (size_t i = 0; i < n; i++) out[i] = float_of(get_u16(in + 2 * i) << 16);
+    for (size_t i = 0; i < n; i++) out[i] = sl_bits_float(get_u16(in + 2 * i) << 16);
 }
 
 size_t sl_int8_blocks(size_t n) { return (n + SL_INT8_BLOCK - 1) / SL_INT8_BLOCK; }
@@ -61,15 +49,15 @@ static float largest_magnitude(const float *x, size_t n)
 {
     int32_t largest = 0; /* SSE2 compares signed ones only */
     for (size_t i = 0; i < n; i++) {
-        int32_t magnitude = (int32_t)(bits_of(x[i]) & 0x7fffffff);
+        int32_t magnitude = (int32_t)(sl_float_bits(x[i]) & 0x7fffffff);
         largest = magnitude > largest ? magnitude : largest;
     }
-    return float_of((uint32_t)largest);
+    return sl_bits_float((uint32_t)largest);
 }
 
 /* For |y| <= 127. Floats beside 1.5 * 2^23 lie 1 apart, so the addition rounds y to a whole
  * number, which the sum's lowest bits then are. */
-static uint8_t nearest_int8(float y) { return (uint8_t)bits_of(y + 0x1.8p23F); }
+static uint8_t nearest_int8(float y) { return (uint8_t)sl_float_bits(y + 0x1.8p23F); }
 
 static void round_block(const float *restrict x, size_t n, uint8_t *restrict q,
                         uint8_t *restrict scale)
@@ -80,8 +68,8 @@ static void round_block(const float *restrict x, size_t n, uint8_t *restrict q,
         put_u16(scale, exact == 0 ? 0 : BF16_NAN);
         return;
     }
-    uint32_t up = (bits_of(exact) + 0xffff) >> 16;
-    float divisor = float_of(up << 16);
+    uint32_t up = (sl_float_bits(exact) + 0xffff) >> 16;
+    float divisor = sl_bits_float(up << 16);
     for (size_t i = 0; i < n; i++) q[i] = nearest_int8(x[i] / divisor);
     put_u16(scale, up);
 }
@@ -98,7 +86,7 @@ void sl_int8_round(const float *values, size_t n, uint8_t *q, uint8_t *scales)
 static void widen_block(const uint8_t *restrict q, const uint8_t *scale, size_t n,
                         float *restrict out)
 {
-    float step = float_of(get_u16(scale) << 16);
+    float step = sl_bits_float(get_u16(scale) << 16);
     for (size_t i = 0; i < n; i++) out[i] = step * (float)(int8_t)q[i];
 }
 

@@ -12,21 +12,8 @@
 #include <cmocka.h>
 
 #include "comm/codec_round.h"
+#include "runtime/base/float_bits.h"
 #include "tests/support/seeded.h"
-
-static float float_of(uint32_t bits)
-{
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-static uint32_t bits_of(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
 
 /* ---- bf16 ---- */
 
@@ -46,36 +33,40 @@ static void bf16_takes_the_nearest(void **state)
     for (int i = 0; i < 1000000; i++) {
         uint32_t bits = (uint32_t)seeded_bits(&random);
         if (seeded_below(&random, 4) == 0) bits = (bits & 0xffff0000) | 0x8000; /* a tie */
-        float x = float_of(bits);
+        float x = sl_bits_float(bits);
         if (!isfinite(x) || fabsf(x) >= 0x1.ffp127F) continue;
-        uint32_t got = bits_of(through_bf16(x));
+        uint32_t got = sl_float_bits(through_bf16(x));
         assert_seeded(&random, (got & 0xffff) == 0);
-        double below = float_of(bits & 0xffff0000), above = float_of((bits & 0xffff0000) + 0x10000);
+        double below = sl_bits_float(bits & 0xffff0000),
+               above = sl_bits_float((bits & 0xffff0000) + 0x10000);
         if (isinf(above)) above = copysign(0x1p128, x);
         double to_below = fabs((double)x - below), to_above = fabs(above - (double)x);
         bool up = to_above < to_below || (to_above == to_below && (bits >> 16 & 1));
         assert_seeded(&random, got == (bits & 0xffff0000) + (up ? 0x10000 : 0));
         if (fabsf(x) >= FLT_MIN)
             assert_seeded(&random,
-                          fabs((double)float_of(got) - (double)x) <= fabs((double)x) / 256);
+                          fabs((double)sl_bits_float(got) - (double)x) <= fabs((double)x) / 256);
     }
 }
 
 static void bf16_keeps_what_is_no_number(void **state)
 {
     (void)state;
-    assert_int_equal(bits_of(through_bf16(INFINITY)), 0x7f800000);
-    assert_int_equal(bits_of(through_bf16(-INFINITY)), 0xff800000);
-    assert_int_equal(bits_of(through_bf16(-0.0F)), 0x80000000);
-    assert_int_equal(bits_of(through_bf16(float_of(0x7f800001))), 0x7fc00000); /* all in the rest */
-    assert_int_equal(bits_of(through_bf16(float_of(0xff80ffff))), 0xffc00000);
-    assert_int_equal(bits_of(through_bf16(float_of(0x7fffffff))), 0x7fff0000); /* must not wrap */
-    assert_int_equal(bits_of(through_bf16(float_of(0xffffffff))), 0xffff0000);
-    assert_int_equal(bits_of(through_bf16(0x1.fep127F)), 0x7f7f0000); /* the largest */
-    assert_int_equal(bits_of(through_bf16(float_of(0x7f7f7fff))), 0x7f7f0000);
-    assert_int_equal(bits_of(through_bf16(float_of(0x7f7f8000))), 0x7f800000); /* a tie, upwards */
-    assert_int_equal(bits_of(through_bf16(-FLT_MAX)), 0xff800000);
-    assert_int_equal(bits_of(through_bf16(0x1p-149F)), 0);
+    assert_int_equal(sl_float_bits(through_bf16(INFINITY)), 0x7f800000);
+    assert_int_equal(sl_float_bits(through_bf16(-INFINITY)), 0xff800000);
+    assert_int_equal(sl_float_bits(through_bf16(-0.0F)), 0x80000000);
+    assert_int_equal(sl_float_bits(through_bf16(sl_bits_float(0x7f800001))),
+                     0x7fc00000); /* all in the rest */
+    assert_int_equal(sl_float_bits(through_bf16(sl_bits_float(0xff80ffff))), 0xffc00000);
+    assert_int_equal(sl_float_bits(through_bf16(sl_bits_float(0x7fffffff))),
+                     0x7fff0000); /* must not wrap */
+    assert_int_equal(sl_float_bits(through_bf16(sl_bits_float(0xffffffff))), 0xffff0000);
+    assert_int_equal(sl_float_bits(through_bf16(0x1.fep127F)), 0x7f7f0000); /* the largest */
+    assert_int_equal(sl_float_bits(through_bf16(sl_bits_float(0x7f7f7fff))), 0x7f7f0000);
+    assert_int_equal(sl_float_bits(through_bf16(sl_bits_float(0x7f7f8000))),
+                     0x7f800000); /* a tie, upwards */
+    assert_int_equal(sl_float_bits(through_bf16(-FLT_MAX)), 0xff800000);
+    assert_int_equal(sl_float_bits(through_bf16(0x1p-149F)), 0);
 }
 
 /* ---- int8 ---- */
@@ -95,8 +86,8 @@ static void through_int8(const float *x, size_t n, rounded *r)
 
 static float scale_of(const rounded *r, size_t block)
 {
-    return float_of((uint32_t)r->scales[2 * block] << 16 | (uint32_t)r->scales[2 * block + 1]
-                                                               << 24);
+    return sl_bits_float((uint32_t)r->scales[2 * block] << 16 | (uint32_t)r->scales[2 * block + 1]
+                                                                    << 24);
 }
 
 /* The promises of codec_round.h for one block of finite values. */
@@ -126,8 +117,8 @@ static void int8_errs_by_half_a_step(void **state)
         uint32_t exponents = 1 + seeded_below(&random, 40);
         uint32_t least = seeded_below(&random, 255 - exponents + 1);
         for (size_t i = 0; i < n; i++)
-            x[i] = float_of(((uint32_t)seeded_bits(&random) & 0x807fffff) |
-                            (least + seeded_below(&random, exponents)) << 23);
+            x[i] = sl_bits_float(((uint32_t)seeded_bits(&random) & 0x807fffff) |
+                                 (least + seeded_below(&random, exponents)) << 23);
         rounded r;
         through_int8(x, n, &r);
         for (size_t b = 0; b < sl_int8_blocks(n); b++) {
@@ -173,9 +164,9 @@ static void int8_shows_what_is_no_number(void **state)
         x[at] = kept;
         for (size_t j = 0; j < N_MAX; j++) {
             if (j / SL_INT8_BLOCK == block)
-                assert_int_equal(bits_of(r.out[j]), 0x7fc00000);
+                assert_int_equal(sl_float_bits(r.out[j]), 0x7fc00000);
             else
-                assert_int_equal(bits_of(r.out[j]), bits_of(good.out[j]));
+                assert_int_equal(sl_float_bits(r.out[j]), sl_float_bits(good.out[j]));
         }
     }
 }
