@@ -53,11 +53,11 @@ json_t *sl_report_json(const sl_engine_report *report)
                       (json_int_t)row->peak_bytes));
     }
     const sl_driver_progress *p = &report->progress;
-    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:o}", "requests",
-                     (json_int_t)p->requests_done, "failed", (json_int_t)p->requests_failed,
-                     "prompt_tokens", (json_int_t)p->prompt_tokens, "generated_tokens",
-                     (json_int_t)p->generated_tokens, "seconds", report->seconds, "tok_s",
-                     tokens_per_second(report), "ranks", ranks);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o}", "requests", (json_int_t)p->requests_done,
+        "failed", (json_int_t)p->requests_failed, "prompt_tokens", (json_int_t)p->prompt_tokens,
+        "generated_tokens", (json_int_t)p->generated_tokens, "restarts", (json_int_t)p->restarts,
+        "seconds", report->seconds, "tok_s", tokens_per_second(report), "ranks", ranks);
 }
 
 sl_status sl_report_print(json_t *value)

@@ -8,7 +8,7 @@
 
 /* A table on stderr: tokens, speed, and each rank's time and memory. */
 void sl_report_tell(const sl_engine_report *report);
-/* {"requests", "failed", "prompt_tokens", "generated_tokens", "seconds", "tok_s", "ranks": [...]};
+/* {"requests", "failed", "prompt_tokens", "generated_tokens", "restarts", "seconds", "tok_s", "ranks": [...]};
  * the caller owns it. */
 json_t *sl_report_json(const sl_engine_report *report);
 /* One JSON value on stdout, with a newline; takes the reference. SL_ERR_FILE: stdout is gone. */

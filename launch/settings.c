@@ -258,14 +258,14 @@ static void with_default(const setting *s, char *out, size_t out_bytes)
         snprintf(out, out_bytes, "%s", s->help);
 }
 
-sl_status sl_settings_parse(sl_command command, const char *usage, const char *about,
-                            const char *examples, int argc, char **argv, sl_settings *settings_out)
+static sl_status parse(sl_command command, const char *usage, const char *about,
+                       const char *examples, int argc, char **argv, sl_settings *settings_out)
 {
     *settings_out = (sl_settings){0};
     sl_status status = set_before_options(command, settings_out);
     if (status != SL_OK) return status;
 
-    char helps[N_SETTINGS][96];
+    char helps[N_SETTINGS][128];
     struct argp_option options[N_SETTINGS + 3] = {{0}};
     int n = 0;
     for (int i = 0; i < N_SETTINGS; i++) {
@@ -285,8 +285,9 @@ sl_status sl_settings_parse(sl_command command, const char *usage, const char *a
     char name[32], *command_name = argv[0];
     snprintf(name, sizeof name, "sluice %s", command_name);
     argv[0] = name; /* what "Usage:" and argp's own complaints begin with */
+    unsigned flags = ARGP_NO_HELP | ARGP_NO_EXIT | (sl_alone_prints() ? 0 : ARGP_NO_ERRS);
     setenv("ARGP_HELP_FMT", "no-dup-args-note,rmargin=96", 0);
-    error_t error = argp_parse(&argp, argc, argv, ARGP_NO_HELP | ARGP_NO_EXIT, NULL, &p);
+    error_t error = argp_parse(&argp, argc, argv, flags, NULL, &p);
     argv[0] = command_name;
     if (p.status != SL_OK) return p.status;
     if (error) return SL_ERR_OPTION; /* argp has said what was wrong */
@@ -294,9 +295,18 @@ sl_status sl_settings_parse(sl_command command, const char *usage, const char *a
         sl_error("'%s' is no option: see sluice %s --help", settings_out->words[0], command_name);
         return SL_ERR_OPTION;
     }
-    if (settings_out->verbose) sl_log_set_level(SL_LOG_DEBUG);
-    if (settings_out->quiet) sl_log_set_level(SL_LOG_ERROR);
     return SL_OK;
+}
+
+sl_status sl_settings_parse(sl_command command, const char *usage, const char *about,
+                            const char *examples, int argc, char **argv, sl_settings *settings_out)
+{
+    if (!sl_alone_prints()) sl_log_set_level(SL_LOG_NONE); /* all ranks would say the same */
+    sl_status status = parse(command, usage, about, examples, argc, argv, settings_out);
+    sl_log_set_level(settings_out->quiet     ? SL_LOG_ERROR
+                     : settings_out->verbose ? SL_LOG_DEBUG
+                                             : SL_LOG_INFO);
+    return status;
 }
 
 bool sl_settings_option(sl_command command, size_t index, sl_option *option_out)

@@ -76,6 +76,10 @@ def test_help(tool):
 def test_usage(tool):
     tool.refuse(2, "'nonsense'", "nonsense")
     tool.refuse(2, "'--nonsense'", "--nonsense")
+    _, talk, what = tool.run(2, "run", "-m", tool.model, "--chunk", "0")
+    e2e.check(talk.count("--chunk") == 1, f"{what}: said by more than one rank:\n{talk}")
+    _, talk, what = tool.run(2, "run", "--nonsense")
+    e2e.check(talk.count("--nonsense") == 1, f"{what}: said by more than one rank:\n{talk}")
     for command in COMMANDS:
         tool.refuse(2, "--nonsense", command, "--nonsense")
     tool.refuse(2, "--chunk", "batch", "-m", tool.model, "--chunk", "0")
