@@ -8,6 +8,7 @@
  * quotient is beyond 127. */
 #include "comm/codec_round.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "runtime/base/float_bits.h"
@@ -63,7 +64,7 @@ static void round_block(const float *restrict x, size_t n, uint8_t *restrict q,
                         uint8_t *restrict scale)
 {
     float exact = largest_magnitude(x, n) / 127;
-    if (!(exact > 0 && exact <= 0x1p127F)) { /* nothing to tell apart, or not finite */
+    if (!(exact > 0 && exact < INFINITY)) { /* nothing to tell apart, or not finite */
         memset(q, 0, n);
         put_u16(scale, exact == 0 ? 0 : BF16_NAN);
         return;

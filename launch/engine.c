@@ -121,6 +121,13 @@ static sl_status check_settings(const sl_settings *s)
     return SL_OK;
 }
 
+/* A template that is not known stops chat requests, which say so, and nothing else. */
+static sl_status open_chat(sl_engine *e)
+{
+    sl_status status = sl_chat_open(e->gguf, e->tokenizer, &e->chat);
+    return status == SL_ERR_UNSUPPORTED ? SL_OK : status;
+}
+
 static sl_status open_model(sl_engine *e)
 {
     const sl_settings *s = &e->settings;
@@ -131,8 +138,7 @@ static sl_status open_model(sl_engine *e)
     if (status == SL_OK) status = sl_model_shape_read(e->gguf, &e->shape);
     if (status == SL_OK && rank_of(e) == 0) {
         status = sl_tokenizer_open(e->gguf, &e->tokenizer);
-        if (status == SL_OK && sl_chat_open(e->gguf, e->tokenizer, &e->chat) != SL_OK)
-            e->chat = NULL;
+        if (status == SL_OK) status = open_chat(e);
         if (status == SL_OK && (uint32_t)sl_tokenizer_n_tokens(e->tokenizer) > e->shape.vocab) {
             sl_error("%s: %d tokens but an embedding of %u rows", s->model,
                      sl_tokenizer_n_tokens(e->tokenizer), e->shape.vocab);

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -25,6 +26,17 @@ sl_log_level sl_log_level_now(void) { return log_level; }
 
 int sl_log_errors(void) { return atomic_load(&error_count); }
 
+/* File names and bytes of files are told as they are, but no byte of them commands a terminal: C0,
+ * DEL, and C1 as UTF-8 has it. */
+static void disarm(char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = (uint8_t)text[i], next = i + 1 < n ? (uint8_t)text[i + 1] : 0;
+        if (c < 0x20 || c == 0x7f) text[i] = '?';
+        if (c == 0xc2 && next >= 0x80 && next < 0xa0) text[i] = text[i + 1] = '?';
+    }
+}
+
 void sl_log(sl_log_level level, const char *format, ...)
 {
     static const char *const words[] = {"", "error: ", "warning: ", "", ""};
@@ -40,8 +52,10 @@ void sl_log(sl_log_level level, const char *format, ...)
     int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, format, arguments);
     va_end(arguments);
     if (m < 0) return;
+    int begin = n;
     n += m;
     if (n > (int)sizeof line - 2) n = (int)sizeof line - 2;
+    disarm(line + begin, (size_t)(n - begin));
     line[n] = '\n';
     ssize_t written = write(STDERR_FILENO, line, (size_t)n + 1);
     (void)written; /* nowhere left to complain */

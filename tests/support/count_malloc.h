@@ -18,6 +18,7 @@
 #endif
 
 #if COUNTS_MALLOC
+#include <errno.h>
 #include <malloc.h>
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,readability-inconsistent-declaration-parameter-name) */
@@ -42,11 +43,6 @@ static void *count_taken(void *block, size_t bytes)
     return block;
 }
 
-static void count_freed(void *block)
-{
-    __atomic_fetch_sub(&malloc_count.live, malloc_usable_size(block), __ATOMIC_RELAXED);
-}
-
 void *malloc(size_t bytes) { return count_taken(__libc_malloc(bytes), bytes); }
 
 void *calloc(size_t n, size_t bytes)
@@ -58,8 +54,10 @@ void *calloc(size_t n, size_t bytes)
 
 void *realloc(void *old, size_t bytes)
 {
-    count_freed(old);
-    return count_taken(__libc_realloc(old, bytes), bytes);
+    size_t before = malloc_usable_size(old);
+    void *block = __libc_realloc(old, bytes);
+    if (block || bytes == 0) __atomic_fetch_sub(&malloc_count.live, before, __ATOMIC_RELAXED);
+    return count_taken(block, bytes);
 }
 
 void *aligned_alloc(size_t alignment, size_t bytes)
@@ -67,9 +65,17 @@ void *aligned_alloc(size_t alignment, size_t bytes)
     return count_taken(__libc_memalign(alignment, bytes), bytes);
 }
 
+int posix_memalign(void **block_out, size_t alignment, size_t bytes)
+{
+    void *block = aligned_alloc(alignment, bytes);
+    if (!block) return ENOMEM;
+    *block_out = block;
+    return 0;
+}
+
 void free(void *block)
 {
-    count_freed(block);
+    __atomic_fetch_sub(&malloc_count.live, malloc_usable_size(block), __ATOMIC_RELAXED);
     __libc_free(block);
 }
 /* NOLINTEND(bugprone-reserved-identifier,readability-inconsistent-declaration-parameter-name) */
