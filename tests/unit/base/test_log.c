@@ -98,6 +98,17 @@ static void test_long_line(void **state)
     assert_string_equal(end + 1, "sluice: next\n");
 }
 
+/* What a file is called, or holds, does not command the terminal it is shown on. */
+static void test_control_bytes(void **state)
+{
+    (void)state;
+    capture c;
+    capture_begin(&c);
+    sl_error("a\x1b]0;owned\a\nb \x7f \xc2\x9b caf\xc3\xa9 \xc2\xa0\xc2");
+    capture_end(&c, said, sizeof said);
+    assert_string_equal(said, "sluice: error: a?]0;owned??b ? ?? caf\xc3\xa9 \xc2\xa0\xc2\n");
+}
+
 enum { LINES = 2000 };
 
 static void *chatter(void *data)
@@ -166,6 +177,7 @@ int main(void)
         cmocka_unit_test_setup(test_rank_prefix, reset),
         cmocka_unit_test_setup(test_levels_and_error_count, reset),
         cmocka_unit_test_setup(test_long_line, reset),
+        cmocka_unit_test_setup(test_control_bytes, reset),
         cmocka_unit_test_setup(test_one_line_a_call, reset),
         cmocka_unit_test_setup(test_assert, reset),
     };
