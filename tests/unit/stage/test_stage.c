@@ -626,14 +626,12 @@ static void test_no_allocation(void **state)
                                .window = 8};
         stage_rig_open(&r, &o, model.gguf, kernels);
         size_t before = malloc_count.calls;
-        void *volatile counted = malloc(1); /* volatile: or it is optimized away */
-        free(counted);
+        void *(*volatile take)(size_t) = malloc; /* volatile: or it is optimized away */
+        free(take(1));
         assert_int_equal(malloc_count.calls, before + 1);
-        busy_frame(&r,
-                   0); /* the team's threads begin here, and the OpenMP library keeps two teams */
-        busy_frame(&r, 1);
+        busy_frame(&r, 0); /* the team's threads begin here */
         before = malloc_count.calls;
-        for (uint64_t number = 2; number < 20; number++) busy_frame(&r, number);
+        for (uint64_t number = 1; number < 10; number++) busy_frame(&r, number);
         assert_int_equal(malloc_count.calls, before);
         stage_rig_close(&r);
     }
