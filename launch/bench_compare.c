@@ -13,13 +13,25 @@
 static const char *const WITH[] = {"machine", "kernels", "ranks",  "threads", "binding", "model",
                                    "chunk",   "codec",   "policy", "sinks",   "window"};
 
+enum { MEASURES_MIN = 3 };
+
+static bool are_speeds(const json_t *all)
+{
+    for (size_t i = 0; i < json_array_size(all); i++)
+        if (!(json_number_value(json_array_get(all, i)) > 0)) return false;
+    return json_array_size(all) > 0;
+}
+
 static sl_status load(const char *path, json_t **rows_out, json_t **file_out)
 {
     json_error_t error;
     json_t *file = json_load_file(path, 0, &error);
     if (!file) {
-        sl_error("%s: line %d: %s", path, error.line, error.text);
-        return error.line < 0 ? SL_ERR_FILE : SL_ERR_FORMAT;
+        if (error.line > 0)
+            sl_error("%s: line %d: %s", path, error.line, error.text);
+        else
+            sl_error("%s", error.text); /* that it cannot be opened, and why */
+        return error.line > 0 ? SL_ERR_FORMAT : SL_ERR_FILE;
     }
     json_t *rows = json_object_get(file, "rows");
     bool good = json_array_size(rows) > 0;
@@ -29,7 +41,7 @@ static sl_status load(const char *path, json_t **rows_out, json_t **file_out)
                 json_is_integer(json_object_get(row, "n")) &&
                 json_is_integer(json_object_get(row, "depth")) &&
                 json_number_value(json_object_get(row, "tok_s")) > 0 &&
-                json_array_size(json_object_get(row, "tok_s_all")) > 0;
+                are_speeds(json_object_get(row, "tok_s_all"));
     }
     if (!good) {
         sl_error("%s: no results of sluice bench --json", path);
@@ -82,11 +94,14 @@ static json_t *compare_rows(const json_t *a, const json_t *b)
     double least_a, most_a, least_b, most_b;
     range_of(a, &least_a, &most_a);
     range_of(b, &least_b, &most_b);
+    /* a few measures may lie apart by chance */
+    bool enough = json_array_size(json_object_get(a, "tok_s_all")) >= MEASURES_MIN &&
+                  json_array_size(json_object_get(b, "tok_s_all")) >= MEASURES_MIN;
     double x = json_number_value(json_object_get(a, "tok_s"));
     double y = json_number_value(json_object_get(b, "tok_s"));
     return json_pack("{s:O, s:O, s:O, s:f, s:f, s:f, s:b}", "test", json_object_get(a, "test"), "n",
                      json_object_get(a, "n"), "depth", json_object_get(a, "depth"), "a", x, "b", y,
-                     "ratio", y / x, "differs", least_a > most_b || least_b > most_a);
+                     "ratio", y / x, "differs", enough && (least_a > most_b || least_b > most_a));
 }
 
 static sl_status print_table(const json_t *rows)
@@ -101,7 +116,7 @@ static sl_status print_table(const json_t *rows)
                json_integer_value(json_object_get(row, "depth")),
                json_real_value(json_object_get(row, "a")),
                json_real_value(json_object_get(row, "b")),
-               json_real_value(json_object_get(row, "ratio")), differs ? "" : "  (ranges meet)");
+               json_real_value(json_object_get(row, "ratio")), differs ? "" : "  (may be chance)");
     }
     if (fflush(stdout) == 0) return SL_OK;
     sl_error("cannot write to stdout: %s", strerror(errno));
@@ -125,12 +140,15 @@ sl_status sl_bench_compare(const sl_settings *settings, const char *path_a, cons
         if (b) json_array_append_new(rows, compare_rows(a, b));
     }
     size_t n_both = json_array_size(rows);
-    if (n_both < json_array_size(rows_a) || n_both < json_array_size(rows_b))
+    if (n_both == 0) {
+        sl_error("%s and %s have no row in common", path_a, path_b);
+        status = SL_ERR_FORMAT;
+    } else if (n_both < json_array_size(rows_a) || n_both < json_array_size(rows_b))
         sl_warn("%zu of %zu and %zu rows are in both", n_both, json_array_size(rows_a),
                 json_array_size(rows_b));
-    if (settings->json)
+    if (status == SL_OK && settings->json)
         status = sl_report_print(json_pack("{s:O}", "rows", rows));
-    else
+    else if (status == SL_OK)
         status = print_table(rows);
     json_decref(rows);
     json_decref(file_a);

@@ -4,6 +4,7 @@
 #include "launch/commands.h"
 #include "launch/engine.h"
 #include "launch/job_port.h"
+#include "launch/memory.h"
 #include "launch/progress.h"
 #include "launch/report.h"
 #include "runtime/base/log.h"
@@ -130,6 +131,8 @@ static sl_status tell_result(batch *b, const sl_engine *engine)
     sl_engine_report_get(engine, &report);
     sl_job_port_counts(b->io, &report.progress.requests_done, &report.progress.requests_failed);
     b->failed = report.progress.requests_failed + sl_job_known_failed(b->job) > 0;
+    report.own_peak_bytes =
+        sl_memory_peak_bytes(); /* the last records were written after the stop */
     sl_report_tell(&report);
     return b->settings->json ? sl_report_print(sl_report_json(&report)) : SL_OK;
 }

@@ -124,7 +124,7 @@ static void clean_up(evaluation *e)
     free(e->nll);
 }
 
-/* The text, its ids (as many as bytes at most, in a list that doubles), and pieces being scored. */
+/* The text, whose room doubles as it is read, its tokens, and pieces being scored. */
 static uint64_t job_bytes(void *context, const sl_engine *engine)
 {
     const evaluation *e = context;
@@ -132,7 +132,7 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
     uint64_t piece = sl_engine_context(engine) * (sizeof(int32_t) + sizeof(sl_token_detail));
     struct stat file;
     uint64_t text = stat(e->settings->text, &file) == 0 ? (uint64_t)file.st_size : 0;
-    return text * (1 + 2 * sizeof(int32_t)) + pieces * piece;
+    return text * (2 + SL_ENCODE_BYTES) + pieces * piece;
 }
 
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)

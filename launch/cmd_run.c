@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "launch/commands.h"
 #include "launch/engine.h"
@@ -59,7 +60,11 @@ static sl_status encode_prompt(const sl_settings *s, const sl_engine *engine, sl
         if (status != SL_OK) return status;
     }
     sl_tokens tokens = {0};
-    if (!s->chat) {
+    if (bytes > sl_engine_text_bytes_max(engine)) {
+        sl_error("the prompt's %zu bytes cannot fit in the context of %u tokens", bytes,
+                 sl_engine_context(engine));
+        status = SL_ERR_REQUEST;
+    } else if (!s->chat) {
         status = sl_tokenizer_encode_prompt(tokenizer, text, bytes, &tokens);
     } else if (sl_engine_chat(engine)) {
         sl_chat_message message = {{"user", 4}, {text, bytes}};
@@ -145,6 +150,20 @@ static void clean_up(run *r)
     free(r->text);
 }
 
+/* The prompt's text, whose room doubles as it is read, and its tokens; a longer one is refused. */
+static uint64_t job_bytes(void *context, const sl_engine *engine)
+{
+    const run *r = context;
+    struct stat file;
+    uint64_t text = 0;
+    if (r->settings->prompt)
+        text = strlen(r->settings->prompt);
+    else if (stat(r->settings->file, &file) == 0 && S_ISREG(file.st_mode))
+        text = (uint64_t)file.st_size;
+    uint64_t most = sl_engine_text_bytes_max(engine);
+    return 2 * text + SL_ENCODE_BYTES * (text < most ? text : most);
+}
+
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
 {
     run *r = context;
@@ -173,8 +192,11 @@ static int run_command(sl_settings *settings)
     }
 
     run r = {.settings = settings, .stream = !settings->json};
-    sl_service service = {
-        .context = &r, .begin = begin, .end = end, .watch = {.context = &r, .token = tell_token}};
+    sl_service service = {.context = &r,
+                          .job_bytes = job_bytes,
+                          .begin = begin,
+                          .end = end,
+                          .watch = {.context = &r, .token = tell_token}};
     return sl_engine_serve(settings, &service);
 }
 

@@ -110,6 +110,8 @@ const sl_driver_progress *sl_driver_progress_now(const sl_driver *driver)
 sl_status sl_driver_submit(sl_driver *driver, sl_request *request)
 {
     SL_ASSERT(!driver->ending);
+    SL_ASSERT(request->pause_after == 0 ||
+              (request->n_choices == 1 && request->pause_after < request->n_prompt));
     /* finished ones not taken yet hold their place: the ring cannot overflow */
     if (driver->n_entries + driver->finished_count == driver->entries_max) return SL_AGAIN;
     driver->entries[driver->n_entries++] = (entry){.request = request,

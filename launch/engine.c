@@ -18,8 +18,8 @@
 #include "runtime/base/log.h"
 #include "sched/split.h"
 
-/* A thread's stack as glibc reserves it, and what libraries take for themselves as they run. */
-enum { STACK_BYTES = 8 << 20, SMALL_CHANGE_BYTES = 8 << 20 };
+/* What libraries take for themselves as they run. */
+enum { SMALL_CHANGE_BYTES = 8 << 20 };
 
 enum { EXPECTED_TOKENS = 512 }; /* an answer; longer ones make room by restarts */
 
@@ -55,6 +55,10 @@ int sl_engine_ranks(const sl_engine *engine) { return sl_comm_ranks(engine->comm
 const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine) { return engine->tokenizer; }
 const sl_chat *sl_engine_chat(const sl_engine *engine) { return engine->chat; }
 uint32_t sl_engine_context(const sl_engine *engine) { return engine->context; }
+uint64_t sl_engine_text_bytes_max(const sl_engine *engine)
+{
+    return (uint64_t)engine->context * sl_tokenizer_decode_bytes_max(engine->tokenizer);
+}
 uint32_t sl_engine_sequences(const sl_engine *engine) { return engine->settings.sequences; }
 sl_codec_kind sl_engine_codec(const sl_engine *engine) { return engine->codec; }
 const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine->shape; }
@@ -235,7 +239,7 @@ static sl_status plan_memory(sl_engine *e)
         .fixed = sl_parts_measure(&parts, 0),
         .messages = sl_rank_open_bytes(&frames) +
                     sl_comm_start_bytes(e->transport, sl_rank_message_bytes_max(&frames)),
-        .stacks = (uint64_t)(e->threads + 2) * STACK_BYTES + SMALL_CHANGE_BYTES,
+        .stacks = (uint64_t)(e->threads + 2) * sl_memory_stack_bytes() + SMALL_CHANGE_BYTES,
         .page = sl_parts_page_bytes(&parts),
         .pages_wanted = wanted,
         .pages_least = wanted ? e->rank_heads[rank] : 0,
@@ -285,7 +289,7 @@ static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const s
     if (rank_of(e) != 0) return SL_OK;
     if (strcmp(other->build, mine->build) != 0)
         sl_warn("rank %d runs build %s, rank 0 %s", rank, other->build, mine->build);
-    if (strcmp(other->kernels, mine->kernels) != 0)
+    if (strcmp(other->kernels, mine->kernels) != 0 && !e->parts.storage) /* once: before loading */
         sl_warn("rank %d on %s computes with %s kernels, rank 0 with %s: results may differ in the "
                 "last "
                 "digits from a run on like CPUs (SLUICE_KERNELS forces one set)",

@@ -34,6 +34,8 @@ int sl_engine_ranks(const sl_engine *engine);
 const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine);
 const sl_chat *sl_engine_chat(const sl_engine *engine); /* NULL: unknown template */
 uint32_t sl_engine_context(const sl_engine *engine);
+/* A longer text has more tokens than the context, however it is cut into them. */
+uint64_t sl_engine_text_bytes_max(const sl_engine *engine);
 uint32_t sl_engine_sequences(const sl_engine *engine);
 const sl_model_shape *sl_engine_shape(const sl_engine *engine);
 const char *sl_engine_kernels(const sl_engine *engine); /* the set's name */
@@ -50,6 +52,7 @@ typedef struct {
     double seconds; /* since weights were ready */
     uint32_t ranks;
     const sl_ledger_row *ledger; /* [ranks], lent */
+    uint64_t own_peak_bytes;     /* of rank 0, if it has grown since the ledger's word */
     const uint32_t *first_layer; /* [ranks + 1], lent */
 } sl_engine_report;
 void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launch/id_set.h"
@@ -58,41 +59,54 @@ enum { ID_BYTES = 110 };
 /* Requests that wait hardly speed up a job: many large ones are not held for it. */
 static const uint64_t WAITING_BYTES = 256 << 20;
 
-static void add_line(const sl_job_reader *reader, const char *line, size_t bytes,
-                     sl_job_line_need *most, size_t *most_read)
+typedef struct {
+    uint64_t lines, longest, most_read; /* most: bytes of one line's JSON and tokens */
+    sl_job_line_need most;
+} needs;
+
+static void add_line(const sl_job_reader *reader, const char *line, size_t bytes, uint64_t number,
+                     needs *n)
 {
+    if (is_blank(line, bytes)) return;
+    n->lines++;
     size_t json = sl_job_json_bytes(line, bytes);
     sl_job_line_need need = {0};
-    if (json > SL_JOB_JSON_BYTES_MAX || is_blank(line, bytes)) return;
+    if (json > SL_JOB_JSON_BYTES_MAX) return;
     if (sl_job_line_plan(reader, line, bytes, &need) != SL_OK) return; /* reading it will say so */
     size_t text_max = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
     size_t read = json + SL_ENCODE_BYTES * (bytes < text_max ? bytes : text_max);
-    if (read > *most_read) *most_read = read;
-    if (need.request > most->request) most->request = need.request;
-    if (need.record > most->record) most->record = need.record;
+    if (read > n->most_read) n->most_read = read;
+    if (need.request > n->most.request) n->most.request = need.request;
+    if (need.record > n->most.record) {
+        n->most.record = need.record;
+        sl_debug("line %" PRIu64 ": its record may take up to %" PRIu64 " MB to write", number,
+                 need.record >> 20);
+    }
 }
 
 void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t ahead,
                       sl_job_plan *plan_out)
 {
     *plan_out = (sl_job_plan){0};
+    struct stat in;
+    if (stat(in_path, &in) != 0 || !S_ISREG(in.st_mode)) return; /* a pipe is read once */
     FILE *file = fopen(in_path, "r");
     if (!file) return;
     sl_line_reader lines;
     sl_line_reader_init(&lines, file, SL_JOB_LINE_BYTES_MAX);
     const char *line;
-    size_t bytes, longest = 0, most_read = 0;
-    sl_job_line_need most = {0};
+    size_t bytes;
+    needs n = {0};
     while (sl_line_reader_next(&lines, &line, &bytes, NULL) == SL_OK) {
-        if (bytes > longest) longest = bytes;
-        add_line(reader, line, bytes, &most, &most_read);
+        if (bytes > n.longest) n.longest = bytes;
+        add_line(reader, line, bytes, lines.number, &n);
     }
-    uint64_t all = ahead * most.request;
+    uint64_t all = ahead * n.most.request;
     *plan_out = (sl_job_plan){
-        .file = lines.number * ID_BYTES + 2 * longest + most_read, /* a line's room doubles */
+        .file = n.lines * ID_BYTES + 2 * n.longest + n.most_read, /* a line's room doubles */
         .waiting = all < WAITING_BYTES ? all : WAITING_BYTES,
-        .request = most.request,
-        .record = most.record,
+        .request = n.most.request,
+        .record = n.most.record,
     };
     sl_line_reader_fini(&lines);
     fclose(file);
@@ -197,7 +211,7 @@ static sl_status scan_output(sl_job *job, bool retry_errors, scan *found)
     FILE *file = fopen(job->out_path, "r");
     if (!file) return file_error("open", job->out_path);
     sl_line_reader reader;
-    sl_line_reader_init(&reader, file, SIZE_MAX);
+    sl_line_reader_init(&reader, file, SL_JOB_RECORD_BYTES_MAX); /* no record is longer */
     const char *line;
     size_t bytes;
     bool whole;
@@ -300,14 +314,17 @@ static sl_status read_identity(const char *path, sl_job_identity *identity_out)
     return status;
 }
 
-static sl_status check_identity(const sl_job *job, const sl_job_identity *identity,
-                                const scan *found)
+/* Whose results OUT holds: asked before they are read, so a file that is not ours is not read at all.
+ * An OUT that is empty becomes this job's. */
+static sl_status check_identity(const sl_job *job, const sl_job_identity *identity)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s.job", job->out_path);
+    struct stat out;
+    if (fstat(job->out, &out) != 0) return file_error("read", job->out_path);
     sl_job_identity was;
     sl_status status = read_identity(path, &was);
-    if (found->bytes > 0) {
+    if (out.st_size > 0) {
         if (status == SL_END) {
             sl_error(
                 "%s holds results but %s is missing, so what made them is not known: give another "
@@ -335,9 +352,9 @@ static sl_status open_files(sl_job *job, const char *in_path, const sl_job_ident
     if (!job->in) return file_error("open", in_path);
     sl_status status = lock_output(job);
     scan found = {0};
+    if (status == SL_OK) status = check_identity(job, identity);
     if (status == SL_OK) status = scan_output(job, retry_errors, &found);
-    if (status == SL_OK) status = check_identity(job, identity, &found);
-    if (status == SL_OK) status = cut_torn_line(job, &found); /* known to be ours by now */
+    if (status == SL_OK) status = cut_torn_line(job, &found);
     if (status == SL_OK) status = scan_input(job, in_path);
     if (status == SL_OK && retry_errors && found.n_failed > 0) status = drop_errors(job);
     if (status == SL_OK && !retry_errors) job->n_failed = found.n_failed;

@@ -49,8 +49,9 @@ sl_status sl_job_result_read(const char *line, size_t bytes, sl_job_known *known
 
 /* Memory that sl_job_result_line takes at most for a request that has generated n_tokens in all its
  * choices. Of more than SL_JOB_RECORD_BYTES_MAX the record is an error. */
-enum { SL_JOB_RECORD_BYTES_MAX = 1 << 30 };
-uint64_t sl_job_result_bytes(const sl_request *request, uint64_t n_tokens);
+enum { SL_JOB_RECORD_BYTES_MAX = 512 << 20 };
+uint64_t sl_job_result_bytes(const sl_request *request, uint64_t n_tokens,
+                             const sl_tokenizer *tokenizer);
 
 /* What the request of a line may take, its prompt as long as its line allows: while it is served
  * (sl_request_bytes), and while its record is written. Zero for one that cannot be served.

@@ -18,8 +18,9 @@ struct sl_job_port {
     sl_queue *requests; /* to the progress thread */
     sl_queue *results;  /* back from it */
     uint32_t ahead;
-    uint32_t n_out;                /* requests between reading and writing; this thread's */
-    uint64_t bytes_out, bytes_max; /* they take, and take when no more are read */
+    uint32_t n_out;         /* requests between reading and writing; this thread's */
+    uint64_t bytes_out;     /* they take */
+    uint64_t waiting_bytes; /* and take when no more are read */
     bool input_ended;
     pthread_t thread;
     atomic_int status; /* sl_status of the thread */
@@ -27,12 +28,12 @@ struct sl_job_port {
 };
 
 /* Only what was generated counts: what might have been is seldom reached. */
-static void refuse_huge(sl_request *request)
+static void refuse_huge(const sl_job_port *p, sl_request *request)
 {
     uint64_t n_tokens = 0;
     if (request->error.http_status != 0) return;
     for (uint32_t i = 0; i < request->n_choices; i++) n_tokens += request->choices[i].n_tokens;
-    uint64_t bytes = sl_job_result_bytes(request, n_tokens);
+    uint64_t bytes = sl_job_result_bytes(request, n_tokens, p->reader.tokenizer);
     if (bytes > SL_JOB_RECORD_BYTES_MAX)
         sl_request_fail(request, 400, "out_of_memory", "",
                         "%llu tokens with %d log-probabilities each would take %llu MB to write "
@@ -44,8 +45,14 @@ static void refuse_huge(sl_request *request)
 static sl_status write_result(sl_job_port *p, sl_request *request)
 {
     size_t bytes;
-    refuse_huge(request);
+    refuse_huge(p, request);
     char *line = sl_job_result_line(request, p->reader.tokenizer, (int64_t)time(NULL), &bytes);
+    if (!line && request->error.http_status == 0) {
+        sl_request_fail(request, 500, "out_of_memory", "",
+                        "no memory to write its result down: ask for fewer log-probabilities");
+        line = sl_job_result_line(request, p->reader.tokenizer, (int64_t)time(NULL), &bytes);
+    }
+    if (!line) sl_error("no memory to write the record of %s", request->custom_id);
     sl_status status = line ? sl_job_append(p->job, line, bytes) : SL_ERR_MEMORY;
     if (status == SL_OK) {
         atomic_fetch_add(&p->n_failed, request->error.http_status != 0);
@@ -82,7 +89,7 @@ static sl_status serve(sl_job_port *p)
 {
     sl_status status = SL_OK;
     while (status == SL_OK && !(p->input_ended && p->n_out == 0)) {
-        bool has_room = p->n_out == 0 || (p->n_out < p->ahead && p->bytes_out < p->bytes_max);
+        bool has_room = p->n_out == 0 || (p->n_out < p->ahead && p->bytes_out < p->waiting_bytes);
         bool may_read = !p->input_ended && has_room;
         void *result;
         sl_status taken = sl_queue_take(p->results, &result, may_read ? 0 : -1);
@@ -109,11 +116,12 @@ static void *port_thread(void *argument)
 }
 
 sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ahead,
-                           uint64_t held_bytes, sl_job_port **port_out)
+                           uint64_t waiting_bytes, sl_job_port **port_out)
 {
     sl_job_port *p = calloc(1, sizeof *p);
     if (!p) return SL_ERR_MEMORY;
-    *p = (sl_job_port){.job = job, .reader = *reader, .ahead = ahead, .bytes_max = held_bytes};
+    *p = (sl_job_port){
+        .job = job, .reader = *reader, .ahead = ahead, .waiting_bytes = waiting_bytes};
     p->requests = sl_queue_open(ahead);
     p->results = sl_queue_open(ahead);
     int error = p->requests && p->results ? pthread_create(&p->thread, NULL, port_thread, p)
@@ -126,7 +134,7 @@ sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ah
     sl_queue_close(p->requests);
     sl_queue_close(p->results);
     free(p);
-    return SL_ERR_JOB;
+    return SL_ERR_MEMORY; /* its stack found no room */
 }
 
 sl_status sl_job_port_finish(sl_job_port *port)

@@ -10,10 +10,10 @@
 typedef struct sl_job_port sl_job_port;
 
 /* Start the thread over a job and what the reader points to, which both outlive it. At most `ahead`
- * requests are between reading and writing, and no line is read while they take `held_bytes` or
- * more. SL_ERR_MEMORY, SL_ERR_JOB. */
+ * requests are between reading and writing, and no line is read while they take `waiting_bytes` or
+ * more. SL_ERR_MEMORY. */
 sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ahead,
-                           uint64_t held_bytes, sl_job_port **port_out);
+                           uint64_t waiting_bytes, sl_job_port **port_out);
 /* Wait until all that was handed back is written; the thread's status. Then counts are final. */
 sl_status sl_job_port_finish(sl_job_port *port);
 void sl_job_port_close(sl_job_port *port); /* after finish; NULL is fine */

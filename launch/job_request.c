@@ -271,6 +271,14 @@ release:
 
 /* --- the whole request --- */
 
+/* What is asked for, or the default of -1: a chat may fill its room. */
+static uint32_t tokens_within(const sl_request *request, int64_t wanted, size_t room)
+{
+    uint64_t tokens = (uint64_t)wanted;
+    if (wanted < 0) tokens = request->chat ? room : COMPLETION_TOKENS_DEFAULT;
+    return (uint32_t)(tokens < room ? tokens : room);
+}
+
 /* Prompt and completion share the context; `wanted` is -1 for the default. */
 static void fit_context(const sl_job_reader *reader, int64_t wanted, sl_request *request)
 {
@@ -285,9 +293,7 @@ static void fit_context(const sl_job_reader *reader, int64_t wanted, sl_request 
             request->n_prompt, reader->context, scores_only ? "all of them" : "a completion");
         return;
     }
-    uint64_t tokens = (uint64_t)wanted;
-    if (wanted < 0) tokens = request->chat ? room : COMPLETION_TOKENS_DEFAULT;
-    request->max_tokens = (uint32_t)(tokens < room ? tokens : room);
+    request->max_tokens = tokens_within(request, wanted, room);
 }
 
 static sl_status read_model(const json_t *body, sl_request *request)
@@ -370,11 +376,9 @@ sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t
     if (status == SL_OK && json_is_object(body))
         status = sl_job_fields_read(&quiet, body, &request, &wanted);
     if (json_is_object(body) && status == SL_OK && request.error.http_status == 0) {
-        const int64_t missing = request.chat ? reader->context : COMPLETION_TOKENS_DEFAULT;
-        if (wanted < 0) wanted = missing;
-        request.max_tokens = wanted < reader->context ? (uint32_t)wanted : reader->context;
-        const uint64_t record = sl_job_result_bytes(&request, (uint64_t)request.n_choices *
-                                                                  request.max_tokens);
+        request.max_tokens = tokens_within(&request, wanted, reader->context);
+        const uint64_t record = sl_job_result_bytes(
+            &request, (uint64_t)request.n_choices * request.max_tokens, reader->tokenizer);
         *need_out = (sl_job_line_need){
             .request = sl_request_bytes(&request),
             .record = record < SL_JOB_RECORD_BYTES_MAX ? record : SL_JOB_RECORD_BYTES_MAX};

@@ -50,12 +50,20 @@ static json_t *pack_token(const sl_tokenizer *tokenizer, int32_t id)
     return escaped;
 }
 
-static json_t *pack_bytes(const sl_tokenizer *tokenizer, int32_t id)
+/* As numbers, each of which jansson would keep in 48 bytes: equal ones are one value here. */
+typedef struct {
+    json_t *values[256];
+} byte_values;
+
+static json_t *pack_bytes(const sl_tokenizer *tokenizer, int32_t id, byte_values *shared)
 {
     const sl_text piece = sl_tokenizer_piece(tokenizer, id);
     json_t *bytes = json_array();
-    for (size_t i = 0; bytes && i < piece.bytes; i++)
-        bytes = append(bytes, json_integer((unsigned char)piece.data[i]));
+    for (size_t i = 0; bytes && i < piece.bytes; i++) {
+        json_t **value = &shared->values[(unsigned char)piece.data[i]];
+        if (!*value) *value = json_integer((unsigned char)piece.data[i]);
+        bytes = append(bytes, json_incref(*value));
+    }
     return bytes;
 }
 
@@ -122,6 +130,7 @@ static json_t *pack_lists(const sl_request *request, const sl_choice *choice,
 /* Chat's shape: one object a token. */
 static json_t *pack_content(const sl_choice *choice, const sl_tokenizer *tokenizer)
 {
+    byte_values shared = {{NULL}};
     json_t *content = json_array();
     for (size_t i = 0; content && i < choice->n_tokens; i++) {
         const sl_token_detail *detail = &choice->details[i];
@@ -130,14 +139,15 @@ static json_t *pack_content(const sl_choice *choice, const sl_tokenizer *tokeniz
             const int32_t id = detail->top[j].token;
             tops = append(tops, json_pack("{s:o, s:o, s:o}", "token", pack_token(tokenizer, id),
                                           "logprob", pack_logprob(detail->top[j].logprob), "bytes",
-                                          pack_bytes(tokenizer, id)));
+                                          pack_bytes(tokenizer, id, &shared)));
         }
         const int32_t id = choice->tokens[i];
         content = append(content,
                          json_pack("{s:o, s:o, s:o, s:o}", "token", pack_token(tokenizer, id),
                                    "logprob", pack_logprob(detail->logprob), "bytes",
-                                   pack_bytes(tokenizer, id), "top_logprobs", tops));
+                                   pack_bytes(tokenizer, id, &shared), "top_logprobs", tops));
     }
+    for (int byte = 0; byte < 256; byte++) json_decref(shared.values[byte]);
     return json_pack("{s:o, s:n}", "content", content, "refusal");
 }
 
@@ -236,16 +246,19 @@ static json_t *pack_error_body(const sl_request_error *error)
 }
 
 /* A token takes some bytes of text, twice while the record is put together; one whose
- * log-probability is told, and each of its alternatives, an object with the token's text and bytes.
- * As measured with tokens of 16 bytes, more than a vocabulary's average. */
-enum { TOKEN_BYTES = 128, ENTRY_BYTES = 1024, RECORD_BYTES = 96 << 10 };
+ * log-probability is told, and each of its alternatives, an object, and for each byte of its text a
+ * place in a list and up to eleven bytes of the record, whose room doubles as it grows. */
+enum { TOKEN_BYTES = 128, ENTRY_BYTES = 832, ENTRY_BYTE_BYTES = 40, RECORD_BYTES = 96 << 10 };
 
-uint64_t sl_job_result_bytes(const sl_request *request, uint64_t n_tokens)
+uint64_t sl_job_result_bytes(const sl_request *request, uint64_t n_tokens,
+                             const sl_tokenizer *tokenizer)
 {
     const uint64_t n_echoed = request->echo ? (uint64_t)request->n_choices * request->n_prompt : 0;
     const int32_t n_top = request->sampling.n_logprobs;
     const uint64_t n_entries = n_top >= 0 ? (n_tokens + n_echoed) * (uint64_t)(1 + n_top) : 0;
-    return RECORD_BYTES + (n_tokens + n_echoed) * TOKEN_BYTES + n_entries * ENTRY_BYTES;
+    const uint64_t piece = sl_tokenizer_piece_bytes_max(tokenizer);
+    return RECORD_BYTES + (n_tokens + n_echoed) * (TOKEN_BYTES + 2 * piece) +
+           n_entries * (ENTRY_BYTES + ENTRY_BYTE_BYTES * piece);
 }
 
 char *sl_job_result_line(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,

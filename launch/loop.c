@@ -62,7 +62,7 @@ static sl_status start_computer(computer *c, sl_stage *stage)
     sl_error("cannot start the compute thread: %s", strerror(error));
     sl_queue_close(c->work);
     sl_queue_close(c->done);
-    return SL_ERR_JOB;
+    return SL_ERR_MEMORY; /* its stack found no room */
 }
 
 static void stop_computer(computer *c)

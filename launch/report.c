@@ -15,6 +15,12 @@ static double tokens_per_second(const sl_engine_report *r)
     return r->seconds > 0 ? (double)tokens / r->seconds : 0;
 }
 
+static uint64_t peak_of(const sl_engine_report *r, uint32_t rank)
+{
+    uint64_t peak = r->ledger[rank].peak_bytes;
+    return rank == 0 && r->own_peak_bytes > peak ? r->own_peak_bytes : peak;
+}
+
 void sl_report_tell(const sl_engine_report *report)
 {
     const sl_driver_progress *p = &report->progress;
@@ -35,7 +41,7 @@ void sl_report_tell(const sl_engine_report *report)
         sl_info("%4u %7s %10.2f %8.2f %8.2f %8.2f %9.1f %11.1f %8.1f", row->rank, layers,
                 seconds(row->compute_ns), seconds(row->wait_ns), seconds(row->wire_ns),
                 seconds(row->codec_ns), megabytes(row->bytes_sent), megabytes(row->planned_bytes),
-                megabytes(row->peak_bytes));
+                megabytes(peak_of(report, i)));
     }
 }
 
@@ -50,7 +56,7 @@ json_t *sl_report_json(const sl_engine_report *report)
                       "wait_s", seconds(row->wait_ns), "wire_s", seconds(row->wire_ns), "codec_s",
                       seconds(row->codec_ns), "bytes_sent", (json_int_t)row->bytes_sent,
                       "planned_bytes", (json_int_t)row->planned_bytes, "peak_bytes",
-                      (json_int_t)row->peak_bytes));
+                      (json_int_t)peak_of(report, i)));
     }
     const sl_driver_progress *p = &report->progress;
     return json_pack(

@@ -10,6 +10,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/log.h"
 
+enum { SMALL_TEXTS_BYTES = 2048 + SL_STOPS_MAX * SL_STOP_BYTES_MAX };
 enum { STORAGE_ALIGN = 64 }; /* what an arena asks of its storage */
 
 typedef struct {
@@ -45,7 +46,9 @@ static size_t measure(const sl_request *request)
 
 uint64_t sl_request_bytes(const sl_request *request)
 {
-    return sizeof *request + request->n_prompt * sizeof *request->prompt + measure(request);
+    /* a list of ids doubles as it grows; beside are the id, the model's name and the stop strings */
+    return sizeof *request + 2 * request->n_prompt * sizeof *request->prompt + SMALL_TEXTS_BYTES +
+           measure(request);
 }
 
 sl_status sl_request_bind(sl_request *request)

@@ -78,8 +78,9 @@ static const setting SETTINGS[] = {
     {"repeat", 'r', "N", "5", "times each is measured", KIND_COUNT, AT(repeat), N, 1, 1000},
     {"compare", 0, NULL, NULL, "two files of --json results: what changed", KIND_FLAG, AT(compare),
      N, 0, 0},
-    {"text", 0, "FILE", NULL, "the text to evaluate on; bench codec: to take rows from", KIND_TEXT,
-     AT(text), E | N, 0, 0},
+    {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E, 0, 0},
+    {"text", 0, "FILE", NULL, "bench codec: a text to take activations of", KIND_TEXT, AT(text), N,
+     0, 0},
     {"decode", 0, NULL, NULL, "ids on stdin to text", KIND_FLAG, AT(decode), T, 0, 0},
     {"no-special", 0, NULL, NULL, "special tokens in the text are text", KIND_FLAG, AT(no_special),
      T, 0, 0},
@@ -204,7 +205,9 @@ static sl_status set_before_options(sl_command command, sl_settings *settings)
         for (const char *c = s->name; *c && n + 1 < sizeof variable; c++)
             variable[n++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
         variable[n] = '\0';
-        const char *value = getenv(variable);
+        const char *value = s->kind == KIND_COUNTS ? NULL
+                                                   : getenv(variable); /* run's have the names */
+        if (value && !*value) value = NULL;
         sl_status status = SL_OK;
         if (s->initial) status = set_value(s, s->name, s->initial, settings);
         if (status == SL_OK && value) status = set_value(s, variable, value, settings);

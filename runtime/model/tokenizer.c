@@ -410,6 +410,11 @@ size_t sl_tokenizer_decode_end(sl_decode_state *state, char *out)
     return sizeof REPLACEMENT - 1;
 }
 
+size_t sl_tokenizer_piece_bytes_max(const sl_tokenizer *tokenizer)
+{
+    return tokenizer->vocabulary.piece_bytes_max;
+}
+
 size_t sl_tokenizer_decode_bytes_max(const sl_tokenizer *tokenizer)
 {
     return 3 * (tokenizer->vocabulary.piece_bytes_max + sizeof((sl_decode_state *)NULL)->held);

@@ -65,6 +65,8 @@ sl_status sl_tokenizer_encode_prompt(const sl_tokenizer *tokenizer, const char *
 sl_text sl_tokenizer_piece(const sl_tokenizer *tokenizer, int32_t id);
 /* A token that is no text, such as <|im_end|>: decoding leaves it out. */
 bool sl_tokenizer_is_control(const sl_tokenizer *tokenizer, int32_t id);
+/* Of the longest token. */
+size_t sl_tokenizer_piece_bytes_max(const sl_tokenizer *tokenizer);
 int32_t sl_tokenizer_n_tokens(const sl_tokenizer *tokenizer);
 /* The id of a special token by name, or -1. */
 int32_t sl_tokenizer_special_id(const sl_tokenizer *tokenizer, const char *name);

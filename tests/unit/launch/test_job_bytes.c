@@ -131,16 +131,28 @@ static size_t write_line(const char *url, const char *fields)
 #define HELLO "\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]"
 
 #if COUNTS_MALLOC
-/* As long as it may become: every choice full, all alternatives told. */
-static void fill(sl_request *request)
+/* The ordinary token of most bytes. */
+static int32_t longest_token(void)
+{
+    int32_t longest = tiny_byte('a');
+    for (int32_t id = 0; id < sl_tokenizer_n_tokens(model.tokenizer); id++)
+        if (!sl_tokenizer_is_control(model.tokenizer, id) &&
+            sl_tokenizer_piece(model.tokenizer, id).bytes >
+                sl_tokenizer_piece(model.tokenizer, longest).bytes)
+            longest = id;
+    return longest;
+}
+
+/* As long as it may become: every choice full of one token, all alternatives told. */
+static void fill(sl_request *request, int32_t token)
 {
     for (uint32_t c = 0; c < request->n_choices; c++) {
         sl_choice *choice = &request->choices[c];
         for (; choice->n_tokens < request->max_tokens; choice->n_tokens++) {
-            choice->tokens[choice->n_tokens] = tiny_byte((unsigned char)(0x80 + choice->n_tokens));
+            choice->tokens[choice->n_tokens] = token;
             sl_token_detail *detail = choice->details ? &choice->details[choice->n_tokens] : NULL;
             for (int32_t i = 0; detail && i < request->sampling.n_logprobs; i++)
-                detail->top[detail->n_top++] = (sl_token_logprob){tiny_byte('a' + i), -1.0F / 3};
+                detail->top[detail->n_top++] = (sl_token_logprob){token, -1.0F / (float)(3 + i)};
         }
         choice->finish = SL_FINISH_LENGTH;
     }
@@ -164,19 +176,24 @@ static void test_records(void **state)
         size_t line_bytes = write_line(rows[i].url, rows[i].fields), bytes;
         sl_job_line_need need;
         assert_int_equal(sl_job_line_plan(&reader, asked, line_bytes, &need), SL_OK);
-        size_t before = malloc_count.live;
-        sl_request *request = read_line(asked, line_bytes);
-        assert_int_equal(request->error.http_status, 0);
-        size_t held = malloc_count.live - before;
-        if (held > need.request) fail_msg("%s: holds %zu", rows[i].fields, held);
-        fill(request);
-        before = malloc_count.peak = malloc_count.live;
-        char *record = sl_job_result_line(request, model.tokenizer, 0, &bytes);
-        assert_non_null(record);
-        size_t taken = malloc_count.peak - before;
-        if (taken > need.record) fail_msg("%s: writing takes %zu", rows[i].fields, taken);
-        free(record);
-        sl_request_free(request);
+        const int32_t tokens[] = {tiny_byte(0x80), longest_token()};
+        for (int k = 0; k < 2; k++) {
+            size_t before = malloc_count.live;
+            sl_request *request = read_line(asked, line_bytes);
+            assert_int_equal(request->error.http_status, 0);
+            size_t held = malloc_count.live - before;
+            if (held > need.request) fail_msg("%s: holds %zu", rows[i].fields, held);
+            fill(request, tokens[k]);
+            before = malloc_count.peak = malloc_count.live;
+            char *record = sl_job_result_line(request, model.tokenizer, 0, &bytes);
+            assert_non_null(record);
+            size_t taken = malloc_count.peak - before;
+            if (taken > need.record)
+                fail_msg("%s, token %d: writing takes %zu, bound %zu", rows[i].fields, tokens[k],
+                         taken, (size_t)need.record);
+            free(record);
+            sl_request_free(request);
+        }
     }
 }
 #endif
@@ -195,8 +212,8 @@ static void test_too_large(void **state)
     sl_request *request;
     assert_int_equal(sl_job_request_read(&reader, asked, bytes, 1, &request), SL_OK);
     assert_int_equal(request->error.http_status, 0);
-    assert_true(sl_job_result_bytes(request, 1000) < SL_JOB_RECORD_BYTES_MAX);
-    assert_true(sl_job_result_bytes(request, 1 << 20) > SL_JOB_RECORD_BYTES_MAX);
+    assert_true(sl_job_result_bytes(request, 1000, model.tokenizer) < SL_JOB_RECORD_BYTES_MAX);
+    assert_true(sl_job_result_bytes(request, 1 << 20, model.tokenizer) > SL_JOB_RECORD_BYTES_MAX);
     sl_request_free(request);
 }
 
@@ -217,7 +234,7 @@ static void test_file(void **state)
     sl_job_line_need need;
     assert_int_equal(sl_job_line_plan(&reader, asked, bytes, &need), SL_OK);
     sl_job_plan_make(path, &reader, 7, &plan);
-    assert_int_equal(plan.file, 3 * 110 + 2 * bytes + sl_job_json_bytes(asked, bytes) +
+    assert_int_equal(plan.file, 2 * 110 + 2 * bytes + sl_job_json_bytes(asked, bytes) +
                                     SL_ENCODE_BYTES * bytes);
     assert_true(need.request > 500 * sizeof(int32_t) && plan.request == need.request);
     assert_int_equal(plan.waiting, 7 * need.request);
