@@ -132,7 +132,7 @@ def test_lines(bench, model):
 
 def test_wide_requests(bench):
     """Room for all tokens that requests may ask for is taken only for those that are next: behind a
-    slow one wait 60 of 16 choices, 23 MB each."""
+    slow one wait 60 of 16 choices, 170 MB each, of which a few are touched."""
     model = bench.model("wide.gguf", seed=5, layers=1, width=32, ffn=32, heads=2, kv_heads=1,
                         context=60000)
     bench.remove("out", "out.job")

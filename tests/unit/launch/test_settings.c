@@ -114,8 +114,8 @@ static void test_sizes(void **state)
         {"0", 0},           {"1000", 1000}, {"512M", 512ULL << 20}, {"8G", 8ULL << 30},
         {"8g", 8ULL << 30}, {"1.5k", 1536}, {"2T", 2ULL << 40},
     };
-    static const char *const bad[] = {"512X",  "8GB",  "G",   "-1G", "nan", "inf",
-                                      "1e999", "1e16", "8 G", "0x",  "",    "9999999999T"};
+    static const char *const bad[] = {"512X",  "8GB",  "G",   "-1G", "nan",        "inf",
+                                      "1e999", "1e16", "8 G", "0x",  "9999999999T"};
     char line[64];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         snprintf(line, sizeof line, "batch --memory %s", rows[i].text);
@@ -127,7 +127,19 @@ static void test_sizes(void **state)
         if (parse(SL_COMMAND_BATCH, "batch", &s) != SL_ERR_OPTION) fail_msg("'%s'", bad[i]);
         assert_non_null(strstr(talk, "is not a size like 512M or 8G"));
     }
+    assert_int_equal(setenv("SLUICE_MEMORY", "", 1), 0); /* as if it were not there */
+    assert_int_equal(setenv("SLUICE_JSON", "", 1), 0);
+    assert_int_equal(parsed(SL_COMMAND_BATCH, "batch").memory, 0);
+    assert_false(parsed(SL_COMMAND_BATCH, "batch").json);
     unsetenv("SLUICE_MEMORY");
+    unsetenv("SLUICE_JSON");
+    assert_int_equal(setenv("SLUICE_PROMPT", "Hello", 1), 0); /* run's, not bench's */
+    assert_int_equal(parsed(SL_COMMAND_BENCH, "bench").prompts.items[0], 512);
+    assert_string_equal(parsed(SL_COMMAND_RUN, "run").prompt, "Hello");
+    unsetenv("SLUICE_PROMPT");
+    sl_settings bench = parsed(SL_COMMAND_BENCH, "bench -p 7,0,16777216 -n 3 -d 1,2");
+    assert_true(bench.prompts.n == 3 && bench.prompts.items[2] == 1 << 24);
+    assert_true(bench.generates.n == 1 && bench.depths.items[1] == 2 && bench.repeat == 5);
 }
 
 static void test_ranges(void **state)
