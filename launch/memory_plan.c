@@ -11,13 +11,16 @@ static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
 
 static sl_status refuse(const sl_memory_needs *n, uint64_t budget, const char *source)
 {
-    sl_error("does not fit: frames, scratch and rings need %.1f MB and the least of cache pages "
-             "%.1f MB; beside %.1f MB in use, %.1f MB of weights, %.1f MB of messages and stacks "
-             "and %.1f MB for the job's lines and requests, %s leaves %.1f MB. Use more ranks, "
-             "fewer --sequences, a "
-             "smaller --context or --chunk",
-             mb(n->fixed), mb(n->pages_least * n->page), mb(n->in_use), mb(n->weights),
-             mb(n->messages + n->stacks), mb(n->job), source, mb(budget));
+    uint64_t least = n->pages_least * n->page;
+    sl_error(
+        "does not fit: %.1f MB of weights, %.1f MB of frames, scratch and rings, %.1f MB for the "
+        "least of cache pages, %.1f MB of messages and stacks and %.1f MB for the job's lines "
+        "and requests are %.1f MB beside the %.1f MB in use; %s leaves %.1f MB for pages and "
+        "frames. More ranks, a smaller --chunk or --context, fewer --sequences take less; a "
+        "job's lines do with lower max_tokens, n or logprobs",
+        mb(n->weights), mb(n->fixed), mb(least), mb(n->messages + n->stacks), mb(n->job),
+        mb(n->weights + n->fixed + least + n->messages + n->stacks + n->job), mb(n->in_use), source,
+        mb(budget));
     return SL_ERR_MEMORY;
 }
 

@@ -11,6 +11,7 @@ import e2e  # noqa: E402
 
 LINE_BYTES_MAX = 64 << 20
 SECONDS = 60  # each of these takes two, more under sanitizers
+WIDE_BYTES = 200 << 20
 JOB_BYTES = 0  # above the plan: what lines take is in it
 GGUF_BYTES = 300 << 20
 
@@ -145,8 +146,9 @@ def test_wide_requests(bench):
                     "-t", 1)
     e2e.check(ran.returncode == 0, f"wide: exit code {ran.returncode}\n{ran.stderr}")
     rank = json.loads(ran.stdout)["ranks"][0]
-    e2e.check(bench.args.light or rank["peak_bytes"] - rank["planned_bytes"] < JOB_BYTES,
-              f"wide: {rank}")
+    # a few are inside at a time (256 MB of room, of which less is touched), not all 60
+    print(f"wide: peak {rank['peak_bytes'] >> 20} MB", flush=True)
+    e2e.check(bench.args.light or rank["peak_bytes"] < WIDE_BYTES, f"wide: {rank}")
 
 
 def test_no_job(bench, model):
