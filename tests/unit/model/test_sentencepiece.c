@@ -199,6 +199,28 @@ static void test_without_space(void **state)
     close_opened(&o);
 }
 
+/* Special tokens of all lengths, each the start of the next: the longest that counts is taken. */
+static void test_specials_of_all_lengths(void **state)
+{
+    (void)state;
+    static char runs[256][257];
+    synth_spm spm;
+    opened o;
+    synth_spm_init(&spm);
+    for (int i = 0; i < 256; i++) {
+        memset(runs[i], 'x', (size_t)i + 1);
+        spm.texts[BYTE(i)] = runs[i]; /* even lengths are user defined, odd ones control */
+        spm.types[BYTE(i)] = i % 2 ? spm.types[SYNTH_SPM_USER] : spm.types[SYNTH_SPM_BOS];
+    }
+    open_spm(&spm, &o);
+    ASSERT_ENCODES(o.tokenizer, runs[255], SL_SPECIAL_AS_TEXT, BYTE(255));
+    for (int i = 2; i < 255; i += 2) {
+        ASSERT_ENCODES(o.tokenizer, runs[i], SL_SPECIAL_PARSED, BYTE(i));
+        ASSERT_ENCODES(o.tokenizer, runs[i], SL_SPECIAL_AS_TEXT, BYTE(i - 1), W, SYNTH_SPM_UNKNOWN);
+    }
+    close_opened(&o);
+}
+
 /* Phi-3's special tokens swallow the white space that follows. */
 static void test_phi3(void **state)
 {
@@ -330,6 +352,29 @@ static void test_hostile_tokens(void **state)
     close_opened(&o);
 }
 
+/* Small files that would take much memory. */
+static void test_hostile_sizes(void **state)
+{
+    (void)state;
+    static char runs[256][257];
+    synth_spm spm;
+    synth_spm_init(&spm);
+    for (int i = 0; i < 256; i++) {
+        memset(runs[i], 'a', (size_t)i + 1);
+        spm.texts[BYTE(i)] = runs[i];
+        spm.types[BYTE(i)] = spm.types[W];
+    }
+    assert_spm_refused(&spm, "ways to cut a token");
+    size_t n = (1 << 20) + 1;
+    const char **texts = calloc(n, sizeof *texts);
+    for (size_t i = 0; i < n; i++) texts[i] = "a";
+    gguf_writer w = {0};
+    gguf_put_string(&w, "tokenizer.ggml.model", "llama");
+    gguf_put_strings(&w, "tokenizer.ggml.tokens", texts, n);
+    assert_refused(&w, "of no sensible size");
+    free(texts);
+}
+
 static void test_other_models(void **state)
 {
     (void)state;
@@ -368,13 +413,22 @@ static void test_time_is_near_linear(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_merges_by_score), cmocka_unit_test(test_equal_scores),
-        cmocka_unit_test(test_bytes),           cmocka_unit_test(test_specials),
-        cmocka_unit_test(test_parts),           cmocka_unit_test(test_back_to_text),
-        cmocka_unit_test(test_without_space),   cmocka_unit_test(test_phi3),
-        cmocka_unit_test(test_without_bytes),   cmocka_unit_test(test_without_a_space_token),
-        cmocka_unit_test(test_hostile_lists),   cmocka_unit_test(test_hostile_tokens),
-        cmocka_unit_test(test_other_models),    cmocka_unit_test(test_time_is_near_linear),
+        cmocka_unit_test(test_merges_by_score),
+        cmocka_unit_test(test_equal_scores),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_specials),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_back_to_text),
+        cmocka_unit_test(test_without_space),
+        cmocka_unit_test(test_specials_of_all_lengths),
+        cmocka_unit_test(test_phi3),
+        cmocka_unit_test(test_without_bytes),
+        cmocka_unit_test(test_without_a_space_token),
+        cmocka_unit_test(test_hostile_lists),
+        cmocka_unit_test(test_hostile_tokens),
+        cmocka_unit_test(test_hostile_sizes),
+        cmocka_unit_test(test_other_models),
+        cmocka_unit_test(test_time_is_near_linear),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
