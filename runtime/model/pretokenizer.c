@@ -7,6 +7,7 @@
 #include "runtime/model/pretokenizer.h"
 
 #include <pcre2.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,7 @@ struct sl_pretokenizer {
     const rule *rule;
     pcre2_code *steps[STEPS_MAX];
     size_t n_steps;
+    pcre2_match_context *limits;
 };
 
 static sl_status compile(const char *pattern, bool jit, pcre2_code **out)
@@ -94,6 +96,13 @@ static sl_status open_rule(sl_text rule_name, bool jit, sl_pretokenizer **pretok
     sl_pretokenizer *s = calloc(1, sizeof *s);
     if (!s) return SL_ERR_MEMORY;
     s->rule = found;
+    s->limits = pcre2_match_context_create(NULL);
+    if (!s->limits) {
+        sl_pretokenizer_close(s);
+        return SL_ERR_MEMORY;
+    }
+    /* It counts steps back, one for each byte in a run of white space; the rules take no more. */
+    pcre2_set_match_limit(s->limits, UINT32_MAX);
     for (size_t i = 0; i < STEPS_MAX && found->steps[i]; i++) {
         sl_status status = compile(found->steps[i], jit, &s->steps[i]);
         if (status != SL_OK) {
@@ -125,6 +134,7 @@ void sl_pretokenizer_close(sl_pretokenizer *pretokenizer)
 {
     if (!pretokenizer) return;
     for (size_t i = 0; i < pretokenizer->n_steps; i++) pcre2_code_free(pretokenizer->steps[i]);
+    pcre2_match_context_free(pretokenizer->limits);
     free(pretokenizer);
 }
 
@@ -148,8 +158,7 @@ static sl_status match_failed(int error, size_t at, size_t bytes)
         return no_match_room(bytes);
     PCRE2_UCHAR text[128];
     pcre2_get_error_message(error, text, sizeof text);
-    sl_error("splitting %zu bytes of text failed at byte %zu: %s; send a shorter text", bytes, at,
-             (const char *)text);
+    sl_error("splitting %zu bytes of text failed at byte %zu: %s", bytes, at, (const char *)text);
     return SL_ERR_UNSUPPORTED;
 }
 
@@ -161,7 +170,8 @@ static sl_status split_from(run *r, size_t step, const char *text, size_t bytes)
     size_t at = 0, done = 0; /* text before `done` has been handed on */
     while (at < bytes) {
         int n = pcre2_match(r->pretokenizer->steps[step], (PCRE2_SPTR)text, bytes, at,
-                            PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK, r->data[step], NULL);
+                            PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK, r->data[step],
+                            r->pretokenizer->limits);
         if (n == PCRE2_ERROR_NOMATCH) break;
         if (n < 0) return match_failed(n, at, bytes);
         const PCRE2_SIZE *bounds = pcre2_get_ovector_pointer(r->data[step]);

@@ -29,7 +29,7 @@ void sl_pretokenizer_close(sl_pretokenizer *pretokenizer); /* NULL is fine */
 
 /* Call `piece` for each piece of text[bytes] in order; pieces are never empty and cover the text.
  * A run of bytes that are no UTF-8 is a piece. Stops at the first status that is not SL_OK and returns
- * it. SL_ERR_MEMORY and SL_ERR_UNSUPPORTED (a text that PCRE2 gives up on), logged. Thread-safe;
+ * it. SL_ERR_MEMORY and SL_ERR_UNSUPPORTED (PCRE2 gives up on a text), logged. Thread-safe;
  * near-linear. */
 typedef sl_status (*sl_piece_call)(void *context, const char *piece, size_t bytes);
 sl_status sl_pretokenizer_run(const sl_pretokenizer *pretokenizer, const char *text, size_t bytes,

@@ -274,6 +274,27 @@ static void test_splitting_without_jit(void **state)
     free(text);
 }
 
+/* More white space than PCRE2's own limit of steps. */
+static void test_splitting_much_white_space(void **state)
+{
+    (void)state;
+    enum { BYTES = 12 << 20 };
+    char *text = malloc(BYTES);
+    memset(text, ' ', BYTES);
+    text[BYTES - 1] = 'x';
+    for (int i = 0; i < N_RULES; i++) {
+        for (int how = 0; how < 2; how++) {
+            sl_pretokenizer *rule;
+            pieces got = {0};
+            assert_int_equal(OPENS[how]((sl_text){RULES[i], strlen(RULES[i])}, &rule), SL_OK);
+            assert_int_equal(sl_pretokenizer_run(rule, text, BYTES, add_piece, &got), SL_OK);
+            assert_int_equal(got.n_pieces, 2);
+            sl_pretokenizer_close(rule);
+        }
+    }
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_time_is_near_linear),
         cmocka_unit_test(test_bytes_that_are_no_text),
         cmocka_unit_test(test_splitting_without_jit),
+        cmocka_unit_test(test_splitting_much_white_space),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
