@@ -28,43 +28,37 @@ const char *sl_chat_unknown_text(void)
 
 /* ---- recognizing ---- */
 
-/* {{'<|im_start|>system\nTEXT<|im_end|>\n'}}, the first whose TEXT is one string. */
-static sl_status read_default_system(const char *template, char **out)
+static char *unescape(sl_text text)
 {
-    static const char before[] = "{{'<|im_start|>system\n", after[] = "<|im_end|>\n'}}";
-    for (const char *at = template; (at = strstr(at, before));) {
-        at += sizeof before - 1;
-        const char *end = strstr(at, after);
-        if (!end) return SL_OK;
-        char *to = malloc((size_t)(end - at) + 1), *text = to;
-        if (!text) return SL_ERR_MEMORY;
-        while (at < end && *at != '\'') {
-            if (*at == '\\') at++;
-            *to++ = *at++;
-        }
-        *to = '\0';
-        if (at == end) {
-            *out = text;
-            return SL_OK;
-        }
-        free(text);
+    char *out = malloc(text.bytes + 1), *to = out;
+    if (!out) return NULL;
+    for (size_t i = 0; i < text.bytes; i++) {
+        if (text.data[i] == '\\') i++;
+        *to++ = text.data[i];
     }
-    return SL_OK;
+    *to = '\0';
+    return out;
 }
 
 static sl_status recognize(sl_chat *chat, sl_text template)
 {
     char *text;
+    sl_chat_match match;
     sl_status status = sl_template_text(template, &text);
     if (status != SL_OK) return status;
-    chat->form = sl_chat_form_find((sl_text){text, strlen(text)});
-    chat->begins_with_bos = sl_tokenizer_adds_bos(chat->tokenizer) || strstr(text, "bos_token");
-    if (chat->form && chat->form->traits & SL_CHAT_SYSTEM_DEFAULT) {
-        status = read_default_system(text, &chat->default_system);
-        if (status == SL_OK && !chat->default_system) chat->form = NULL;
+    if (sl_chat_form_find(text, &match)) {
+        const sl_tokenizer *t = chat->tokenizer;
+        chat->form = match.form;
+        chat->begins_with_bos = sl_tokenizer_adds_bos(t) ||
+                                (match.prints_bos && sl_tokenizer_bos(t) >= 0);
+        if (match.form->traits & SL_CHAT_SYSTEM_DEFAULT &&
+            !(chat->default_system = unescape(match.default_system)))
+            status = SL_ERR_MEMORY;
+    } else {
+        status = SL_ERR_UNSUPPORTED;
     }
     free(text);
-    return status == SL_OK && !chat->form ? SL_ERR_UNSUPPORTED : status;
+    return status;
 }
 
 sl_status sl_chat_open_template(sl_text template, const sl_tokenizer *tokenizer, sl_chat **chat_out)
@@ -159,7 +153,7 @@ static size_t blank_bytes(const char *text, size_t n)
     if (n >= 1 && (s[0] == ' ' || (s[0] >= '\t' && s[0] <= '\r') || (s[0] >= 0x1C && s[0] <= 0x1F)))
         return 1;
     if (n >= 2 && s[0] == 0xC2 && (s[1] == 0x85 || s[1] == 0xA0)) return 2;
-    if (n < 3 || s[0] < 0xE1 || s[0] > 0xE3) return 0;
+    if (n < 3 || s[0] < 0xE1 || s[0] > 0xE3 || s[1] >> 6 != 2 || s[2] >> 6 != 2) return 0;
     uint32_t c = (s[0] & 0xFU) << 12 | (s[1] & 0x3FU) << 6 | (s[2] & 0x3FU);
     bool blank = c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
                  c == 0x202F || c == 0x205F || c == 0x3000;
@@ -205,9 +199,9 @@ static void add_turn(rendering *r, const sl_chat_wrap *wrap, const sl_text *syst
     add_own(r, wrap->before);
     size_t first = r->n;
     if (system) {
-        add_own(r, form->first_system.before);
+        add_own(r, form->user_system.before);
         add_content(r, *system);
-        add_own(r, form->first_system.after);
+        add_own(r, form->user_system.after);
     }
     add_content(r, content);
     if (form->traits & trims) strip_parts(r, first);
@@ -324,8 +318,8 @@ static sl_status add_conversation(rendering *r, const sl_chat_message *messages,
     } else if (n > 0 && form->traits & (SL_CHAT_SYSTEM_DEFAULT | SL_CHAT_SYSTEM_ALWAYS)) {
         system = &said;
     }
-    if (system && !form->first_system.before) return SL_ERR_REQUEST;
-    if (system && !(form->traits & (SL_CHAT_SYSTEM_IN_FIRST_USER | SL_CHAT_SYSTEM_IN_LAST_USER))) {
+    if (system && !form->user_system.before) {
+        if (!form->first_system.before) return SL_ERR_REQUEST;
         if (system->bytes > 0 || !(form->traits & SL_CHAT_NO_EMPTY_SYSTEM))
             add_turn(r, &form->first_system, NULL, *system, SL_CHAT_TRIMS_ALL);
         system = NULL;
@@ -340,14 +334,14 @@ sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, s
                          sl_tokens *out)
 {
     rendering r = {.chat = chat};
-    sl_text bos = sl_tokenizer_piece(chat->tokenizer, sl_tokenizer_bos(chat->tokenizer));
-    add_own(&r, "{bos}");
+    int32_t bos = sl_tokenizer_bos(chat->tokenizer);
+    size_t at = out->n;
     sl_status status = add_conversation(&r, messages, n_messages);
-    if (status == SL_OK) {
-        bool twice = r.n > 1 && r.parts[1].text.data == bos.data;
-        size_t first = twice || !chat->begins_with_bos;
-        status = sl_tokenizer_encode_parts(chat->tokenizer, r.parts + first, r.n - first, out);
-    }
+    if (status == SL_OK && chat->begins_with_bos) status = sl_tokens_add(out, bos);
+    if (status == SL_OK) status = sl_tokenizer_encode_parts(chat->tokenizer, r.parts, r.n, out);
+    bool twice = status == SL_OK && out->n - at >= 2 && out->ids[at] == bos &&
+                 out->ids[at + 1] == bos && chat->begins_with_bos;
+    if (twice) memmove(&out->ids[at], &out->ids[at + 1], (--out->n - at) * sizeof *out->ids);
     free(r.parts);
     return status;
 }

@@ -1,7 +1,8 @@
 /* runtime/model/chat.h - a conversation as the model was trained to read it.
  * The file's Jinja template is recognized, not executed: those of llama 2, 3 and 3.1 to 3.3, mistral
  * (v0.1 to v3, nemo, v7), zephyr, qwen 2.5 and 3, phi 3 and 3.5, and ChatML with or without a default
- * system message (chat_forms.c). One that says anything else is not known: nothing is guessed. */
+ * system message (chat_forms.c). One that says anything else is not known: nothing is guessed. Its whole
+ * text is compared, but for blanks, spelling, the words of errors and code for tools. */
 #ifndef SL_CHAT_H
 #define SL_CHAT_H
 

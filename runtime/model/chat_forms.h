@@ -1,7 +1,9 @@
-/* runtime/model/chat_forms.h - the chat templates that are known: how each is told from its text, and
- * what it prints for plain messages. The table is data; chat.c reads it. */
+/* runtime/model/chat_forms.h - the chat templates that are known: the whole text of each, and what it
+ * prints for plain messages. The table is data; chat.c reads it. */
 #ifndef SL_CHAT_FORMS_H
 #define SL_CHAT_FORMS_H
+
+#include <stdbool.h>
 
 #include "runtime/model/gguf.h"
 
@@ -20,22 +22,29 @@ enum {
     SL_CHAT_SYSTEM_DEFAULT = 64,   /* the template says what it is then */
     SL_CHAT_NO_EMPTY_SYSTEM = 128, /* an empty one prints nothing */
     SL_CHAT_THINKS = 256,          /* Qwen 3: what stands in <think> */
+    SL_CHAT_PRINTS_BOS = 512,      /* in front of the first message */
 };
 
-enum { SL_CHAT_MARKS_MAX = 5, SL_CHAT_FOREIGN_MAX = 2 };
+enum { SL_CHAT_TEXTS_MAX = 3 };
 
 typedef struct {
     const char *name;
-    const char *marks[SL_CHAT_MARKS_MAX]; /* each is in the template, as template_text.h spells */
-    const char *foreign[SL_CHAT_FOREIGN_MAX]; /* and none of these */
-    sl_chat_wrap first_system;                /* a system message that begins the conversation */
-    sl_chat_wrap system;                      /* a later one */
+    const char *texts[SL_CHAT_TEXTS_MAX]; /* each is a whole template, as chat_forms.c explains */
+    sl_chat_wrap first_system;            /* a system message that begins the conversation */
+    sl_chat_wrap system;                  /* a later one */
+    sl_chat_wrap user_system; /* SL_CHAT_SYSTEM_IN_*: it, in front of a user's content */
     sl_chat_wrap user, assistant;
     const char *reply; /* in front of the answer */
     unsigned traits;   /* SL_CHAT_* */
 } sl_chat_form;
 
-/* NULL: not known. `template` is spelt by sl_template_text. */
-const sl_chat_form *sl_chat_form_find(sl_text template);
+typedef struct {
+    const sl_chat_form *form;
+    bool prints_bos;        /* before all else */
+    sl_text default_system; /* lent by the template, still escaped; SL_CHAT_SYSTEM_DEFAULT only */
+} sl_chat_match;
+
+/* False: not known, *match_out is meaningless. `template` is spelt by sl_template_text. Linear time. */
+bool sl_chat_form_find(const char *template, sl_chat_match *match_out);
 
 #endif

@@ -1,14 +1,18 @@
-/* runtime/model/pretokenizer.c - see pretokenizer.h. The only file that knows PCRE2.
+/* runtime/model/pretokenizer.c - see pretokenizer.h. The only file that knows PCRE2. Told of a text that
+ * may not be UTF-8, its interpreter checks all the rest at every match: quadratic. So texts are cut
+ * into what is UTF-8 and what is not first, and it checks nothing.
  * White space is spelled out as Unicode's White_Space: PCRE2's \s also takes U+180E, which Unicode
  * dropped in 6.3 and the models' own tokenizers do not take. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "runtime/model/pretokenizer.h"
 
 #include <pcre2.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/model/utf8.h"
 
 #define SPACES \
     "\\t-\\r " \
@@ -47,13 +51,14 @@ struct sl_pretokenizer {
     const rule *rule;
     pcre2_code *steps[STEPS_MAX];
     size_t n_steps;
+    pcre2_match_context *limits;
 };
 
-static sl_status compile(const char *pattern, pcre2_code **out)
+static sl_status compile(const char *pattern, bool jit, pcre2_code **out)
 {
     int error;
     PCRE2_SIZE at;
-    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NO_AUTO_CAPTURE;
+    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE;
     pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &error,
                                      &at, NULL);
     if (!code) {
@@ -62,7 +67,7 @@ static sl_status compile(const char *pattern, pcre2_code **out)
         sl_error("splitting rule, at %zu: %s", (size_t)at, (const char *)text);
         return SL_ERR_UNSUPPORTED;
     }
-    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE); /* where there is no JIT, it interprets */
+    if (jit) pcre2_jit_compile(code, PCRE2_JIT_COMPLETE); /* where there is no JIT, it interprets */
     *out = code;
     return SL_OK;
 }
@@ -72,7 +77,7 @@ static bool names_none(sl_text name)
     return name.bytes == 0 || (name.bytes == 7 && memcmp(name.data, "default", 7) == 0);
 }
 
-sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer_out)
+static sl_status open_rule(sl_text rule_name, bool jit, sl_pretokenizer **pretokenizer_out)
 {
     const rule *found = NULL;
     for (int i = 0; i < N_RULES && !found; i++)
@@ -91,8 +96,15 @@ sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer
     sl_pretokenizer *s = calloc(1, sizeof *s);
     if (!s) return SL_ERR_MEMORY;
     s->rule = found;
+    s->limits = pcre2_match_context_create(NULL);
+    if (!s->limits) {
+        sl_pretokenizer_close(s);
+        return SL_ERR_MEMORY;
+    }
+    /* It counts steps back, one for each byte in a run of white space; the rules take no more. */
+    pcre2_set_match_limit(s->limits, UINT32_MAX);
     for (size_t i = 0; i < STEPS_MAX && found->steps[i]; i++) {
-        sl_status status = compile(found->steps[i], &s->steps[i]);
+        sl_status status = compile(found->steps[i], jit, &s->steps[i]);
         if (status != SL_OK) {
             sl_pretokenizer_close(s);
             return status;
@@ -101,6 +113,16 @@ sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer
     }
     *pretokenizer_out = s;
     return SL_OK;
+}
+
+sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer_out)
+{
+    return open_rule(rule_name, true, pretokenizer_out);
+}
+
+sl_status sl_pretokenizer_open_interpreted(sl_text rule_name, sl_pretokenizer **pretokenizer_out)
+{
+    return open_rule(rule_name, false, pretokenizer_out);
 }
 
 const sl_split_traits *sl_pretokenizer_traits(const sl_pretokenizer *pretokenizer)
@@ -112,6 +134,7 @@ void sl_pretokenizer_close(sl_pretokenizer *pretokenizer)
 {
     if (!pretokenizer) return;
     for (size_t i = 0; i < pretokenizer->n_steps; i++) pcre2_code_free(pretokenizer->steps[i]);
+    pcre2_match_context_free(pretokenizer->limits);
     free(pretokenizer);
 }
 
@@ -123,6 +146,23 @@ typedef struct {
     void *context;
 } run;
 
+static sl_status no_match_room(size_t bytes)
+{
+    sl_error("no memory to split a text of %zu bytes", bytes);
+    return SL_ERR_MEMORY;
+}
+
+static sl_status match_failed(int error, size_t at, size_t bytes)
+{
+    if (error == PCRE2_ERROR_NOMEMORY || error == PCRE2_ERROR_HEAPLIMIT)
+        return no_match_room(bytes);
+    PCRE2_UCHAR text[128];
+    pcre2_get_error_message(error, text, sizeof text);
+    sl_error("splitting %zu bytes of text failed at byte %zu: %s", bytes, at, (const char *)text);
+    return SL_ERR_UNSUPPORTED;
+}
+
+/* text[bytes] is UTF-8. */
 static sl_status split_from(run *r, size_t step, const char *text, size_t bytes)
 {
     if (bytes == 0) return SL_OK;
@@ -130,12 +170,10 @@ static sl_status split_from(run *r, size_t step, const char *text, size_t bytes)
     size_t at = 0, done = 0; /* text before `done` has been handed on */
     while (at < bytes) {
         int n = pcre2_match(r->pretokenizer->steps[step], (PCRE2_SPTR)text, bytes, at,
-                            PCRE2_NOTEMPTY, r->data[step], NULL);
+                            PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK, r->data[step],
+                            r->pretokenizer->limits);
         if (n == PCRE2_ERROR_NOMATCH) break;
-        if (n < 0) {
-            sl_error("splitting failed at byte %zu: PCRE2 error %d", at, n);
-            return SL_ERR_MEMORY; /* its match limits: memory and depth */
-        }
+        if (n < 0) return match_failed(n, at, bytes);
         const PCRE2_SIZE *bounds = pcre2_get_ovector_pointer(r->data[step]);
         sl_status status = split_from(r, step + 1, text + done, bounds[0] - done);
         if (status == SL_OK)
@@ -146,6 +184,29 @@ static sl_status split_from(run *r, size_t step, const char *text, size_t bytes)
     return split_from(r, step + 1, text + done, bytes - done);
 }
 
+/* Bytes that are UTF-8, or that are not, up to the first of the other kind. */
+static size_t run_bytes(const char *text, size_t bytes, bool *utf8)
+{
+    size_t at = 0, n;
+    for (; at < bytes; at += n) {
+        sl_utf8_kind kind = sl_utf8_next((const uint8_t *)text + at, bytes - at, &n);
+        if (at == 0) *utf8 = kind == SL_UTF8_WHOLE;
+        if (*utf8 != (kind == SL_UTF8_WHOLE)) break;
+    }
+    return at;
+}
+
+static sl_status split(run *r, const char *text, size_t bytes)
+{
+    sl_status status = SL_OK;
+    bool utf8;
+    for (size_t n; bytes > 0 && status == SL_OK; text += n, bytes -= n) {
+        n = run_bytes(text, bytes, &utf8);
+        status = utf8 ? split_from(r, 0, text, n) : r->call(r->context, text, n);
+    }
+    return status;
+}
+
 sl_status sl_pretokenizer_run(const sl_pretokenizer *pretokenizer, const char *text, size_t bytes,
                               sl_piece_call piece, void *context)
 {
@@ -153,9 +214,9 @@ sl_status sl_pretokenizer_run(const sl_pretokenizer *pretokenizer, const char *t
     sl_status status = SL_OK;
     for (size_t i = 0; i < pretokenizer->n_steps; i++) {
         r.data[i] = pcre2_match_data_create(1, NULL);
-        if (!r.data[i]) status = SL_ERR_MEMORY;
+        if (!r.data[i] && status == SL_OK) status = no_match_room(bytes);
     }
-    if (status == SL_OK) status = split_from(&r, 0, text, bytes);
+    if (status == SL_OK) status = split(&r, text, bytes);
     for (size_t i = 0; i < pretokenizer->n_steps; i++) pcre2_match_data_free(r.data[i]);
     return status;
 }

@@ -143,6 +143,8 @@ static bool rewrite_inside(rewriter *r, char closing)
         } else if (c == '.' && (is_word(last) || last == ']' || last == ')') &&
                    (isalpha((unsigned char)r->at[1]) || r->at[1] == '_')) {
             put_field(r);
+        } else if (c == '{') {
+            return false; /* a dictionary: its "}}" would not end the tag */
         } else {
             if (blank && is_word(c) && is_word(last)) put_word(r, " ");
             put(r, r->at++, 1);
@@ -207,7 +209,8 @@ static bool rewrite(rewriter *r)
 
 sl_status sl_template_text(sl_text template, char **out)
 {
-    if (template.bytes > TEMPLATE_BYTES_MAX) return SL_ERR_UNSUPPORTED;
+    if (template.bytes > TEMPLATE_BYTES_MAX || memchr(template.data, '\0', template.bytes))
+        return SL_ERR_UNSUPPORTED;
     rewriter r = {.at = template.data, .end = template.data + template.bytes, .line_starts = true};
     if (template.bytes > 0 && r.end[-1] == '\n') r.end--; /* Jinja drops the last line end */
     r.out = malloc(GROWTH * template.bytes + ROOM);

@@ -13,7 +13,7 @@
  * single quotes with \' and \\ escaped and all else as it is; x.name is x['name']; no comments, and
  * blanks only between two words.
  * On SL_OK the caller frees *out, zero-terminated. SL_ERR_UNSUPPORTED, not logged: a tag that does not
- * end, "{%+", or more than 256 KB. SL_ERR_MEMORY. Linear time. */
+ * end or has a "{" in it, "{%+", a zero byte, or more than 256 KB. SL_ERR_MEMORY. Linear time. */
 sl_status sl_template_text(sl_text template, char **out);
 
 #endif

@@ -10,6 +10,7 @@
 #include "runtime/model/merges.h"
 #include "runtime/model/piece_text.h"
 #include "runtime/model/pretokenizer.h"
+#include "runtime/model/utf8.h"
 #include "runtime/model/vocabulary.h"
 
 struct sl_tokenizer {
@@ -168,7 +169,19 @@ static size_t character_bytes(char first)
     return high == 15 ? 4 : high == 14 ? 3 : high >= 12 ? 2 : 1;
 }
 
-/* A character's token, or those of its bytes. The bytes of SentencePiece are in no merge. */
+/* All bytes of a character, or none. The bytes of SentencePiece are in no merge. */
+static bool put_bytes(encoder *e, const char *text, size_t n)
+{
+    const int32_t *byte_ids = e->tokenizer->vocabulary.byte_ids;
+    for (size_t i = 0; i < n; i++)
+        if (byte_ids[(uint8_t)text[i]] < 0) return false;
+    for (size_t i = 0; i < n; i++) put_byte(e, text[i]);
+    return true;
+}
+
+/* A character's token, or those of its bytes, or the unknown token. A space without a token of its own
+ * is the byte 0x20, which comes back as a space; llama.cpp gives the bytes of U+2581, which do not.
+ * No vocabulary that was trained is without it. */
 static size_t put_character(encoder *e, const char *text, size_t bytes)
 {
     const sl_vocabulary *v = &e->tokenizer->vocabulary;
@@ -178,24 +191,16 @@ static size_t put_character(encoder *e, const char *text, size_t bytes)
     if (n > bytes) n = bytes;
     int32_t id = space ? sl_text_table_find(&v->ordinary, " ", 1)
                        : sl_text_table_find(&v->ordinary, text, n);
-    if (id >= 0) {
-        e->out->ids[e->out->n++] = id;
-        return n;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (v->byte_ids[(uint8_t)text[i]] >= 0) {
-            put_byte(e, text[i]);
-        } else if (v->unknown >= 0) {
-            e->out->ids[e->out->n++] = v->unknown;
-        }
-    }
+    if (id < 0 && put_bytes(e, space ? " " : text, space ? 1 : n)) return n;
+    if (id < 0) id = v->unknown;
+    if (id >= 0) e->out->ids[e->out->n++] = id;
     return n;
 }
 
 static sl_status encode_sentencepiece(encoder *e, const char *text, size_t bytes)
 {
     if (bytes == 0) return SL_OK;
-    sl_status status = reserve(e->out, bytes + 3); /* a space may be three bytes: U+2581 */
+    sl_status status = reserve(e->out, bytes + 1); /* the space in front */
     if (status != SL_OK) return status;
     size_t before = e->out->n;
     if (e->tokenizer->adds_space) put_character(e, " ", 1);
@@ -334,34 +339,9 @@ int32_t sl_tokenizer_special_id(const sl_tokenizer *tokenizer, const char *name)
     return sl_text_table_find(&tokenizer->vocabulary.specials, name, strlen(name));
 }
 
-/* ---- decoding: UTF-8 as Unicode's table 3-7 has it ---- */
+/* ---- decoding ---- */
 
 static const char REPLACEMENT[] = "\xEF\xBF\xBD";
-
-typedef enum { UTF8_WHOLE, UTF8_BROKEN, UTF8_PARTIAL } utf8_kind;
-
-/* The character at s[n > 0]: how many bytes it has (WHOLE), or how many no character can begin
- * with (BROKEN), or that more bytes are needed to tell (PARTIAL). */
-static utf8_kind utf8_next(const uint8_t *s, size_t n, size_t *bytes_out)
-{
-    *bytes_out = 1;
-    if (s[0] < 0x80) return UTF8_WHOLE;
-    size_t length = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
-    if (s[0] < 0xC2 || s[0] > 0xF4) return UTF8_BROKEN;
-    uint8_t low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;
-    uint8_t high = s[0] == 0xED ? 0x9F : s[0] == 0xF4 ? 0x8F : 0xBF;
-    for (size_t i = 1; i < length; i++) {
-        if (i == n) return UTF8_PARTIAL;
-        if (s[i] < low || s[i] > high) {
-            *bytes_out = i;
-            return UTF8_BROKEN;
-        }
-        low = 0x80;
-        high = 0xBF;
-    }
-    *bytes_out = length;
-    return UTF8_WHOLE;
-}
 
 /* A byte more; whole characters go to out. */
 static size_t decode_byte(sl_decode_state *state, char byte, char *out)
@@ -370,10 +350,10 @@ static size_t decode_byte(sl_decode_state *state, char byte, char *out)
     state->held[state->n_held++] = byte;
     while (state->n_held > 0) {
         size_t n;
-        utf8_kind kind = utf8_next((const uint8_t *)state->held, state->n_held, &n);
-        if (kind == UTF8_PARTIAL) break;
-        size_t length = kind == UTF8_WHOLE ? n : sizeof REPLACEMENT - 1;
-        memcpy(out + written, kind == UTF8_WHOLE ? state->held : REPLACEMENT, length);
+        sl_utf8_kind kind = sl_utf8_next((const uint8_t *)state->held, state->n_held, &n);
+        if (kind == SL_UTF8_PARTIAL) break;
+        size_t length = kind == SL_UTF8_WHOLE ? n : sizeof REPLACEMENT - 1;
+        memcpy(out + written, kind == SL_UTF8_WHOLE ? state->held : REPLACEMENT, length);
         written += length;
         state->n_held -= n;
         memmove(state->held, state->held + n, state->n_held);

@@ -47,7 +47,7 @@ void sl_tokenizer_close(sl_tokenizer *tokenizer); /* NULL is fine */
  * the text become their id; otherwise they are ordinary text. No BOS is added in front.
  * A byte that a byte-level vocabulary has no token for is left out, as the `tokenizers` library does.
  * Near-linear time whatever the text, and while it takes place at most SL_ENCODE_BYTES for each of the
- * text's, ids included. Thread-safe. SL_ERR_MEMORY. */
+ * text's, ids included. Thread-safe. SL_ERR_MEMORY, and what sl_pretokenizer_run returns. */
 enum { SL_ENCODE_BYTES = 128 };
 sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
                               sl_special special, sl_tokens *out);

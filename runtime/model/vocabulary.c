@@ -16,7 +16,7 @@ enum {
     TYPE_CONTROL = 3,
     TYPE_USER_DEFINED = 4,
     TYPE_BYTE = 6,
-    VOCAB_MAX = 1 << 24
+    VOCAB_MAX = 1 << 20
 };
 
 /* Tokens end a text or a turn by these names, whatever the file says of its eos and of their kind. */
@@ -120,21 +120,13 @@ static sl_status read_types(sl_vocabulary *v, const sl_text *texts, sl_vocabular
 
 /* ---- tables ---- */
 
-static void note_lengths(sl_vocabulary *v, const bool *seen)
-{
-    for (size_t length = SL_TOKEN_BYTES_MAX; length > 0; length--)
-        if (seen[length]) v->lengths[v->n_lengths++] = (uint16_t)length;
-}
-
 static sl_status make_tables(sl_vocabulary *v)
 {
     size_t n_specials = 0;
     for (int32_t id = 0; id < v->n_tokens; id++) n_specials += v->marks[id] & SL_TOKEN_SPECIAL;
-    v->lengths = calloc(SL_TOKEN_BYTES_MAX, sizeof *v->lengths);
-    if (!v->lengths || sl_text_table_init(&v->ordinary, v->pieces, (size_t)v->n_tokens) != SL_OK ||
+    if (sl_text_table_init(&v->ordinary, v->pieces, (size_t)v->n_tokens) != SL_OK ||
         sl_text_table_init(&v->specials, v->pieces, n_specials) != SL_OK)
         return SL_ERR_MEMORY;
-    bool seen[SL_TOKEN_BYTES_MAX + 1] = {false};
     memset(v->byte_ids, 0xFF, sizeof v->byte_ids);
     for (int32_t id = 0; id < v->n_tokens; id++) {
         sl_text piece = v->pieces[id];
@@ -145,11 +137,10 @@ static sl_status make_tables(sl_vocabulary *v)
             sl_text_table_add(&v->ordinary, id);
         } else if (piece.bytes > 0) {
             sl_text_table_add(&v->specials, id);
-            seen[piece.bytes] = true;
-            v->starts[(uint8_t)piece.data[0]] = 1;
+            size_t bit = piece.bytes - 1;
+            v->lengths[(uint8_t)piece.data[0]][bit / 64] |= UINT64_C(1) << bit % 64;
         }
     }
-    note_lengths(v, seen);
     return SL_OK;
 }
 
@@ -164,12 +155,17 @@ static void find_byte_tokens(sl_vocabulary *v)
 int32_t sl_vocabulary_special_at(const sl_vocabulary *v, const char *text, size_t bytes,
                                  size_t control_bytes)
 {
-    if (!v->starts[(uint8_t)*text]) return -1;
-    for (size_t i = 0; i < v->n_lengths; i++) {
-        if (v->lengths[i] > bytes) continue;
-        int32_t id = sl_text_table_find(&v->specials, text, v->lengths[i]);
-        if (id >= 0 && (v->lengths[i] <= control_bytes || !(v->marks[id] & SL_TOKEN_CONTROL)))
-            return id;
+    for (size_t word = SL_TOKEN_BYTES_MAX / 64; word-- > 0;) {
+        uint64_t left = v->lengths[(uint8_t)*text][word];
+        while (left) {
+            unsigned bit = 63 - (unsigned)__builtin_clzll(left);
+            size_t length = 64 * word + bit + 1;
+            left &= ~(UINT64_C(1) << bit);
+            if (length > bytes) continue;
+            int32_t id = sl_text_table_find(&v->specials, text, length);
+            if (id >= 0 && (length <= control_bytes || !(v->marks[id] & SL_TOKEN_CONTROL)))
+                return id;
+        }
     }
     return -1;
 }
@@ -259,5 +255,4 @@ void sl_vocabulary_fini(sl_vocabulary *v)
     free(v->pieces);
     free(v->bytes);
     free(v->marks);
-    free(v->lengths);
 }

@@ -32,9 +32,8 @@ typedef struct {
     uint8_t *marks;         /* [n_tokens] SL_TOKEN_* */
     sl_text_table ordinary; /* tokens that merges make, by their bytes */
     sl_text_table specials; /* special tokens by name */
-    uint16_t *lengths;      /* of special tokens, each once, longest first */
-    size_t n_lengths;
-    uint8_t starts[256];       /* some special token begins with this byte */
+    /* Of special tokens by their first byte: bit n is set if one has n + 1 bytes. */
+    uint64_t lengths[256][SL_TOKEN_BYTES_MAX / 64];
     int32_t byte_ids[256];     /* the token of one byte, or -1 */
     int32_t bos, eos, unknown; /* -1: none */
     size_t piece_bytes_max;
@@ -46,7 +45,8 @@ sl_status sl_vocabulary_init(sl_vocabulary *v, const sl_gguf *gguf, sl_vocabular
 void sl_vocabulary_fini(sl_vocabulary *v);
 
 /* The longest special token that text[bytes > 0] starts with, or -1. Control tokens count only
- * within the first control_bytes. */
+ * within the first control_bytes. A look-up for each length that special tokens beginning with this
+ * byte have: a file made for it, with all 256, takes some seconds for a megabyte of that byte. */
 int32_t sl_vocabulary_special_at(const sl_vocabulary *v, const char *text, size_t bytes,
                                  size_t control_bytes);
 

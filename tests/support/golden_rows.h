@@ -13,6 +13,11 @@
 
 enum { GOLDEN_PATH_BYTES = 4096, GOLDEN_MESSAGES_MAX = 8 };
 
+/* What of templates.jsonl was compared: a key renamed must not leave a test green. */
+typedef struct {
+    size_t templates, chats;
+} golden_counts;
+
 /* The goldens lie two folders up from this one's tests. */
 static inline void golden_path(const char *name, char *out)
 {

@@ -85,8 +85,21 @@ static void test_merges_by_score(void **state)
     ASSERT_ENCODES(t, " a", SL_SPECIAL_AS_TEXT, W, W + 13);
     ASSERT_ENCODES(t, "\xe2\x96\x81\x61", SL_SPECIAL_AS_TEXT, W, W + 13); /* U+2581 is a space */
     ASSERT_ENCODES(t, "aaa", SL_SPECIAL_AS_TEXT, W + 13, W + 14);
-    /* aa and ao score the same: the left one goes first */
-    ASSERT_ENCODES(t, "\xc3\xa9\x61\x61o", SL_SPECIAL_AS_TEXT, W, W + 6, W + 14, W + 5);
+}
+
+/* Of pairs that score the same the left one goes first, whichever has the lower id. */
+static void test_equal_scores(void **state)
+{
+    (void)state;
+    synth_spm spm;
+    opened o;
+    synth_spm_init(&spm);
+    spm.texts[W + 16] = "oa"; /* after it comes ao, and both score -7 */
+    spm.scores[W + 16] = -7;
+    open_spm(&spm, &o);
+    ASSERT_ENCODES(o.tokenizer, "\xc3\xa9oao", SL_SPECIAL_AS_TEXT, W, W + 6, W + 16, W + 5);
+    ASSERT_ENCODES(o.tokenizer, "\xc3\xa9\x61oa", SL_SPECIAL_AS_TEXT, W, W + 6, W + 17, W + 1);
+    close_opened(&o);
 }
 
 static void test_bytes(void **state)
@@ -186,6 +199,28 @@ static void test_without_space(void **state)
     close_opened(&o);
 }
 
+/* Special tokens of all lengths, each the start of the next: the longest that counts is taken. */
+static void test_specials_of_all_lengths(void **state)
+{
+    (void)state;
+    static char runs[256][257];
+    synth_spm spm;
+    opened o;
+    synth_spm_init(&spm);
+    for (int i = 0; i < 256; i++) {
+        memset(runs[i], 'x', (size_t)i + 1);
+        spm.texts[BYTE(i)] = runs[i]; /* even lengths are user defined, odd ones control */
+        spm.types[BYTE(i)] = i % 2 ? spm.types[SYNTH_SPM_USER] : spm.types[SYNTH_SPM_BOS];
+    }
+    open_spm(&spm, &o);
+    ASSERT_ENCODES(o.tokenizer, runs[255], SL_SPECIAL_AS_TEXT, BYTE(255));
+    for (int i = 2; i < 255; i += 2) {
+        ASSERT_ENCODES(o.tokenizer, runs[i], SL_SPECIAL_PARSED, BYTE(i));
+        ASSERT_ENCODES(o.tokenizer, runs[i], SL_SPECIAL_AS_TEXT, BYTE(i - 1), W, SYNTH_SPM_UNKNOWN);
+    }
+    close_opened(&o);
+}
+
 /* Phi-3's special tokens swallow the white space that follows. */
 static void test_phi3(void **state)
 {
@@ -211,6 +246,29 @@ static void test_without_bytes(void **state)
     for (int i = 0; i < 256; i++) spm.types[SYNTH_SPM_BYTES + i] = 1;
     open_spm(&spm, &o);
     ASSERT_ENCODES(o.tokenizer, "a\nh", SL_SPECIAL_AS_TEXT, W + 13, SYNTH_SPM_UNKNOWN, W + 2);
+    /* one for a character, not for each of its bytes */
+    ASSERT_ENCODES(o.tokenizer, "a\xe4\xbd\xa0h", SL_SPECIAL_AS_TEXT, W + 13, SYNTH_SPM_UNKNOWN,
+                   W + 2);
+    close_opened(&o);
+    /* also when only some of its bytes have a token */
+    synth_spm_init(&spm);
+    spm.types[BYTE(0xbd)] = 1;
+    open_spm(&spm, &o);
+    ASSERT_ENCODES(o.tokenizer, "a\xe4\xbd\xa0h", SL_SPECIAL_AS_TEXT, W + 13, SYNTH_SPM_UNKNOWN,
+                   W + 2);
+    close_opened(&o);
+}
+
+static void test_without_a_space_token(void **state)
+{
+    (void)state;
+    synth_spm spm;
+    opened o;
+    synth_spm_init(&spm);
+    spm.texts[W] = "x";
+    open_spm(&spm, &o);
+    ASSERT_ENCODES(o.tokenizer, "o \xe2\x96\x81", SL_SPECIAL_AS_TEXT, BYTE(' '), W + 5, BYTE(' '),
+                   BYTE(' '));
     close_opened(&o);
 }
 
@@ -294,6 +352,29 @@ static void test_hostile_tokens(void **state)
     close_opened(&o);
 }
 
+/* Small files that would take much memory. */
+static void test_hostile_sizes(void **state)
+{
+    (void)state;
+    static char runs[256][257];
+    synth_spm spm;
+    synth_spm_init(&spm);
+    for (int i = 0; i < 256; i++) {
+        memset(runs[i], 'a', (size_t)i + 1);
+        spm.texts[BYTE(i)] = runs[i];
+        spm.types[BYTE(i)] = spm.types[W];
+    }
+    assert_spm_refused(&spm, "ways to cut a token");
+    size_t n = (1 << 20) + 1;
+    const char **texts = calloc(n, sizeof *texts);
+    for (size_t i = 0; i < n; i++) texts[i] = "a";
+    gguf_writer w = {0};
+    gguf_put_string(&w, "tokenizer.ggml.model", "llama");
+    gguf_put_strings(&w, "tokenizer.ggml.tokens", texts, n);
+    assert_refused(&w, "of no sensible size");
+    free(texts);
+}
+
 static void test_other_models(void **state)
 {
     (void)state;
@@ -333,15 +414,19 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_merges_by_score),
+        cmocka_unit_test(test_equal_scores),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_specials),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_back_to_text),
         cmocka_unit_test(test_without_space),
+        cmocka_unit_test(test_specials_of_all_lengths),
         cmocka_unit_test(test_phi3),
         cmocka_unit_test(test_without_bytes),
+        cmocka_unit_test(test_without_a_space_token),
         cmocka_unit_test(test_hostile_lists),
         cmocka_unit_test(test_hostile_tokens),
+        cmocka_unit_test(test_hostile_sizes),
         cmocka_unit_test(test_other_models),
         cmocka_unit_test(test_time_is_near_linear),
     };

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "runtime/base/clock.h"
+#include "runtime/model/pretokenizer.h"
 #include "tests/support/seeded.h"
 #include "tests/support/tiny_model.h"
 
@@ -190,6 +191,110 @@ static void test_time_is_near_linear(void **state)
     free(text);
 }
 
+/* ---- splitting ---- */
+
+typedef struct {
+    char text[TEXT_BYTES_MAX];
+    size_t n_pieces, n_bytes;
+} pieces;
+
+static sl_status add_piece(void *context, const char *piece, size_t bytes)
+{
+    pieces *p = context;
+    if (p->n_bytes + bytes < TEXT_BYTES_MAX / 2) {
+        strncat(p->text, piece, bytes);
+        strcat(p->text, "|");
+    }
+    p->n_pieces++;
+    p->n_bytes += bytes;
+    return SL_OK;
+}
+
+static const char *const RULES[] = {"gpt-2", "smollm", "llama-bpe", "qwen2"};
+enum { N_RULES = sizeof RULES / sizeof *RULES };
+typedef sl_status (*open_call)(sl_text rule_name, sl_pretokenizer **pretokenizer_out);
+static const open_call OPENS[] = {sl_pretokenizer_open, sl_pretokenizer_open_interpreted};
+
+/* What is no UTF-8 stands alone, and what is before it ends as a text does. */
+static void test_bytes_that_are_no_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *split;
+    } cases[] = {
+        {"a\xff\xfe"
+         "b c",
+         "a|\xff\xfe|b| c|"},
+        {"a  \xff  a", "a|  |\xff| | a|"},
+        {"\xe2\x82"
+         "a\xe2\x82",
+         "\xe2\x82|a|\xe2\x82|"},
+        {"a\xed\xa0\x80!\xf4\x90\x80\x80", "a|\xed\xa0\x80|!|\xf4\x90\x80\x80|"},
+        {"\xc0\xaf 1\xe2\x82\xac", "\xc0\xaf| 1|\xe2\x82\xac|"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int how = 0; how < 2; how++) {
+            sl_pretokenizer *rule;
+            pieces got = {0};
+            assert_int_equal(OPENS[how]((sl_text){"gpt-2", 5}, &rule), SL_OK);
+            assert_int_equal(
+                sl_pretokenizer_run(rule, cases[i].text, strlen(cases[i].text), add_piece, &got),
+                SL_OK);
+            assert_string_equal(got.text, cases[i].split);
+            sl_pretokenizer_close(rule);
+        }
+    }
+}
+
+/* PCRE2's interpreter, in place of its JIT, may look at a text's rest once, not at every match. */
+static void test_splitting_without_jit(void **state)
+{
+    (void)state;
+    static const char unit[] = "ab 1, \xc3\xa9\n\xe4\xbd\xa0";
+    char *text = malloc(LONG_BYTES);
+    for (size_t i = 0; i < LONG_BYTES; i++) text[i] = unit[i % (sizeof unit - 1)];
+    for (int i = 0; i < N_RULES; i++) {
+        sl_text name = {RULES[i], strlen(RULES[i])};
+        pieces got[2] = {{.n_pieces = 0}, {.n_pieces = 0}};
+        for (int how = 0; how < 2; how++) {
+            sl_pretokenizer *rule;
+            assert_int_equal(OPENS[how](name, &rule), SL_OK);
+            int64_t start = sl_clock_now_ns();
+            assert_int_equal(sl_pretokenizer_run(rule, text, LONG_BYTES, add_piece, &got[how]),
+                             SL_OK);
+            double seconds = (double)(sl_clock_now_ns() - start) / (double)SL_SECOND;
+            print_message("%s%s: %.3f s\n", RULES[i], how ? ", interpreted" : "", seconds);
+            if (seconds > 20) fail_msg("%s: %.1f s", RULES[i], seconds);
+            sl_pretokenizer_close(rule);
+        }
+        assert_int_equal(got[1].n_bytes, LONG_BYTES);
+        assert_int_equal(got[0].n_pieces, got[1].n_pieces);
+        assert_string_equal(got[0].text, got[1].text);
+    }
+    free(text);
+}
+
+/* More white space than PCRE2's own limit of steps. */
+static void test_splitting_much_white_space(void **state)
+{
+    (void)state;
+    enum { BYTES = 12 << 20 };
+    char *text = malloc(BYTES);
+    memset(text, ' ', BYTES);
+    text[BYTES - 1] = 'x';
+    for (int i = 0; i < N_RULES; i++) {
+        for (int how = 0; how < 2; how++) {
+            sl_pretokenizer *rule;
+            pieces got = {0};
+            assert_int_equal(OPENS[how]((sl_text){RULES[i], strlen(RULES[i])}, &rule), SL_OK);
+            assert_int_equal(sl_pretokenizer_run(rule, text, BYTES, add_piece, &got), SL_OK);
+            assert_int_equal(got.n_pieces, 2);
+            sl_pretokenizer_close(rule);
+        }
+    }
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +302,9 @@ int main(void)
         cmocka_unit_test(test_streams_of_whole_characters),
         cmocka_unit_test(test_specials),
         cmocka_unit_test(test_time_is_near_linear),
+        cmocka_unit_test(test_bytes_that_are_no_text),
+        cmocka_unit_test(test_splitting_without_jit),
+        cmocka_unit_test(test_splitting_much_white_space),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

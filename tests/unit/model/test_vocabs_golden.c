@@ -181,7 +181,8 @@ static char *template_file(const char *name)
 
 static void check_template(const json_t *row, void *context)
 {
-    (void)context;
+    golden_counts *counts = context;
+    counts->templates++;
     const char *name = json_string_value(json_object_get(row, "file"));
     char *text = name ? template_file(name)
                       : strdup(json_string_value(json_object_get(row, "template")));
@@ -192,7 +193,11 @@ static void check_template(const json_t *row, void *context)
     assert_string_equal(sl_chat_name(chat), json_string_value(json_object_get(row, "form")));
     size_t i;
     json_t *chat_row;
-    json_array_foreach(json_object_get(row, "chats"), i, chat_row) check_chat(chat_row, chat);
+    json_array_foreach(json_object_get(row, "chats"), i, chat_row)
+    {
+        check_chat(chat_row, chat);
+        counts->chats++;
+    }
     sl_chat_close(chat);
     free(text);
 }
@@ -200,7 +205,10 @@ static void check_template(const json_t *row, void *context)
 static void test_conversations(void **state)
 {
     (void)state;
-    golden_each_row("templates.jsonl", 30, check_template, NULL);
+    golden_counts counts = {0};
+    golden_each_row("templates.jsonl", 33, check_template, &counts);
+    assert_int_equal(counts.templates, 33);
+    assert_int_equal(counts.chats, 660);
 }
 
 /* Those two files carry a template of their own. */
