@@ -620,6 +620,8 @@ bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_
     return true;
 }
 
+sl_text sl_gguf_key_at(const sl_gguf *gguf, size_t index) { return gguf->entries[index].key; }
+
 size_t sl_gguf_n_keys(const sl_gguf *gguf) { return gguf->n_entries; }
 
 static int describe(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)

@@ -9,12 +9,14 @@
 
 enum { LAYERS_MAX = 1024, WIDTH_MAX = 1 << 16, HEAD_DIM_MAX = 256, CONTEXT_MAX = 1 << 24 };
 
+#define PREFIX "llama." /* of the architecture's own keys */
+
 static bool text_is(sl_text text, const char *expected)
 {
     return text.bytes == strlen(expected) && memcmp(text.data, expected, text.bytes) == 0;
 }
 
-static int shown(sl_text text) { return (int)(text.bytes < 40 ? text.bytes : 40); }
+static int shown(sl_text text) { return (int)(text.bytes < 60 ? text.bytes : 60); }
 
 /* ---- one number ---- */
 
@@ -37,6 +39,14 @@ static sl_status read_optional_count(const sl_gguf *gguf, const char *key, uint3
                                      uint32_t high, uint32_t *out)
 {
     return sl_gguf_has(gguf, key) ? read_count(gguf, key, low, high, out) : SL_OK;
+}
+
+/* The same. */
+static sl_status read_flag(const sl_gguf *gguf, const char *key, bool *out)
+{
+    if (!sl_gguf_has(gguf, key) || sl_gguf_bool(gguf, key, out)) return SL_OK;
+    sl_error("%s: key %s is not true or false", sl_gguf_path(gguf), key);
+    return SL_ERR_FORMAT;
 }
 
 /* A float, or an integer meant as one. */
@@ -104,8 +114,10 @@ static sl_status check_variants(const sl_gguf *gguf, const sl_model_shape *shape
     }
     uint32_t value_length = shape->head_dim;
     bool causal = true;
-    sl_gguf_u32(gguf, "llama.attention.value_length", &value_length);
-    sl_gguf_bool(gguf, "llama.attention.causal", &causal);
+    sl_status status = read_optional_count(gguf, "llama.attention.value_length", 0, UINT32_MAX,
+                                           &value_length);
+    if (status == SL_OK) status = read_flag(gguf, "llama.attention.causal", &causal);
+    if (status != SL_OK) return status;
     if (value_length != shape->head_dim) {
         sl_error("%s: llama.attention.value_length is %u, supported is only the key length, %u",
                  sl_gguf_path(gguf), value_length, shape->head_dim);
@@ -207,8 +219,8 @@ static sl_status read_rope(const sl_gguf *gguf, const sl_model_shape *shape, sl_
                                      CONTEXT_MAX, &rope->context);
     if (status == SL_OK)
         status = read_real(gguf, "llama.rope.scaling.attn_factor", 0, &rope->magnitude);
-    sl_gguf_f32(gguf, "llama.rope.freq_base", &rope->base);
-    if (status == SL_OK && !(rope->base > 0 && rope->base < INFINITY)) {
+    if (status == SL_OK) status = read_real(gguf, "llama.rope.freq_base", 0, &rope->base);
+    if (status == SL_OK && !(rope->base > 0)) {
         sl_error("%s: rope base %g (llama.rope.freq_base) makes no sense", sl_gguf_path(gguf),
                  (double)rope->base);
         return SL_ERR_FORMAT;
@@ -218,13 +230,79 @@ static sl_status read_rope(const sl_gguf *gguf, const sl_model_shape *shape, sl_
     return status;
 }
 
+/* ---- keys nobody reads ---- */
+
+/* All that is read above, and what says nothing about arithmetic. */
+static const char *const KNOWN[] = {
+    "context_length",
+    "embedding_length",
+    "block_count",
+    "feed_forward_length",
+    "vocab_size",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.layer_norm_rms_epsilon",
+    "attention.causal",
+    "expert_used_count", /* of expert_count, which is 0 */
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.scale_linear",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scaling.attn_factor",
+    "rope.scaling.original_context_length",
+    "rope.scaling.finetuned",
+};
+
+/* Scalings that read keys no other one does. */
+static const struct {
+    const char *key;
+    sl_rope_scaling scaling;
+} SCALING_KEYS[] = {
+    {"rope.scaling.low_freq_factor", SL_ROPE_LLAMA3},
+    {"rope.scaling.high_freq_factor", SL_ROPE_LLAMA3},
+    {"rope.scaling.yarn_beta_fast", SL_ROPE_YARN},
+    {"rope.scaling.yarn_beta_slow", SL_ROPE_YARN},
+    {"rope.scaling.yarn_ext_factor", SL_ROPE_YARN},
+};
+
+/* `name` is what follows "llama.". */
+static bool is_known(sl_text name, sl_rope_scaling scaling)
+{
+    for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
+        if (text_is(name, KNOWN[i])) return true;
+    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
+        if (text_is(name, VARIANTS[i].key + strlen(PREFIX))) return true;
+    for (size_t i = 0; i < sizeof SCALING_KEYS / sizeof *SCALING_KEYS; i++)
+        if (text_is(name, SCALING_KEYS[i].key)) return SCALING_KEYS[i].scaling == scaling;
+    return false;
+}
+
+static sl_status check_none_unknown(const sl_gguf *gguf, const sl_model_shape *shape)
+{
+    size_t n = strlen(PREFIX);
+    for (size_t i = 0; i < sl_gguf_n_keys(gguf); i++) {
+        sl_text key = sl_gguf_key_at(gguf, i);
+        if (key.bytes < n || memcmp(key.data, PREFIX, n) != 0) continue;
+        if (is_known((sl_text){key.data + n, key.bytes - n}, shape->rope.scaling)) continue;
+        sl_error("%s: key %.*s is not known for such a model: what it changes would be ignored",
+                 sl_gguf_path(gguf), shown(key), key.data);
+        return SL_ERR_UNSUPPORTED;
+    }
+    return SL_OK;
+}
+
 /* ---- the shape ---- */
 
 static sl_status check_file(const sl_gguf *gguf)
 {
     sl_text architecture;
-    uint32_t n_parts;
-    if (sl_gguf_u32(gguf, "split.count", &n_parts) && n_parts > 1) {
+    uint32_t n_parts = 1;
+    sl_status status = read_optional_count(gguf, "split.count", 0, UINT32_MAX, &n_parts);
+    if (status != SL_OK) return status;
+    if (n_parts > 1) {
         sl_error("%s: one of the %u files of a split model, which is not supported: merge them "
                  "(llama-gguf-split --merge)",
                  sl_gguf_path(gguf), n_parts);
@@ -283,6 +361,7 @@ sl_status sl_shape_read_keys(const sl_gguf *gguf, sl_model_shape *shape_out)
     if (status == SL_OK) status = check_variants(gguf, &s);
     if (status == SL_OK) status = read_rope(gguf, &s, &s.rope);
     if (status == SL_OK) status = check_heads(gguf, &s);
+    if (status == SL_OK) status = check_none_unknown(gguf, &s);
     if (status == SL_OK && !sl_gguf_has(gguf, eps)) {
         sl_error("%s: key %s is missing", sl_gguf_path(gguf), eps);
         status = SL_ERR_FORMAT;

@@ -678,6 +678,46 @@ static void test_missing_keys(void **state)
 }
 
 /* Numbers that would divide by zero, overflow or overrun. */
+/* A key nobody reads, a key of another scaling, and a key of another kind than it should be. */
+static void test_unread_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        add_more add;
+        const char *key;
+        sl_status status;
+    } rows[] = {
+        {add_false, "llama.use_parallel_residual", SL_ERR_UNSUPPORTED},
+        {add_real, "llama.attention.temperature_scale", SL_ERR_UNSUPPORTED},
+        {add_text, "llama.tensor_data_layout", SL_ERR_UNSUPPORTED},
+        {add_u32, "llama.rope.scaling.low_freq_factor", SL_ERR_UNSUPPORTED},
+        {add_real, "llama.rope.scaling.yarn_ext_factor", SL_ERR_UNSUPPORTED},
+        {add_text, "split.count", SL_ERR_FORMAT},
+        {add_zero, "llama.attention.causal", SL_ERR_FORMAT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        model m = make(SYNTH_TIED, rows[i].add, rows[i].key);
+        check_refused(&m, rows[i].status, rows[i].key);
+    }
+    model m = make(SYNTH_TIED, add_u32, "llama.expert_used_count"); /* of no experts */
+    open_good(&m);
+    model_close(&m);
+    m = make(SYNTH_TIED, add_u32, "mistral.attention.temperature_scale"); /* another's */
+    open_good(&m);
+    model_close(&m);
+
+    m = make(SYNTH_TIED, NULL, NULL);
+    gguf_set_u32(gguf_after(m.bytes, m.n_bytes, "llama.attention.value_length"), 6); /* a float */
+    check_refused(&m, SL_ERR_FORMAT, "llama.attention.value_length");
+
+    m = make(SYNTH_TIED, NULL, NULL); /* a base written as an integer */
+    uint8_t *base = gguf_after(m.bytes, m.n_bytes, "llama.rope.freq_base");
+    gguf_set_u32(base, 4);
+    gguf_set_u32(base + 4, 1000000);
+    assert_true(open_good(&m).rope.base == 1e6F);
+    model_close(&m);
+}
+
 static void test_wild_numbers(void **state)
 {
     (void)state;
@@ -710,9 +750,10 @@ static void test_wild_numbers(void **state)
         {"llama.rope.dimension_count", 0, SL_ERR_FORMAT, "llama.rope.dimension_count"},
         {"llama.rope.dimension_count", 3, SL_ERR_UNSUPPORTED, "rope 3"},
         {"llama.rope.dimension_count", 18, SL_ERR_FORMAT, "llama.rope.dimension_count"},
-        {"llama.rope.freq_base", 0xbf800000, SL_ERR_FORMAT, "rope base -1"},
-        {"llama.rope.freq_base", 0x7fc00000, SL_ERR_FORMAT, "rope base nan"},
-        {"llama.rope.freq_base", 0x7f800000, SL_ERR_FORMAT, "rope base inf"},
+        {"llama.rope.freq_base", 0xbf800000, SL_ERR_FORMAT, "freq_base is -1"},
+        {"llama.rope.freq_base", 0x7fc00000, SL_ERR_FORMAT, "freq_base is nan"},
+        {"llama.rope.freq_base", 0x7f800000, SL_ERR_FORMAT, "freq_base is inf"},
+        {"llama.rope.freq_base", 0, SL_ERR_FORMAT, "rope base 0"},
         {"llama.attention.layer_norm_rms_epsilon", 0xbf800000, SL_ERR_FORMAT, "epsilon is -1"},
         {"llama.attention.layer_norm_rms_epsilon", 0x7f800000, SL_ERR_FORMAT, "epsilon is inf"},
     };
@@ -736,6 +777,7 @@ int main(void)
         cmocka_unit_test(test_rope_keys),    cmocka_unit_test(test_yarn_keys),
         cmocka_unit_test(test_rope_refused), cmocka_unit_test(test_rope_freqs_values),
         cmocka_unit_test(test_missing_keys), cmocka_unit_test(test_wild_numbers),
+        cmocka_unit_test(test_unread_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
