@@ -170,17 +170,6 @@ static sl_status compare(const sl_settings *settings)
     return sl_bench_compare(settings, settings->words[0], settings->words[1]);
 }
 
-static int run_word(const sl_settings *settings)
-{
-    const char *word = settings->words[0];
-    if (settings->n_words == 1 && !strcmp(word, "codec"))
-        return sl_run_alone(sl_bench_codec, settings);
-    if (settings->n_words == 1 && !strcmp(word, "link"))
-        return sl_exit_code(sl_bench_link(settings));
-    sl_error("bench what? There are: bench, bench codec, bench link, bench --compare A B");
-    return SL_EXIT_USAGE;
-}
-
 static int bench_command(sl_settings *settings)
 {
     if (settings->compare) {
@@ -189,7 +178,10 @@ static int bench_command(sl_settings *settings)
             "bench --compare needs two files of results: bench --compare before.json after.json");
         return SL_EXIT_USAGE;
     }
-    if (settings->n_words > 0) return run_word(settings);
+    if (settings->n_words > 0) {
+        sl_error("bench what? There are: bench, bench codec, bench link, bench --compare A B");
+        return SL_EXIT_USAGE;
+    }
     bench b = {0};
     sl_status status = sl_bench_rows_init(settings, &b.rows);
     if (status != SL_OK) return sl_exit_code(status);
@@ -208,16 +200,45 @@ static int bench_command(sl_settings *settings)
 const sl_command_entry sl_cmd_bench = {
     .command = SL_COMMAND_BENCH,
     .name = "bench",
-    .summary = "measure speed: prompts and decoding at depth, codecs, links",
-    .usage = "[codec | link] -m MODEL",
+    .summary = "measure speed: prompts and decoding at depth",
+    .usage = "-m MODEL",
     .about =
         "Tokens per second of reading prompts (-p) and of generating (-n), each with -d tokens "
-        "in the cache before; medians of -r measures. Or what codecs make of the model's "
-        "activations, and how fast the links between ranks are.",
+        "in the cache before; medians of -r measures.",
     .examples = "  sluice bench -m model.gguf -p 512,8192 -n 32 -d 0,8192\n"
                 "  mpirun -n 2 sluice bench -m model.gguf -p 4096 -n 0 --json > after.json\n"
-                "  sluice bench --compare before.json after.json\n"
-                "  sluice bench codec -m model.gguf\n"
-                "  mpirun --hostfile hosts sluice bench link -m model.gguf",
+                "  sluice bench --compare before.json after.json",
     .run = bench_command,
+};
+
+/* ---- codecs and links ---- */
+
+static int codec_command(sl_settings *settings) { return sl_run_alone(sl_bench_codec, settings); }
+
+const sl_command_entry sl_cmd_bench_codec = {
+    .command = SL_COMMAND_BENCH_CODEC,
+    .name = "bench codec",
+    .summary = "what codecs make of a model's activations",
+    .usage = "-m MODEL",
+    .about =
+        "Size, speed and error of every codec on hidden rows from the middle of the model, and "
+        "which one links of some speeds would choose.",
+    .examples = "  sluice bench codec -m model.gguf\n"
+                "  sluice bench codec -m model.gguf --text wiki.txt --chunk 512 --json",
+    .run = codec_command,
+};
+
+static int link_command(sl_settings *settings) { return sl_exit_code(sl_bench_link(settings)); }
+
+const sl_command_entry sl_cmd_bench_link = {
+    .command = SL_COMMAND_BENCH_LINK,
+    .name = "bench link",
+    .summary = "how fast the links between ranks are",
+    .usage = "[-m MODEL]",
+    .about =
+        "Latency and bytes per second of the link from each rank to the next, and the codec it "
+        "would choose for frames of the model's width.",
+    .examples = "  mpirun --hostfile hosts sluice bench link -m model.gguf\n"
+                "  mpirun -n 3 sluice bench link --json",
+    .run = link_command,
 };

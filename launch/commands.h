@@ -7,7 +7,8 @@
 
 typedef struct {
     sl_command command;
-    const char *name, *summary;
+    const char *name; /* one word, or two */
+    const char *summary;
     const char *usage;    /* what follows the name and [OPTION...] */
     const char *about;    /* what it does, in a sentence or two */
     const char *examples; /* after the options: lines that can be typed, and what else matters */
@@ -15,8 +16,8 @@ typedef struct {
     int (*run)(sl_settings *settings);
 } sl_command_entry;
 
-extern const sl_command_entry sl_cmd_batch, sl_cmd_run, sl_cmd_eval, sl_cmd_bench, sl_cmd_show,
-    sl_cmd_tokenize;
+extern const sl_command_entry sl_cmd_batch, sl_cmd_run, sl_cmd_eval, sl_cmd_bench,
+    sl_cmd_bench_codec, sl_cmd_bench_link, sl_cmd_show, sl_cmd_tokenize;
 
 /* All of them, as --help lists them; NULL ends. */
 extern const sl_command_entry *const sl_commands[];

@@ -14,10 +14,26 @@ static void help(void)
            "usage: sluice COMMAND [options]          (sluice COMMAND --help says more)\n\n",
            sl_version());
     for (int i = 0; sl_commands[i]; i++)
-        printf("  %-10s %s\n", sl_commands[i]->name, sl_commands[i]->summary);
+        printf("  %-12s %s\n", sl_commands[i]->name, sl_commands[i]->summary);
     printf("\nAlone it is one rank; under mpirun or srun the same line is a pipeline of many:\n"
            "  sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n"
            "  mpirun -n 3 sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n");
+}
+
+/* The command that argv[1], or argv[1] and argv[2], name: two words go before one. */
+static const sl_command_entry *find_command(int argc, char **argv, int *n_words_out)
+{
+    char two[64];
+    snprintf(two, sizeof two, "%s %s", argv[1], argc > 2 ? argv[2] : "");
+    const sl_command_entry *found = NULL;
+    for (int i = 0; sl_commands[i]; i++) {
+        if (!strcmp(argv[1], sl_commands[i]->name)) found = sl_commands[i];
+        if (strcmp(two, sl_commands[i]->name) != 0) continue;
+        *n_words_out = 2;
+        return sl_commands[i];
+    }
+    *n_words_out = 1;
+    return found;
 }
 
 static int run(const sl_command_entry *command, int argc, char **argv)
@@ -39,8 +55,14 @@ int main(int argc, char **argv)
         if (sl_alone_prints()) printf("sluice %s\n%s", sl_version(), sl_version_details());
         return SL_EXIT_OK;
     }
-    for (int i = 0; sl_commands[i]; i++)
-        if (!strcmp(argv[1], sl_commands[i]->name)) return run(sl_commands[i], argc - 1, argv + 1);
+    int n_words;
+    const sl_command_entry *command = find_command(argc, argv, &n_words);
+    if (command) {
+        char name[64]; /* what usage and complaints begin with */
+        snprintf(name, sizeof name, "%s", command->name);
+        argv[n_words] = name;
+        return run(command, argc - n_words, argv + n_words);
+    }
     sl_error("there is no command '%s': see sluice --help", argv[1]);
     return SL_EXIT_USAGE;
 }

@@ -118,17 +118,21 @@ static void print_completion(void)
            "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words\n"
            "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
            "        COMPREPLY=($(compgen -W '");
-    for (int i = 0; sl_commands[i]; i++) printf("%s ", sl_commands[i]->name);
+    for (int i = 0; sl_commands[i]; i++)
+        if (!strchr(sl_commands[i]->name, ' ')) printf("%s ", sl_commands[i]->name);
     printf("--help --version' -- \"$word\"))\n        return\n    fi\n"
            "    case $before in\n    ");
     print_file_options();
     printf(")\n        COMPREPLY=($(compgen -f -- \"$word\"))\n        return\n        ;;\n"
            "    esac\n"
-           "    case ${COMP_WORDS[1]} in\n");
-    for (int i = 0; sl_commands[i]; i++) {
-        printf("    %s) words='", sl_commands[i]->name);
-        print_words(sl_commands[i]);
-        printf("' ;;\n");
+           "    case \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" in\n");
+    for (int two = 1; two >= 0; two--) { /* names of two words before those of one */
+        for (int i = 0; sl_commands[i]; i++) {
+            if ((strchr(sl_commands[i]->name, ' ') != NULL) != two) continue;
+            printf("    '%s'%s) words='", sl_commands[i]->name, two ? "" : "\\ *");
+            print_words(sl_commands[i]);
+            printf("' ;;\n");
+        }
     }
     printf("    esac\n"
            "    case $word in\n"

@@ -60,6 +60,8 @@ typedef enum {
     SL_COMMAND_TOKENIZE = 8,
     SL_COMMAND_SHOW = 16,
     SL_COMMAND_BENCH = 32,
+    SL_COMMAND_BENCH_CODEC = 64,
+    SL_COMMAND_BENCH_LINK = 128,
 } sl_command;
 
 /* Parse argv (argv[0] is the command's name) for one command: defaults, then SLUICE_* variables,

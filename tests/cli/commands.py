@@ -247,6 +247,7 @@ def test_bench_codec(tool):
     out, _, what = tool.run(0, "bench", "codec", "-m", tool.model, "--chunk", 64)
     e2e.check(out.count(b"int8-zstd") >= 3 and b"Gbit/s" in out, f"{what}: {out!r}")
     tool.refuse(2, "bench codec", "bench", "codecs", "-m", tool.model)
+    tool.refuse(2, "--memory", "bench", "codec", "-m", tool.model, "--memory", "1G")
     tool.refuse(4, "missing.gguf", "bench", "codec", "-m", tool.bench.path("missing.gguf"))
 
 

@@ -280,6 +280,8 @@ static void test_help(void **state)
         {&sl_cmd_run, {"-p, --prompt=TEXT", "--temperature=X", "[128]", "--chat"}, "--input"},
         {&sl_cmd_eval, {"--text=FILE", "--context=N", "--json", "--help"}, "--chat"},
         {&sl_cmd_bench, {"-p, --prompt=N,...", "-d, --depth=N,...", "[32]", "-r"}, "--context"},
+        {&sl_cmd_bench_codec, {"--text=FILE", "--chunk=N", "--model=FILE", "--help"}, "--memory"},
+        {&sl_cmd_bench_link, {"--json", "--chunk=N", "--model=FILE", "--help"}, "--threads"},
         {&sl_cmd_show, {"--json", "--verbose", "--quiet", "--help"}, "--model"},
         {&sl_cmd_tokenize, {"--decode", "--no-special", "--model=FILE", "--help"}, "--chunk"},
     };
