@@ -133,7 +133,12 @@ def test_another_job(jobs):
 
     jobs.fresh()
     jobs.bench.write("out", "somebody's notes\nof years\n")
-    jobs.refuse(4, "line 1 is no result record", source)
+    jobs.refuse(4, "out.job is missing", source)  # not ours, so not even read
+    jobs.fresh()
+    jobs.batch([0], source)
+    with open(jobs.out, "a") as file:
+        file.write("somebody's note\n")
+    jobs.refuse(4, "is no result record", source)
 
 
 def test_duplicate_ids(jobs):
