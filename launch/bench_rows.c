@@ -82,6 +82,7 @@ typedef struct {
 
 static spread spread_of(const sl_bench_row *row)
 {
+    SL_ASSERT(row->n_done > 0);
     double *sorted = malloc(row->n_done * sizeof *sorted);
     if (!sorted) return (spread){0};
     memcpy(sorted, row->tok_s, row->n_done * sizeof *sorted);
