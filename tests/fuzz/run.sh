@@ -36,7 +36,7 @@ options() {
     case "$1" in
     gguf) echo -max_len=8192 ;;
     jsonl) echo -max_len=4096 -dict=tests/fuzz/jsonl.dict ;;
-    tokenizer) echo -max_len=1024 -timeout=3 ;; # 32 KB repeated take 20 ms
+    tokenizer) echo -max_len=1024 ;; # 32 KB repeated take 20 ms
     *) echo -max_len=4096 ;;
     esac
 }
