@@ -102,11 +102,6 @@ typedef struct {
     sl_status status; /* of memory: what comes after an error is left out */
 } rendering;
 
-static bool is(sl_text text, const char *word)
-{
-    return text.bytes == strlen(word) && memcmp(text.data, word, text.bytes) == 0;
-}
-
 static void add_part(rendering *r, sl_text text, sl_special special)
 {
     if (r->status != SL_OK) return;
@@ -263,7 +258,8 @@ static bool is_tool_response(sl_text text)
 static size_t last_question(const sl_chat_message *messages, size_t n)
 {
     for (size_t i = n; i-- > 0;)
-        if (is(messages[i].role, "user") && !is_tool_response(messages[i].content)) return i;
+        if (sl_text_is(messages[i].role, "user") && !is_tool_response(messages[i].content))
+            return i;
     return n;
 }
 
@@ -271,10 +267,10 @@ static size_t last_question(const sl_chat_message *messages, size_t n)
 
 static const sl_chat_wrap *wrap_of(const sl_chat_form *form, sl_text role)
 {
-    const sl_chat_wrap *wrap = is(role, "user")        ? &form->user
-                               : is(role, "assistant") ? &form->assistant
-                               : is(role, "system")    ? &form->system
-                                                       : NULL;
+    const sl_chat_wrap *wrap = sl_text_is(role, "user")        ? &form->user
+                               : sl_text_is(role, "assistant") ? &form->assistant
+                               : sl_text_is(role, "system")    ? &form->system
+                                                               : NULL;
     return wrap && wrap->before ? wrap : NULL;
 }
 
@@ -287,7 +283,8 @@ static sl_status add_messages(rendering *r, const sl_chat_message *messages, siz
     size_t question = last_question(messages, n);
     for (size_t i = 0; i < n; i++) {
         sl_text content = messages[i].content;
-        bool user = is(messages[i].role, "user"), assistant = is(messages[i].role, "assistant");
+        bool user = sl_text_is(messages[i].role, "user"),
+             assistant = sl_text_is(messages[i].role, "assistant");
         const sl_chat_wrap *wrap = wrap_of(form, messages[i].role);
         if (!wrap || (form->traits & SL_CHAT_ALTERNATES && user != (i % 2 == 0)))
             return SL_ERR_REQUEST;
@@ -312,7 +309,7 @@ static sl_status add_conversation(rendering *r, const sl_chat_message *messages,
     sl_text said = none;
     if (r->chat->default_system)
         said = (sl_text){r->chat->default_system, strlen(r->chat->default_system)};
-    size_t first = n > 0 && is(messages[0].role, "system");
+    size_t first = n > 0 && sl_text_is(messages[0].role, "system");
     if (first) {
         system = &messages[0].content;
     } else if (n > 0 && form->traits & (SL_CHAT_SYSTEM_DEFAULT | SL_CHAT_SYSTEM_ALWAYS)) {

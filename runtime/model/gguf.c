@@ -293,6 +293,11 @@ static int compare_text(sl_text a, sl_text b)
     return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
 }
 
+bool sl_text_is(sl_text text, const char *word)
+{
+    return compare_text(text, (sl_text){word, strlen(word)}) == 0;
+}
+
 static int compare_entries(const void *a, const void *b)
 {
     return compare_text((*(const entry *const *)a)->key, (*(const entry *const *)b)->key);

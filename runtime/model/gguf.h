@@ -29,6 +29,9 @@ typedef struct {
     size_t bytes;
 } sl_text;
 
+/* Whether the text is exactly this word. */
+bool sl_text_is(sl_text text, const char *word);
+
 enum { SL_TENSOR_DIMS_MAX = 4 };
 
 typedef struct {

@@ -81,9 +81,7 @@ static sl_status open_rule(sl_text rule_name, bool jit, sl_pretokenizer **pretok
 {
     const rule *found = NULL;
     for (int i = 0; i < N_RULES && !found; i++)
-        if (strlen(RULES[i].name) == rule_name.bytes &&
-            memcmp(RULES[i].name, rule_name.data, rule_name.bytes) == 0)
-            found = &RULES[i];
+        if (sl_text_is(rule_name, RULES[i].name)) found = &RULES[i];
     if (!found) {
         sl_error("splitting rule '%.*s' (tokenizer.ggml.pre) is not supported; there are: gpt-2, "
                  "smollm, llama-bpe, qwen2%s",

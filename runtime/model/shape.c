@@ -11,11 +11,6 @@ enum { LAYERS_MAX = 1024, WIDTH_MAX = 1 << 16, HEAD_DIM_MAX = 256, CONTEXT_MAX =
 
 #define PREFIX "llama." /* of the architecture's own keys */
 
-static bool text_is(sl_text text, const char *expected)
-{
-    return text.bytes == strlen(expected) && memcmp(text.data, expected, text.bytes) == 0;
-}
-
 static int shown(sl_text text) { return (int)(text.bytes < 60 ? text.bytes : 60); }
 
 /* ---- one number ---- */
@@ -149,7 +144,7 @@ static sl_status read_scaling_kind(const sl_gguf *gguf, sl_rope_scaling *out)
         return SL_ERR_FORMAT;
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (!text_is(name, kinds[i].name)) continue;
+        if (!sl_text_is(name, kinds[i].name)) continue;
         *out = kinds[i].scaling;
         return SL_OK;
     }
@@ -272,11 +267,11 @@ static const struct {
 static bool is_known(sl_text name, sl_rope_scaling scaling)
 {
     for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
-        if (text_is(name, KNOWN[i])) return true;
+        if (sl_text_is(name, KNOWN[i])) return true;
     for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
-        if (text_is(name, VARIANTS[i].key + strlen(PREFIX))) return true;
+        if (sl_text_is(name, VARIANTS[i].key + strlen(PREFIX))) return true;
     for (size_t i = 0; i < sizeof SCALING_KEYS / sizeof *SCALING_KEYS; i++)
-        if (text_is(name, SCALING_KEYS[i].key)) return SCALING_KEYS[i].scaling == scaling;
+        if (sl_text_is(name, SCALING_KEYS[i].key)) return SCALING_KEYS[i].scaling == scaling;
     return false;
 }
 
@@ -312,7 +307,7 @@ static sl_status check_file(const sl_gguf *gguf)
         sl_error("%s: key general.architecture is missing", sl_gguf_path(gguf));
         return SL_ERR_FORMAT;
     }
-    if (!text_is(architecture, "llama")) {
+    if (!sl_text_is(architecture, "llama")) {
         sl_error("%s: architecture '%.*s' is not supported, only 'llama' is", sl_gguf_path(gguf),
                  shown(architecture), architecture.data);
         return SL_ERR_UNSUPPORTED;

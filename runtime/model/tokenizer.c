@@ -51,11 +51,6 @@ sl_status sl_tokens_add(sl_tokens *tokens, int32_t id)
 
 /* ---- opening ---- */
 
-static bool is(sl_text text, const char *word)
-{
-    return text.bytes == strlen(word) && memcmp(text.data, word, text.bytes) == 0;
-}
-
 static sl_status read_byte_level(sl_tokenizer *t, const sl_gguf *gguf)
 {
     sl_text rule = {"", 0};
@@ -82,9 +77,9 @@ static sl_status read_all(sl_tokenizer *t, const sl_gguf *gguf)
     sl_text model = {"", 0};
     sl_gguf_text(gguf, "tokenizer.ggml.model", &model);
     sl_status status;
-    if (is(model, "gpt2")) {
+    if (sl_text_is(model, "gpt2")) {
         status = read_byte_level(t, gguf);
-    } else if (is(model, "llama")) {
+    } else if (sl_text_is(model, "llama")) {
         status = read_sentencepiece(t, gguf);
     } else {
         sl_vocabulary_bad(gguf,

@@ -500,6 +500,17 @@ static void test_without_tensors(void **state)
     free(bytes);
 }
 
+/* Neither a part of the word nor more than it. */
+static void test_text_is(void **state)
+{
+    (void)state;
+    assert_true(sl_text_is((sl_text){"llamas", 5}, "llama"));
+    assert_false(sl_text_is((sl_text){"llama", 4}, "llama"));
+    assert_false(sl_text_is((sl_text){"llamas", 6}, "llama"));
+    assert_false(sl_text_is((sl_text){"lemur", 5}, "llama"));
+    assert_true(sl_text_is((sl_text){"", 0}, ""));
+}
+
 int main(void)
 {
     sl_log_set_level(SL_LOG_NONE);
@@ -517,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_twice),
         cmocka_unit_test(test_alignment),
         cmocka_unit_test(test_without_tensors),
+        cmocka_unit_test(test_text_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
