@@ -109,8 +109,7 @@ static void bind_stage(const sl_settings *s, const sl_frame_limits *limits, sl_a
         .limits = *limits,
         .sequences_max = 1,
         .context = s->chunk,
-        .sinks = 0,
-        .window = s->chunk, /* everything is in the ring: no pages */
+        .policy = {.window = s->chunk}, /* everything is in the ring: no pages */
     };
     sl_stage_init(&options, arena, &h->stage);
     sl_frame_init(&h->frame, limits, SL_FRAME_WITH_HIDDEN, arena);
@@ -123,7 +122,9 @@ static sl_status compute(const sl_settings *s, half *h)
                               .spans_max = 1,
                               .controls_max = 1,
                               .ranks = 1,
-                              .width = h->shape.width};
+                              .width = h->shape.width,
+                              .n_layers = h->shape.n_layers,
+                              .n_kv_heads = h->shape.n_kv_heads};
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);
     bind_stage(s, &limits, &arena, h);

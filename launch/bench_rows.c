@@ -64,6 +64,7 @@ void sl_bench_rows_place(sl_bench_rows *rows, const sl_engine *engine)
     rows->kernels = sl_engine_kernels(engine);
     rows->ranks = sl_engine_ranks(engine);
     rows->threads = sl_engine_threads(engine);
+    rows->policy = *sl_engine_policy(engine);
     sl_cores_machine(rows->machine, sizeof rows->machine);
     sl_cores_binding(rows->binding, sizeof rows->binding);
 }
@@ -99,6 +100,12 @@ static bool is_beyond(const sl_bench_rows *rows, const sl_bench_row *row)
     return row->depth + row->n > rows->context;
 }
 
+/* Of the time that ranks computed, how much went to gates. */
+static double gate_share(const sl_bench_row *row)
+{
+    return row->compute_ns > 0 ? (double)row->gate_ns / (double)row->compute_ns : 0;
+}
+
 static json_t *row_json(const sl_bench_rows *rows, const sl_bench_row *row)
 {
     const sl_settings *s = rows->settings;
@@ -110,10 +117,15 @@ static json_t *row_json(const sl_bench_rows *rows, const sl_bench_row *row)
         "kv_bytes", (json_int_t)row->kv_bytes, "peak_bytes", (json_int_t)row->peak_bytes,
         "beyond_context", (int)is_beyond(rows, row));
     json_t *with = json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:s, s:s, s:i, s:i}", "machine", rows->machine,
-        "commit", sl_version(), "kernels", rows->kernels, "ranks", rows->ranks, "threads",
-        rows->threads, "binding", rows->binding, "model", s->model, "chunk", (int)s->chunk, "codec",
-        s->codec, "policy", s->policy, "sinks", (int)s->sinks, "window", (int)s->window);
+        "{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:i}", "machine",
+        rows->machine, "commit", sl_version(), "kernels", rows->kernels, "ranks", rows->ranks,
+        "threads", rows->threads, "binding", rows->binding, "model", s->model, "chunk",
+        (int)s->chunk, "codec", s->codec, "kv", s->kv, "policy", sl_policy_name(rows->policy.kind),
+        "sinks", (int)rows->policy.sinks, "window", (int)rows->policy.window);
+    if (rows->policy.kind == SL_POLICY_GATE)
+        json_object_set_new(value, "gate_share", json_real(gate_share(row)));
+    if (sl_policy_has_rate(rows->policy.kind))
+        json_object_set_new(value, "keep", json_real(rows->policy.keep));
     json_object_update_new(value, with);
     return value;
 }
@@ -137,9 +149,12 @@ sl_status sl_bench_rows_print(const sl_bench_rows *rows)
         spread s = spread_of(row);
         bool beyond = is_beyond(rows, row);
         any_beyond |= beyond;
-        printf("%-7s %7u %6u%s  %10.2f %10.2f %10.2f  %9.1f %9.1f\n", sl_bench_test_name(row->test),
+        printf("%-7s %7u %6u%s  %10.2f %10.2f %10.2f  %9.1f %9.1f", sl_bench_test_name(row->test),
                row->n, row->depth, beyond ? "*" : " ", s.median, s.least, s.most,
                (double)row->kv_bytes / 1e6, (double)row->peak_bytes / 1e6);
+        if (rows->policy.kind == SL_POLICY_GATE && row->test == SL_BENCH_PROMPT)
+            printf("  gates %.1f%% of the time", 100 * gate_share(row));
+        putchar('\n');
     }
     if (any_beyond) printf("* beyond the %u tokens the model was trained for\n", rows->context);
     printf("medians of %u; %s; %s kernels; ranks %d, threads %d each, cores %s; sluice %s\n",

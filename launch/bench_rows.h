@@ -12,11 +12,12 @@ const char *sl_bench_test_name(sl_bench_test test); /* "prompt", "decode" */
 
 typedef struct {
     sl_bench_test test;
-    uint32_t n, depth;   /* tokens measured, and in the cache before */
-    double *tok_s;       /* [settings->repeat] */
-    uint32_t n_done;     /* of them */
-    uint64_t kv_bytes;   /* K and V of the sequence at its end, all ranks */
-    uint64_t peak_bytes; /* resident size of the largest rank, the largest so far */
+    uint32_t n, depth;           /* tokens measured, and in the cache before */
+    double *tok_s;               /* [settings->repeat] */
+    uint32_t n_done;             /* of them */
+    uint64_t kv_bytes;           /* K and V of the sequence at its end, all ranks */
+    uint64_t peak_bytes;         /* resident size of the largest rank, the largest so far */
+    int64_t compute_ns, gate_ns; /* of all its measurements; gates: on prompts */
 } sl_bench_row;
 
 typedef struct {
@@ -30,6 +31,7 @@ typedef struct {
     char machine[SL_MACHINE_BYTES], binding[64];
     const char *kernels;
     int ranks, threads;
+    sl_policy policy;
 } sl_bench_rows;
 
 /* A row for every (prompt, depth) and (n, depth) of the settings. SL_ERR_OPTION: none;

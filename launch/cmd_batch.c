@@ -48,15 +48,27 @@ static void add_number(sl_job_identity *identity, const char *name, uint32_t num
     add_option(identity, name, value);
 }
 
+static void add_real(sl_job_identity *identity, const char *name, double number)
+{
+    char value[32];
+    snprintf(value, sizeof value, "%.9g", number);
+    add_option(identity, name, value);
+}
+
 /* What a result depends on. Ranks, threads, chunk and lossless codecs do not change a byte; a lossy
  * one rounds once a link, so then ranks do. */
 static sl_job_identity identity_of(const sl_settings *settings, const sl_engine *engine)
 {
-    sl_job_identity identity = {.model_hash = sl_engine_model_hash(engine)};
-    add_option(&identity, "policy", settings->policy);
+    const sl_policy *policy = sl_engine_policy(engine);
+    sl_job_identity identity = {.model_hash = sl_engine_model_hash(engine),
+                                .gate_hash = sl_engine_gate_hash(engine)};
+    add_option(&identity, "policy", sl_policy_name(policy->kind));
     add_number(&identity, "context", sl_engine_context(engine));
-    add_number(&identity, "sinks", settings->sinks);
-    add_number(&identity, "window", settings->window);
+    add_number(&identity, "sinks", policy->sinks);
+    add_number(&identity, "window", policy->window);
+    if (sl_policy_has_rate(policy->kind)) add_real(&identity, "keep", policy->keep);
+    if (policy->has_threshold) add_real(&identity, "threshold", (double)policy->threshold);
+    add_option(&identity, "kv", settings->kv);
     if (!sl_codec_kind_lossless(sl_engine_codec(engine))) {
         add_option(&identity, "codec", settings->codec);
         add_number(&identity, "ranks", (uint32_t)sl_engine_ranks(engine));

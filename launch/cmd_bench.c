@@ -25,6 +25,7 @@ typedef struct {
     sl_engine *engine;
     uint32_t n_given, n_measures; /* the first one warms up and is not counted */
     bool busy;                    /* a request is out */
+    sl_driver_progress before;    /* as of the request before this one */
     int64_t begin_ns, end_ns;     /* of the measure that is out; 0: not yet */
     sl_progress progress;
 } bench;
@@ -118,13 +119,17 @@ static sl_status done(void *context, sl_request *request)
         sl_request_free(request);
         return SL_ERR_MEMORY; /* the one way a request without fields can fail */
     }
+    uint64_t cache_bytes = request->choices[0].cache_bytes;
     sl_request_free(request);
     SL_ASSERT(b->begin_ns > 0 && b->end_ns > 0);
     if (b->end_ns <= b->begin_ns) b->end_ns = b->begin_ns + 1; /* within one tick of the clock */
+    const sl_driver_progress *now = sl_engine_progress(b->engine), before = b->before;
+    b->before = *now;
     if (b->n_given == 1) return SL_OK;
-    const sl_driver_progress *now = sl_engine_progress(b->engine);
+    row->compute_ns += now->compute_ns - before.compute_ns;
+    row->gate_ns += now->gate_ns - before.gate_ns;
     row->tok_s[row->n_done++] = row->n / ((double)(b->end_ns - b->begin_ns) / (double)SL_SECOND);
-    row->kv_bytes = sl_engine_kv_bytes(b->engine, now->pages_used);
+    row->kv_bytes = cache_bytes;
     row->peak_bytes = now->peak_bytes;
     return SL_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "launch/commands.h"
 #include "launch/engine.h"
+#include "launch/npy.h"
 #include "launch/progress.h"
 #include "launch/read_file.h"
 #include "launch/report.h"
@@ -21,7 +22,17 @@ typedef struct {
     double *nll; /* [n_pieces] sums, so the total does not depend on which piece ends first */
     uint64_t n_done;
     sl_progress progress;
+    sl_policy policy;
+    uint32_t n_layers, n_kv_heads;
+    uint8_t *flags; /* [n_layers][n_kv_heads][n_pieces * piece], with --keep-out */
 } evaluation;
+
+/* Policies that tell prompt from generated tokens take a piece's first half for the prompt. */
+static size_t prompt_of(const evaluation *e)
+{
+    bool halves = e->policy.whole_prompts || sl_policy_at_prompt_end(e->policy.kind);
+    return halves ? e->piece / 2 : 0;
+}
 
 static sl_status next(void *context, sl_request **request_out)
 {
@@ -34,6 +45,7 @@ static sl_status next(void *context, sl_request **request_out)
     request->n_prompt = e->piece;
     request->n_choices = 1;
     request->score_from = e->piece / 2;
+    request->n_policy_prompt = prompt_of(e);
     request->sampling = (sl_sampling){.repetition_penalty = 1, .top_p = 1, .n_logprobs = 0};
     if (!request->prompt || sl_request_bind(request) != SL_OK) {
         sl_request_free(request);
@@ -61,6 +73,26 @@ static sl_status done(void *context, sl_request *request)
     e->n_done++;
     sl_request_free(request);
     return status;
+}
+
+/* A row's flag is of the token that left the window then, or, where a prompt was pruned as it ended,
+ * of the row's own token. */
+static void take_flags(void *context, const sl_request *request, const sl_frame *frame,
+                       const sl_span *span)
+{
+    evaluation *e = context;
+    if (!e->flags) return;
+    bool pruned = sl_policy_at_prompt_end(e->policy.kind) &&
+                  span->position < request->n_policy_prompt;
+    uint32_t back = pruned ? 0 : e->policy.window;
+    size_t n_tokens = e->n_pieces * e->piece, first = request->line * e->piece;
+    for (uint32_t layer = 0; layer < e->n_layers; layer++)
+        for (uint32_t head = 0; head < e->n_kv_heads; head++) {
+            const uint8_t *from = sl_frame_flags(frame, layer, head) + span->first_row;
+            uint8_t *to = e->flags + ((size_t)layer * e->n_kv_heads + head) * n_tokens + first;
+            for (uint32_t t = 0; t < span->n_tokens; t++)
+                if (span->position + t >= back) to[span->position + t - back] = from[t];
+        }
 }
 
 static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
@@ -95,7 +127,25 @@ static sl_status read_pieces(evaluation *e, const sl_engine *engine)
         for (size_t i = 0; i < e->n_pieces; i++)
             e->tokens.ids[i * e->piece] = sl_tokenizer_bos(tokenizer);
     e->nll = calloc(e->n_pieces, sizeof *e->nll);
-    return e->nll ? SL_OK : SL_ERR_MEMORY;
+    if (!e->nll) return SL_ERR_MEMORY;
+    if (!s->keep_out) return SL_OK;
+    size_t n_flags = (size_t)e->n_layers * e->n_kv_heads * e->n_pieces * e->piece;
+    e->flags = malloc(n_flags);
+    if (!e->flags) return SL_ERR_MEMORY;
+    memset(e->flags, 1, n_flags); /* sinks, and what never leaves the window */
+    return SL_OK;
+}
+
+/* Queries before it saw everything before them. */
+static size_t mask_from(const evaluation *e)
+{
+    return sl_policy_at_prompt_end(e->policy.kind) ? prompt_of(e) : 0;
+}
+
+static sl_status write_flags(const evaluation *e)
+{
+    size_t dims[] = {e->n_layers, e->n_kv_heads, e->n_pieces * e->piece};
+    return sl_npy_write_u8(e->settings->keep_out, dims, 3, e->flags);
 }
 
 static sl_status tell_result(const evaluation *e, const sl_engine *engine)
@@ -108,13 +158,22 @@ static sl_status tell_result(const evaluation *e, const sl_engine *engine)
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
     if (s->verbose) sl_report_tell(&report);
+    json_t *retention;
+    double mean = sl_report_retention(&report, &retention);
     if (s->json)
-        return sl_report_print(json_pack("{s:I, s:f, s:f, s:I, s:I, s:o}", "tokens",
-                                         (json_int_t)n_scored, "nll", nll, "perplexity", exp(nll),
-                                         "pieces", (json_int_t)e->n_pieces, "context",
-                                         (json_int_t)e->piece, "report", sl_report_json(&report)));
-    printf("perplexity %.4f (nll %.5f) over %zu tokens: second halves of %zu pieces of %zu\n",
+        return sl_report_print(json_pack(
+            "{s:I, s:f, s:f, s:I, s:I, s:s, s:i, s:i, s:I, s:f, s:o, s:o}", "tokens",
+            (json_int_t)n_scored, "nll", nll, "perplexity", exp(nll), "pieces",
+            (json_int_t)e->n_pieces, "context", (json_int_t)e->piece, "policy",
+            sl_policy_name(e->policy.kind), "sinks", (int)e->policy.sinks, "window",
+            (int)e->policy.window, "mask_from", (json_int_t)mask_from(e), "retention_mean", mean,
+            "retention", retention, "report", sl_report_json(&report)));
+    json_decref(retention);
+    printf("perplexity %.4f (nll %.5f) over %zu tokens: second halves of %zu pieces of %zu",
            exp(nll), nll, n_scored, e->n_pieces, e->piece);
+    if (e->policy.kind != SL_POLICY_FULL)
+        printf("; policy %s kept %.1f%%", sl_policy_name(e->policy.kind), 100 * mean);
+    printf("\n");
     return SL_OK;
 }
 
@@ -122,6 +181,7 @@ static void clean_up(evaluation *e)
 {
     sl_tokens_free(&e->tokens);
     free(e->nll);
+    free(e->flags);
 }
 
 /* The text, whose room doubles as it is read, its tokens, and pieces being scored. */
@@ -132,12 +192,17 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
     uint64_t piece = sl_engine_context(engine) * (sizeof(int32_t) + sizeof(sl_token_detail));
     struct stat file;
     uint64_t text = stat(e->settings->text, &file) == 0 ? (uint64_t)file.st_size : 0;
-    return text * (2 + SL_ENCODE_BYTES) + pieces * piece;
+    const sl_model_shape *shape = sl_engine_shape(engine);
+    uint64_t flags = e->settings->keep_out ? text * shape->n_layers * shape->n_kv_heads : 0;
+    return text * (2 + SL_ENCODE_BYTES) + pieces * piece + flags; /* a token is a byte at least */
 }
 
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
 {
     evaluation *e = context;
+    e->policy = *sl_engine_policy(engine);
+    e->n_layers = sl_engine_shape(engine)->n_layers;
+    e->n_kv_heads = sl_engine_shape(engine)->n_kv_heads;
     sl_status status = read_pieces(e, engine);
     if (status != SL_OK) clean_up(e);
     sl_progress_init(&e->progress);
@@ -149,6 +214,7 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
 {
     evaluation *e = context;
     sl_progress_end(&e->progress);
+    if (status == SL_OK && e->flags) status = write_flags(e);
     if (status == SL_OK) status = tell_result(e, engine);
     clean_up(e);
     return status;
@@ -171,7 +237,7 @@ static int eval_command(sl_settings *settings)
                           .job_bytes = job_bytes,
                           .begin = begin,
                           .end = end,
-                          .watch = {.context = &e, .progress = tell}};
+                          .watch = {.context = &e, .span = take_flags, .progress = tell}};
     return sl_engine_serve(settings, &service);
 }
 

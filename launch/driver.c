@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "launch/page_budget.h"
 #include "launch/stop_match.h"
 #include "runtime/base/log.h"
 #include "runtime/cache/cache.h"
@@ -17,9 +18,8 @@ _Static_assert((int)SL_CREDIT_PAGE_TOKENS == (int)SL_PAGE_TOKENS,
 
 typedef struct {
     sl_request *request;
-    uint32_t n_left;   /* choices not finished */
-    uint32_t expected; /* head pages it was admitted for */
-    bool active;       /* has slots */
+    uint32_t n_left; /* choices not finished */
+    bool active;     /* has slots */
 } entry;
 
 typedef enum {
@@ -46,9 +46,10 @@ typedef struct {
 struct sl_driver {
     sl_driver_options options;
     sl_credit credit;
-    uint32_t head_pages_total; /* what every rank has for one head, at most */
-    uint32_t expected;         /* head pages of active requests */
-    entry *entries;            /* [entries_max] oldest first */
+    sl_page_budget budget;
+    sl_head_account *heads; /* [n_heads] */
+    size_t n_heads;
+    entry *entries; /* [entries_max] oldest first */
     uint32_t n_entries, entries_max;
     sequence *sequences;         /* [sequences_max] */
     sl_batching_sequence *items; /* [sequences_max] what each could send, oldest first */
@@ -64,12 +65,6 @@ struct sl_driver {
     sl_driver_progress progress;
 };
 
-static uint32_t head_pages_of(const sl_driver *d, uint32_t n_tokens)
-{
-    sl_cache_options cache = {.window = d->options.window, .sinks = d->options.sinks};
-    return sl_cache_head_pages(&cache, n_tokens);
-}
-
 void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver **driver_out)
 {
     sl_driver counted = {0};
@@ -80,6 +75,15 @@ void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver
     uint32_t ranks = options->limits.ranks, n = options->sequences_max;
     uint64_t *confirmed = sl_arena_array(arena, uint64_t, ranks);
     uint64_t *pending = sl_arena_array(arena, uint64_t, ranks);
+    d->n_heads = (size_t)options->limits.n_layers * options->limits.n_kv_heads;
+    d->heads = sl_arena_array(arena, sl_head_account, d->n_heads);
+    d->budget = (sl_page_budget){.ranks = ranks,
+                                 .policy = options->policy,
+                                 .expected_tokens = options->expected_tokens,
+                                 .rank_heads = options->rank_heads,
+                                 .rank_pages = options->rank_pages,
+                                 .rank_keep = options->rank_keep,
+                                 .expected = sl_arena_array(arena, uint64_t, ranks)};
     d->entries = sl_arena_array(arena, entry, d->entries_max);
     d->sequences = sl_arena_array(arena, sequence, n);
     d->items = sl_arena_array(arena, sl_batching_sequence, n);
@@ -90,7 +94,7 @@ void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver
     d->text = sl_arena_array(arena, char, sl_tokenizer_decode_bytes_max(options->tokenizer));
     if (!*driver_out) return;
     sl_credit_init(&d->credit, ranks, options->rank_heads, options->rank_pages, confirmed, pending);
-    d->head_pages_total = sl_credit_head_pages_free(&d->credit);
+    d->budget.head_pages = sl_credit_head_pages_free(&d->credit);
 }
 
 uint32_t sl_driver_frames_out(const sl_driver *driver)
@@ -104,6 +108,8 @@ const sl_driver_progress *sl_driver_progress_now(const sl_driver *driver)
 {
     return &driver->progress;
 }
+
+const sl_head_account *sl_driver_heads(const sl_driver *driver) { return driver->heads; }
 
 /* ---- requests in and out ---- */
 
@@ -144,7 +150,7 @@ static void remove_entry(sl_driver *d, entry *e)
 {
     if (e->active) {
         d->progress.requests_active--;
-        d->expected -= e->expected;
+        sl_page_budget_give_back(&d->budget, e->request);
     } else {
         d->progress.requests_waiting--;
     }
@@ -178,15 +184,6 @@ static void finish_entry(sl_driver *d, entry *e)
 
 /* ---- admission ---- */
 
-static uint32_t expected_pages(const sl_driver *d, const sl_request *request)
-{
-    uint32_t most = d->options.expected_tokens;
-    uint32_t generated = request->max_tokens < most ? request->max_tokens : most;
-    uint32_t alone = head_pages_of(d, (uint32_t)request->n_prompt + generated);
-    uint32_t shared = head_pages_of(d, (uint32_t)request->n_prompt);
-    return alone + (request->n_choices - 1) * (alone - shared + 1);
-}
-
 static uint32_t free_sequences(const sl_driver *d)
 {
     uint32_t n = 0;
@@ -201,9 +198,9 @@ static void give_sequences(sl_driver *d, entry *e)
     for (uint32_t i = 0; i < d->options.sequences_max && choice < e->request->n_choices; i++) {
         sequence *s = &d->sequences[i];
         if (s->state != SEQUENCE_FREE) continue;
-        *s = (sequence){.state = choice == 0 ? SEQUENCE_OPENING : SEQUENCE_FORKING,
-                        .owner = e,
-                        .choice = choice};
+        bool forks = choice > 0 && !d->options.policy.whole_prompts;
+        *s = (sequence){
+            .state = forks ? SEQUENCE_FORKING : SEQUENCE_OPENING, .owner = e, .choice = choice};
         sl_stop_match_init(&s->stop, e->request->stops, e->request->n_stops);
         choice++;
     }
@@ -224,24 +221,15 @@ static void admit(sl_driver *d)
     entry *e;
     while ((e = oldest_waiting(d))) {
         sl_request *request = e->request;
-        uint32_t least = head_pages_of(d, (uint32_t)request->n_prompt);
-        if (request->n_choices > d->options.sequences_max || least > d->head_pages_total) {
-            sl_request_fail(
-                request, 400, "out_of_memory", "",
-                "the prompt's %zu tokens need %u pages of each KV head's cache and %u "
-                "sequences; the pool has %u and %u: give --memory more, or use more ranks",
-                request->n_prompt, least, request->n_choices, d->head_pages_total,
-                d->options.sequences_max);
+        if (sl_page_budget_refuses(&d->budget, request, d->options.sequences_max)) {
             finish_entry(d, e);
             continue;
         }
-        uint32_t pages = expected_pages(d, request);
         if (free_sequences(d) < request->n_choices) return;
-        bool fits = !d->closed && d->expected + pages <= d->head_pages_total;
+        bool fits = !d->closed && sl_page_budget_fits(&d->budget, request);
         if (d->progress.requests_active > 0 && !fits) return;
         e->active = true;
-        e->expected = pages;
-        d->expected += pages;
+        sl_page_budget_take(&d->budget, request);
         d->progress.requests_active++;
         d->progress.requests_waiting--;
         give_sequences(d, e);
@@ -256,7 +244,17 @@ static void reset_choices(sl_request *request)
         choice->finish = SL_FINISH_NONE;
         choice->ended_by_token = false;
         choice->stop_text_end = SIZE_MAX;
+        choice->seen = choice->kept = choice->cache_bytes = 0;
     }
+}
+
+static uint32_t tokens_sent(const sl_driver *d, const entry *e)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < d->options.sequences_max; i++)
+        if (d->sequences[i].owner == e && d->sequences[i].n_sent > most)
+            most = d->sequences[i].n_sent;
+    return most;
 }
 
 /* No page is left and nothing is under way: the youngest starts again later. */
@@ -267,10 +265,8 @@ static void restart_youngest(sl_driver *d)
         if (d->entries[i].active) youngest = &d->entries[i];
     SL_ASSERT(youngest);
     if (d->progress.requests_active == 1) {
-        sl_request_fail(youngest->request, 400, "out_of_memory", "",
-                        "alone it needs more than the %u pages of each KV head's cache that the "
-                        "pool has (%u tokens): give --memory more, or use more ranks",
-                        d->head_pages_total, d->head_pages_total * SL_PAGE_TOKENS);
+        sl_page_budget_fail_alone(&d->budget, youngest->request, tokens_sent(d, youngest),
+                                  d->credit.pages_confirmed);
         finish_entry(d, youngest);
         return;
     }
@@ -279,13 +275,19 @@ static void restart_youngest(sl_driver *d)
     youngest->n_left = youngest->request->n_choices;
     youngest->active = false;
     d->closed = true;
-    d->expected -= youngest->expected;
+    sl_page_budget_give_back(&d->budget, youngest->request);
     d->progress.requests_active--;
     d->progress.requests_waiting++;
     d->progress.restarts++;
 }
 
 /* ---- filling a frame ---- */
+
+/* Tokens of the prompt that are prompt to policies. */
+static uint32_t policy_prompt(const sl_request *request)
+{
+    return (uint32_t)(request->n_policy_prompt ? request->n_policy_prompt : request->n_prompt);
+}
 
 static sl_control *add_control(sl_frame *frame, sl_control_kind kind, uint32_t index)
 {
@@ -304,6 +306,8 @@ static void start_sequence(sl_driver *d, sl_frame *frame, sl_control_kind kind, 
     control->parent = parent;
     control->sampling = s->owner->request->sampling;
     control->sampling.seed += s->choice;
+    control->id_seed = sl_request_id_seed(s->owner->request);
+    control->n_prompt = policy_prompt(s->owner->request);
     s->first_frame = frame->number;
     s->n_sent = kind == SL_CONTROL_FORK ? d->sequences[parent].n_sent : 0;
     s->state = SEQUENCE_PROMPT;
@@ -326,14 +330,28 @@ static void add_opens(sl_driver *d, sl_frame *frame)
 }
 
 /* How far this sequence reads before something else must happen: choice 0 of several stops before
- * the prompt's last token, for the others to fork there; a request may ask for a pause. */
-static uint32_t prompt_end(const sequence *s)
+ * the prompt's last token, for the others to fork there; a request may ask for a pause; what policies
+ * call the prompt ends with a span. */
+static uint32_t prompt_end(const sl_driver *d, const sequence *s)
 {
     const sl_request *request = s->owner->request;
-    uint32_t n_prompt = (uint32_t)request->n_prompt;
-    if (s->n_sent < request->pause_after) return (uint32_t)request->pause_after;
-    bool forks = request->n_choices > 1 && s->choice == 0 && s->n_sent + 1 < n_prompt;
-    return forks ? n_prompt - 1 : n_prompt;
+    uint32_t n_prompt = (uint32_t)request->n_prompt, end = n_prompt;
+    bool forks = request->n_choices > 1 && !d->options.policy.whole_prompts;
+    if (forks && s->choice == 0 && s->n_sent + 1 < n_prompt) end = n_prompt - 1;
+    if (s->n_sent < request->pause_after && request->pause_after < end)
+        end = (uint32_t)request->pause_after;
+    if (s->n_sent < policy_prompt(request) && policy_prompt(request) < end)
+        end = policy_prompt(request);
+    return end;
+}
+
+/* The span that ends a prompt copies what survives into fresh pages. */
+static uint32_t end_pages(const sl_driver *d, const sequence *s, uint32_t end)
+{
+    const sl_policy *policy = &d->options.policy;
+    bool prunes = sl_policy_at_prompt_end(policy->kind) && end == policy_prompt(s->owner->request);
+    if (!prunes) return 0;
+    return sl_credit_tokens_pages(policy->sinks + sl_policy_survivors(policy, end));
 }
 
 /* Fork what waits for sequences that have read all but their prompt's last token. A fork copies a
@@ -369,7 +387,7 @@ static uint32_t prompt_ready(const sl_driver *d, const sequence *s)
     if (s->state != SEQUENCE_PROMPT) return 0;
     bool at_fork = s->choice == 0 && s->n_sent + 1 == s->owner->request->n_prompt;
     if (at_fork && has_forks_waiting(d, s->owner)) return 0;
-    return prompt_end(s) - s->n_sent;
+    return prompt_end(d, s) - s->n_sent;
 }
 
 /* What each sequence could send now, oldest request first; *any_out: one of them can. */
@@ -383,6 +401,12 @@ static uint32_t list_items(sl_driver *d, bool *any_out)
             if (s->owner != &d->entries[k]) continue;
             sl_batching_sequence item = {.prompt_tokens = prompt_ready(d, s),
                                          .row_ready = s->state == SEQUENCE_READY};
+            if (item.prompt_tokens > 0) {
+                uint32_t end = s->n_sent + item.prompt_tokens;
+                item.end_pages = end_pages(d, s, end);
+                item.whole = d->options.policy.whole_prompts &&
+                             end <= policy_prompt(s->owner->request);
+            }
             *any_out |= item.row_ready || item.prompt_tokens > 0;
             d->items[n] = item;
             d->item_sequence[n++] = i;
@@ -443,7 +467,9 @@ static void add_spans(sl_driver *d, sl_frame *frame, uint32_t n_items, uint32_t 
     };
     uint32_t n_picks = sl_batching_next(&room, d->items, n_items, d->picks);
     for (uint32_t i = 0; i < n_picks; i++) {
-        *head_pages += sl_credit_tokens_pages(d->picks[i].n_tokens);
+        const sl_batching_sequence *item = &d->items[d->picks[i].index];
+        uint32_t n = d->picks[i].n_tokens;
+        *head_pages += sl_credit_tokens_pages(n) + (n == item->prompt_tokens ? item->end_pages : 0);
         add_span(d, frame, d->item_sequence[d->picks[i].index], d->picks[i].n_tokens);
     }
 }
@@ -569,6 +595,26 @@ static sl_status take_results(sl_driver *d, const sl_frame *frame)
     return SL_OK;
 }
 
+/* What spans tell of their sequences' caches, before any of them is closed by its results. */
+static void take_accounts(sl_driver *d, const sl_frame *frame)
+{
+    for (uint32_t i = 0; i < frame->n_spans; i++) {
+        const sl_span *span = &frame->spans[i];
+        sequence *s = owner_of(d, frame, span->sequence);
+        if (!s) continue;
+        sl_choice *choice = &s->owner->request->choices[s->choice];
+        choice->seen = span->seen;
+        choice->kept = span->kept;
+        if (span->cache_bytes > choice->cache_bytes) choice->cache_bytes = span->cache_bytes;
+        if (d->options.watch.span)
+            d->options.watch.span(d->options.watch.context, s->owner->request, frame, span);
+    }
+    for (uint32_t i = 0; i < frame->n_heads; i++) {
+        d->heads[i].kept = frame->heads[i].kept;
+        if (frame->heads[i].pages > d->heads[i].pages) d->heads[i].pages = frame->heads[i].pages;
+    }
+}
+
 static void take_spans(sl_driver *d, const sl_frame *frame)
 {
     for (uint32_t i = 0; i < frame->n_spans; i++) {
@@ -592,10 +638,13 @@ static void take_ledger(sl_driver *d, const sl_frame *frame)
 {
     uint32_t head_pages = d->frame_pages[frame->number % d->options.frames_max];
     d->progress.pages_used = 0;
+    d->progress.compute_ns = d->progress.gate_ns = 0;
     for (uint32_t i = 0; i < frame->n_ledger; i++) {
         const sl_ledger_row *row = &frame->ledger[i];
         sl_credit_settle(&d->credit, row->rank, head_pages, row->pages_used);
         d->progress.pages_used += row->pages_used;
+        d->progress.compute_ns += row->compute_ns;
+        d->progress.gate_ns += row->gate_ns;
         if (row->peak_bytes > d->progress.peak_bytes) d->progress.peak_bytes = row->peak_bytes;
     }
 }
@@ -610,6 +659,7 @@ sl_status sl_driver_take(sl_driver *driver, const sl_frame *frame)
     }
     take_ledger(driver, frame);
     driver->frames_back++;
+    take_accounts(driver, frame);
     sl_status status = take_results(driver, frame);
     if (status != SL_OK) return status;
     take_spans(driver, frame); /* after: a request that is only scored ends with its last span */

@@ -11,14 +11,16 @@
 #include "launch/request.h"
 #include "runtime/base/arena.h"
 #include "runtime/base/frame.h"
+#include "runtime/gate/policy.h"
 
 typedef struct {
     uint64_t prompt_tokens, generated_tokens; /* of frames that came back */
     uint64_t requests_done, requests_failed;
     uint32_t requests_active, requests_waiting;
-    uint64_t restarts;   /* requests closed for lack of pages and started again */
-    uint64_t pages_used; /* of all ranks' pools, as of the last frame that came back */
-    uint64_t peak_bytes; /* of the largest rank so far */
+    uint64_t restarts;           /* requests closed for lack of pages and started again */
+    uint64_t pages_used;         /* of all ranks' pools, as of the last frame that came back */
+    uint64_t peak_bytes;         /* of the largest rank so far */
+    int64_t compute_ns, gate_ns; /* of all ranks, as of the same frame; gates: on prompts */
 } sl_driver_progress;
 
 /* Who wants to know at once what comes back. */
@@ -28,6 +30,9 @@ typedef struct {
     void (*token)(void *context, const sl_request *request, uint32_t choice, int32_t token);
     /* The first n_tokens of the prompt have passed all ranks. */
     void (*prompt)(void *context, const sl_request *request, size_t n_tokens);
+    /* A span of a request has passed all ranks: the frame's flags are of it too. */
+    void (*span)(void *context, const sl_request *request, const sl_frame *frame,
+                 const sl_span *span);
     /* About every 100 ms, how far things are (feeder.c). */
     void (*progress)(void *context, const sl_driver_progress *progress, int64_t elapsed_ns);
 } sl_watch;
@@ -40,9 +45,10 @@ typedef struct {
     /* Tokens a request is expected to generate at most when it is admitted; more is found out, and
      * paid for by restarting the youngest, as it comes. */
     uint32_t expected_tokens;
-    uint32_t sinks, window;        /* tokens that take no page */
+    sl_policy policy;
     const uint32_t *rank_heads;    /* [ranks] layers * KV heads */
     const uint64_t *rank_pages;    /* [ranks] pages of the pool */
+    const double *rank_keep;       /* [ranks] of eligible tokens, expected to be kept there */
     const sl_tokenizer *tokenizer; /* for end tokens and stop strings */
     sl_watch watch;                /* its calls may be NULL */
 } sl_driver_options;
@@ -67,6 +73,9 @@ bool sl_driver_fill(sl_driver *driver, sl_frame *frame);
 sl_status sl_driver_take(sl_driver *driver, const sl_frame *frame);
 /* A finished request, served or failed; the caller owns it. NULL: none. */
 sl_request *sl_driver_finished(sl_driver *driver);
+
+/* Each head's account, [n_layers][n_kv_heads]: kept so far, and the most pages it ever had; lent. */
+const sl_head_account *sl_driver_heads(const sl_driver *driver);
 
 uint32_t sl_driver_frames_out(const sl_driver *driver);
 bool sl_driver_stopped(const sl_driver *driver); /* the stop frame has come back */

@@ -13,6 +13,7 @@
 #include "launch/memory.h"
 #include "launch/memory_plan.h"
 #include "launch/parts.h"
+#include "launch/policy_choice.h"
 #include "launch/version.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
@@ -35,15 +36,19 @@ struct sl_engine {
 
     sl_gguf *gguf;
     sl_model_shape shape;
+    sl_gate_file *gate_file; /* NULL: none */
+    sl_policy policy;
     sl_tokenizer *tokenizer;
     sl_chat *chat;
     const sl_kernels *kernels;
+    sl_kv_type kv;
     sl_codec_kind codec;
     int threads;
     uint32_t context;
     uint32_t *first_layer; /* [ranks + 1] */
     uint32_t *rank_heads;  /* [ranks] */
     uint64_t *rank_pages;  /* [ranks] */
+    double *rank_keep;     /* [ranks] expected retention */
     uint64_t planned_bytes;
     sl_parts parts;
     uint64_t hash_share, model_hash; /* of this rank's tensors; of the model */
@@ -65,6 +70,18 @@ const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine-
 const char *sl_engine_kernels(const sl_engine *engine) { return engine->kernels->name; }
 int sl_engine_threads(const sl_engine *engine) { return engine->threads; }
 uint64_t sl_engine_model_hash(const sl_engine *engine) { return engine->model_hash; }
+
+/* The gate the policy asks, or NULL. */
+static const sl_gate *gate_of(const sl_engine *e)
+{
+    return e->policy.kind == SL_POLICY_GATE ? sl_gate_file_gate(e->gate_file) : NULL;
+}
+
+uint64_t sl_engine_gate_hash(const sl_engine *engine)
+{
+    return gate_of(engine) ? sl_gate_file_hash(engine->gate_file) : 0;
+}
+const sl_policy *sl_engine_policy(const sl_engine *engine) { return &engine->policy; }
 
 int sl_exit_code(sl_status status)
 {
@@ -109,7 +126,8 @@ static sl_status open_comm(sl_engine *e)
     e->first_layer = calloc(ranks + 1, sizeof *e->first_layer);
     e->rank_heads = calloc(ranks, sizeof *e->rank_heads);
     e->rank_pages = calloc(ranks, sizeof *e->rank_pages);
-    return e->first_layer && e->rank_heads && e->rank_pages ? SL_OK : SL_ERR_MEMORY;
+    e->rank_keep = calloc(ranks, sizeof *e->rank_keep);
+    return e->first_layer && e->rank_heads && e->rank_pages && e->rank_keep ? SL_OK : SL_ERR_MEMORY;
 }
 
 static sl_status check_settings(const sl_settings *s)
@@ -118,11 +136,31 @@ static sl_status check_settings(const sl_settings *s)
         sl_error("no model: give one with -m FILE.gguf");
         return SL_ERR_OPTION;
     }
-    if (strcmp(s->policy, "full") != 0) {
-        sl_error("--policy: '%s' is not known; there is: full", s->policy);
-        return SL_ERR_OPTION;
-    }
     return SL_OK;
+}
+
+static sl_status check_kv(const sl_engine *e)
+{
+    const sl_kv_layout *layout = e->kernels->kv[e->kv];
+    if (e->shape.head_dim % layout->head_dim_step == 0) return SL_OK;
+    sl_error("--kv %s needs heads of a multiple of %zu wide, those of %s are %u", layout->name,
+             layout->head_dim_step, e->settings.model, e->shape.head_dim);
+    return SL_ERR_OPTION;
+}
+
+static sl_status open_policy(sl_engine *e)
+{
+    const sl_settings *s = &e->settings;
+    const sl_gate *gate = NULL;
+    if (s->gate) {
+        sl_status status = sl_gate_file_open(s->gate, &e->gate_file);
+        if (status != SL_OK) return status;
+        gate = sl_gate_file_gate(e->gate_file);
+        status = sl_gate_fits(gate, s->gate, e->shape.n_layers, e->shape.n_kv_heads,
+                              e->shape.width);
+        if (status != SL_OK) return status;
+    }
+    return sl_policy_choose(s, gate, rank_of(e) == 0, &e->policy);
 }
 
 /* A template that is not known stops chat requests, which say so, and nothing else. */
@@ -138,8 +176,11 @@ static sl_status open_model(sl_engine *e)
     sl_status status = check_settings(s);
     if (status == SL_OK) status = sl_codec_kind_named(s->codec, &e->codec);
     if (status == SL_OK) status = sl_kernels_choose(&e->kernels);
+    if (status == SL_OK) status = sl_kv_type_named(s->kv, &e->kv);
     if (status == SL_OK) status = sl_gguf_open(s->model, &e->gguf);
     if (status == SL_OK) status = sl_model_shape_read(e->gguf, &e->shape);
+    if (status == SL_OK) status = check_kv(e);
+    if (status == SL_OK) status = open_policy(e);
     if (status == SL_OK && rank_of(e) == 0) {
         status = sl_tokenizer_open(e->gguf, &e->tokenizer);
         if (status == SL_OK) status = open_chat(e);
@@ -158,6 +199,19 @@ static sl_status open_model(sl_engine *e)
     return SL_OK;
 }
 
+/* What each rank's heads are expected to keep, on the average. */
+static void expect_retention(sl_engine *e)
+{
+    double keep[SL_SPLIT_LAYERS_MAX];
+    sl_policy_expect(&e->policy, gate_of(e), e->shape.n_layers, e->shape.n_kv_heads, keep);
+    for (int r = 0; r < sl_engine_ranks(e); r++) {
+        uint32_t first = e->first_layer[r], end = e->first_layer[r + 1];
+        double sum = 0;
+        for (uint32_t i = first; i < end; i++) sum += keep[i];
+        e->rank_keep[r] = sum / (end - first);
+    }
+}
+
 static sl_status split_layers(sl_engine *e)
 {
     uint32_t n = e->shape.n_layers;
@@ -172,6 +226,7 @@ static sl_status split_layers(sl_engine *e)
         return SL_ERR_OPTION;
     }
     sl_parts_split(e->gguf, &e->shape, ranks, e->first_layer, e->rank_heads);
+    expect_retention(e);
     return SL_OK;
 }
 
@@ -186,19 +241,22 @@ static sl_parts_options parts_options(sl_engine *e)
         .gguf = e->gguf,
         .shape = &e->shape,
         .kernels = e->kernels,
+        .kv = e->kv,
         .tokenizer = e->tokenizer,
         .threads = e->threads,
         .chunk = s->chunk,
         .sequences = s->sequences,
         .context = e->context,
         .expected_tokens = EXPECTED_TOKENS,
-        .sinks = s->sinks,
-        .window = s->window,
+        .policy = e->policy,
+        .gate = gate_of(e),
+        .flags = s->keep_out != NULL,
         .codec = e->codec,
         .silence_max_ns = (int64_t)(s->peer_timeout_s * (double)SL_SECOND),
         .first_layer = e->first_layer,
         .rank_heads = e->rank_heads,
         .rank_pages = e->rank_pages,
+        .rank_keep = e->rank_keep,
         .planned_bytes = e->planned_bytes,
         .comm = e->comm,
         .clock = sl_clock_read,
@@ -271,10 +329,13 @@ static uint64_t options_hash(const sl_engine *e)
 {
     char text[512];
     const sl_settings *s = &e->settings;
-    int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %s %s %g", s->chunk, e->context,
-                     s->sequences, s->sinks, s->window, e->shape.n_layers, s->codec, s->policy,
-                     s->peer_timeout_s);
-    return XXH3_64bits(text, (size_t)n) ^ sl_gguf_header_hash(e->gguf);
+    const sl_policy *p = &e->policy;
+    int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %s %s %s %.17g %.9g %d %d %g", s->chunk,
+                     e->context, s->sequences, p->sinks, p->window, e->shape.n_layers, s->codec,
+                     s->kv, sl_policy_name(p->kind), p->keep, (double)p->threshold,
+                     p->has_threshold, s->keep_out != NULL, s->peer_timeout_s);
+    uint64_t gate_hash = e->gate_file ? sl_gate_file_hash(e->gate_file) : 0;
+    return XXH3_64bits(text, (size_t)n) ^ sl_gguf_header_hash(e->gguf) ^ gate_hash;
 }
 
 static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const sl_hello *other,
@@ -334,6 +395,13 @@ static sl_status agree(sl_engine *engine, sl_status status)
     return agreed;
 }
 
+/* A gate is for one model's very tensors. */
+static sl_status check_gate_hash(const sl_engine *e)
+{
+    return sl_gate_fits_hash(sl_gate_file_gate(e->gate_file), e->settings.gate, e->model_hash,
+                             e->settings.model);
+}
+
 static sl_status open_engine(sl_engine *e)
 {
     sl_status status = open_model(e);
@@ -343,6 +411,8 @@ static sl_status open_engine(sl_engine *e)
     if (status != SL_OK) return status;
 
     status = agree(e, load(e));
+    if (status == SL_OK && e->gate_file) /* all ranks know the same: one says it */
+        status = agree(e, rank_of(e) == 0 ? check_gate_hash(e) : SL_OK);
     if (status != SL_OK) return status;
     const sl_weights *weights = &e->parts.weights;
     sl_debug("layers %u to %u, %d threads, %s kernels, %llu pages", weights->layer_begin,
@@ -395,14 +465,6 @@ const sl_driver_progress *sl_engine_progress(const sl_engine *engine)
     return sl_driver_progress_now(engine->parts.driver);
 }
 
-uint64_t sl_engine_kv_bytes(const sl_engine *engine, uint64_t n_pages)
-{
-    const sl_model_shape *s = &engine->shape;
-    uint64_t heads = (uint64_t)s->n_layers * s->n_kv_heads;
-    uint64_t fixed = sl_cache_fixed_pages(engine->settings.window) * heads;
-    return (n_pages + fixed) * engine->kernels->kv_layout->page_bytes(s->head_dim);
-}
-
 void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
 {
     *report_out = (sl_engine_report){
@@ -411,6 +473,10 @@ void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
         .ranks = (uint32_t)sl_engine_ranks(engine),
         .ledger = sl_rank_ledger(engine->parts.rank),
         .first_layer = engine->first_layer,
+        .shape = &engine->shape,
+        .heads = sl_driver_heads(engine->parts.driver),
+        .page_bytes = engine->kernels->kv[engine->kv]->page_bytes(engine->shape.head_dim),
+        .policy = engine->policy,
     };
 }
 
@@ -425,10 +491,12 @@ static int end(sl_engine *e, sl_status status)
     sl_parts_close(&e->parts);
     sl_chat_close(e->chat);
     sl_tokenizer_close(e->tokenizer);
+    sl_gate_file_close(e->gate_file);
     sl_gguf_close(e->gguf);
     free(e->first_layer);
     free(e->rank_heads);
     free(e->rank_pages);
+    free(e->rank_keep);
     job_comm = NULL;
     sl_comm_close(e->comm);
     return code;

@@ -41,9 +41,9 @@ const sl_model_shape *sl_engine_shape(const sl_engine *engine);
 const char *sl_engine_kernels(const sl_engine *engine); /* the set's name */
 int sl_engine_threads(const sl_engine *engine);
 const sl_driver_progress *sl_engine_progress(const sl_engine *engine);
-/* K and V of one sequence on all ranks that holds so many pages beside its sinks and ring. */
-uint64_t sl_engine_kv_bytes(const sl_engine *engine, uint64_t n_pages);
 uint64_t sl_engine_model_hash(const sl_engine *engine);
+uint64_t sl_engine_gate_hash(const sl_engine *engine); /* 0: the policy asks none */
+const sl_policy *sl_engine_policy(const sl_engine *engine);
 sl_codec_kind sl_engine_codec(const sl_engine *engine);
 
 /* After serving ended well, on rank 0. */
@@ -51,9 +51,13 @@ typedef struct {
     sl_driver_progress progress;
     double seconds; /* since weights were ready */
     uint32_t ranks;
-    const sl_ledger_row *ledger; /* [ranks], lent */
-    uint64_t own_peak_bytes;     /* of rank 0, if it has grown since the ledger's word */
-    const uint32_t *first_layer; /* [ranks + 1], lent */
+    const sl_ledger_row *ledger;  /* [ranks], lent */
+    uint64_t own_peak_bytes;      /* of rank 0, if it has grown since the ledger's word */
+    const uint32_t *first_layer;  /* [ranks + 1], lent */
+    const sl_model_shape *shape;  /* lent */
+    const sl_head_account *heads; /* [n_layers][n_kv_heads], lent: kept, and the most pages */
+    uint64_t page_bytes;
+    sl_policy policy;
 } sl_engine_report;
 void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out);
 

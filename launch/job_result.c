@@ -219,6 +219,20 @@ static json_t *pack_completion_choice(const sl_request *request, size_t index,
 
 /* --- records --- */
 
+/* What was kept of the eligible tokens, all layers and KV heads together, and the most bytes its
+ * cache took on all ranks; pages that choices share count for each. */
+static json_t *pack_cache(const sl_request *request)
+{
+    uint64_t seen = 0, kept = 0, bytes = 0;
+    for (uint32_t i = 0; i < request->n_choices; i++) {
+        seen += request->choices[i].seen;
+        kept += request->choices[i].kept;
+        bytes += request->choices[i].cache_bytes;
+    }
+    return json_pack("{s:f, s:I}", "retention", seen > 0 ? (double)kept / (double)seen : 1.0,
+                     "cache_bytes", (json_int_t)bytes);
+}
+
 static json_t *pack_body(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,
                          const char *hash)
 {
@@ -230,8 +244,9 @@ static json_t *pack_body(const sl_request *request, const sl_tokenizer *tokenize
                                                 : pack_completion_choice(request, i, tokenizer));
     }
     const json_int_t n_prompt = (json_int_t)request->n_prompt;
-    json_t *usage = json_pack("{s:I, s:I, s:I}", "prompt_tokens", n_prompt, "completion_tokens",
-                              n_generated, "total_tokens", n_prompt + n_generated);
+    json_t *usage = json_pack("{s:I, s:I, s:I, s:o}", "prompt_tokens", n_prompt,
+                              "completion_tokens", n_generated, "total_tokens",
+                              n_prompt + n_generated, "sluice", pack_cache(request));
     return json_pack(
         "{s:s+, s:s, s:I, s:s?, s:o, s:o}", "id", request->chat ? "chatcmpl-" : "cmpl-", hash,
         "object", request->chat ? "chat.completion" : "text_completion", "created",

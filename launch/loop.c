@@ -42,7 +42,7 @@ static void *compute(void *argument)
         sl_work *work = item;
         int64_t begin = sl_clock_now_ns();
         work->status = sl_stage_compute(c->stage, &work->frame);
-        work->pages_used = sl_stage_pages_used(c->stage);
+        sl_stage_account_get(c->stage, &work->account);
         int64_t end = sl_clock_now_ns();
         wait_ns += begin - before;
         compute_ns += end - begin;

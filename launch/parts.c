@@ -1,6 +1,7 @@
 /* launch/parts.c - see parts.h. */
 #include "launch/parts.h"
 
+#include "launch/page_budget.h"
 #include "runtime/base/log.h"
 #include "sched/split.h"
 
@@ -10,12 +11,13 @@ static sl_stage_options stage_options(const sl_parts_options *o, const sl_weight
     return (sl_stage_options){
         .weights = weights,
         .kernels = o->kernels,
+        .kv = o->kv,
         .threads = o->threads,
         .limits = sl_parts_limits(o),
         .sequences_max = o->sequences,
         .context = o->context,
-        .sinks = o->sinks,
-        .window = o->window,
+        .policy = o->policy,
+        .gate = o->gate,
         .n_pages = n_pages,
     };
 }
@@ -32,15 +34,25 @@ void sl_parts_split(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
         rank_heads_out[r] = (first_layer_out[r + 1] - first_layer_out[r]) * shape->n_kv_heads;
 }
 
+/* A prompt that must come in one piece may be as long as the context. */
+static uint32_t chunk_of(const sl_parts_options *options)
+{
+    bool whole = options->policy.whole_prompts && options->context > options->chunk;
+    return whole ? options->context : options->chunk;
+}
+
 sl_frame_limits sl_parts_limits(const sl_parts_options *options)
 {
-    uint32_t sequences = options->sequences;
+    uint32_t sequences = options->sequences, chunk = chunk_of(options);
     return (sl_frame_limits){
-        .rows_max = options->chunk > sequences ? options->chunk : sequences,
+        .rows_max = chunk > sequences ? chunk : sequences,
         .spans_max = 2 * sequences,        /* a row each to decode, and prompts beside */
         .controls_max = 2 * sequences + 1, /* every slot closes and opens, and the pipeline stops */
         .ranks = (uint32_t)options->ranks,
         .width = options->shape->width,
+        .n_layers = options->shape->n_layers,
+        .n_kv_heads = options->shape->n_kv_heads,
+        .flags = options->flags,
     };
 }
 
@@ -56,14 +68,14 @@ static void init_driver(const sl_parts_options *o, sl_arena *arena, sl_driver **
     if (o->rank != 0) return;
     sl_driver_options driver = {
         .limits = sl_parts_limits(o),
-        .chunk = o->chunk,
+        .chunk = chunk_of(o),
         .sequences_max = o->sequences,
         .frames_max = sl_parts_frames_max(o),
         .expected_tokens = o->expected_tokens,
-        .sinks = o->sinks,
-        .window = o->window,
+        .policy = o->policy,
         .rank_heads = o->rank_heads,
         .rank_pages = o->rank_pages,
+        .rank_keep = o->rank_keep,
         .tokenizer = o->tokenizer,
         .watch = o->watch,
     };
@@ -91,17 +103,25 @@ size_t sl_parts_measure(const sl_parts_options *options, uint32_t n_pages)
     return arena.used_bytes;
 }
 
+/* What all sequences are expected to fill, and for all that is under way the worst case: the driver
+ * sends a span only if every token of it could be kept. No more than if everything were. */
 uint64_t sl_parts_pages_wanted(const sl_parts_options *options)
 {
-    sl_cache_options cache = {.window = options->window, .sinks = options->sinks};
-    /* one more each: the driver pays for a span as if it began a page (sched/credit.h) */
-    uint64_t head_pages = (uint64_t)sl_cache_head_pages(&cache, options->context) + 1;
-    return head_pages * options->sequences * options->rank_heads[options->rank];
+    const sl_parts_options *o = options;
+    sl_frame_limits limits = sl_parts_limits(o);
+    uint64_t all = (uint64_t)sl_cache_head_pages(o->policy.window, o->context) + 1;
+    uint64_t expected = sl_page_budget_expected(&o->policy, o->rank_keep[o->rank], o->context) + 1;
+    uint64_t under_way = (uint64_t)sl_parts_frames_max(o) *
+                         (sl_cache_pages_for(limits.rows_max) + limits.spans_max);
+    uint64_t head_pages = expected * o->sequences + under_way;
+    if (head_pages > all * o->sequences) head_pages = all * o->sequences;
+    return head_pages * o->rank_heads[o->rank];
 }
 
 uint64_t sl_parts_page_bytes(const sl_parts_options *options)
 {
-    return options->kernels->kv_layout->page_bytes(options->shape->head_dim) + 2 * sizeof(uint32_t);
+    return options->kernels->kv[options->kv]->page_bytes(options->shape->head_dim) +
+           2 * sizeof(uint32_t);
 }
 
 sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)

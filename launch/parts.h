@@ -13,15 +13,20 @@ typedef struct {
     const sl_gguf *gguf;
     const sl_model_shape *shape;
     const sl_kernels *kernels;
+    sl_kv_type kv;
     const sl_tokenizer *tokenizer; /* rank 0 */
     int threads;
-    uint32_t chunk, sequences, context, sinks, window;
+    uint32_t chunk, sequences, context;
+    sl_policy policy;
+    const sl_gate *gate;      /* policy SL_POLICY_GATE, else NULL */
+    bool flags;               /* frames tell who was kept */
     uint32_t expected_tokens; /* driver.h */
     sl_codec_kind codec;
     int64_t silence_max_ns;
     const uint32_t *first_layer; /* [ranks + 1] */
     const uint32_t *rank_heads;  /* [ranks] layers * KV heads */
     const uint64_t *rank_pages;  /* [ranks] of every pool; filled in before sl_parts_open */
+    const double *rank_keep;     /* [ranks] of eligible tokens, expected to be kept there */
     uint64_t planned_bytes;
     sl_comm *comm; /* for sl_parts_open */
     int64_t (*clock)(void *context);

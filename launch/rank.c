@@ -142,6 +142,8 @@ static sl_status check_gathered(const sl_rank *r, const sl_frame *frame)
     uint32_t rank = (uint32_t)sl_comm_rank(r->options.comm);
     bool good = frame->n_ledger == (rank == 0 ? r->options.limits.ranks : rank) &&
                 (rank == 0 || frame->n_results == 0);
+    const sl_frame_limits *limits = &r->options.limits;
+    if (rank == 0) good = good && frame->n_heads == limits->n_layers * limits->n_kv_heads;
     for (uint32_t i = 0; i < frame->n_ledger && good; i++) good = frame->ledger[i].rank == i;
     if (good) return SL_OK;
     sl_error("frame %" PRIu64 " gathered %u ledger rows and %u results on its way here",
@@ -234,7 +236,10 @@ static void add_ledger_row(sl_rank *r, const sl_work *work, sl_frame *frame)
     SL_ASSERT(frame->n_ledger < r->options.limits.ranks);
     frame->ledger[frame->n_ledger++] = (sl_ledger_row){
         .rank = (uint32_t)sl_comm_rank(r->options.comm),
-        .pages_used = work->pages_used,
+        .pages_used = work->account.pages_used,
+        .pages_peak = work->account.pages_peak,
+        .seen = work->account.seen,
+        .gate_ns = work->account.gate_ns,
         .compute_ns = work->compute_ns,
         .wait_ns = work->wait_ns,
         .wire_ns = r->wire_ns,

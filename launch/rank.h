@@ -10,6 +10,7 @@
 #include "comm/comm.h"
 #include "launch/driver.h"
 #include "proto/wire.h"
+#include "runtime/stage/stage.h"
 
 typedef struct {
     sl_comm *comm; /* started; outlives the rank */
@@ -30,7 +31,7 @@ typedef struct sl_rank sl_rank;
 typedef struct {
     sl_frame frame;
     sl_status status;            /* of sl_stage_compute */
-    uint64_t pages_used;         /* of this rank's pool, after */
+    sl_stage_account account;    /* of this rank's stage, after */
     int64_t compute_ns, wait_ns; /* cumulative */
     int64_t started_ns;
 } sl_work;

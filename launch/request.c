@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "runtime/base/arena.h"
 #include "runtime/base/log.h"
@@ -125,6 +126,12 @@ static bool text_reserve(text_buffer *text, size_t more_bytes)
     if (!data) return false;
     *text = (text_buffer){data, text->bytes, 2 * needed};
     return true;
+}
+
+uint64_t sl_request_id_seed(const sl_request *request)
+{
+    if (request->custom_id) return XXH3_64bits(request->custom_id, strlen(request->custom_id));
+    return XXH3_64bits(&request->line, sizeof request->line);
 }
 
 size_t sl_request_chars(const char *text, size_t bytes)

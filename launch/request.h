@@ -32,6 +32,8 @@ typedef struct {
     sl_finish finish;
     bool ended_by_token;  /* the last token is an end token and not part of the text */
     size_t stop_text_end; /* bytes of text before the stop string; SIZE_MAX: none was met */
+    uint64_t seen, kept;  /* eligible tokens over all layers and KV heads; those in the cache */
+    uint64_t cache_bytes; /* the most its cache took on all ranks together */
 } sl_choice;
 
 /* Why a request could not be served; code as OpenAI would say it. */
@@ -64,12 +66,17 @@ typedef struct {
      * start for what is timed from there. 0: it does not stop. One choice only. */
     size_t pause_after;
 
+    /* Tokens of the prompt that are prompt to policies, the rest counting as generated; 0: all. */
+    size_t n_policy_prompt;
+
     sl_choice *choices;              /* [n_choices], owned */
     sl_token_detail *prompt_details; /* [n_prompt], NULL unless scored; [0] is never filled */
     void *memory;                    /* owned: what choices and details point into */
     sl_request_error error;
 } sl_request;
 
+/* What policies draw with: a hash of custom_id, or the line without one. */
+uint64_t sl_request_id_seed(const sl_request *request);
 /* Bytes of the prompt and of what sl_request_bind will take. */
 uint64_t sl_request_bytes(const sl_request *request);
 /* Take the memory for choices and details from what is filled in above.

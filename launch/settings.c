@@ -12,6 +12,9 @@
 #include "comm/codec.h"
 #include "launch/alone.h"
 #include "runtime/base/log.h"
+#include "runtime/gate/gate_file.h"
+#include "runtime/gate/policy.h"
+#include "runtime/kernels/kv_layout.h"
 
 typedef enum {
     KIND_TEXT,
@@ -42,24 +45,32 @@ enum {
     N = SL_COMMAND_BENCH,
     C = SL_COMMAND_BENCH_CODEC,
     L = SL_COMMAND_BENCH_LINK,
+    W = SL_COMMAND_SHOW_CACHE,
+    I = SL_COMMAND_TRAIN_INIT,
     SERVING = B | R | E,
     PIPELINE = SERVING | N,
-    ALL = PIPELINE | T | S | C | L,
+    ALL = PIPELINE | T | S | C | L | W | I,
+    POLICIED = PIPELINE | W,
 };
 
 #define AT(member) offsetof(sl_settings, member)
 
 static const setting SETTINGS[] = {
     {"model", 'm', "FILE", NULL, "the model, a GGUF file", KIND_TEXT, AT(model),
-     PIPELINE | T | C | L, 0, 0},
+     PIPELINE | T | C | L | W | I, 0, 0},
     {"input", 'i', "FILE", NULL, "requests, one JSON object a line", KIND_TEXT, AT(input), B, 0, 0},
     {"output", 'o', "FILE", NULL, "results; ids already there are not done again", KIND_TEXT,
      AT(output), B, 0, 0},
     {"retry-errors", 0, NULL, NULL, "do requests again whose result is an error", KIND_FLAG,
      AT(retry_errors), B, 0, 0},
-    {"prompt", 'p', "TEXT", NULL, "the prompt", KIND_TEXT, AT(prompt), R, 0, 0},
-    {"file", 'f', "FILE", NULL, "read the prompt from FILE (- is stdin)", KIND_TEXT, AT(file), R, 0,
-     0},
+    {"output", 'o', "NAME", NULL, "pictures and numbers are named after it", KIND_TEXT, AT(output),
+     W, 0, 0},
+    {"prompt", 'p', "TEXT", NULL, "the prompt", KIND_TEXT, AT(prompt), R | W, 0, 0},
+    {"file", 'f', "FILE", NULL, "read the prompt from FILE (- is stdin)", KIND_TEXT, AT(file),
+     R | W, 0, 0},
+    {"layers", 0, "N,...", NULL, "draw attention maps of these layers", KIND_COUNTS, AT(layers), W,
+     0, 1023},
+    {"format", 0, "NAME", "png", "of pictures: png, svg", KIND_TEXT, AT(format), W, 0, 0},
     {"n-tokens", 'n', "N", "128", "tokens to generate at most", KIND_COUNT, AT(n_tokens), R, 1,
      1e9},
     {"chat", 0, NULL, NULL, "apply the model's chat template", KIND_FLAG, AT(chat), R, 0, 0},
@@ -70,7 +81,7 @@ static const setting SETTINGS[] = {
     {"top-k", 0, "N", "0", "draw from the N likeliest; 0 is off", KIND_COUNT, AT(top_k), R, 0, 1e9},
     {"min-p", 0, "X", "0", "drop tokens below X times the likeliest", KIND_REAL, AT(min_p), R, 0,
      1},
-    {"seed", 0, "N", "0", "of random draws", KIND_SEED, AT(seed), R, 0, 0},
+    {"seed", 0, "N", "0", "of random draws", KIND_SEED, AT(seed), R | I, 0, 0},
     {"prompt", 'p', "N,...", "512", "prompts to time, in tokens; 0: none", KIND_COUNTS, AT(prompts),
      N, 0, 1 << 24},
     {"n-tokens", 'n', "N,...", "32", "tokens to generate and time; 0: none", KIND_COUNTS,
@@ -82,13 +93,30 @@ static const setting SETTINGS[] = {
      N, 0, 0},
     {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E, 0, 0},
     {"text", 0, "FILE", NULL, "take activations of this text", KIND_TEXT, AT(text), C, 0, 0},
+    {"keep-out", 0, "FILE", NULL, "write who was kept: uint8 [layer][kv_head][token], a .npy file",
+     KIND_TEXT, AT(keep_out), E, 0, 0},
+    {"output", 'o', "FILE", NULL, "the gate file to write", KIND_TEXT, AT(output), I, 0, 0},
+    {"span", 0, "SPAN", "window:96,32", "what gates see: window:BACK,AHEAD, causal, prompt",
+     KIND_TEXT, AT(span), I, 0, 0},
+    {"gate-heads", 0, "N", "3", "heads of each gate; 0: linear", KIND_COUNT, AT(gate_heads), I, 0,
+     SL_GATE_HEADS_MAX},
+    {"gate-width", 0, "N", "16", "width of a gate head", KIND_COUNT, AT(gate_width), I, 16,
+     SL_GATE_WIDTH_MAX},
+    {"gate-hidden", 0, "N", "0", "units of a hidden layer; 0: none", KIND_COUNT, AT(gate_hidden), I,
+     0, SL_GATE_HIDDEN_MAX},
+    {"own-kv", 0, NULL, NULL, "each gate head has keys and values of its own", KIND_FLAG,
+     AT(own_kv), I, 0, 0},
+    {"fill", 0, "NAME", "random", "weights: random, constant", KIND_TEXT, AT(fill), I, 0, 0},
+    {"bias", 0, "X[,Y]", "0", "of the logits, from X in the first layer to Y in the last",
+     KIND_TEXT, AT(bias), I, 0, 0},
+    {"type", 0, "NAME", "q8_0", "of the weights: q8_0, f16", KIND_TEXT, AT(type), I, 0, 0},
     {"decode", 0, NULL, NULL, "ids on stdin to text", KIND_FLAG, AT(decode), T, 0, 0},
     {"no-special", 0, NULL, NULL, "special tokens in the text are text", KIND_FLAG, AT(no_special),
      T, 0, 0},
     {"context", 'c', "N", "0", "longest sequence in tokens; 0 is the model's (eval: 512)",
      KIND_COUNT, AT(context), SERVING, 0, 1 << 24},
     {"threads", 't', "N", "0", "compute threads of each rank; 0: cores / ranks on the host",
-     KIND_COUNT, AT(threads), PIPELINE | C, 0, 1024},
+     KIND_COUNT, AT(threads), PIPELINE | C | W, 0, 1024},
     {"chunk", 0, "N", "256", "prompt tokens that travel together", KIND_COUNT, AT(chunk),
      PIPELINE | C | L, 1, 4096},
     {"sequences", 0, "N", "16", "sequences computed at the same time", KIND_COUNT, AT(sequences),
@@ -97,12 +125,20 @@ static const setting SETTINGS[] = {
      AT(memory), PIPELINE, 0, 0},
     {"codec", 0, "NAME", "f32", "of activations between ranks: " SL_CODEC_NAMES, KIND_TEXT,
      AT(codec), PIPELINE, 0, 0},
-    {"policy", 0, "NAME", "full", "what the cache keeps: full", KIND_TEXT, AT(policy), PIPELINE, 0,
-     0},
-    {"sinks", 0, "N", "4", "first tokens that stay visible", KIND_COUNT, AT(sinks), PIPELINE, 0,
-     64},
-    {"window", 0, "N", "128", "latest tokens that stay visible", KIND_COUNT, AT(window), PIPELINE,
-     1, 1 << 20},
+    {"kv", 0, "NAME", "f16", "of keys and values in the cache: " SL_KV_NAMES, KIND_TEXT, AT(kv),
+     PIPELINE, 0, 0},
+    {"gate", 'g', "FILE", NULL, "Attention-Gates that decide what the cache keeps", KIND_TEXT,
+     AT(gate), POLICIED, 0, 0},
+    {"policy", 0, "NAME", NULL,
+     "what the cache keeps: " SL_POLICY_NAMES " [gate with -g, else full]", KIND_TEXT, AT(policy),
+     POLICIED, 0, 0},
+    {"keep", 0, "RATE", NULL,
+     "of tokens outside sinks and window, how many are kept [the gate's, else 0.5]", KIND_REAL,
+     AT(keep), POLICIED, 1e-6, 1},
+    {"sinks", 0, "N", NULL, "first tokens that stay visible [the gate's, else 4]", KIND_COUNT,
+     AT(sinks), POLICIED | I, 0, 1 << 20},
+    {"window", 0, "N", NULL, "latest tokens that stay visible [the gate's, else 128]", KIND_COUNT,
+     AT(window), POLICIED | I, 1, 1 << 20},
     {"peer-timeout", 0, "S", "5", "seconds of silence after which a rank is lost", KIND_REAL,
      AT(peer_timeout_s), PIPELINE, 1, 86400},
     {"json", 0, NULL, NULL, "one JSON object on stdout", KIND_FLAG, AT(json), ALL, 0, 0},
@@ -265,11 +301,11 @@ static void with_default(const setting *s, char *out, size_t out_bytes)
 static sl_status parse(sl_command command, const char *usage, const char *about,
                        const char *examples, int argc, char **argv, sl_settings *settings_out)
 {
-    *settings_out = (sl_settings){0};
+    *settings_out = (sl_settings){.sinks = SL_NOT_GIVEN, .window = SL_NOT_GIVEN};
     sl_status status = set_before_options(command, settings_out);
     if (status != SL_OK) return status;
 
-    char helps[N_SETTINGS][128];
+    char helps[N_SETTINGS][160];
     struct argp_option options[N_SETTINGS + 3] = {{0}};
     int n = 0;
     for (int i = 0; i < N_SETTINGS; i++) {

@@ -11,6 +11,7 @@
 #include "runtime/base/status.h"
 
 enum { SL_COUNTS_MAX = 16 };
+#define SL_NOT_GIVEN UINT32_MAX
 typedef struct {
     uint32_t n, items[SL_COUNTS_MAX];
 } sl_counts;
@@ -24,8 +25,9 @@ typedef struct {
     /* the pipeline: equal on all ranks */
     uint32_t chunk, context, sequences;
     uint64_t memory; /* 0: most of what the host has free */
-    const char *codec, *policy;
-    uint32_t sinks, window;
+    const char *codec, *kv, *gate, *policy;
+    double keep;            /* 0: not given */
+    uint32_t sinks, window; /* SL_NOT_GIVEN */
     double peer_timeout_s;
 
     /* batch */
@@ -40,12 +42,20 @@ typedef struct {
     uint32_t top_k;
     uint64_t seed;
 
-    const char *text; /* eval */
+    const char *text, *keep_out; /* eval */
 
     /* bench */
     sl_counts prompts, generates, depths;
     uint32_t repeat;
     bool compare;
+
+    sl_counts layers; /* show cache */
+    const char *format;
+
+    /* train init */
+    const char *span, *fill, *bias, *type;
+    uint32_t gate_heads, gate_width, gate_hidden;
+    bool own_kv;
 
     bool decode, no_special; /* tokenize */
 
@@ -62,6 +72,8 @@ typedef enum {
     SL_COMMAND_BENCH = 32,
     SL_COMMAND_BENCH_CODEC = 64,
     SL_COMMAND_BENCH_LINK = 128,
+    SL_COMMAND_SHOW_CACHE = 256,
+    SL_COMMAND_TRAIN_INIT = 512,
 } sl_command;
 
 /* Parse argv (argv[0] is the command's name) for one command: defaults, then SLUICE_* variables,

@@ -24,6 +24,7 @@ typedef struct {
     sim_rank *ranks;
     uint32_t *first_layer, *rank_heads;
     uint64_t *rank_pages;
+    double *rank_keep;
     sl_feeder feeder;
     int64_t now_ns;
     uint64_t draws; /* random numbers drawn so far */
@@ -63,14 +64,15 @@ static sl_status open_rank(sim *s, int r)
         .sequences = o->sequences,
         .context = o->context,
         .expected_tokens = o->expected_tokens,
-        .sinks = o->sinks,
-        .window = o->window,
+        .policy = o->policy,
+        .gate = o->gate,
         .watch = o->watch,
         .codec = (sl_codec_kind)o->codec,
         .silence_max_ns = o->silence_max_ns,
         .first_layer = s->first_layer,
         .rank_heads = s->rank_heads,
         .rank_pages = s->rank_pages,
+        .rank_keep = s->rank_keep,
         .comm = s->ranks[r].comm,
         .clock = virtual_clock,
         .clock_context = s,
@@ -89,7 +91,10 @@ static sl_status open_sim(sim *s, const sl_port *port)
     s->first_layer = calloc(n + 1, sizeof *s->first_layer);
     s->rank_heads = calloc(n, sizeof *s->rank_heads);
     s->rank_pages = calloc(n, sizeof *s->rank_pages);
-    if (!s->ranks || !s->first_layer || !s->rank_heads || !s->rank_pages) return SL_ERR_MEMORY;
+    s->rank_keep = calloc(n, sizeof *s->rank_keep);
+    if (!s->ranks || !s->first_layer || !s->rank_heads || !s->rank_pages || !s->rank_keep)
+        return SL_ERR_MEMORY;
+    for (size_t r = 0; r < n; r++) s->rank_keep[r] = o->keep;
     sl_parts_split(o->gguf, o->shape, o->ranks, s->first_layer, s->rank_heads);
     for (int r = 0; r < o->ranks; r++) s->rank_pages[r] = s->rank_heads[r] * o->head_pages;
     sl_comm_net_options net = {.ranks = o->ranks,
@@ -114,6 +119,7 @@ static void close_sim(sim *s)
     free(s->first_layer);
     free(s->rank_heads);
     free(s->rank_pages);
+    free(s->rank_keep);
 }
 
 /* ---- running ---- */
@@ -131,7 +137,7 @@ static void start_work(sim *s, sim_rank *rank, sl_work *work)
     int64_t cost = draw(s, s->options->compute_min_ns, s->options->compute_max_ns);
     rank->compute_ns += cost;
     work->status = sl_stage_compute(rank->parts.stage, &work->frame);
-    work->pages_used = sl_stage_pages_used(rank->parts.stage);
+    sl_stage_account_get(rank->parts.stage, &work->account);
     work->compute_ns = rank->compute_ns;
     work->wait_ns = s->now_ns + cost - rank->compute_ns;
     rank->work = work;

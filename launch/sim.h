@@ -5,6 +5,7 @@
 #define SL_SIM_H
 
 #include "launch/feeder.h"
+#include "runtime/gate/gate_file.h"
 #include "runtime/kernels/kernels.h"
 #include "runtime/model/weights.h"
 
@@ -16,7 +17,10 @@ typedef struct {
     const sl_tokenizer *tokenizer;
 
     int ranks;
-    uint32_t chunk, sequences, context, sinks, window;
+    uint32_t chunk, sequences, context;
+    sl_policy policy;
+    const sl_gate *gate;      /* or NULL */
+    double keep;              /* of eligible tokens, expected to be kept */
     uint32_t expected_tokens; /* driver.h */
     uint64_t head_pages;      /* pages of every pool, for each of its KV heads */
     uint32_t codec;           /* sl_codec_kind */

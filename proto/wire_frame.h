@@ -23,6 +23,9 @@ struct sl_wire {
     int32_t *result_tokens;                 /* [rows_max][SL_WIRE_RESULT_TOKENS] */
     float *result_logprobs;
     Sluice__LedgerRow *ledger, **ledger_list; /* [ranks] */
+    uint64_t *heads_kept;                     /* [heads] */
+    uint32_t *heads_pages;                    /* [heads] */
+    uint8_t *flags;                           /* [heads][rows_max], when frames have them */
 
     uint8_t *unpack_block; /* [unpack_bytes] */
     size_t unpack_bytes;

@@ -1,6 +1,7 @@
 /* proto/wire_frame_decode.c - a frame's header from bytes of a peer. Order: seal, version,
  * unpacking into the fixed block, payload, counts before a single array is written, and then
  * everything sl_frame_check knows. */
+#include <string.h>
 #include <xxhash.h>
 
 #include "proto/wire_frame.h"
@@ -79,6 +80,8 @@ static sl_status get_controls(const Sluice__Frame *message, sl_frame *frame)
         if (in->sampling->n_bias_tokens > SL_LOGIT_BIAS_MAX ||
             in->sampling->n_bias_values != in->sampling->n_bias_tokens)
             return refuse(message, "logit biases too many or unpaired", i);
+        out->id_seed = in->id_seed;
+        out->n_prompt = in->n_prompt;
         get_sampling(in->sampling, &out->sampling);
     }
     frame->n_controls = (uint32_t)message->n_controls;
@@ -96,7 +99,10 @@ static void get_spans(const Sluice__Frame *message, sl_frame *frame)
                                     .n_tokens = in->n_tokens,
                                     .sample = in->sample != 0,
                                     .score_from = in->score_from,
-                                    .next_token = in->next_token};
+                                    .next_token = in->next_token,
+                                    .seen = in->seen,
+                                    .kept = in->kept,
+                                    .cache_bytes = in->cache_bytes};
     }
     for (size_t i = 0; i < message->n_tokens; i++) frame->tokens[i] = message->tokens[i];
     frame->n_spans = (uint32_t)message->n_spans;
@@ -136,9 +142,29 @@ static void get_ledger(const Sluice__Frame *message, sl_frame *frame)
                                            .codec_ns = in->codec_ns,
                                            .bytes_sent = in->bytes_sent,
                                            .planned_bytes = in->planned_bytes,
-                                           .peak_bytes = in->peak_bytes};
+                                           .peak_bytes = in->peak_bytes,
+                                           .pages_peak = in->pages_peak,
+                                           .seen = in->seen,
+                                           .gate_ns = in->gate_ns};
     }
     frame->n_ledger = (uint32_t)message->n_ledger;
+}
+
+static sl_status get_heads(const sl_frame_limits *limits, const Sluice__Frame *message,
+                           sl_frame *frame)
+{
+    size_t n = message->n_heads_kept;
+    if (n > (size_t)limits->n_layers * limits->n_kv_heads || message->n_heads_pages != n)
+        return refuse(message, "heads too many or unpaired", n);
+    if (message->flags.len != (limits->flags ? n * message->n_tokens : 0))
+        return refuse(message, "flags are cut short, too many or not expected", message->flags.len);
+    for (size_t i = 0; i < n; i++)
+        frame->heads[i] = (sl_head_account){message->heads_kept[i], message->heads_pages[i]};
+    for (size_t i = 0; message->flags.len > 0 && i < n; i++)
+        memcpy(frame->flags + i * frame->rows_max, message->flags.data + i * message->n_tokens,
+               message->n_tokens);
+    frame->n_heads = (uint32_t)n;
+    return SL_OK;
 }
 
 static sl_status get_frame(const sl_frame_limits *limits, const Sluice__Frame *message,
@@ -153,6 +179,8 @@ static sl_status get_frame(const sl_frame_limits *limits, const Sluice__Frame *m
     status = get_results(message, frame);
     if (status != SL_OK) return status;
     get_ledger(message, frame);
+    status = get_heads(limits, message, frame);
+    if (status != SL_OK) return status;
     return sl_frame_check(frame, limits, UINT32_MAX, INT32_MAX);
 }
 

@@ -1,5 +1,6 @@
 /* proto/wire_frame_encode.c - a frame's header, packed straight into the caller's room.
  * Allocates nothing: the message structs are the sl_wire's own. */
+#include <string.h>
 #include <xxhash.h>
 
 #include "proto/wire_frame.h"
@@ -40,6 +41,8 @@ static void put_controls(sl_wire *wire, const sl_frame *frame, Sluice__Frame *me
         if (control->kind != SL_CONTROL_OPEN && control->kind != SL_CONTROL_FORK) continue;
         out->sampling = &wire->samplings[i];
         size_t first = (size_t)i * SL_LOGIT_BIAS_MAX;
+        out->id_seed = control->id_seed;
+        out->n_prompt = control->n_prompt;
         put_sampling(&control->sampling, wire->bias_tokens + first, wire->bias_values + first,
                      out->sampling);
     }
@@ -61,6 +64,9 @@ static void put_spans(sl_wire *wire, const sl_frame *frame, Sluice__Frame *messa
         out->sample = span->sample;
         out->score_from = span->score_from;
         out->next_token = span->next_token;
+        out->seen = span->seen;
+        out->kept = span->kept;
+        out->cache_bytes = span->cache_bytes;
     }
     message->n_spans = frame->n_spans;
     message->spans = wire->span_list;
@@ -108,9 +114,29 @@ static void put_ledger(sl_wire *wire, const sl_frame *frame, Sluice__Frame *mess
         out->bytes_sent = row->bytes_sent;
         out->planned_bytes = row->planned_bytes;
         out->peak_bytes = row->peak_bytes;
+        out->pages_peak = row->pages_peak;
+        out->seen = row->seen;
+        out->gate_ns = row->gate_ns;
     }
     message->n_ledger = frame->n_ledger;
     message->ledger = wire->ledger_list;
+}
+
+static void put_heads(sl_wire *wire, const sl_frame *frame, Sluice__Frame *message)
+{
+    for (uint32_t i = 0; i < frame->n_heads; i++) {
+        wire->heads_kept[i] = frame->heads[i].kept;
+        wire->heads_pages[i] = frame->heads[i].pages;
+    }
+    message->n_heads_kept = message->n_heads_pages = frame->n_heads;
+    message->heads_kept = wire->heads_kept;
+    message->heads_pages = wire->heads_pages;
+    if (!frame->flags) return;
+    for (uint32_t i = 0; i < frame->n_heads; i++)
+        memcpy(wire->flags + (size_t)i * frame->n_rows, frame->flags + (size_t)i * frame->rows_max,
+               frame->n_rows);
+    message->flags.len = (size_t)frame->n_heads * frame->n_rows;
+    message->flags.data = wire->flags;
 }
 
 sl_status sl_wire_encode_frame(sl_wire *wire, const sl_frame *frame, const sl_wire_payload *payload,
@@ -131,6 +157,7 @@ sl_status sl_wire_encode_frame(sl_wire *wire, const sl_frame *frame, const sl_wi
     put_spans(wire, frame, &message);
     put_results(wire, frame, &message);
     put_ledger(wire, frame, &message);
+    put_heads(wire, frame, &message);
 
     size_t body_bytes = sluice__frame__get_packed_size(&message);
     size_t header_bytes = SL_SEAL_BYTES + body_bytes;

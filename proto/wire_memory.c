@@ -6,7 +6,8 @@
 #include "runtime/base/log.h"
 
 enum {
-    VARINT32_MAX = 5,  /* also of a zigzag int32 */
+    VARINT32_MAX = 5, /* also of a zigzag int32 */
+    VARINT64_MAX = 10,
     FIELD_MAX = 1 + 10 /* tag below 16 and the longest varint */
 };
 
@@ -19,6 +20,16 @@ static size_t packed_max(const ProtobufCMessageDescriptor *message)
 /* n entries of a packed token list and a packed float list. */
 static size_t packed_pairs_max(size_t n) { return n * (VARINT32_MAX + sizeof(float)); }
 
+static size_t heads_max(const sl_frame_limits *limits)
+{
+    return (size_t)limits->n_layers * limits->n_kv_heads;
+}
+
+static size_t flags_max(const sl_frame_limits *limits)
+{
+    return limits->flags ? heads_max(limits) * limits->rows_max : 0;
+}
+
 size_t sl_wire_header_bytes_max(const sl_frame_limits *limits)
 {
     size_t control = packed_max(&sluice__control__descriptor) +
@@ -29,7 +40,8 @@ size_t sl_wire_header_bytes_max(const sl_frame_limits *limits)
     return SL_SEAL_BYTES + packed_max(&sluice__frame__descriptor) + limits->controls_max * control +
            limits->spans_max * packed_max(&sluice__span__descriptor) +
            (size_t)limits->rows_max * (VARINT32_MAX + result) +
-           limits->ranks * packed_max(&sluice__ledger_row__descriptor);
+           limits->ranks * packed_max(&sluice__ledger_row__descriptor) +
+           heads_max(limits) * (VARINT64_MAX + VARINT32_MAX) + flags_max(limits);
 }
 
 /* An unpacked message of a list: the struct and the pointer to it. */
@@ -56,7 +68,8 @@ static size_t unpack_bytes_max(const sl_frame_limits *limits)
            limits->spans_max * unpacked(&sluice__span__descriptor) +
            limits->rows_max * (sizeof(int32_t) + result) +
            limits->ranks * unpacked(&sluice__ledger_row__descriptor) +
-           (size_t)5 * SL_PROTO_ALIGN; /* rounding of the frame's five lists */
+           heads_max(limits) * (sizeof(uint64_t) + sizeof(uint32_t)) + flags_max(limits) +
+           (size_t)8 * SL_PROTO_ALIGN; /* rounding of the frame's eight lists */
 }
 
 /* All the wire works in, from the arena; a counting arena only counts. */
@@ -79,6 +92,9 @@ static void bind(const sl_frame_limits *limits, sl_arena *arena, sl_wire *wire)
         .result_logprobs = sl_arena_array(arena, float, rows *SL_WIRE_RESULT_TOKENS),
         .ledger = sl_arena_array(arena, Sluice__LedgerRow, limits->ranks),
         .ledger_list = sl_arena_array(arena, Sluice__LedgerRow *, limits->ranks),
+        .heads_kept = sl_arena_array(arena, uint64_t, heads_max(limits)),
+        .heads_pages = sl_arena_array(arena, uint32_t, heads_max(limits)),
+        .flags = sl_arena_array(arena, uint8_t, flags_max(limits)),
         .unpack_bytes = unpack_bytes_max(limits),
         .unpack_block = sl_arena_take(arena, unpack_bytes_max(limits)),
     };

@@ -4,6 +4,8 @@
 #include "runtime/base/log.h"
 #include "sched/credit.h"
 
+static const sl_batching_sequence ROW = {0}; /* a decoded row costs its own page alone */
+
 /* What is left of the frame while it fills. */
 typedef struct {
     uint32_t rows, spans, head_pages;
@@ -13,15 +15,17 @@ typedef struct {
 
 static uint32_t least(uint64_t a, uint64_t b) { return (uint32_t)(a < b ? a : b); }
 
-/* As many of the sequence's n_tokens as fit; false when none do. */
-static bool pick(filling *f, uint32_t index, uint32_t n_tokens)
+/* As many of `wanted` tokens of a sequence as fit; false when none do. */
+static bool pick(filling *f, uint32_t index, uint32_t wanted, const sl_batching_sequence *s)
 {
-    n_tokens = least(n_tokens, f->rows);
+    uint32_t n_tokens = least(wanted, f->rows);
     n_tokens = least((uint64_t)f->head_pages * SL_CREDIT_PAGE_TOKENS, n_tokens);
-    if (n_tokens == 0 || f->spans == 0) return false;
+    uint64_t pages = sl_credit_tokens_pages(n_tokens) + (n_tokens == wanted ? s->end_pages : 0);
+    if (n_tokens == 0 || f->spans == 0 || pages > f->head_pages) return false;
+    if (s->whole && n_tokens < wanted) return false;
     f->rows -= n_tokens;
     f->spans--;
-    f->head_pages -= sl_credit_tokens_pages(n_tokens);
+    f->head_pages -= (uint32_t)pages;
     f->picks[f->n_picks++] = (sl_batching_pick){.index = index, .n_tokens = n_tokens};
     return true;
 }
@@ -47,9 +51,11 @@ uint32_t sl_batching_next(const sl_batching_room *room, const sl_batching_sequen
     uint32_t share = decoding / room->stages + (decoding % room->stages != 0);
     for (uint32_t i = 0; i < n && f.n_picks < share; i++) {
         SL_ASSERT(!sequences[i].row_ready || sequences[i].prompt_tokens == 0);
-        if (sequences[i].row_ready && !pick(&f, i, 1)) break;
+        if (sequences[i].row_ready && !pick(&f, i, 1, &ROW)) break;
     }
     for (uint32_t i = 0; i < n; i++)
-        if (sequences[i].prompt_tokens > 0 && !pick(&f, i, sequences[i].prompt_tokens)) break;
+        if (sequences[i].prompt_tokens > 0 &&
+            !pick(&f, i, sequences[i].prompt_tokens, &sequences[i]))
+            break;
     return f.n_picks;
 }

@@ -7,7 +7,7 @@
  *     in flight or not: with one frame a stage, each carries its share and stages overlap.
  *  3. Prompt tokens, oldest first, up to rows_max rows in all.
  * No rule takes more rows than rows_max, more spans than spans_max, or more head pages (see
- * credit.h) than head_pages; what does not fit waits. */
+ * credit.h) than head_pages; what does not fit waits. So does a prompt that must go in one piece. */
 #ifndef SL_BATCHING_H
 #define SL_BATCHING_H
 
@@ -16,6 +16,8 @@
 
 typedef struct {
     uint32_t prompt_tokens; /* not yet sent; 0: past its prompt */
+    uint32_t end_pages;     /* head pages that taking all of them costs beside their own */
+    bool whole;             /* all of them or none */
     bool row_ready;         /* past its prompt, and the next token is known */
 } sl_batching_sequence;
 

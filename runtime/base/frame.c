@@ -8,13 +8,18 @@
 void sl_frame_init(sl_frame *frame, const sl_frame_limits *limits, sl_frame_payload payload,
                    sl_arena *arena)
 {
+    size_t n_heads = (size_t)limits->n_layers * limits->n_kv_heads;
     *frame = (sl_frame){
         .controls = sl_arena_array(arena, sl_control, limits->controls_max),
         .spans = sl_arena_array(arena, sl_span, limits->spans_max),
         .tokens = sl_arena_array(arena, int32_t, limits->rows_max),
         .results = sl_arena_array(arena, sl_token_result, limits->rows_max),
         .ledger = sl_arena_array(arena, sl_ledger_row, limits->ranks),
+        .heads = sl_arena_array(arena, sl_head_account, n_heads),
+        .n_kv_heads = limits->n_kv_heads,
+        .rows_max = limits->rows_max,
     };
+    if (limits->flags) frame->flags = sl_arena_array(arena, uint8_t, n_heads * limits->rows_max);
     if (payload == SL_FRAME_WITH_HIDDEN)
         frame->hidden = sl_arena_array(arena, float, (size_t)limits->rows_max * limits->width);
 }
@@ -22,7 +27,13 @@ void sl_frame_init(sl_frame *frame, const sl_frame_limits *limits, sl_frame_payl
 void sl_frame_reset(sl_frame *frame, uint64_t number)
 {
     frame->number = number;
-    frame->n_controls = frame->n_spans = frame->n_rows = frame->n_results = frame->n_ledger = 0;
+    frame->n_controls = frame->n_spans = frame->n_rows = frame->n_results = 0;
+    frame->n_ledger = frame->n_heads = 0;
+}
+
+uint8_t *sl_frame_flags(const sl_frame *frame, uint32_t layer, uint32_t head)
+{
+    return frame->flags + ((size_t)layer * frame->n_kv_heads + head) * frame->rows_max;
 }
 
 bool sl_frame_stops(const sl_frame *frame)
@@ -63,6 +74,7 @@ static sl_status check_counts(const bounds *b, const sl_frame_limits *limits)
         {"too many rows", frame->n_rows, limits->rows_max},
         {"too many results", frame->n_results, limits->rows_max},
         {"too many ledger rows", frame->n_ledger, limits->ranks},
+        {"too many heads", frame->n_heads, limits->n_layers * limits->n_kv_heads},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         if (counts[i].n > counts[i].max)

@@ -46,6 +46,9 @@ typedef struct {
     sl_control_kind kind;
     uint32_t sequence; /* a slot, 0 .. sequences_max - 1 */
     uint32_t parent;
+    /* of open and fork: */
+    uint64_t id_seed;  /* of the request, whichever slot it has: what policies draw with */
+    uint32_t n_prompt; /* tokens of it that are prompt to policies; later ones are generated */
     sl_sampling sampling;
 } sl_control;
 
@@ -62,6 +65,11 @@ typedef struct {
     uint32_t score_from; /* rows from here on (counted in the span) tell the log-probability
                             of the token that follows them; n_tokens: none do */
     int32_t next_token;  /* what follows the last row when it is scored, else -1 */
+
+    /* Of its sequence after this span, over all layers and KV heads so far: each stage adds its own.
+     * Eligible tokens are those that have left the window and are no sinks. */
+    uint64_t seen, kept;  /* eligible tokens; those of them in the cache */
+    uint64_t cache_bytes; /* of pages, ring, and the state of gate and policy */
 } sl_span;
 
 typedef struct {
@@ -86,25 +94,42 @@ typedef struct {
 typedef struct {
     uint32_t rank;
     uint64_t pages_used; /* of its pool, after this frame */
+    uint64_t pages_peak; /* the most that were ever used */
+    uint64_t seen;       /* eligible tokens of all sequences: the same for each of its heads */
     int64_t compute_ns, wait_ns, wire_ns, codec_ns;
+    int64_t gate_ns; /* of compute: gates on prompts */
     uint64_t bytes_sent, planned_bytes, peak_bytes;
 } sl_ledger_row;
+
+/* One KV head of one layer. */
+typedef struct {
+    uint64_t kept;  /* eligible tokens of all sequences, cumulative */
+    uint32_t pages; /* of the pool, after this frame */
+} sl_head_account;
 
 /* Bounds of every frame of a job: equal on all ranks. */
 typedef struct {
     uint32_t rows_max, spans_max, controls_max, ranks;
-    uint32_t width; /* of a hidden row */
+    uint32_t width;                /* of a hidden row */
+    uint32_t n_layers, n_kv_heads; /* of the model */
+    bool flags;                    /* frames tell who was kept */
 } sl_frame_limits;
 
 typedef struct {
     uint64_t number; /* 0, 1, 2 ... in the stream */
-    uint32_t n_controls, n_spans, n_rows, n_results, n_ledger;
+    uint32_t n_controls, n_spans, n_rows, n_results, n_ledger, n_heads;
     sl_control *controls;     /* [controls_max] */
     sl_span *spans;           /* [spans_max] */
     int32_t *tokens;          /* [rows_max] */
     sl_token_result *results; /* [rows_max] */
     sl_ledger_row *ledger;    /* [ranks] */
-    float *hidden;            /* [rows_max][width]; NULL in a frame made without */
+    sl_head_account *heads;   /* [n_layers][n_kv_heads], the first n_heads so far */
+    /* [n_layers][n_kv_heads][rows_max], or NULL when the limits say so: whether what row t of a span
+     * pushed out of the window was kept (1 where nothing eligible was); after the span that ends a
+     * prompt under a prompt-end policy, and is all of it, whether token t itself was. */
+    uint8_t *flags;
+    uint32_t n_kv_heads, rows_max; /* of flags */
+    float *hidden;                 /* [rows_max][width]; NULL in a frame made without */
 } sl_frame;
 
 typedef enum { SL_FRAME_WITH_HIDDEN, SL_FRAME_WITHOUT_HIDDEN } sl_frame_payload;
@@ -116,6 +141,8 @@ void sl_frame_init(sl_frame *frame, const sl_frame_limits *limits, sl_frame_payl
 void sl_frame_reset(sl_frame *frame, uint64_t number);
 /* The frame's STOP control is there. */
 bool sl_frame_stops(const sl_frame *frame);
+/* Flags of one head, [rows_max]. */
+uint8_t *sl_frame_flags(const sl_frame *frame, uint32_t layer, uint32_t head);
 /* Check counts and indices of bytes from elsewhere against the limits and each other:
  * spans tile the rows, slots are below sequences_max, tokens below vocab.
  * SL_ERR_FORMAT, logged, when something is out of bounds. */

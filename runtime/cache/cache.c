@@ -10,7 +10,7 @@
 
 #include "runtime/base/log.h"
 
-static uint32_t pages_for(uint32_t n_tokens)
+uint32_t sl_cache_pages_for(uint32_t n_tokens)
 {
     return (n_tokens + SL_PAGE_TOKENS - 1) / SL_PAGE_TOKENS;
 }
@@ -20,32 +20,31 @@ static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 /* a - b, or 0. */
 static uint32_t above(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
 
-uint32_t sl_cache_head_pages(const sl_cache_options *options, uint32_t n_tokens)
+uint32_t sl_cache_head_pages(uint32_t window, uint32_t n_tokens)
 {
-    return pages_for(above(n_tokens, options->window + options->sinks));
+    return sl_cache_pages_for(above(n_tokens, window));
 }
 
-uint32_t sl_cache_fixed_pages(uint32_t window) { return 1 + pages_for(window); }
+uint32_t sl_cache_ring_pages(uint32_t window) { return sl_cache_pages_for(window); }
 
 void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *arena)
 {
-    SL_ASSERT(options->window >= 1 && options->sinks <= SL_PAGE_TOKENS);
+    SL_ASSERT(options->window >= 1);
     const sl_cache_options *o = options;
     size_t n_heads = (size_t)o->sequences_max * o->n_layers * o->n_kv_heads;
     *cache = (sl_cache){.options = *o, .page_bytes = o->layout->page_bytes(o->head_dim)};
-    cache->ring_pages = pages_for(o->window);
-    cache->pages_max = sl_cache_head_pages(o, o->context);
+    cache->ring_pages = sl_cache_ring_pages(o->window);
+    cache->pages_max = sl_cache_head_pages(o->window, o->context);
     /* the window before the span, the span, and up to a page lost to alignment */
-    cache->window_pages = pages_for(o->window + o->chunk_max) + 1;
-    cache->tiles_max = cache->pages_max + 2 + cache->window_pages + cache->ring_pages;
+    cache->window_pages = sl_cache_pages_for(o->window + o->chunk_max) + 1;
+    cache->tiles_max = cache->pages_max + 1 + cache->window_pages + cache->ring_pages;
 
     cache->heads = sl_arena_array(arena, sl_cache_head, n_heads);
     for (size_t i = 0; i < n_heads; i++) {
         uint32_t *pages = sl_arena_array(arena, uint32_t, cache->pages_max);
         if (cache->heads) cache->heads[i].pages = pages;
     }
-    cache->fixed = sl_arena_take(arena,
-                                 n_heads * sl_cache_fixed_pages(o->window) * cache->page_bytes);
+    cache->rings = sl_arena_take(arena, n_heads * cache->ring_pages * cache->page_bytes);
     cache->chunk = sl_arena_take(arena,
                                  (size_t)o->n_kv_heads * cache->window_pages * cache->page_bytes);
     cache->admitted = sl_arena_array(arena, uint32_t, (size_t)o->n_kv_heads * o->chunk_max);
@@ -62,14 +61,9 @@ static size_t head_index(const sl_cache *cache, uint32_t sequence, uint32_t laye
     return ((size_t)sequence * o->n_layers + layer) * o->n_kv_heads + head;
 }
 
-static uint8_t *sink_page(const sl_cache *cache, size_t index)
-{
-    return cache->fixed + index * (1 + cache->ring_pages) * cache->page_bytes;
-}
-
 static uint8_t *ring_page(const sl_cache *cache, size_t index, uint32_t slot)
 {
-    return sink_page(cache, index) + (1 + slot / SL_PAGE_TOKENS) * cache->page_bytes;
+    return cache->rings + (index * cache->ring_pages + slot / SL_PAGE_TOKENS) * cache->page_bytes;
 }
 
 static uint32_t ring_slot(const sl_cache *cache, uint32_t position)
@@ -94,7 +88,7 @@ static uint8_t *chunk_page(const sl_cache *cache, uint32_t head, uint32_t offset
 
 static void empty_head(sl_cache *cache, sl_cache_head *head)
 {
-    for (uint32_t i = 0; i < pages_for(head->n_admitted); i++)
+    for (uint32_t i = 0; i < sl_cache_pages_for(head->n_admitted); i++)
         sl_pool_release(&cache->pool, head->pages[i]);
     head->n_admitted = 0;
 }
@@ -138,22 +132,15 @@ void sl_cache_fork(sl_cache *cache, uint32_t sequence, uint32_t parent)
     size_t n = (size_t)o->n_layers * o->n_kv_heads;
     size_t from = head_index(cache, parent, 0, 0), to = head_index(cache, sequence, 0, 0);
     for (size_t i = 0; i < n; i++) fork_head(cache, &cache->heads[from + i], &cache->heads[to + i]);
-    memcpy(sink_page(cache, to), sink_page(cache, from),
-           n * (1 + cache->ring_pages) * cache->page_bytes);
+    memcpy(ring_page(cache, to, 0), ring_page(cache, from, 0),
+           n * cache->ring_pages * cache->page_bytes);
 }
 
 /* ---- a token leaves the window ---- */
 
-/* Policy `full`: every token that is no sink is admitted. */
-static void leave_window(sl_cache *cache, size_t index, uint32_t position, const void *from,
-                         uint32_t from_slot)
+static void admit(sl_cache *cache, sl_cache_head *head, const void *from, uint32_t from_slot)
 {
     const sl_cache_options *o = &cache->options;
-    if (position < o->sinks) {
-        o->layout->copy(sink_page(cache, index), position, from, from_slot, o->head_dim);
-        return;
-    }
-    sl_cache_head *head = &cache->heads[index];
     uint32_t slot = head->n_admitted % SL_PAGE_TOKENS, page = head->n_admitted / SL_PAGE_TOKENS;
     if (slot == 0) {
         SL_ASSERT(page < cache->pages_max);
@@ -165,11 +152,33 @@ static void leave_window(sl_cache *cache, size_t index, uint32_t position, const
     head->n_admitted++;
 }
 
+/* Page i of the survivors is begun only when page i of before is being read, or has been. */
+void sl_cache_retain(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
+                     const uint8_t *keep)
+{
+    sl_cache_head *h = &cache->heads[head_index(cache, sequence, layer, head)];
+    uint32_t n = h->n_admitted;
+    h->n_admitted = 0;
+    for (uint32_t first = 0; first < n; first += SL_PAGE_TOKENS) {
+        uint32_t page = h->pages[first / SL_PAGE_TOKENS];
+        for (uint32_t i = first; i < n && i < first + SL_PAGE_TOKENS; i++)
+            if (keep[i]) admit(cache, h, sl_pool_page(&cache->pool, page), i - first);
+#pragma omp critical(sl_cache_pool)
+        sl_pool_release(&cache->pool, page);
+    }
+}
+
+const sl_cache_head *sl_cache_head_of(const sl_cache *cache, uint32_t sequence, uint32_t layer,
+                                      uint32_t head)
+{
+    return &cache->heads[head_index(cache, sequence, layer, head)];
+}
+
 /* ---- prompt ---- */
 
 void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
                          uint32_t position, uint32_t n_tokens, const float *k, const float *v,
-                         size_t stride)
+                         size_t stride, const uint8_t *keep)
 {
     const sl_cache_options *o = &cache->options;
     SL_ASSERT(n_tokens >= 1 && n_tokens <= o->chunk_max && position + n_tokens <= o->context);
@@ -186,10 +195,10 @@ void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uin
         uint32_t offset = position + t - base;
         o->layout->put(chunk_page(cache, head, offset), offset % SL_PAGE_TOKENS, k + t * stride,
                        v + t * stride, o->head_dim);
-        if (position + t >= o->window) {
-            uint32_t leaving = position + t - o->window;
-            leave_window(cache, index, leaving, chunk_page(cache, head, leaving - base),
-                         (leaving - base) % SL_PAGE_TOKENS);
+        if (position + t >= o->window && keep[t]) {
+            uint32_t leaving = position + t - o->window - base;
+            admit(cache, &cache->heads[index], chunk_page(cache, head, leaving),
+                  leaving % SL_PAGE_TOKENS);
         }
         admitted[t] = cache->heads[index].n_admitted;
     }
@@ -202,29 +211,15 @@ void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uin
     }
 }
 
-/* The part of absolute range [begin, end) that lies in the page starting at `start`, as slots. */
-static sl_slots slots_within(uint32_t begin, uint32_t end, uint32_t start)
-{
-    sl_slots slots = {.begin = (uint8_t)min_u32(above(begin, start), SL_PAGE_TOKENS),
-                      .end = (uint8_t)min_u32(above(end, start), SL_PAGE_TOKENS)};
-    if (slots.begin >= slots.end) slots = (sl_slots){0, 0};
-    return slots;
-}
-
-typedef enum { TILE_SINKS, TILE_PAGE, TILE_WINDOW } tile_kind;
+typedef enum { TILE_PAGE, TILE_WINDOW } tile_kind;
 
 /* What query `position` sees of a tile that starts at token (window), or admitted index (pages),
  * `start`. */
 static sl_slots query_sees(const sl_cache_options *o, tile_kind kind, uint32_t position,
                            uint32_t n_admitted, uint32_t start)
 {
-    uint32_t left = above(position + 1, o->window); /* tokens that have left the window */
-    switch (kind) {
-    case TILE_SINKS: return slots_within(0, min_u32(o->sinks, left), 0);
-    case TILE_PAGE: return slots_within(0, n_admitted, start);
-    case TILE_WINDOW: return slots_within(left, position + 1, start);
-    }
-    return (sl_slots){0, 0};
+    if (kind == TILE_PAGE) return sl_slots_within(0, n_admitted, start);
+    return sl_slots_within(above(position + 1, o->window), position + 1, start);
 }
 
 /* A list of tiles being filled for n queries of a span. */
@@ -269,8 +264,7 @@ size_t sl_cache_prompt_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
                       .tiles = tiles,
                       .visible = visible};
 
-    add_tile(&list, TILE_SINKS, sink_page(cache, index), 0);
-    for (uint32_t i = 0; i < pages_for(admitted[n - 1]); i++) {
+    for (uint32_t i = 0; i < sl_cache_pages_for(admitted[n - 1]); i++) {
         const void *page = sl_pool_page(&cache->pool, cache->heads[index].pages[i]);
         if (admitted[0] / SL_PAGE_TOKENS > i) /* whole for the first query, so for all */
             tiles[list.n_tiles++] = (sl_kv_tile){.page = page};
@@ -284,17 +278,39 @@ size_t sl_cache_prompt_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
     return list.n_tiles;
 }
 
+/* Pages first, then the window of the span; the token at the seam is in both, and counted once. */
+uint32_t sl_cache_n_stretches(const sl_cache *cache, uint32_t position, uint32_t n_tokens)
+{
+    uint32_t end = position + n_tokens, base = chunk_base(cache, position);
+    return sl_cache_pages_for(above(end, cache->options.window)) + sl_cache_pages_for(end - base);
+}
+
+sl_key_stretch sl_cache_stretch(const sl_cache *cache, uint32_t sequence, uint32_t layer,
+                                uint32_t head, uint32_t position, uint32_t n_tokens, uint32_t i)
+{
+    const sl_cache_head *h = sl_cache_head_of(cache, sequence, layer, head);
+    uint32_t end = position + n_tokens, base = chunk_base(cache, position);
+    SL_ASSERT(h->n_admitted == above(end, cache->options.window));
+    uint32_t n_pages = sl_cache_pages_for(h->n_admitted), start = i * SL_PAGE_TOKENS;
+    if (i < n_pages)
+        return (sl_key_stretch){sl_pool_page(&cache->pool, h->pages[i]), start,
+                                sl_slots_within(0, h->n_admitted, start)};
+    start = base + (i - n_pages) * SL_PAGE_TOKENS;
+    return (sl_key_stretch){chunk_page(cache, head, start - base), start,
+                            sl_slots_within(h->n_admitted, end, start)};
+}
+
 /* ---- decode ---- */
 
 void sl_cache_put_decode(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
-                         uint32_t position, const float *k, const float *v)
+                         uint32_t position, const float *k, const float *v, bool keep)
 {
     const sl_cache_options *o = &cache->options;
     SL_ASSERT(position < o->context);
     size_t index = head_index(cache, sequence, layer, head);
-    if (position >= o->window) {
-        uint32_t leaving = position - o->window, slot = ring_slot(cache, leaving);
-        leave_window(cache, index, leaving, ring_page(cache, index, slot), slot % SL_PAGE_TOKENS);
+    if (position >= o->window && keep) {
+        uint32_t slot = ring_slot(cache, position - o->window);
+        admit(cache, &cache->heads[index], ring_page(cache, index, slot), slot % SL_PAGE_TOKENS);
     }
     uint32_t slot = ring_slot(cache, position);
     o->layout->put(ring_page(cache, index, slot), slot % SL_PAGE_TOKENS, k, v, o->head_dim);
@@ -304,7 +320,7 @@ uint32_t sl_cache_decode_runs(const sl_cache *cache, uint32_t sequence, uint32_t
                               uint32_t head)
 {
     uint32_t n = cache->heads[head_index(cache, sequence, layer, head)].n_admitted;
-    return (pages_for(n) + SL_RUN_PAGES - 1) / SL_RUN_PAGES + 1;
+    return (sl_cache_pages_for(n) + SL_RUN_PAGES - 1) / SL_RUN_PAGES + 1;
 }
 
 uint32_t sl_cache_decode_runs_max(const sl_cache *cache)
@@ -319,7 +335,7 @@ static size_t add_ring(const sl_cache *cache, size_t index, uint32_t begin, uint
     size_t n = 0;
     while (begin < end) {
         uint32_t start = begin / SL_PAGE_TOKENS * SL_PAGE_TOKENS;
-        sl_slots slots = slots_within(begin, end, start);
+        sl_slots slots = sl_slots_within(begin, end, start);
         for (uint32_t g = 0; g < group; g++) (*visible)[g] = slots;
         tiles[n++] = (sl_kv_tile){.page = ring_page(cache, index, begin), .visible = *visible};
         *visible += group;
@@ -328,24 +344,16 @@ static size_t add_ring(const sl_cache *cache, size_t index, uint32_t begin, uint
     return n;
 }
 
-/* Sinks and ring. The ring wraps, so what is visible of it is one range of slots or two. */
-static size_t fixed_tiles(const sl_cache *cache, size_t index, uint32_t position, uint32_t group,
-                          sl_kv_tile *tiles, sl_slots *visible)
+/* The ring wraps, so what is visible of it is one range of slots or two. */
+static size_t ring_tiles(const sl_cache *cache, size_t index, uint32_t position, uint32_t group,
+                         sl_kv_tile *tiles, sl_slots *visible)
 {
-    const sl_cache_options *o = &cache->options;
-    uint32_t left = above(position + 1, o->window), n_sinks = min_u32(o->sinks, left);
-    size_t n = 0;
-    if (n_sinks > 0) {
-        for (uint32_t g = 0; g < group; g++) visible[g] = (sl_slots){0, (uint8_t)n_sinks};
-        tiles[n++] = (sl_kv_tile){.page = sink_page(cache, index), .visible = visible};
-        visible += group;
-    }
+    uint32_t left = above(position + 1, cache->options.window);
     uint32_t slots = cache->ring_pages * SL_PAGE_TOKENS, count = position + 1 - left;
     uint32_t begin = count == slots ? 0 : left % slots;
     uint32_t end = begin + count;
-    n += add_ring(cache, index, begin, min_u32(end, slots), group, tiles + n, &visible);
-    n += add_ring(cache, index, 0, above(end, slots), group, tiles + n, &visible);
-    return n;
+    size_t n = add_ring(cache, index, begin, min_u32(end, slots), group, tiles, &visible);
+    return n + add_ring(cache, index, 0, above(end, slots), group, tiles + n, &visible);
 }
 
 size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t layer,
@@ -355,12 +363,12 @@ size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
     size_t index = head_index(cache, sequence, layer, head);
     const sl_cache_head *h = &cache->heads[index];
     if (run + 1 == sl_cache_decode_runs(cache, sequence, layer, head))
-        return fixed_tiles(cache, index, position, group, tiles, visible);
+        return ring_tiles(cache, index, position, group, tiles, visible);
 
     uint32_t first = run * SL_RUN_PAGES,
-             last = min_u32(first + SL_RUN_PAGES, pages_for(h->n_admitted));
+             last = min_u32(first + SL_RUN_PAGES, sl_cache_pages_for(h->n_admitted));
     for (uint32_t i = first; i < last; i++) {
-        sl_slots slots = slots_within(0, h->n_admitted, i * SL_PAGE_TOKENS);
+        sl_slots slots = sl_slots_within(0, h->n_admitted, i * SL_PAGE_TOKENS);
         sl_kv_tile *tile = &tiles[i - first];
         *tile = (sl_kv_tile){.page = sl_pool_page(&cache->pool, h->pages[i])};
         if (slots.end == SL_PAGE_TOKENS) continue;

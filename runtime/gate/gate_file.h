@@ -14,7 +14,12 @@
 #include "runtime/kernels/kernels.h"
 #include "runtime/model/gguf.h"
 
-enum { SL_GATE_VERSION = 1, SL_GATE_HEADS_MAX = 64, SL_GATE_HIDDEN_MAX = 1024 };
+enum {
+    SL_GATE_VERSION = 1,
+    SL_GATE_HEADS_MAX = 64,
+    SL_GATE_WIDTH_MAX = 256,
+    SL_GATE_HIDDEN_MAX = 1024
+};
 
 typedef enum {
     SL_GATE_ABSENT, /* the layer has no gate: it keeps every token */
@@ -81,6 +86,8 @@ sl_status sl_gate_file_open(const char *path, sl_gate_file **file_out);
 sl_status sl_gate_file_read(const sl_gguf *gguf, sl_gate_file **file_out);
 void sl_gate_file_close(sl_gate_file *file); /* NULL is fine */
 const sl_gate *sl_gate_file_gate(const sl_gate_file *file);
+/* XXH3 of the whole file: what a result depends on. */
+uint64_t sl_gate_file_hash(const sl_gate_file *file);
 
 /* SL_ERR_OPTION, logged with both sides, when it was made for another model: n_layers, n_kv_heads,
  * width. The hash is compared apart, once the model's is known. */

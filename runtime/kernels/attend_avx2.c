@@ -1,4 +1,6 @@
 /* runtime/kernels/attend_avx2.c - attention eight lanes at a time: see attend_simd.h. */
+#include <stdint.h>
+
 #include "runtime/kernels/math_avx2.h"
 
 enum {
@@ -12,10 +14,16 @@ enum {
 typedef __m256 vec;
 
 static inline vec v_set1(float x) { return _mm256_set1_ps(x); }
+static inline vec v_set1_half(uint16_t x) { return v_set1(_cvtsh_ss(x)); }
 static inline vec v_load(const float *x) { return _mm256_loadu_ps(x); }
 static inline vec v_load_half(const void *x) { return _mm256_cvtph_ps(_mm_loadu_si128(x)); }
+static inline vec v_load_int8(const void *x)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(x)));
+}
 static inline void v_store(float *x, vec v) { _mm256_storeu_ps(x, v); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 static inline vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 static inline vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 static inline vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
@@ -38,8 +46,26 @@ static inline float v_highest(vec v)
 
 #include "runtime/kernels/attend_simd.h"
 
-void sl_attend_avx2(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
-                    size_t head_dim, sl_softmax *state, float *acc)
+void sl_kv_f16_attend_avx2(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                           size_t head_dim, sl_softmax *state, float *acc)
 {
-    attend(tiles, n_tiles, q, n_rows, head_dim, state, acc);
+    attend(SL_KV_F16, tiles, n_tiles, q, n_rows, head_dim, state, acc);
+}
+
+void sl_kv_q8_0_attend_avx2(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                            size_t head_dim, sl_softmax *state, float *acc)
+{
+    attend(SL_KV_Q8_0, tiles, n_tiles, q, n_rows, head_dim, state, acc);
+}
+
+void sl_kv_f16_scores_avx2(const void *page, const float *q, size_t n_rows, size_t head_dim,
+                           float *out)
+{
+    page_scores(SL_KV_F16, page, q, n_rows, head_dim, out);
+}
+
+void sl_kv_q8_0_scores_avx2(const void *page, const float *q, size_t n_rows, size_t head_dim,
+                            float *out)
+{
+    page_scores(SL_KV_Q8_0, page, q, n_rows, head_dim, out);
 }

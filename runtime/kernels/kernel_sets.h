@@ -57,17 +57,42 @@ static inline const uint16_t *sl_page_values(const void *page, size_t head_dim)
     return (const uint16_t *)page + head_dim * SL_PAGE_TOKENS;
 }
 
+/* ---- a page of the q8_0 layout: int8 where f16 has its numbers, and behind each half its f16
+ * scales: K's [head_dim / 32][64 tokens], V's [64 tokens][head_dim / 32]. Offsets in bytes ---- */
+
+typedef struct {
+    size_t key_scales, values, value_scales, end;
+} sl_q8_page;
+
+static inline sl_q8_page sl_q8_page_of(size_t head_dim)
+{
+    size_t n = head_dim * SL_PAGE_TOKENS, half = n + n / SL_BLOCK * sizeof(uint16_t);
+    return (sl_q8_page){.key_scales = n, .values = half, .value_scales = half + n, .end = 2 * half};
+}
+
 /* The slots of a tile that row r sees, checked. */
 sl_slots sl_tile_visible(const sl_kv_tile *tile, size_t row);
 
 size_t sl_kv_f16_page_bytes(size_t head_dim);
 void sl_kv_f16_copy(void *to, size_t to_slot, const void *from, size_t from_slot, size_t head_dim);
 void sl_kv_f16_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
+size_t sl_kv_q8_0_page_bytes(size_t head_dim);
+/* As the layout's put, rows quantized by one of sl_kernels.quantize. */
+void sl_kv_q8_0_put(void (*quantize)(const sl_activations *, size_t, size_t), void *page,
+                    size_t slot, const float *k, const float *v, size_t head_dim);
+void sl_kv_q8_0_copy(void *to, size_t to_slot, const void *from, size_t from_slot, size_t head_dim);
+void sl_kv_q8_0_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
 void sl_softmax_merge(sl_softmax *state, float *acc, const sl_softmax *state2, const float *acc2,
                       size_t head_dim);
 void sl_softmax_finish(const sl_softmax *state, const float *acc, size_t head_dim, float *out);
 
 /* ---- kernels: see sl_kernels and sl_kv_layout ---- */
+
+typedef void sl_kv_put(void *page, size_t slot, const float *k, const float *v, size_t head_dim);
+typedef void sl_kv_attend(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                          size_t head_dim, sl_softmax *state, float *acc);
+typedef void sl_kv_scores(const void *page, const float *q, size_t n_rows, size_t head_dim,
+                          float *out);
 
 void sl_quantize_ref(const sl_activations *a, size_t row_begin, size_t row_end);
 void sl_matmul_ref(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
@@ -76,9 +101,9 @@ void sl_rmsnorm_ref(const float *x, const float *gain, size_t n_rows, size_t wid
                     float *out);
 void sl_swiglu_ref(const float *gate, const float *up, size_t n, float *out);
 void sl_add_ref(const float *y, size_t n, float *x);
-void sl_kv_put_ref(void *page, size_t slot, const float *k, const float *v, size_t head_dim);
-void sl_attend_ref(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
-                   size_t head_dim, sl_softmax *state, float *acc);
+sl_kv_put sl_kv_f16_put_ref, sl_kv_q8_0_put_ref;
+sl_kv_attend sl_kv_f16_attend_ref, sl_kv_q8_0_attend_ref;
+sl_kv_scores sl_kv_f16_scores_ref, sl_kv_q8_0_scores_ref;
 
 void sl_quantize_avx2(const sl_activations *a, size_t row_begin, size_t row_end);
 void sl_matmul_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
@@ -90,14 +115,14 @@ void sl_rmsnorm_avx2(const float *x, const float *gain, size_t n_rows, size_t wi
                      float *out);
 void sl_swiglu_avx2(const float *gate, const float *up, size_t n, float *out);
 void sl_add_avx2(const float *y, size_t n, float *x);
-void sl_kv_put_avx2(void *page, size_t slot, const float *k, const float *v, size_t head_dim);
-void sl_attend_avx2(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
-                    size_t head_dim, sl_softmax *state, float *acc);
+sl_kv_put sl_kv_f16_put_avx2, sl_kv_q8_0_put_avx2;
+sl_kv_attend sl_kv_f16_attend_avx2, sl_kv_q8_0_attend_avx2;
+sl_kv_scores sl_kv_f16_scores_avx2, sl_kv_q8_0_scores_avx2;
 
 /* The avx512 set is avx2 but for what takes the time. */
 void sl_matmul_avx512(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                       float *out, size_t out_stride);
-void sl_attend_avx512(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
-                      size_t head_dim, sl_softmax *state, float *acc);
+sl_kv_attend sl_kv_f16_attend_avx512, sl_kv_q8_0_attend_avx512;
+sl_kv_scores sl_kv_f16_scores_avx512, sl_kv_q8_0_scores_avx512;
 
 #endif

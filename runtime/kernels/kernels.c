@@ -9,15 +9,21 @@
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
 
-static const sl_kv_layout layout_ref = {
-    .name = "f16",
-    .page_bytes = sl_kv_f16_page_bytes,
-    .put = sl_kv_put_ref,
-    .copy = sl_kv_f16_copy,
-    .get = sl_kv_f16_get,
-    .attend = sl_attend_ref,
-    .merge = sl_softmax_merge,
-    .finish = sl_softmax_finish,
+/* What all sets share of a layout. */
+#define KV_F16                                                               \
+    .name = "f16", .head_dim_step = 16, .page_bytes = sl_kv_f16_page_bytes,  \
+    .copy = sl_kv_f16_copy, .get = sl_kv_f16_get, .merge = sl_softmax_merge, \
+    .finish = sl_softmax_finish
+#define KV_Q8_0                                                                     \
+    .name = "q8_0", .head_dim_step = SL_BLOCK, .page_bytes = sl_kv_q8_0_page_bytes, \
+    .copy = sl_kv_q8_0_copy, .get = sl_kv_q8_0_get, .merge = sl_softmax_merge,      \
+    .finish = sl_softmax_finish
+
+static const sl_kv_layout kv_ref[SL_KV_TYPES] = {
+    [SL_KV_F16] = {KV_F16, .put = sl_kv_f16_put_ref, .attend = sl_kv_f16_attend_ref,
+                   .scores = sl_kv_f16_scores_ref},
+    [SL_KV_Q8_0] = {KV_Q8_0, .put = sl_kv_q8_0_put_ref, .attend = sl_kv_q8_0_attend_ref,
+                    .scores = sl_kv_q8_0_scores_ref},
 };
 
 static const sl_kernels kernels_ref = {
@@ -27,21 +33,17 @@ static const sl_kernels kernels_ref = {
     .rmsnorm = sl_rmsnorm_ref,
     .swiglu = sl_swiglu_ref,
     .add = sl_add_ref,
-    .kv_layout = &layout_ref,
+    .kv = {&kv_ref[SL_KV_F16], &kv_ref[SL_KV_Q8_0]},
 };
 
 static bool runs_always(void) { return true; }
 
 #ifdef __x86_64__
-static const sl_kv_layout layout_avx2 = {
-    .name = "f16",
-    .page_bytes = sl_kv_f16_page_bytes,
-    .put = sl_kv_put_avx2,
-    .copy = sl_kv_f16_copy,
-    .get = sl_kv_f16_get,
-    .attend = sl_attend_avx2,
-    .merge = sl_softmax_merge,
-    .finish = sl_softmax_finish,
+static const sl_kv_layout kv_avx2[SL_KV_TYPES] = {
+    [SL_KV_F16] = {KV_F16, .put = sl_kv_f16_put_avx2, .attend = sl_kv_f16_attend_avx2,
+                   .scores = sl_kv_f16_scores_avx2},
+    [SL_KV_Q8_0] = {KV_Q8_0, .put = sl_kv_q8_0_put_avx2, .attend = sl_kv_q8_0_attend_avx2,
+                    .scores = sl_kv_q8_0_scores_avx2},
 };
 
 static const sl_kernels kernels_avx2 = {
@@ -51,18 +53,14 @@ static const sl_kernels kernels_avx2 = {
     .rmsnorm = sl_rmsnorm_avx2,
     .swiglu = sl_swiglu_avx2,
     .add = sl_add_avx2,
-    .kv_layout = &layout_avx2,
+    .kv = {&kv_avx2[SL_KV_F16], &kv_avx2[SL_KV_Q8_0]},
 };
 
-static const sl_kv_layout layout_avx512 = {
-    .name = "f16",
-    .page_bytes = sl_kv_f16_page_bytes,
-    .put = sl_kv_put_avx2,
-    .copy = sl_kv_f16_copy,
-    .get = sl_kv_f16_get,
-    .attend = sl_attend_avx512,
-    .merge = sl_softmax_merge,
-    .finish = sl_softmax_finish,
+static const sl_kv_layout kv_avx512[SL_KV_TYPES] = {
+    [SL_KV_F16] = {KV_F16, .put = sl_kv_f16_put_avx2, .attend = sl_kv_f16_attend_avx512,
+                   .scores = sl_kv_f16_scores_avx512},
+    [SL_KV_Q8_0] = {KV_Q8_0, .put = sl_kv_q8_0_put_avx2, .attend = sl_kv_q8_0_attend_avx512,
+                    .scores = sl_kv_q8_0_scores_avx512},
 };
 
 static const sl_kernels kernels_avx512 = {
@@ -72,7 +70,7 @@ static const sl_kernels kernels_avx512 = {
     .rmsnorm = sl_rmsnorm_avx2,
     .swiglu = sl_swiglu_avx2,
     .add = sl_add_avx2,
-    .kv_layout = &layout_avx512,
+    .kv = {&kv_avx512[SL_KV_F16], &kv_avx512[SL_KV_Q8_0]},
 };
 
 /* F16C is older than AVX2 and in every CPU that has it; clang 14 cannot ask for it. */
@@ -137,4 +135,15 @@ sl_status sl_kernels_choose(const sl_kernels **kernels_out)
     }
     *kernels_out = kernels;
     return SL_OK;
+}
+
+sl_status sl_kv_type_named(const char *name, sl_kv_type *out)
+{
+    for (size_t i = 0; i < SL_KV_TYPES; i++) {
+        if (strcmp(kv_ref[i].name, name) != 0) continue;
+        *out = (sl_kv_type)i;
+        return SL_OK;
+    }
+    sl_error("unknown cache type '%s': there are " SL_KV_NAMES, name);
+    return SL_ERR_OPTION;
 }

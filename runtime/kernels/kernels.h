@@ -62,7 +62,7 @@ typedef struct sl_kernels {
     /* x[i] += y[i]. */
     void (*add)(const float *y, size_t n, float *x);
 
-    const sl_kv_layout *kv_layout; /* f16 */
+    const sl_kv_layout *kv[SL_KV_TYPES];
 } sl_kernels;
 
 /* The table for this CPU and SLUICE_KERNELS. SL_ERR_OPTION: a set unknown or not
@@ -70,6 +70,9 @@ typedef struct sl_kernels {
 sl_status sl_kernels_choose(const sl_kernels **kernels_out);
 /* By name, for tests: NULL when unknown, or not supported by this CPU. */
 const sl_kernels *sl_kernels_named(const char *name);
+
+/* SL_ERR_OPTION, logged with the names there are. */
+sl_status sl_kv_type_named(const char *name, sl_kv_type *out);
 
 /* One row of an embedding table as f32 [n_in]; any supported type. */
 void sl_matrix_row(const sl_matrix *w, size_t row, float *out);

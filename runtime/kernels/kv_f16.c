@@ -14,7 +14,7 @@ size_t sl_kv_f16_page_bytes(size_t head_dim)
 
 static float clamped(float x) { return x > 65504 ? 65504 : x < -65504 ? -65504 : x; }
 
-void sl_kv_put_ref(void *page, size_t slot, const float *k, const float *v, size_t head_dim)
+void sl_kv_f16_put_ref(void *page, size_t slot, const float *k, const float *v, size_t head_dim)
 {
     SL_DEBUG_ASSERT(slot < SL_PAGE_TOKENS);
     uint16_t *keys = page, *values = keys + head_dim * SL_PAGE_TOKENS;
@@ -43,6 +43,19 @@ void sl_kv_f16_get(const void *page, size_t slot, float *k, float *v, size_t hea
         k[i] = sl_f16_to_f32(keys[i * SL_PAGE_TOKENS + slot]);
         v[i] = sl_f16_to_f32(values[slot * head_dim + i]);
     }
+}
+
+/* x - start as a slot. */
+static uint8_t slot_of(uint32_t x, uint32_t start)
+{
+    uint32_t slot = x > start ? x - start : 0;
+    return (uint8_t)(slot < SL_PAGE_TOKENS ? slot : SL_PAGE_TOKENS);
+}
+
+sl_slots sl_slots_within(uint32_t begin, uint32_t end, uint32_t start)
+{
+    sl_slots slots = {.begin = slot_of(begin, start), .end = slot_of(end, start)};
+    return slots.begin < slots.end ? slots : (sl_slots){0, 0};
 }
 
 sl_slots sl_tile_visible(const sl_kv_tile *tile, size_t row)

@@ -17,6 +17,9 @@ typedef struct {
     uint8_t begin, end;
 } sl_slots;
 
+/* The part of [begin, end) that lies in the page whose slot 0 is at `start`; none: {0, 0}. */
+sl_slots sl_slots_within(uint32_t begin, uint32_t end, uint32_t start);
+
 typedef struct {
     const void *page;
     const sl_slots *visible; /* [n_rows], what each query row sees; NULL: the whole page */
@@ -28,11 +31,22 @@ typedef struct {
     float max, sum;
 } sl_softmax;
 
+/* How a page stores its numbers. */
+typedef enum {
+    SL_KV_F16,  /* clamped to the finite range */
+    SL_KV_Q8_0, /* int8 with an f16 scale for every 32, made as sl_kernels.quantize does */
+    SL_KV_TYPES
+} sl_kv_type;
+
+#define SL_KV_NAMES "f16, q8_0"
+
 typedef struct {
-    const char *name; /* "f16" */
+    const char *name;
+    size_t head_dim_step; /* head_dim is a multiple of it, at most 256 */
 
     size_t (*page_bytes)(size_t head_dim);
-    /* Write token `slot`: k, v [head_dim] f32, clamped to the finite f16 range. */
+    /* Write token `slot`: k, v [head_dim] f32. What is infinite or huge becomes the largest number
+     * there is room for, a NaN stays one (in q8_0 with the 32 it belongs to). */
     void (*put)(void *page, size_t slot, const float *k, const float *v, size_t head_dim);
     /* Move stored bits unchanged; slots of the same or different pages. */
     void (*copy)(void *to, size_t to_slot, const void *from, size_t from_slot, size_t head_dim);
@@ -43,9 +57,14 @@ typedef struct {
      * visible in a tile, update state[r] and acc[r]. q is already scaled by 1/sqrt(head_dim).
      * q, acc: [n_rows][head_dim] f32; state: [n_rows]. A row that sees nothing of a tile is left
      * bit for bit as it was, so skipping a tile nobody sees changes nothing, and a row's result
-     * depends on its own q and tiles alone. head_dim is a multiple of 16, at most 256. */
+     * depends on its own q and tiles alone. */
     void (*attend)(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                    size_t head_dim, sl_softmax *state, float *acc);
+
+    /* out[r][slot] = q[r] k[slot] for all slots of a page; those never written give anything. q:
+     * [n_rows][head_dim], out: [n_rows][SL_PAGE_TOKENS]. A score's bits depend on its row and key
+     * alone. */
+    void (*scores)(const void *page, const float *q, size_t n_rows, size_t head_dim, float *out);
 
     /* (state, acc) += (state2, acc2): the same as if the second's tiles had followed, up to
      * rounding; in a fixed order of operations. acc: [head_dim]. */

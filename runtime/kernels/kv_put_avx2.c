@@ -1,4 +1,4 @@
-/* runtime/kernels/kv_put_avx2.c - a token into a page, the bits of sl_kv_put_ref. */
+/* runtime/kernels/kv_put_avx2.c - a token into a page, the bits of the plain ones. */
 #include <immintrin.h>
 
 #include "runtime/base/log.h"
@@ -12,7 +12,7 @@ static __m128i half(const float *x)
     return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
 }
 
-void sl_kv_put_avx2(void *page, size_t slot, const float *k, const float *v, size_t head_dim)
+void sl_kv_f16_put_avx2(void *page, size_t slot, const float *k, const float *v, size_t head_dim)
 {
     SL_DEBUG_ASSERT(slot < SL_PAGE_TOKENS);
     uint16_t *keys = page, *values = keys + head_dim * SL_PAGE_TOKENS;
@@ -22,4 +22,9 @@ void sl_kv_put_avx2(void *page, size_t slot, const float *k, const float *v, siz
         _mm_storeu_si128((__m128i *)(values + slot * head_dim + i), half(v + i));
         for (size_t j = 0; j < 8; j++) keys[(i + j) * SL_PAGE_TOKENS + slot] = key[j];
     }
+}
+
+void sl_kv_q8_0_put_avx2(void *page, size_t slot, const float *k, const float *v, size_t head_dim)
+{
+    sl_kv_q8_0_put(sl_quantize_avx2, page, slot, k, v, head_dim);
 }

@@ -559,6 +559,19 @@ bool sl_gguf_u32(const sl_gguf *gguf, const char *key, uint32_t *out)
     return true;
 }
 
+bool sl_gguf_u64(const sl_gguf *gguf, const char *key, uint64_t *out)
+{
+    const entry *e = find_scalar(gguf, key);
+    int64_t value;
+    if (e && e->kind == KIND_U64) { /* all of it, also beyond an i64 */
+        memcpy(out, e->data, sizeof *out);
+        return true;
+    }
+    if (!e || !integer_at(e, 0, &value) || value < 0) return false;
+    *out = (uint64_t)value;
+    return true;
+}
+
 bool sl_gguf_i32(const sl_gguf *gguf, const char *key, int32_t *out)
 {
     const entry *e = find_scalar(gguf, key);

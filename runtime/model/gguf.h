@@ -61,6 +61,7 @@ uint64_t sl_gguf_header_hash(const sl_gguf *gguf);
  * width and sign convert when they fit; floats from f32 and f64. */
 bool sl_gguf_has(const sl_gguf *gguf, const char *key);
 bool sl_gguf_u32(const sl_gguf *gguf, const char *key, uint32_t *out);
+bool sl_gguf_u64(const sl_gguf *gguf, const char *key, uint64_t *out);
 bool sl_gguf_i32(const sl_gguf *gguf, const char *key, int32_t *out);
 bool sl_gguf_f32(const sl_gguf *gguf, const char *key, float *out);
 bool sl_gguf_bool(const sl_gguf *gguf, const char *key, bool *out);

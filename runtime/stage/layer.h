@@ -5,7 +5,11 @@
 
 #include "runtime/base/frame.h"
 #include "runtime/cache/cache.h"
+#include "runtime/gate/admission.h"
+#include "runtime/gate/gate_forward.h"
+#include "runtime/kernels/linear.h"
 #include "runtime/model/weights.h"
+#include "runtime/stage/probe.h"
 
 /* What threads share while a frame passes; sized for rows_max. */
 typedef struct {
@@ -19,6 +23,9 @@ typedef struct {
     sl_softmax *run_state;  /* [..][group] */
     float *run_acc;         /* [..][group][head_dim] */
     uint32_t *decode_spans; /* indices of the frame's decode spans */
+    float *key_scores;      /* [kv_heads][rows], of policies that score keys */
+    uint8_t *keep;          /* [kv_heads][rows]: what each row's arrival pushes out is kept */
+    sl_softmax *row_state;  /* [kv_heads][rows][group] of prompt rows, for prompt-end policies */
 } sl_layer_scratch;
 
 /* What each thread has for itself. */
@@ -27,20 +34,31 @@ typedef struct {
     sl_slots *visible;
     float *q, *acc; /* [SL_QUERY_ROWS or group][head_dim] */
     sl_softmax *state;
+    /* for prompt-end policies: */
+    float *scores;     /* [SL_QUERY_ROWS or group][SL_PAGE_TOKENS] */
+    float *smoothed;   /* [context] */
+    uint8_t *survives; /* [context] */
 } sl_thread_scratch;
 
 enum { SL_QUERY_ROWS = 128 }; /* query rows that share one pass over the tiles */
 
-typedef struct {
+typedef struct sl_layer_context {
     const sl_model_shape *shape;
     const float *rope_freqs; /* as in sl_weights */
     const sl_kernels *kernels;
     sl_cache *cache;
+    sl_admission *admission;
+    sl_gates *gates;       /* NULL: the policy asks none */
+    const sl_probe *probe; /* NULL: nobody looks */
     int threads;
-    uint32_t decode_max; /* decode spans of a frame */
+    uint32_t decode_max;  /* decode spans of a frame */
+    uint32_t layer_begin; /* of the stage, in the model */
+    size_t rows_max;      /* of a frame */
     sl_rope_table rope;
     sl_layer_scratch shared;
     sl_thread_scratch *own; /* [threads] */
+    uint64_t *kept;         /* [layers of the stage][kv_heads] eligible tokens kept so far */
+    int64_t gate_ns;        /* spent on gates so far, but for what decode overlaps */
 } sl_layer_context;
 
 /* Fill in `rope`, `shared` and `own` from the arena for frames within the limits; what stands before
@@ -53,15 +71,5 @@ void sl_layer_begin_frame(sl_layer_context *context, const sl_frame *frame);
 /* Layer `index` of this stage; frame->hidden [n_rows][width] in place. */
 void sl_layer_forward(sl_layer_context *context, const sl_layer_weights *weights, uint32_t index,
                       sl_frame *frame);
-
-/* The common step of layers and head: quantize a->x's rows, run one or more maps over them and add
- * their biases, all threads of the team. `a` has room for q, scale and sum. */
-typedef struct {
-    const sl_matrix *matrix;
-    const float *bias; /* [n_out], or NULL */
-    float *out;        /* [n_rows][n_out] */
-} sl_linear;
-void sl_layer_linear(const sl_kernels *kernels, int threads, const sl_activations *a,
-                     const sl_linear *maps, size_t n_maps);
 
 #endif

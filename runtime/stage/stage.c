@@ -29,8 +29,11 @@ typedef struct {
 struct sl_stage {
     sl_stage_options options;
     sl_cache cache;
+    sl_admission admission;
+    sl_gates gates;
     sl_layer_context context;
-    slot *slots; /* [sequences_max] */
+    uint64_t seen; /* eligible tokens of all sequences, ever */
+    slot *slots;   /* [sequences_max] */
     uint64_t n_frames;
 
     /* last stage only */
@@ -70,6 +73,34 @@ static void init_head(sl_stage *stage, sl_arena *arena)
     }
 }
 
+static void init_policy(sl_stage *stage, sl_arena *arena)
+{
+    const sl_stage_options *o = &stage->options;
+    const sl_weights *w = o->weights;
+    sl_admission_options admission = {
+        .policy = o->policy,
+        .first_layer = w->layer_begin,
+        .n_layers = w->layer_end - w->layer_begin,
+        .n_kv_heads = w->shape.n_kv_heads,
+        .head_dim = w->shape.head_dim,
+        .sequences_max = o->sequences_max,
+        .context = o->context,
+    };
+    sl_admission_init(&stage->admission, &admission, arena);
+    sl_gate_options gates = {
+        .gate = o->gate,
+        .kernels = o->kernels,
+        .layer_begin = w->layer_begin,
+        .layer_end = w->layer_end,
+        .window = o->policy.window,
+        .sequences_max = o->sequences_max,
+        .context = o->context,
+        .rows_max = o->limits.rows_max,
+        .threads = o->threads,
+    };
+    if (o->gate) sl_gates_init(&stage->gates, &gates, arena);
+}
+
 void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **stage_out)
 {
     const sl_model_shape *shape = &options->weights->shape;
@@ -81,23 +112,27 @@ void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **
     stage->slots = sl_arena_array(arena, slot, options->sequences_max);
 
     sl_cache_options cache = {
-        .layout = options->kernels->kv_layout,
+        .layout = options->kernels->kv[options->kv],
         .n_layers = options->weights->layer_end - options->weights->layer_begin,
         .n_kv_heads = shape->n_kv_heads,
         .head_dim = shape->head_dim,
-        .sinks = options->sinks,
-        .window = options->window,
+        .window = options->policy.window,
         .context = options->context,
         .sequences_max = options->sequences_max,
         .chunk_max = options->limits.rows_max,
         .n_pages = options->n_pages,
     };
     sl_cache_init(&stage->cache, &cache, arena);
+    init_policy(stage, arena);
     stage->context = (sl_layer_context){
         .shape = &stage->options.weights->shape,
         .rope_freqs = options->weights->rope_freqs,
         .kernels = options->kernels,
         .cache = &stage->cache,
+        .admission = &stage->admission,
+        .gates = options->gate ? &stage->gates : NULL,
+        .layer_begin = options->weights->layer_begin,
+        .probe = options->probe,
         .threads = options->threads,
         .decode_max = options->limits.spans_max,
     };
@@ -105,7 +140,13 @@ void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **
     if (is_last(stage)) init_head(stage, arena);
 }
 
-uint64_t sl_stage_pages_used(const sl_stage *stage) { return stage->cache.pool.n_used; }
+void sl_stage_account_get(const sl_stage *stage, sl_stage_account *account_out)
+{
+    *account_out = (sl_stage_account){.pages_used = stage->cache.pool.n_used,
+                                      .pages_peak = stage->cache.pool.high_water,
+                                      .seen = stage->seen,
+                                      .gate_ns = stage->context.gate_ns};
+}
 
 /* ---- controls ---- */
 
@@ -127,18 +168,36 @@ static sl_status apply_control(sl_stage *stage, const sl_frame *frame, const sl_
         return SL_OK;
     }
     s->n_tokens = s->n_prompt = 0;
+    sl_admission_sequence as = {.id_seed = control->id_seed, .n_prompt = control->n_prompt};
     if (control->kind == SL_CONTROL_FORK) {
         const slot *parent = &stage->slots[control->parent];
         if (!parent->open) return refuse(frame, "fork of a closed sequence", control->parent);
         sl_cache_fork(&stage->cache, control->sequence, control->parent);
+        sl_admission_fork(&stage->admission, control->sequence, control->parent);
+        if (stage->options.gate) sl_gates_fork(&stage->gates, control->sequence, control->parent);
         s->n_tokens = parent->n_tokens;
         s->n_prompt = parent->n_prompt;
         if (is_last(stage)) memcpy(s->tokens, parent->tokens, s->n_tokens * sizeof *s->tokens);
     } else {
         sl_cache_open(&stage->cache, control->sequence);
+        sl_admission_open(&stage->admission, control->sequence, as);
     }
     s->sampling = control->sampling;
     s->open = true;
+    return SL_OK;
+}
+
+/* Where policies tell prompt from generated tokens, spans end there too. */
+static sl_status check_prompt(const sl_stage *stage, const sl_frame *frame, const sl_span *span)
+{
+    const sl_policy *policy = &stage->options.policy;
+    uint32_t n_prompt = stage->admission.sequences[span->sequence].n_prompt;
+    bool splits = policy->whole_prompts || sl_policy_at_prompt_end(policy->kind);
+    if (!splits || span->position >= n_prompt) return SL_OK;
+    if (span->n_tokens > n_prompt - span->position)
+        return refuse(frame, "span goes beyond its prompt", span->sequence);
+    if (policy->whole_prompts && span->n_tokens < n_prompt)
+        return refuse(frame, "prompt in pieces, to be gated as one", span->sequence);
     return SL_OK;
 }
 
@@ -154,6 +213,8 @@ static sl_status begin_span(sl_stage *stage, const sl_frame *frame, const sl_spa
     s->frame = stage->n_frames;
     if (span->kind == SL_SPAN_PROMPT && s->n_tokens != s->n_prompt)
         return refuse(frame, "prompt after generated tokens", span->sequence);
+    sl_status status = check_prompt(stage, frame, span);
+    if (status != SL_OK) return status;
     if (span->sample && span->next_token >= 0)
         return refuse(frame, "token both sampled and given", span->sequence);
     if (is_last(stage))
@@ -162,6 +223,76 @@ static sl_status begin_span(sl_stage *stage, const sl_frame *frame, const sl_spa
     s->n_tokens += span->n_tokens;
     if (span->kind == SL_SPAN_PROMPT) s->n_prompt += span->n_tokens;
     return SL_OK;
+}
+
+/* ---- what was kept ---- */
+
+/* Eligible tokens of a sequence whose fate is decided, with its first n tokens in the cache. */
+static uint64_t seen_by(const sl_stage *stage, uint32_t sequence, uint32_t n)
+{
+    const sl_policy *policy = &stage->options.policy;
+    bool waits = sl_policy_at_prompt_end(policy->kind) &&
+                 n < stage->admission.sequences[sequence].n_prompt;
+    return waits ? 0 : sl_policy_eligible(policy, n);
+}
+
+/* Pages of one head; of a prompt that is pruned as it ends, those it had until then. */
+static uint32_t head_pages(const sl_stage *stage, const sl_span *span, const sl_cache_head *head)
+{
+    const sl_policy *policy = &stage->options.policy;
+    uint32_t n = span->position + span->n_tokens;
+    bool pruned = sl_policy_at_prompt_end(policy->kind) &&
+                  n == stage->admission.sequences[span->sequence].n_prompt;
+    return pruned ? sl_cache_head_pages(policy->window, n) : sl_cache_pages_for(head->n_admitted);
+}
+
+/* Add this stage's part to what a span tells of its sequence. */
+static void account_span(sl_stage *stage, sl_span *span)
+{
+    const sl_cache_options *o = &stage->cache.options;
+    uint32_t n = span->position + span->n_tokens, sinks = stage->options.policy.sinks;
+    uint32_t left = n > o->window ? n - o->window : 0, n_sinks = left < sinks ? left : sinks;
+    uint64_t heads = (uint64_t)o->n_layers * o->n_kv_heads,
+             seen = seen_by(stage, span->sequence, n);
+    uint64_t pages = heads * stage->cache.ring_pages, kept = 0;
+    for (uint32_t layer = 0; layer < o->n_layers; layer++)
+        for (uint32_t head = 0; head < o->n_kv_heads; head++) {
+            const sl_cache_head *h = sl_cache_head_of(&stage->cache, span->sequence, layer, head);
+            kept += h->n_admitted - n_sinks;
+            pages += head_pages(stage, span, h);
+        }
+    stage->seen += seen - seen_by(stage, span->sequence, span->position);
+    span->seen += heads * seen;
+    span->kept += seen > 0 ? kept : 0;
+    span->cache_bytes += pages * stage->cache.page_bytes +
+                         sl_admission_sequence_bytes(&stage->admission);
+    if (stage->options.gate) span->cache_bytes += sl_gates_sequence_bytes(&stage->gates);
+}
+
+static sl_status check_heads(const sl_stage *stage, const sl_frame *frame)
+{
+    uint32_t before = stage->options.weights->layer_begin * stage->cache.options.n_kv_heads;
+    if (frame->n_heads == before) return SL_OK;
+    sl_error("frame %llu tells of %u heads before layer %u, not %u",
+             (unsigned long long)frame->number, frame->n_heads, stage->options.weights->layer_begin,
+             before);
+    return SL_ERR_FORMAT;
+}
+
+/* Each head of this stage, behind those of the stages before. */
+static void account_heads(const sl_stage *stage, sl_frame *frame)
+{
+    const sl_cache_options *o = &stage->cache.options;
+    for (uint32_t layer = 0; layer < o->n_layers; layer++)
+        for (uint32_t head = 0; head < o->n_kv_heads; head++) {
+            sl_head_account account = {
+                .kept = stage->context.kept[(size_t)layer * o->n_kv_heads + head]};
+            for (uint32_t s = 0; s < o->sequences_max; s++)
+                if (stage->slots[s].open)
+                    account.pages += sl_cache_pages_for(
+                        sl_cache_head_of(&stage->cache, s, layer, head)->n_admitted);
+            frame->heads[frame->n_heads++] = account;
+        }
 }
 
 /* ---- the last stage: logits, scores, samples ---- */
@@ -212,7 +343,7 @@ static void tell_rows(sl_stage *stage, sl_frame *frame, const wanted_row *wanted
                             w->shape.rms_eps, stage->head_in + i * width);
     stage->head_rows.n_rows = n;
     sl_linear head = {&w->head, NULL, stage->logits};
-    sl_layer_linear(o->kernels, o->threads, &stage->head_rows, &head, 1);
+    sl_linear_run(o->kernels, o->threads, &stage->head_rows, SL_LINEAR_FRESH, &head, 1);
 #pragma omp parallel for schedule(dynamic) num_threads(o->threads)
     for (size_t i = 0; i < n; i++)
         tell_row(stage, frame, &wanted[i], stage->logits + i * vocab,
@@ -229,26 +360,36 @@ static void embed(const sl_stage *stage, sl_frame *frame)
         sl_matrix_row(embedding, (size_t)frame->tokens[row], frame->hidden + row * embedding->n_in);
 }
 
-sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame)
+static void run_layers(sl_stage *stage, sl_frame *frame)
 {
     const sl_weights *w = stage->options.weights;
+    if (is_first(stage)) embed(stage, frame);
+    sl_layer_begin_frame(&stage->context, frame);
+    for (uint32_t i = 0; i < w->layer_end - w->layer_begin; i++)
+        sl_layer_forward(&stage->context, &w->layers[i], i, frame);
+    for (uint32_t i = 0; i < frame->n_spans; i++) account_span(stage, &frame->spans[i]);
+}
+
+static void tell_results(sl_stage *stage, sl_frame *frame)
+{
+    size_t n_wanted = collect_wanted(stage, frame);
+    for (size_t i = 0; i < n_wanted; i += HEAD_ROWS)
+        tell_rows(stage, frame, stage->wanted + i,
+                  n_wanted - i < HEAD_ROWS ? n_wanted - i : HEAD_ROWS);
+}
+
+sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame)
+{
     sl_status status = SL_OK;
     stage->n_frames++;
     for (uint32_t i = 0; i < frame->n_controls && status == SL_OK; i++)
         status = apply_control(stage, frame, &frame->controls[i]);
     for (uint32_t i = 0; i < frame->n_spans && status == SL_OK; i++)
         status = begin_span(stage, frame, &frame->spans[i]);
-    if (status != SL_OK || frame->n_rows == 0) return status;
-
-    if (is_first(stage)) embed(stage, frame);
-    sl_layer_begin_frame(&stage->context, frame);
-    for (uint32_t i = 0; i < w->layer_end - w->layer_begin; i++)
-        sl_layer_forward(&stage->context, &w->layers[i], i, frame);
-    if (!is_last(stage)) return SL_OK;
-
-    size_t n_wanted = collect_wanted(stage, frame);
-    for (size_t i = 0; i < n_wanted; i += HEAD_ROWS)
-        tell_rows(stage, frame, stage->wanted + i,
-                  n_wanted - i < HEAD_ROWS ? n_wanted - i : HEAD_ROWS);
+    if (status == SL_OK) status = check_heads(stage, frame);
+    if (status != SL_OK) return status;
+    if (frame->n_rows > 0) run_layers(stage, frame);
+    account_heads(stage, frame);
+    if (is_last(stage) && frame->n_rows > 0) tell_results(stage, frame);
     return SL_OK;
 }

@@ -6,16 +6,22 @@
 
 #include "runtime/base/frame.h"
 #include "runtime/cache/cache.h"
+#include "runtime/gate/gate_file.h"
+#include "runtime/gate/policy.h"
 #include "runtime/model/weights.h"
+#include "runtime/stage/probe.h"
 
 typedef struct {
     const sl_weights *weights;
     const sl_kernels *kernels;
-    int threads; /* of the team */
+    sl_kv_type kv; /* of the cache's pages */
+    int threads;   /* of the team */
     sl_frame_limits limits;
     uint32_t sequences_max, context;
-    uint32_t sinks, window;
-    uint32_t n_pages; /* of the cache's pool */
+    sl_policy policy;
+    const sl_gate *gate;   /* policy SL_POLICY_GATE, else NULL */
+    uint32_t n_pages;      /* of the cache's pool */
+    const sl_probe *probe; /* NULL: nobody looks */
 } sl_stage_options;
 
 typedef struct sl_stage sl_stage;
@@ -29,6 +35,12 @@ void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **
  * fault, checked so that it cannot harm). Allocates nothing. */
 sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame);
 
-uint64_t sl_stage_pages_used(const sl_stage *stage);
+/* What a ledger row tells of a stage, as of the last frame. */
+typedef struct {
+    uint64_t pages_used, pages_peak;
+    uint64_t seen; /* eligible tokens so far */
+    int64_t gate_ns;
+} sl_stage_account;
+void sl_stage_account_get(const sl_stage *stage, sl_stage_account *account_out);
 
 #endif

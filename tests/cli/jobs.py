@@ -120,6 +120,7 @@ def test_another_job(jobs):
     jobs.batch([0], source)
     jobs.refuse(2, "--window 128, this is --window 64", source, "--window", 64)
     jobs.refuse(2, "--sinks 4, this is --sinks 8", source, "--sinks", 8)
+    jobs.refuse(2, "--kv f16, this is --kv q8_0", source, "--kv", "q8_0")
     jobs.refuse(2, "--context 1024, this is --context 512", source, "--context", 512)
     jobs.refuse(2, "model", source, model=jobs.bench.path("other.gguf"))
     jobs.batch([0], source, "--chunk", 100, "-t", 1, "--codec", "f32-zstd", "--sequences", 3)
@@ -186,8 +187,10 @@ def test_second_process(jobs):
 
 
 def body(bench):
-    bench.model("model.gguf", seed=5, layers=3, width=96, ffn=160, context=1024)
-    bench.model("other.gguf", seed=6, layers=3, width=96, ffn=160, context=1024)
+    bench.model("model.gguf", seed=5, layers=3, width=96, ffn=160, head_dim=32,
+                context=1024)
+    bench.model("other.gguf", seed=6, layers=3, width=96, ffn=160, head_dim=32,
+                context=1024)
     tests = [test_all_good, test_some_bad, test_retry_errors, test_another_job,
              test_duplicate_ids, test_unknown_fields, test_second_process]
     for ranks in (0, 2):

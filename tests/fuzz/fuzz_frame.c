@@ -14,8 +14,13 @@
 enum { AS_FRAME, AS_HELLO, AS_JOB, SEALED_FRAME, SEALED_HELLO, SEALED_JOB, N_KINDS };
 enum { WIDTH = 32, SEQUENCES = 4, CONTEXT = 64, MAGIC_BYTES = 4 };
 
-static const sl_frame_limits limits = {
-    .rows_max = 12, .spans_max = 5, .controls_max = 4, .ranks = 3, .width = WIDTH};
+static const sl_frame_limits limits = {.rows_max = 12,
+                                       .spans_max = 5,
+                                       .controls_max = 4,
+                                       .ranks = 3,
+                                       .width = WIDTH,
+                                       .n_layers = 1,
+                                       .n_kv_heads = 1};
 static sl_wire *wire;
 static sl_frame first, second;
 static synth_model model;
@@ -29,6 +34,9 @@ static sl_frame make_frame(void)
         .tokens = calloc(limits.rows_max, sizeof(int32_t)),
         .results = calloc(limits.rows_max, sizeof(sl_token_result)),
         .ledger = calloc(limits.ranks, sizeof(sl_ledger_row)),
+        .heads = calloc((size_t)limits.n_layers * limits.n_kv_heads, sizeof(sl_head_account)),
+        .n_kv_heads = limits.n_kv_heads,
+        .rows_max = limits.rows_max,
         .hidden = calloc((size_t)limits.rows_max * limits.width, sizeof(float)),
     };
 }
@@ -54,15 +62,15 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 /* A frame that every check lets through is computed, or refused by the stage, from its beginning. */
 static void compute(sl_frame *frame)
 {
-    const stage_rig_options options = {.n_stages = 1,
-                                       .threads = 1,
-                                       .rows_max = limits.rows_max,
-                                       .spans_max = limits.spans_max,
-                                       .controls_max = limits.controls_max,
-                                       .sequences_max = SEQUENCES,
-                                       .context = CONTEXT,
-                                       .sinks = 2,
-                                       .window = 4};
+    const stage_rig_options options = {
+        .n_stages = 1,
+        .threads = 1,
+        .rows_max = limits.rows_max,
+        .spans_max = limits.spans_max,
+        .controls_max = limits.controls_max,
+        .sequences_max = SEQUENCES,
+        .context = CONTEXT,
+        .policy = {.kind = SL_POLICY_H2O, .sinks = 2, .window = 4, .keep = 0.5}};
     stage_rig rig;
     stage_rig_open(&rig, &options, model.gguf, sl_kernels_named("ref"));
     sl_status status = SL_OK;

@@ -16,11 +16,11 @@ static tiny_model digits;
 static sl_tokenizer *words[N_RULES], *sentences;
 
 /* The writer's file and its gguf stay: tokens point into them. */
-static sl_tokenizer *open_writer(gguf_writer *w)
+static sl_tokenizer *open_writer(sl_gguf_writer *w)
 {
     size_t n_bytes;
-    uint8_t *file = gguf_writer_encode(w, &n_bytes);
-    gguf_writer_fini(w);
+    uint8_t *file = sl_gguf_writer_encode(w, &n_bytes);
+    sl_gguf_writer_fini(w);
     sl_gguf *gguf;
     sl_tokenizer *tokenizer;
     SL_ASSERT(sl_gguf_open_memory(file, n_bytes, "vocabulary", &gguf) == SL_OK);
@@ -33,11 +33,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc, (void)argv;
     tiny_model_open(TINY_WITHOUT_BOS, &digits);
     for (int i = 0; i < N_RULES; i++) {
-        gguf_writer w = {0};
+        sl_gguf_writer w = {0};
         synth_vocab_put_rule(&w, WORDS_VOCAB, RULES[i]);
         words[i] = open_writer(&w);
     }
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_spm spm;
     synth_spm_init(&spm);
     synth_spm_put(&w, &spm);

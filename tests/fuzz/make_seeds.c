@@ -10,8 +10,8 @@
 #include "proto/wire.h"
 #include "proto/wire_seal.h"
 #include "runtime/base/log.h"
+#include "runtime/model/gguf_writer.h"
 #include "tests/support/frame_maker.h"
-#include "tests/support/gguf_writer.h"
 #include "tests/support/synth_gguf.h"
 #include "tests/support/tiny_gguf.h"
 
@@ -29,81 +29,81 @@ static void save(const char *target, const char *name, const void *bytes, size_t
 
 /* ---- gguf ---- */
 
-static void save_gguf(gguf_writer *w, const char *name)
+static void save_gguf(sl_gguf_writer *w, const char *name)
 {
     size_t n_bytes;
-    uint8_t *bytes = gguf_writer_encode(w, &n_bytes);
+    uint8_t *bytes = sl_gguf_writer_encode(w, &n_bytes);
     save("gguf", name, bytes, n_bytes);
     free(bytes);
-    gguf_writer_fini(w);
+    sl_gguf_writer_fini(w);
 }
 
 /* A value and an array of each kind that can be written, tensors of each type. */
 static void make_kinds(void)
 {
     static const uint8_t zeros[80];
-    gguf_writer w = {0};
-    gguf_put_u32(&w, "a.u32", 4000000000u);
-    gguf_put_i32(&w, "a.i32", -5);
-    gguf_put_u64(&w, "a.u64", UINT64_MAX);
-    gguf_put_f32(&w, "a.f32", 0.25F);
-    gguf_put_bool(&w, "a.bool", true);
-    gguf_put_string(&w, "a.text", "two\nlines, \x1b[31mred");
-    gguf_put_strings(&w, "a.texts", (const char *const[]){"one", "", "three"}, 3);
-    gguf_put_i32s(&w, "a.i32s", (const int32_t[]){1, -2, 3}, 3);
-    gguf_put_f32s(&w, "a.f32s", (const float[]){1.5F, -2}, 2);
-    gguf_put_u32(&w, "general.alignment", 32);
-    gguf_put_tensor(&w, "t.f32", SYNTH_F32, (const uint64_t[]){4, 3}, 2, zeros, 48);
-    gguf_put_tensor(&w, "t.f16", SYNTH_F16, (const uint64_t[]){5}, 1, zeros, 10);
-    gguf_put_tensor(&w, "t.q4_1", SYNTH_Q4_1, (const uint64_t[]){32, 1, 2, 1}, 4, zeros, 40);
-    gguf_put_tensor(&w, "t.q8_0", SYNTH_Q8_0, (const uint64_t[]){32}, 1, zeros, 34);
-    gguf_put_tensor(&w, "t.unknown", 14, (const uint64_t[]){256}, 1, zeros, 32);
+    sl_gguf_writer w = {0};
+    sl_gguf_put_u32(&w, "a.u32", 4000000000u);
+    sl_gguf_put_i32(&w, "a.i32", -5);
+    sl_gguf_put_u64(&w, "a.u64", UINT64_MAX);
+    sl_gguf_put_f32(&w, "a.f32", 0.25F);
+    sl_gguf_put_bool(&w, "a.bool", true);
+    sl_gguf_put_string(&w, "a.text", "two\nlines, \x1b[31mred");
+    sl_gguf_put_strings(&w, "a.texts", (const char *const[]){"one", "", "three"}, 3);
+    sl_gguf_put_i32s(&w, "a.i32s", (const int32_t[]){1, -2, 3}, 3);
+    sl_gguf_put_f32s(&w, "a.f32s", (const float[]){1.5F, -2}, 2);
+    sl_gguf_put_u32(&w, "general.alignment", 32);
+    sl_gguf_put_tensor(&w, "t.f32", SYNTH_F32, (const uint64_t[]){4, 3}, 2, zeros, 48);
+    sl_gguf_put_tensor(&w, "t.f16", SYNTH_F16, (const uint64_t[]){5}, 1, zeros, 10);
+    sl_gguf_put_tensor(&w, "t.q4_1", SYNTH_Q4_1, (const uint64_t[]){32, 1, 2, 1}, 4, zeros, 40);
+    sl_gguf_put_tensor(&w, "t.q8_0", SYNTH_Q8_0, (const uint64_t[]){32}, 1, zeros, 34);
+    sl_gguf_put_tensor(&w, "t.unknown", 14, (const uint64_t[]){256}, 1, zeros, 32);
     save_gguf(&w, "kinds");
 }
 
 /* A vocabulary of a few words is quicker to mutate than one of all bytes. */
-static void put_words(gguf_writer *w)
+static void put_words(sl_gguf_writer *w)
 {
     static const char *const tokens[] = {"<|im_start|>", "<|im_end|>", "A",   "s",       "l", "u",
                                          "sl",           "lu",         "slu", "\xc4\xa0"};
     static const char *const merges[] = {"s l", "l u", "sl u"};
     enum { N_TOKENS = sizeof tokens / sizeof *tokens };
     const int32_t types[N_TOKENS] = {3, 4, 1, 1, 1, 1, 1, 1, 1, 1};
-    gguf_put_string(w, "tokenizer.ggml.model", "gpt2");
-    gguf_put_string(w, "tokenizer.ggml.pre", "smollm");
-    gguf_put_strings(w, "tokenizer.ggml.tokens", tokens, N_TOKENS);
-    gguf_put_i32s(w, "tokenizer.ggml.token_type", types, N_TOKENS);
-    gguf_put_strings(w, "tokenizer.ggml.merges", merges, 3);
-    gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 0);
-    gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 1);
-    gguf_put_bool(w, "tokenizer.ggml.add_bos_token", true);
-    gguf_put_string(w, "tokenizer.chat_template",
-                    "{{'<|im_start|>system\\nA<|im_end|>'}}{% for message in messages %}"
-                    "{{'<|im_start|>' + message['role'] + '\\n'}}{% endfor %}<|im_end|>");
+    sl_gguf_put_string(w, "tokenizer.ggml.model", "gpt2");
+    sl_gguf_put_string(w, "tokenizer.ggml.pre", "smollm");
+    sl_gguf_put_strings(w, "tokenizer.ggml.tokens", tokens, N_TOKENS);
+    sl_gguf_put_i32s(w, "tokenizer.ggml.token_type", types, N_TOKENS);
+    sl_gguf_put_strings(w, "tokenizer.ggml.merges", merges, 3);
+    sl_gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 0);
+    sl_gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 1);
+    sl_gguf_put_bool(w, "tokenizer.ggml.add_bos_token", true);
+    sl_gguf_put_string(w, "tokenizer.chat_template",
+                       "{{'<|im_start|>system\\nA<|im_end|>'}}{% for message in messages %}"
+                       "{{'<|im_start|>' + message['role'] + '\\n'}}{% endfor %}<|im_end|>");
 }
 
-static void put_zeros(gguf_writer *w, const char *name, uint32_t type, uint64_t n_in,
+static void put_zeros(sl_gguf_writer *w, const char *name, uint32_t type, uint64_t n_in,
                       uint64_t n_out)
 {
     static const uint8_t zeros[32 * 32 * 4];
     static const size_t block_bytes[] = {[SYNTH_F32] = 128, [SYNTH_Q4_1] = 20, [SYNTH_Q8_0] = 34};
     uint32_t n_dims = n_out > 1 ? 2 : 1;
-    gguf_put_tensor(w, name, type, (const uint64_t[]){n_in, n_out}, n_dims, zeros,
-                    n_in / 32 * n_out * block_bytes[type]);
+    sl_gguf_put_tensor(w, name, type, (const uint64_t[]){n_in, n_out}, n_dims, zeros,
+                       n_in / 32 * n_out * block_bytes[type]);
 }
 
 /* One layer of width 32 with two heads of 16. */
 static void make_model(void)
 {
-    gguf_writer w = {0};
-    gguf_put_string(&w, "general.architecture", "llama");
-    gguf_put_u32(&w, "llama.block_count", 1);
-    gguf_put_u32(&w, "llama.embedding_length", 32);
-    gguf_put_u32(&w, "llama.feed_forward_length", 32);
-    gguf_put_u32(&w, "llama.context_length", 64);
-    gguf_put_u32(&w, "llama.attention.head_count", 2);
-    gguf_put_u32(&w, "llama.attention.head_count_kv", 1);
-    gguf_put_f32(&w, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
+    sl_gguf_writer w = {0};
+    sl_gguf_put_string(&w, "general.architecture", "llama");
+    sl_gguf_put_u32(&w, "llama.block_count", 1);
+    sl_gguf_put_u32(&w, "llama.embedding_length", 32);
+    sl_gguf_put_u32(&w, "llama.feed_forward_length", 32);
+    sl_gguf_put_u32(&w, "llama.context_length", 64);
+    sl_gguf_put_u32(&w, "llama.attention.head_count", 2);
+    sl_gguf_put_u32(&w, "llama.attention.head_count_kv", 1);
+    sl_gguf_put_f32(&w, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
     put_words(&w);
     put_zeros(&w, "token_embd.weight", SYNTH_Q8_0, 32, 10);
     put_zeros(&w, "output_norm.weight", SYNTH_F32, 32, 1);
@@ -121,7 +121,7 @@ static void make_model(void)
 
 static void make_tokenizers(void)
 {
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     put_words(&w);
     save_gguf(&w, "words");
     size_t n_bytes;
@@ -185,13 +185,37 @@ static void fill_prompts(sl_frame *frame)
                                   .n_bias = 1,
                                   .bias = {{65, 1.5F}}};
     sl_frame_reset(frame, 0);
-    frame->controls[0] = (sl_control){SL_CONTROL_OPEN, 1, 0, sampling};
-    frame->controls[1] = (sl_control){SL_CONTROL_OPEN, 2, 0, sampling};
-    frame->controls[2] = (sl_control){SL_CONTROL_FORK, 3, 1, sampling};
+    frame->controls[0] = (sl_control){
+        .kind = SL_CONTROL_OPEN, .sequence = 1, .parent = 0, .n_prompt = 6, .sampling = sampling};
+    frame->controls[1] = (sl_control){
+        .kind = SL_CONTROL_OPEN, .sequence = 2, .parent = 0, .n_prompt = 6, .sampling = sampling};
+    frame->controls[2] = (sl_control){
+        .kind = SL_CONTROL_FORK, .sequence = 3, .parent = 1, .n_prompt = 6, .sampling = sampling};
     frame->n_controls = 3;
-    frame->spans[0] = (sl_span){SL_SPAN_PROMPT, 1, 0, 0, 4, true, 1, -1};
-    frame->spans[1] = (sl_span){SL_SPAN_PROMPT, 2, 0, 4, 3, false, 0, 9};
-    frame->spans[2] = (sl_span){SL_SPAN_DECODE, 3, 0, 7, 1, true, 1, -1};
+    frame->spans[0] = (sl_span){.kind = SL_SPAN_PROMPT,
+                                .sequence = 1,
+                                .position = 0,
+                                .first_row = 0,
+                                .n_tokens = 4,
+                                .sample = true,
+                                .score_from = 1,
+                                .next_token = -1};
+    frame->spans[1] = (sl_span){.kind = SL_SPAN_PROMPT,
+                                .sequence = 2,
+                                .position = 0,
+                                .first_row = 4,
+                                .n_tokens = 3,
+                                .sample = false,
+                                .score_from = 0,
+                                .next_token = 9};
+    frame->spans[2] = (sl_span){.kind = SL_SPAN_DECODE,
+                                .sequence = 3,
+                                .position = 0,
+                                .first_row = 7,
+                                .n_tokens = 1,
+                                .sample = true,
+                                .score_from = 1,
+                                .next_token = -1};
     frame->n_spans = 3;
     frame->n_rows = 8;
     for (int32_t i = 0; i < 8; i++) frame->tokens[i] = 60 + i;
@@ -199,8 +223,13 @@ static void fill_prompts(sl_frame *frame)
 
 static void make_frames(void)
 {
-    const sl_frame_limits limits = {
-        .rows_max = 12, .spans_max = 5, .controls_max = 4, .ranks = 3, .width = 32};
+    const sl_frame_limits limits = {.rows_max = 12,
+                                    .spans_max = 5,
+                                    .controls_max = 4,
+                                    .ranks = 3,
+                                    .width = 32,
+                                    .n_layers = 2,
+                                    .n_kv_heads = 2};
     sl_arena arena;
     sl_frame frame;
     sl_arena_init(&arena, NULL, 0);
@@ -224,8 +253,13 @@ static void make_frames(void)
                                          {{70, -0.5F}, {71, -1.0F}}};
     frame.results[1] = (sl_token_result){SL_RESULT_SCORED, 2, 1, 65, -2.5F, 0, {{0}}};
     frame.n_results = 2;
-    for (uint32_t i = 0; i < 3; i++) frame.ledger[i] = (sl_ledger_row){i, 1, 2, 3, 4, 5, 6, 7, 8};
+    for (uint32_t i = 0; i < 3; i++)
+        frame.ledger[i] = (sl_ledger_row){
+            .rank = i, .pages_used = 1, .compute_ns = 3, .seen = 6, .peak_bytes = 8};
     frame.n_ledger = 3;
+    for (uint32_t i = 0; i < 4; i++)
+        frame.heads[i] = (sl_head_account){.kept = 1000 * i, .pages = i};
+    frame.n_heads = 4;
     save_frame("results", &frame, &limits, 0);
     sl_storage_release(storage, bytes);
 }

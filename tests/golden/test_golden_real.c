@@ -135,8 +135,7 @@ int main(int argc, char **argv)
                            .controls_max = 1,
                            .sequences_max = 1,
                            .context = 512,
-                           .sinks = 4,
-                           .window = 128};
+                           .policy = {.sinks = 4, .window = 128}};
     stage_rig rig;
     stage_rig_open(&rig, &o, gguf, kernels);
     printf("kernels %s\n", kernels->name);

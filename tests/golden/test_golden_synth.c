@@ -112,8 +112,7 @@ int main(int argc, char **argv)
                                    .controls_max = 1,
                                    .sequences_max = 1,
                                    .context = IDS,
-                                   .sinks = 4,
-                                   .window = 16};
+                                   .policy = {.sinks = 4, .window = 16}};
             stage_rig rig;
             sl_token_result results[IDS];
             stage_rig_open(&rig, &o, model.gguf, kernels);

@@ -1,6 +1,7 @@
 """Contract 1: the records of a job do not depend on how it was computed. One batch of all kinds of
 requests, one reference, and every combination of ranks, threads and chunk; then codec, sequences
-at a time, a cache too small for the job, and the reference kernels against themselves."""
+at a time, a cache of q8_0, one too small for the job, and the reference kernels against
+themselves."""
 import itertools
 import json
 import re
@@ -131,6 +132,81 @@ def lossy_codecs(bench, runner, reference):
     return 2 * len(codecs)
 
 
+def q8_cache(bench, source):
+    """What rounding the cache loses depends on nothing but the tokens."""
+    model = bench.model("q8.gguf", seed=SEED + 2, layers=8, width=96, ffn=160, head_dim=32,
+                        context=1024)
+    runner = Runner(bench, model, source)
+    options = ["--sequences", SEQUENCES, "--kv"]
+    plain, _, _ = runner.run("f16 cache", 0, *options, "f16")
+    reference, _, _ = runner.run("q8_0 cache", 0, "-t", 2, *options, "q8_0")
+    e2e.check(plain != reference, "q8_0: nothing was lost, so it was not used")
+    grid = [(1, 1, 64, "f32"), (2, 1, 1000, "f32-zstd"), (3, 2, 256, "f32"), (7, 1, 33, "f32")]
+    if bench.args.light:
+        grid = grid[1:3]
+    for ranks, threads, chunk, codec in grid:
+        what = f"q8_0 cache, {ranks} ranks, {threads} threads, chunk {chunk}, {codec}"
+        found, _, _ = runner.run(what, ranks, "-t", threads, "--chunk", chunk, "--codec", codec,
+                                 *options, "q8_0")
+        e2e.compare(reference, found, what)
+    return len(grid)
+
+
+# ---- policies ----
+
+def gates(bench, runner):
+    """Gate files of every span, and two that keep all and nothing."""
+    made = {}
+    for name, options in [("window", ["--span", "window:20,9"]),
+                          ("causal", ["--span", "causal", "--own-kv", "--gate-hidden", 8]),
+                          ("prompt", ["--span", "prompt", "--type", "f16"]),
+                          ("all", ["--fill", "constant", "--bias", 1]),
+                          ("none", ["--fill", "constant", "--bias", -1])]:
+        made[name] = bench.path(f"gate-{name}.gguf")
+        run = bench.run(0, "train", "init", "-m", runner.model, "-o", made[name], *options)
+        e2e.check(run.returncode == 0, f"train init {name}: {run.stderr}")
+    return made
+
+
+def without_cache_bytes(found):
+    """Records but for the cache's bytes: a gate has state of its own."""
+    return {id: re.sub(rb'"cache_bytes":\d+', b'"cache_bytes":0', line) for id, line in found.items()}
+
+
+def policies(bench, runner):
+    """Who is evicted depends on nothing but the request: not on ranks, chunk, mix, threads, kernels of
+    the same set, nor on restarts."""
+    gate = gates(bench, runner)
+    small = ["--sinks", 4, "--window", 24]
+    ways = [["--policy", "random", "--keep", 0.3, *small], ["--policy", "streaming", *small],
+            ["--policy", "keynorm", "--keep", 0.5, *small],
+            ["--policy", "keydiff", "--keep", 0.25, *small],
+            ["-g", gate["window"], "--keep", 0.25, *small],
+            ["-g", gate["causal"], *small], ["-g", gate["prompt"]],
+            ["--policy", "snapkv", "--keep", 0.25, *small],
+            ["--policy", "h2o", "--keep", 0.5, *small]]
+    shapes = [(2, 1, 64, 8), (3, 2, 100, 24), (5, 1, 256, 3), (7, 1, 33, 8)]
+    if bench.args.light:
+        ways, shapes = [ways[0], ways[4], ways[6]], shapes[1:2]
+    n = 0
+    for options in ways:
+        what = " ".join(map(str, options))
+        first, _, report = runner.run(what, 0, "--sequences", SEQUENCES, *options)
+        keep = report["retention_mean"]
+        e2e.check(keep == 0 if "streaming" in what else 0 < keep < 0.95, f"{what}: kept {keep}")
+        for ranks, threads, chunk, sequences in shapes:
+            found, _, _ = runner.run(what, ranks, "-t", threads, "--chunk", chunk, "--sequences",
+                                     sequences, *options)
+            e2e.compare(first, found, f"{what}, {ranks} ranks, chunk {chunk}")
+            n += 1
+    for name, policy in [("all", "full"), ("none", "streaming")]:
+        plain, _, _ = runner.run(policy, 0, "--policy", policy, *small)
+        gated, _, _ = runner.run(f"gate {name}", 2, "-g", gate[name], *small)
+        e2e.compare(without_cache_bytes(plain), without_cache_bytes(gated), f"gate {name}")
+        n += 1
+    return n
+
+
 # ---- too small a cache ----
 
 def long_requests():
@@ -194,6 +270,8 @@ def body(bench):
     n += other_ways(runner, reference)
     n += every_kernel_set(bench, runner)
     n += lossy_codecs(bench, runner, reference)
+    n += q8_cache(bench, runner.source)
+    n += policies(bench, runner)
     n += small_cache(bench)
     print(f"{n} runs of equal bytes ({generated} tokens of 21 good requests each)")
 

@@ -11,6 +11,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "tests/support/count_malloc.h"
+#include "tests/support/made_gate.h"
 #include "tests/support/seeded.h"
 #include "tests/support/synth_gguf.h"
 #include "tests/support/synth_vocab.h"
@@ -116,6 +117,8 @@ static bool same_results(const sl_request *a, const sl_request *b)
         if (x->n_tokens && memcmp(x->tokens, y->tokens, x->n_tokens * sizeof *x->tokens) != 0)
             return false;
         if (!same_details(x->details, y->details, x->n_tokens)) return false;
+        if (x->seen != y->seen || x->kept != y->kept || x->cache_bytes != y->cache_bytes)
+            return false;
     }
     return same_details(a->prompt_details, b->prompt_details, a->n_prompt);
 }
@@ -133,8 +136,8 @@ static sl_sim_options plain_options(const model *m)
         .chunk = 64,
         .sequences = 16,
         .context = CONTEXT,
-        .sinks = 4,
-        .window = 64,
+        .policy = {.sinks = 4, .window = 64},
+        .keep = 1,
         .head_pages = 1000,
         .codec = SL_CODEC_F32,
         .compute_min_ns = SL_MS,
@@ -145,16 +148,19 @@ static sl_sim_options plain_options(const model *m)
     };
 }
 
-static sl_sim_options seeded_options(const model *m, uint64_t seed)
+/* `o`, run in another way. */
+static sl_sim_options seeded_options(sl_sim_options o, uint64_t seed)
 {
     seeded random = seeded_from(seed);
-    sl_sim_options o = plain_options(m);
     o.seed = seed;
     o.ranks = 1 + (int)seeded_below(&random, 7);
     o.chunk = (uint32_t[]){7, 32, 64, 100, 300}[seeded_below(&random, 5)];
     o.sequences = (uint32_t[]){3, 5, 16}[seeded_below(&random, 3)];
     o.codec = seeded_below(&random, 2) ? SL_CODEC_F32 : SL_CODEC_F32_ZSTD;
-    o.head_pages = seeded_below(&random, 3) ? 1000 : 5; /* 5: not all of them at a time */
+    /* few: not all of them at a time; but the longest alone, with heads that keep everything, and
+     * copies of what survives a prompt */
+    uint64_t few = o.policy.window >= 64 ? 5 : 9;
+    o.head_pages = seeded_below(&random, 3) ? 1000 : few;
     o.expected_tokens = seeded_below(&random, 2) ? 1000 : 0;
     o.delay_max_ns = (int64_t)seeded_below(&random, 40) * SL_MS;
     o.compute_max_ns = (1 + (int64_t)seeded_below(&random, 200)) * SL_MS;
@@ -179,9 +185,9 @@ typedef struct {
     int lost, restarted;
 } tally;
 
-static void run_seed(const model *m, uint64_t seed, const job *reference, tally *t)
+static void run_seed(const sl_sim_options *base, uint64_t seed, const job *reference, tally *t)
 {
-    sl_sim_options o = seeded_options(m, seed);
+    sl_sim_options o = seeded_options(*base, seed);
     job j = {0};
     sl_port port = {.context = &j, .next = next, .done = done};
     sl_sim_result result;
@@ -199,6 +205,91 @@ static void run_seed(const model *m, uint64_t seed, const job *reference, tally 
     for (int i = 0; i < N_REQUESTS; i++)
         REQUIRE(j.done[i] && same_results(j.results[i], reference->results[i]), seed);
     free_job(&j);
+}
+
+static void run_reference(const sl_sim_options *options, job *reference)
+{
+    *reference = (job){0};
+    sl_port port = {.context = reference, .next = next, .done = done};
+    sl_sim_result result;
+    REQUIRE(sl_sim_run(options, &port, &result) == SL_OK && result.status == SL_OK, 0);
+}
+
+/* ---- policies ---- */
+
+enum { POLICY_SEEDS = 12 };
+
+static const sl_gate_shape WINDOW_GATE = {
+    .span = SL_GATE_WINDOW, .back = 20, .ahead = 9, .heads = 2, .width = 16};
+static const sl_gate_shape PROMPT_GATE = {
+    .span = SL_GATE_PROMPT, .heads = 2, .width = 16, .kv = SL_GATE_OWN_KV, .hidden = 8};
+
+static const struct {
+    sl_policy policy;
+    const sl_gate_shape *gate;
+    double keep; /* of eligible tokens, all choices, roughly */
+} POLICIES[] = {
+    {{.kind = SL_POLICY_STREAMING, .sinks = 4, .window = 40}, NULL, 0},
+    {{.kind = SL_POLICY_RANDOM, .sinks = 4, .window = 16, .keep = 0.3}, NULL, 0.3},
+    {{.kind = SL_POLICY_KEYNORM, .sinks = 0, .window = 16, .keep = 0.4}, NULL, 0.4},
+    {{.kind = SL_POLICY_KEYDIFF, .sinks = 4, .window = 1, .keep = 0.4}, NULL, 0.4},
+    {{.kind = SL_POLICY_GATE, .sinks = 4, .window = 16, .keep = 0.3}, &WINDOW_GATE, 0.3},
+    {{.kind = SL_POLICY_GATE, .sinks = 2, .window = 5, .keep = 0.5, .has_threshold = true},
+     &WINDOW_GATE,
+     0.5},
+    {{.kind = SL_POLICY_GATE,
+      .window = 1,
+      .keep = 0.5,
+      .has_threshold = true,
+      .whole_prompts = true},
+     &PROMPT_GATE,
+     0.7},
+    {{.kind = SL_POLICY_SNAPKV, .sinks = 4, .window = 32, .keep = 0.25}, NULL, 0.5},
+    {{.kind = SL_POLICY_H2O, .sinks = 4, .window = 16, .keep = 0.5}, NULL, 0.7},
+};
+enum { N_POLICIES = sizeof POLICIES / sizeof *POLICIES };
+
+/* What was evicted is what was asked for, and every result says the same of it. */
+static void check_retention(const job *j, int i)
+{
+    uint64_t seen = 0, kept = 0;
+    for (int r = 0; r < N_REQUESTS; r++)
+        for (uint32_t c = 0; c < j->results[r]->n_choices; c++) {
+            const sl_choice *choice = &j->results[r]->choices[c];
+            REQUIRE(choice->kept <= choice->seen && choice->cache_bytes > 0, (uint64_t)i);
+            seen += choice->seen;
+            kept += choice->kept;
+        }
+    double keep = (double)kept / (double)seen, off = keep - POLICIES[i].keep;
+    if (seen == 0 || off < -0.25 || off > 0.25)
+        SL_ASSERT(!printf("policy %d kept %.3f of %llu, not %.3f\n", i, keep,
+                          (unsigned long long)seen, POLICIES[i].keep));
+}
+
+/* Every policy, over any ranks, chunks and mixes, with restarts and ranks lost: the same results. */
+static void check_policies(const model *m)
+{
+    for (int i = 0; i < N_POLICIES; i++) {
+        seeded random = seeded_from((uint64_t)i);
+        made_gate made;
+        sl_sim_options o = plain_options(m);
+        o.policy = POLICIES[i].policy;
+        o.keep = sl_policy_at_prompt_end(o.policy.kind) ? 1 : POLICIES[i].keep;
+        if (POLICIES[i].gate) {
+            made_gate_open(&made, POLICIES[i].gate, m->shape.n_layers, m->shape.n_kv_heads,
+                           m->shape.width, &random);
+            o.gate = &made.gate;
+        }
+        job reference;
+        tally t = {0};
+        run_reference(&o, &reference);
+        check_retention(&reference, i);
+        for (uint64_t seed = 1; seed <= POLICY_SEEDS; seed++) run_seed(&o, seed, &reference, &t);
+        printf("policy %s: %d ranks lost, %d with restarts\n", sl_policy_name(o.policy.kind),
+               t.lost, t.restarted);
+        free_job(&reference);
+        if (o.gate) made_gate_close(&made);
+    }
 }
 
 /* ---- the token path allocates nothing ---- */
@@ -295,21 +386,20 @@ int main(int argc, char **argv)
     open_model(&m);
     sl_log_set_level(SL_LOG_NONE); /* lost ranks are meant: their lines would fill pages */
 
-    job reference = {0};
+    job reference;
     sl_sim_options o = plain_options(&m);
-    sl_port port = {.context = &reference, .next = next, .done = done};
-    sl_sim_result result;
-    REQUIRE(sl_sim_run(&o, &port, &result) == SL_OK && result.status == SL_OK, 0);
+    run_reference(&o, &reference);
 
     tally t = {0};
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     uint64_t last = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? first : SEEDS;
-    for (uint64_t seed = first; seed <= last; seed++) run_seed(&m, seed, &reference, &t);
+    for (uint64_t seed = first; seed <= last; seed++) run_seed(&o, seed, &reference, &t);
     printf("%llu seeds, %d with a rank lost in time, %d with restarts for lack of pages\n",
            (unsigned long long)last - first + 1, t.lost, t.restarted);
     if (argc == 1)
         REQUIRE(t.lost > SEEDS / 8 && t.restarted > 0, 0); /* the test meets what it is for */
 
+    check_policies(&m);
     check_allocations(&m);
 
     free_job(&reference);

@@ -47,7 +47,10 @@ static void make_control(sl_control *control, seeded *random)
     control->sequence = seeded_below(random, FRAME_MAKER_SEQUENCES);
     if (control->kind == SL_CONTROL_FORK)
         control->parent = (control->sequence + 1) % FRAME_MAKER_SEQUENCES;
-    if (control->kind != SL_CONTROL_CLOSE) make_sampling(&control->sampling, random);
+    if (control->kind == SL_CONTROL_CLOSE) return;
+    control->id_seed = seeded_bits(random);
+    control->n_prompt = (uint32_t)seeded_bits(random);
+    make_sampling(&control->sampling, random);
 }
 
 static void make_span(sl_span *span, uint32_t first_row, uint32_t tokens_max, seeded *random)
@@ -59,6 +62,9 @@ static void make_span(sl_span *span, uint32_t first_row, uint32_t tokens_max, se
         .first_row = first_row,
         .n_tokens = 1,
         .next_token = -1,
+        .seen = seeded_bits(random) >> seeded_below(random, 64),
+        .kept = seeded_bits(random) >> seeded_below(random, 64),
+        .cache_bytes = seeded_bits(random) >> 24,
     };
     if (span->kind == SL_SPAN_PROMPT) span->n_tokens += seeded_below(random, tokens_max);
     span->score_from = seeded_below(random, span->n_tokens + 1);
@@ -95,7 +101,22 @@ static void make_ledger_row(sl_ledger_row *row, uint32_t rank, seeded *random)
         .bytes_sent = seeded_bits(random),
         .planned_bytes = seeded_bits(random) >> 20,
         .peak_bytes = seeded_bits(random) >> 40,
+        .pages_peak = seeded_below(random, 1000),
+        .seen = seeded_bits(random) >> 30,
+        .gate_ns = (int64_t)seeded_bits(random),
     };
+}
+
+/* Of a few layers, as in the middle of a pipeline. */
+static void make_heads(sl_frame *frame, const sl_frame_limits *limits, seeded *random)
+{
+    frame->n_heads = seeded_below(random, limits->n_layers + 1) * limits->n_kv_heads;
+    for (uint32_t i = 0; i < frame->n_heads; i++) {
+        frame->heads[i] = (sl_head_account){.kept = seeded_bits(random) >> seeded_below(random, 64),
+                                            .pages = (uint32_t)seeded_bits(random)};
+        for (uint32_t t = 0; frame->flags && t < frame->n_rows; t++)
+            frame->flags[(size_t)i * frame->rows_max + t] = (uint8_t)seeded_below(random, 2);
+    }
 }
 
 void frame_make_random(sl_frame *frame, const sl_frame_limits *limits, seeded *random)
@@ -114,6 +135,7 @@ void frame_make_random(sl_frame *frame, const sl_frame_limits *limits, seeded *r
     for (uint32_t i = 0; i < frame->n_results; i++) make_result(&frame->results[i], random);
     frame->n_ledger = seeded_below(random, limits->ranks + 1);
     for (uint32_t i = 0; i < frame->n_ledger; i++) make_ledger_row(&frame->ledger[i], i, random);
+    make_heads(frame, limits, random);
 }
 
 static void make_largest_control(sl_control *control)
@@ -121,6 +143,8 @@ static void make_largest_control(sl_control *control)
     *control = (sl_control){.kind = SL_CONTROL_FORK,
                             .sequence = UINT32_MAX - 1,
                             .parent = UINT32_MAX - 2,
+                            .id_seed = UINT64_MAX,
+                            .n_prompt = UINT32_MAX,
                             .sampling = {.temperature = 1,
                                          .top_k = INT32_MAX,
                                          .top_p = 1,
@@ -150,7 +174,10 @@ static void make_largest_spans(sl_frame *frame, const sl_frame_limits *limits)
                                     .n_tokens = n_tokens,
                                     .sample = true,
                                     .score_from = n_tokens,
-                                    .next_token = -1};
+                                    .next_token = -1,
+                                    .seen = UINT64_MAX,
+                                    .kept = UINT64_MAX,
+                                    .cache_bytes = UINT64_MAX};
     }
 }
 
@@ -176,8 +203,22 @@ void frame_make_largest(sl_frame *frame, const sl_frame_limits *limits)
     for (uint32_t i = 0; i < limits->rows_max; i++) make_largest_result(&frame->results[i]);
     frame->n_ledger = limits->ranks;
     for (uint32_t i = 0; i < limits->ranks; i++)
-        frame->ledger[i] = (sl_ledger_row){limits->ranks - 1, UINT64_MAX, -1,        -1, -1, -1,
-                                           UINT64_MAX,        UINT64_MAX, UINT64_MAX};
+        frame->ledger[i] = (sl_ledger_row){.rank = limits->ranks - 1,
+                                           .pages_used = UINT64_MAX,
+                                           .pages_peak = UINT64_MAX,
+                                           .seen = UINT64_MAX,
+                                           .compute_ns = -1,
+                                           .wait_ns = -1,
+                                           .wire_ns = -1,
+                                           .codec_ns = -1,
+                                           .gate_ns = -1,
+                                           .bytes_sent = UINT64_MAX,
+                                           .planned_bytes = UINT64_MAX,
+                                           .peak_bytes = UINT64_MAX};
+    frame->n_heads = limits->n_layers * limits->n_kv_heads;
+    for (uint32_t i = 0; i < frame->n_heads; i++)
+        frame->heads[i] = (sl_head_account){UINT64_MAX, UINT32_MAX};
+    if (frame->flags) memset(frame->flags, 1, (size_t)frame->n_heads * frame->rows_max);
 }
 
 /* Field by field, since structs have padding; bit by bit, since NaN is not itself. */
@@ -195,13 +236,15 @@ static bool control_equal(const sl_control *a, const sl_control *b)
 {
     bool starts = a->kind == SL_CONTROL_OPEN || a->kind == SL_CONTROL_FORK;
     return SAME(kind) && SAME(sequence) && SAME(parent) &&
+           (!starts || (SAME(id_seed) && SAME(n_prompt))) &&
            (!starts || sampling_equal(&a->sampling, &b->sampling));
 }
 
 static bool span_equal(const sl_span *a, const sl_span *b)
 {
     return SAME(kind) && SAME(sequence) && SAME(position) && SAME(first_row) && SAME(n_tokens) &&
-           SAME(sample) && SAME(score_from) && SAME(next_token);
+           SAME(sample) && SAME(score_from) && SAME(next_token) && SAME(seen) && SAME(kept) &&
+           SAME(cache_bytes);
 }
 
 static bool result_equal(const sl_token_result *a, const sl_token_result *b)
@@ -213,13 +256,14 @@ static bool result_equal(const sl_token_result *a, const sl_token_result *b)
 static bool ledger_equal(const sl_ledger_row *a, const sl_ledger_row *b)
 {
     return SAME(rank) && SAME(pages_used) && SAME(compute_ns) && SAME(wait_ns) && SAME(wire_ns) &&
-           SAME(codec_ns) && SAME(bytes_sent) && SAME(planned_bytes) && SAME(peak_bytes);
+           SAME(codec_ns) && SAME(bytes_sent) && SAME(planned_bytes) && SAME(peak_bytes) &&
+           SAME(pages_peak) && SAME(seen) && SAME(gate_ns);
 }
 
 bool frame_equal(const sl_frame *a, const sl_frame *b)
 {
     bool equal = SAME(number) && SAME(n_controls) && SAME(n_spans) && SAME(n_rows) &&
-                 SAME(n_results) && SAME(n_ledger);
+                 SAME(n_results) && SAME(n_ledger) && SAME(n_heads);
     for (uint32_t i = 0; equal && i < a->n_controls; i++)
         equal = control_equal(&a->controls[i], &b->controls[i]);
     for (uint32_t i = 0; equal && i < a->n_spans; i++)
@@ -229,5 +273,9 @@ bool frame_equal(const sl_frame *a, const sl_frame *b)
         equal = result_equal(&a->results[i], &b->results[i]);
     for (uint32_t i = 0; equal && i < a->n_ledger; i++)
         equal = ledger_equal(&a->ledger[i], &b->ledger[i]);
+    for (uint32_t i = 0; equal && i < a->n_heads; i++)
+        equal = SAME(heads[i].kept) && SAME(heads[i].pages) &&
+                (!a->flags || memcmp(a->flags + (size_t)i * a->rows_max,
+                                     b->flags + (size_t)i * b->rows_max, a->n_rows) == 0);
     return equal;
 }

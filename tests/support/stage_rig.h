@@ -20,11 +20,11 @@ typedef struct {
 
 static inline void synth_model_open(synth_model *model, const synth_shape *shape)
 {
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     size_t n_bytes;
     synth_gguf_put(shape, &w);
-    model->bytes = gguf_writer_encode(&w, &n_bytes);
-    gguf_writer_fini(&w);
+    model->bytes = sl_gguf_writer_encode(&w, &n_bytes);
+    sl_gguf_writer_fini(&w);
     SL_ASSERT(sl_gguf_open_memory(model->bytes, n_bytes, "synth", &model->gguf) == SL_OK);
 }
 
@@ -39,7 +39,11 @@ static inline void synth_model_close(synth_model *model)
 typedef struct {
     int n_stages; /* layers are split as evenly as can be */
     int threads;
-    uint32_t rows_max, spans_max, controls_max, sequences_max, context, sinks, window;
+    uint32_t rows_max, spans_max, controls_max, sequences_max, context;
+    sl_kv_type kv;
+    sl_policy policy;
+    const sl_gate *gate; /* or NULL */
+    bool flags;
 } stage_rig_options;
 
 typedef struct {
@@ -61,16 +65,17 @@ static inline void stage_rig_take(stage_rig *r, const stage_rig_options *o, cons
     for (uint32_t i = 0; i < n; i++) {
         uint32_t begin = n_layers * i / n, end = n_layers * (i + 1) / n;
         sl_weights_bind(gguf, &r->shape, begin, end, arena, &r->weights[i]);
-        uint32_t left = o->context > o->window + o->sinks ? o->context - o->window - o->sinks : 0;
-        uint32_t head_pages = (left + SL_PAGE_TOKENS - 1) / SL_PAGE_TOKENS;
+        uint32_t head_pages = sl_cache_head_pages(o->policy.window, o->context);
+        if (sl_policy_at_prompt_end(o->policy.kind)) head_pages *= 2; /* survivors are copies */
         sl_stage_options options = {.weights = &r->weights[i],
                                     .kernels = kernels,
+                                    .kv = o->kv,
                                     .threads = o->threads,
                                     .limits = r->limits,
                                     .sequences_max = o->sequences_max,
                                     .context = o->context,
-                                    .sinks = o->sinks,
-                                    .window = o->window,
+                                    .policy = o->policy,
+                                    .gate = o->gate,
                                     .n_pages = o->sequences_max * (end - begin) *
                                                r->shape.n_kv_heads * head_pages};
         sl_stage_init(&options, arena, &r->stages[i]);
@@ -87,7 +92,10 @@ static inline void stage_rig_open(stage_rig *r, const stage_rig_options *o, cons
                                   .spans_max = o->spans_max,
                                   .controls_max = o->controls_max,
                                   .ranks = 1,
-                                  .width = r->shape.width};
+                                  .width = r->shape.width,
+                                  .n_layers = r->shape.n_layers,
+                                  .n_kv_heads = r->shape.n_kv_heads,
+                                  .flags = o->flags};
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);
     stage_rig_take(r, o, gguf, kernels, &arena);
@@ -117,7 +125,8 @@ static inline void stage_rig_control(stage_rig *r, sl_control_kind kind, uint32_
 {
     SL_ASSERT(r->frame.n_controls < r->limits.controls_max);
     sl_control *control = &r->frame.controls[r->frame.n_controls++];
-    *control = (sl_control){.kind = kind, .sequence = sequence, .parent = parent};
+    *control = (sl_control){
+        .kind = kind, .sequence = sequence, .parent = parent, .n_prompt = UINT32_MAX};
     if (sampling) control->sampling = *sampling;
 }
 

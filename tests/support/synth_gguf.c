@@ -13,7 +13,7 @@ enum { BLOCK = 32, VALUE_BYTES_MAX = 4 };
 
 typedef struct {
     const synth_shape *shape;
-    gguf_writer *w;
+    sl_gguf_writer *w;
     uint64_t random; /* state */
 } maker;
 
@@ -144,7 +144,8 @@ static void put_tensor(maker *m, const char *name, uint32_t type, uint32_t n_in,
         for (int k = 0; k < BLOCK; k++) x[k] = mean + deviation * next_normal(&m->random);
         bytes += encode(type, x, data + bytes);
     }
-    gguf_put_tensor(m->w, name, type, (const uint64_t[]){n_in, n_out}, n_out ? 2 : 1, data, bytes);
+    sl_gguf_put_tensor(m->w, name, type, (const uint64_t[]){n_in, n_out}, n_out ? 2 : 1, data,
+                       bytes);
     free(data);
 }
 
@@ -173,7 +174,7 @@ static void put_bias(maker *m, uint32_t layer, const char *what, uint32_t n)
     float *x = malloc(n * sizeof *x);
     SL_ASSERT(x);
     for (uint32_t i = 0; i < n; i++) x[i] = 0.3f * next_normal(&m->random);
-    gguf_put_tensor(m->w, name, SYNTH_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
+    sl_gguf_put_tensor(m->w, name, SYNTH_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
     free(x);
 }
 
@@ -214,37 +215,37 @@ static void put_rope_freqs(maker *m)
     uint32_t n = m->shape->head_dim / 2;
     SL_ASSERT(n <= sizeof divisors / sizeof *divisors);
     for (uint32_t i = 0; i < n; i++) divisors[i] = 1 + 7 * (float)i / (float)(n - 1);
-    gguf_put_tensor(m->w, "rope_freqs.weight", SYNTH_F32, (const uint64_t[]){n}, 1, divisors,
-                    n * sizeof *divisors);
+    sl_gguf_put_tensor(m->w, "rope_freqs.weight", SYNTH_F32, (const uint64_t[]){n}, 1, divisors,
+                       n * sizeof *divisors);
 }
 
-static void put_rope_keys(const synth_rope *rope, gguf_writer *w)
+static void put_rope_keys(const synth_rope *rope, sl_gguf_writer *w)
 {
-    if (rope->type) gguf_put_string(w, "llama.rope.scaling.type", rope->type);
-    if (rope->factor > 0) gguf_put_f32(w, "llama.rope.scaling.factor", rope->factor);
+    if (rope->type) sl_gguf_put_string(w, "llama.rope.scaling.type", rope->type);
+    if (rope->factor > 0) sl_gguf_put_f32(w, "llama.rope.scaling.factor", rope->factor);
     if (rope->context > 0)
-        gguf_put_u32(w, "llama.rope.scaling.original_context_length", rope->context);
+        sl_gguf_put_u32(w, "llama.rope.scaling.original_context_length", rope->context);
     if (!rope->llama3_keys) return;
-    gguf_put_f32(w, "llama.rope.scaling.low_freq_factor", 1);
-    gguf_put_f32(w, "llama.rope.scaling.high_freq_factor", 4);
+    sl_gguf_put_f32(w, "llama.rope.scaling.low_freq_factor", 1);
+    sl_gguf_put_f32(w, "llama.rope.scaling.high_freq_factor", 4);
 }
 
-static void put_keys(const synth_shape *s, gguf_writer *w)
+static void put_keys(const synth_shape *s, sl_gguf_writer *w)
 {
-    gguf_put_string(w, "general.architecture", "llama");
-    gguf_put_string(w, "general.name", "synthetic");
-    gguf_put_u32(w, "llama.block_count", s->layers);
-    gguf_put_u32(w, "llama.context_length", s->context);
-    gguf_put_u32(w, "llama.embedding_length", s->width);
-    gguf_put_u32(w, "llama.feed_forward_length", s->ffn);
-    gguf_put_u32(w, "llama.attention.head_count", s->heads);
-    gguf_put_u32(w, "llama.attention.head_count_kv", s->kv_heads);
-    gguf_put_u32(w, "llama.attention.key_length", s->head_dim);
-    gguf_put_u32(w, "llama.attention.value_length", s->head_dim);
-    gguf_put_f32(w, "llama.rope.freq_base", s->rope_base);
-    gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    gguf_put_u32(w, "llama.vocab_size", s->vocab);
-    gguf_put_u32(w, "llama.rope.dimension_count", s->head_dim);
+    sl_gguf_put_string(w, "general.architecture", "llama");
+    sl_gguf_put_string(w, "general.name", "synthetic");
+    sl_gguf_put_u32(w, "llama.block_count", s->layers);
+    sl_gguf_put_u32(w, "llama.context_length", s->context);
+    sl_gguf_put_u32(w, "llama.embedding_length", s->width);
+    sl_gguf_put_u32(w, "llama.feed_forward_length", s->ffn);
+    sl_gguf_put_u32(w, "llama.attention.head_count", s->heads);
+    sl_gguf_put_u32(w, "llama.attention.head_count_kv", s->kv_heads);
+    sl_gguf_put_u32(w, "llama.attention.key_length", s->head_dim);
+    sl_gguf_put_u32(w, "llama.attention.value_length", s->head_dim);
+    sl_gguf_put_f32(w, "llama.rope.freq_base", s->rope_base);
+    sl_gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    sl_gguf_put_u32(w, "llama.vocab_size", s->vocab);
+    sl_gguf_put_u32(w, "llama.rope.dimension_count", s->head_dim);
     put_rope_keys(&s->rope, w);
     synth_vocab_put(w, s->vocab);
 }
@@ -267,7 +268,7 @@ synth_shape synth_shape_default(void)
                          .tie = SYNTH_TIED};
 }
 
-void synth_gguf_put(const synth_shape *shape, gguf_writer *w)
+void synth_gguf_put(const synth_shape *shape, sl_gguf_writer *w)
 {
     SL_ASSERT(shape->kv_heads > 0 && shape->heads % shape->kv_heads == 0);
     SL_ASSERT(shape->head_dim > 0 && shape->head_dim % 16 == 0);
@@ -283,8 +284,8 @@ void synth_gguf_put(const synth_shape *shape, gguf_writer *w)
 
 void synth_gguf_save(const synth_shape *shape, const char *path)
 {
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_gguf_put(shape, &w);
-    gguf_writer_save(&w, path);
-    gguf_writer_fini(&w);
+    SL_ASSERT(sl_gguf_writer_save(&w, path) == SL_OK);
+    sl_gguf_writer_fini(&w);
 }

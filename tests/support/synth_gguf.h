@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tests/support/gguf_writer.h"
+#include "runtime/model/gguf_writer.h"
 
 /* ggml's type numbers that can be written. */
 enum {
@@ -48,7 +48,7 @@ typedef struct {
 synth_shape synth_shape_default(void);
 
 /* Add all keys and tensors. Asserts the shape is possible. */
-void synth_gguf_put(const synth_shape *shape, gguf_writer *w);
+void synth_gguf_put(const synth_shape *shape, sl_gguf_writer *w);
 void synth_gguf_save(const synth_shape *shape, const char *path);
 
 #endif

@@ -64,27 +64,30 @@ static void add_merges(vocabulary *v)
     for (; v->n < v->vocab; grown++) add_merges_of(v, v->texts[grown]);
 }
 
-static void put_texts(gguf_writer *w, const char *key, char (*texts)[TOKEN_BYTES], uint32_t n)
+static void put_texts(sl_gguf_writer *w, const char *key, char (*texts)[TOKEN_BYTES], uint32_t n)
 {
     const char **pointers = calloc(n + 1, sizeof *pointers);
     SL_ASSERT(pointers);
     for (uint32_t i = 0; i < n; i++) pointers[i] = texts[i];
-    gguf_put_strings(w, key, pointers, n);
+    sl_gguf_put_strings(w, key, pointers, n);
     free(pointers);
 }
 
-static void put_kinds(gguf_writer *w, uint32_t vocab)
+static void put_kinds(sl_gguf_writer *w, uint32_t vocab)
 {
     int32_t *kinds = calloc(vocab, sizeof *kinds);
     SL_ASSERT(kinds);
     for (uint32_t i = 0; i < vocab; i++) kinds[i] = i < SYNTH_SPECIALS ? KIND_SPECIAL : KIND_NORMAL;
-    gguf_put_i32s(w, "tokenizer.ggml.token_type", kinds, vocab);
+    sl_gguf_put_i32s(w, "tokenizer.ggml.token_type", kinds, vocab);
     free(kinds);
 }
 
-void synth_vocab_put(gguf_writer *w, uint32_t vocab) { synth_vocab_put_rule(w, vocab, "smollm"); }
+void synth_vocab_put(sl_gguf_writer *w, uint32_t vocab)
+{
+    synth_vocab_put_rule(w, vocab, "smollm");
+}
 
-void synth_vocab_put_rule(gguf_writer *w, uint32_t vocab, const char *rule)
+void synth_vocab_put_rule(sl_gguf_writer *w, uint32_t vocab, const char *rule)
 {
     SL_ASSERT(vocab >= SYNTH_VOCAB_MIN);
     vocabulary v = {
@@ -96,18 +99,18 @@ void synth_vocab_put_rule(gguf_writer *w, uint32_t vocab, const char *rule)
     add_bytes(&v);
     add_merges(&v);
 
-    gguf_put_string(w, "tokenizer.ggml.model", "gpt2");
-    gguf_put_string(w, "tokenizer.ggml.pre", rule);
+    sl_gguf_put_string(w, "tokenizer.ggml.model", "gpt2");
+    sl_gguf_put_string(w, "tokenizer.ggml.pre", rule);
     put_texts(w, "tokenizer.ggml.tokens", v.texts, v.n);
     put_kinds(w, v.n);
     put_texts(w, "tokenizer.ggml.merges", v.merges, v.n_merges);
-    gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 1);
-    gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 2);
-    gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", 0);
-    gguf_put_u32(w, "tokenizer.ggml.padding_token_id", 2);
-    gguf_put_bool(w, "tokenizer.ggml.add_space_prefix", false);
-    gguf_put_bool(w, "tokenizer.ggml.add_bos_token", false);
-    gguf_put_string(w, "tokenizer.chat_template", chat_template);
+    sl_gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 1);
+    sl_gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 2);
+    sl_gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", 0);
+    sl_gguf_put_u32(w, "tokenizer.ggml.padding_token_id", 2);
+    sl_gguf_put_bool(w, "tokenizer.ggml.add_space_prefix", false);
+    sl_gguf_put_bool(w, "tokenizer.ggml.add_bos_token", false);
+    sl_gguf_put_string(w, "tokenizer.chat_template", chat_template);
     free(v.texts);
     free(v.merges);
 }
@@ -164,11 +167,11 @@ void synth_spm_init(synth_spm *spm)
     }
 }
 
-void synth_spm_put(gguf_writer *w, const synth_spm *spm)
+void synth_spm_put(sl_gguf_writer *w, const synth_spm *spm)
 {
-    gguf_put_string(w, "tokenizer.ggml.model", "llama");
-    gguf_put_string(w, "tokenizer.ggml.pre", "default");
-    gguf_put_strings(w, "tokenizer.ggml.tokens", spm->texts, SYNTH_SPM_VOCAB);
-    gguf_put_i32s(w, "tokenizer.ggml.token_type", spm->types, SYNTH_SPM_VOCAB);
-    gguf_put_f32s(w, "tokenizer.ggml.scores", spm->scores, SYNTH_SPM_VOCAB);
+    sl_gguf_put_string(w, "tokenizer.ggml.model", "llama");
+    sl_gguf_put_string(w, "tokenizer.ggml.pre", "default");
+    sl_gguf_put_strings(w, "tokenizer.ggml.tokens", spm->texts, SYNTH_SPM_VOCAB);
+    sl_gguf_put_i32s(w, "tokenizer.ggml.token_type", spm->types, SYNTH_SPM_VOCAB);
+    sl_gguf_put_f32s(w, "tokenizer.ggml.scores", spm->scores, SYNTH_SPM_VOCAB);
 }

@@ -5,15 +5,15 @@
 
 #include <stdint.h>
 
-#include "tests/support/gguf_writer.h"
+#include "runtime/model/gguf_writer.h"
 
 enum { SYNTH_SPECIALS = 3, SYNTH_VOCAB_MIN = SYNTH_SPECIALS + 256 };
 
 /* Add the tokenizer.* keys: ids 0 <|endoftext|>, 1 <|im_start|>, 2 <|im_end|>, then the 256
  * bytes, then one merged token (a letter or space and letters) for each further id. */
-void synth_vocab_put(gguf_writer *w, uint32_t vocab);
+void synth_vocab_put(sl_gguf_writer *w, uint32_t vocab);
 /* The same under another splitting rule than "smollm". */
-void synth_vocab_put_rule(gguf_writer *w, uint32_t vocab, const char *rule);
+void synth_vocab_put_rule(sl_gguf_writer *w, uint32_t vocab, const char *rule);
 
 /* The other model, "llama": ids 0 <unk>, 1 <s>, 2 </s>, 3 <|u|> (user defined), then the 256 bytes
  * from SYNTH_SPM_BYTES on, the space and some letters and words. */
@@ -27,6 +27,6 @@ typedef struct {
     char bytes[256][8]; /* what some texts point into */
 } synth_spm;
 void synth_spm_init(synth_spm *spm);
-void synth_spm_put(gguf_writer *w, const synth_spm *spm);
+void synth_spm_put(sl_gguf_writer *w, const synth_spm *spm);
 
 #endif

@@ -7,11 +7,11 @@
 
 uint8_t *tiny_gguf_make(tiny_bos bos, size_t *n_bytes_out)
 {
-    gguf_writer w = {0};
-    gguf_put_string(&w, "general.architecture", "llama");
+    sl_gguf_writer w = {0};
+    sl_gguf_put_string(&w, "general.architecture", "llama");
     synth_vocab_put(&w, TINY_VOCAB);
-    uint8_t *file = gguf_writer_encode(&w, n_bytes_out);
-    gguf_writer_fini(&w);
+    uint8_t *file = sl_gguf_writer_encode(&w, n_bytes_out);
+    sl_gguf_writer_fini(&w);
 
     /* The vocabulary says false; a value of type bool is one byte after name and type. */
     static const char key[] = "tokenizer.ggml.add_bos_token";

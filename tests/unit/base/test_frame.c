@@ -53,9 +53,30 @@ static void make_legal(void)
     controls[1].sampling.n_bias = 1;
     controls[1].sampling.bias[0].token = 99;
     controls[2] = (sl_control){.kind = SL_CONTROL_CLOSE, .sequence = 1};
-    spans[0] = (sl_span){SL_SPAN_PROMPT, 7, 0, 0, 3, false, 3, -1};
-    spans[1] = (sl_span){SL_SPAN_DECODE, 2, 900, 3, 1, true, 1, -1};
-    spans[2] = (sl_span){SL_SPAN_PROMPT, 3, 64, 4, 4, false, 0, 99};
+    spans[0] = (sl_span){.kind = SL_SPAN_PROMPT,
+                         .sequence = 7,
+                         .position = 0,
+                         .first_row = 0,
+                         .n_tokens = 3,
+                         .sample = false,
+                         .score_from = 3,
+                         .next_token = -1};
+    spans[1] = (sl_span){.kind = SL_SPAN_DECODE,
+                         .sequence = 2,
+                         .position = 900,
+                         .first_row = 3,
+                         .n_tokens = 1,
+                         .sample = true,
+                         .score_from = 1,
+                         .next_token = -1};
+    spans[2] = (sl_span){.kind = SL_SPAN_PROMPT,
+                         .sequence = 3,
+                         .position = 64,
+                         .first_row = 4,
+                         .n_tokens = 4,
+                         .sample = false,
+                         .score_from = 0,
+                         .next_token = 99};
     tokens[7] = 99;
     results[0] = (sl_token_result){.kind = SL_RESULT_SCORED, .sequence = 7, .token = 99};
     results[0].n_top = 20;
@@ -215,7 +236,14 @@ static void test_too_many_results_wanted(void **state)
     make_legal();
     frame.n_rows = 16;
     frame.n_spans = 1;
-    spans[0] = (sl_span){SL_SPAN_PROMPT, 7, 0, 0, 16, false, 0, 5};
+    spans[0] = (sl_span){.kind = SL_SPAN_PROMPT,
+                         .sequence = 7,
+                         .position = 0,
+                         .first_row = 0,
+                         .n_tokens = 16,
+                         .sample = false,
+                         .score_from = 0,
+                         .next_token = 5};
     assert_int_equal(sl_frame_check(&frame, &limits, SEQUENCES, VOCAB), SL_OK);
     spans[0].sample = true;
     assert_refused("spans ask for too many results");

@@ -1,5 +1,6 @@
-/* tests/unit/cache/test_cache.c - the cache against plain arrays of every K and V: what a query is
- * shown is what cache.h says it sees, each key once; and the same bits however a prompt was cut. */
+/* tests/unit/cache/test_cache.c - the cache against plain arrays of every K and V and of who was kept:
+ * what a query is shown is what cache.h says it sees, each key once, in order; pages are as many as
+ * were kept fill, and shared by whom they should be; the same bits however a prompt was cut. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,13 +22,23 @@ enum { CONTEXT = 700, CHUNK_MAX = 150 };
 
 /* ---- a cache and what it should hold ---- */
 
-/* Pages of all heads of a sequence are alike: with every token admitted, lengths are equal. */
+enum { ALL_HEADS = LAYERS * HEADS };
+
+typedef struct {
+    uint8_t kept[CONTEXT];                       /* by position, once it has left the window */
+    uint32_t n_kept;                             /* of those that have */
+    uint32_t page[CONTEXT / SL_PAGE_TOKENS + 1]; /* who made each page; equal when shared */
+} plain_head;
+
 typedef struct {
     bool open;
     uint32_t n_tokens;
-    uint64_t salt[CONTEXT];                      /* says every value of a token */
-    uint32_t page[CONTEXT / SL_PAGE_TOKENS + 1]; /* who made each page; equal when shared */
+    uint64_t salt[CONTEXT]; /* says every value of a token, and its fate */
+    plain_head heads[ALL_HEADS];
 } plain_sequence;
+
+/* Who is kept: each head at its own rate, all to none. */
+typedef enum { FATE_ALL, FATE_RAGGED, FATE_NONE } fate;
 
 typedef struct {
     sl_cache cache;
@@ -38,14 +49,15 @@ typedef struct {
     seeded random;
     plain_sequence plain[SLOTS];
     uint32_t pages_made;
+    fate fate;
 } rig;
 
 #define check(r, expression)                                                          \
     do {                                                                              \
         if (!(expression))                                                            \
-            fail_msg("seed %llu, window %u, sinks %u, line %d: %s",                   \
+            fail_msg("seed %llu, window %u, fate %d, line %d: %s",                    \
                      (unsigned long long)(r)->random.seed, (r)->cache.options.window, \
-                     (r)->cache.options.sinks, __LINE__, #expression);                \
+                     (int)(r)->fate, __LINE__, #expression);                          \
     } while (0)
 
 static void *allocate(size_t bytes)
@@ -55,21 +67,21 @@ static void *allocate(size_t bytes)
     return p;
 }
 
-static rig *rig_open(const sl_kv_layout *layout, uint64_t seed, uint32_t window, uint32_t sinks)
+static rig *rig_open(const sl_kv_layout *layout, uint64_t seed, uint32_t window, fate of)
 {
     rig *r = allocate(sizeof *r);
     r->random = seeded_from(seed);
+    r->fate = of;
     sl_cache_options options = {.layout = layout,
                                 .n_layers = LAYERS,
                                 .n_kv_heads = HEADS,
                                 .head_dim = DIM,
-                                .sinks = sinks,
                                 .window = window,
                                 .context = CONTEXT,
                                 .sequences_max = SLOTS,
                                 .chunk_max = CHUNK_MAX};
     /* As the driver's credit does: all that the slots could ever need, not a page more. */
-    options.n_pages = SLOTS * LAYERS * HEADS * sl_cache_head_pages(&options, CONTEXT);
+    options.n_pages = SLOTS * LAYERS * HEADS * sl_cache_head_pages(window, CONTEXT);
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);
     sl_cache_init(&r->cache, &options, &arena);
@@ -109,41 +121,64 @@ static uint32_t plain_left(const rig *r, uint32_t n_tokens)
     return n_tokens > window ? n_tokens - window : 0;
 }
 
-static uint32_t plain_admitted(const rig *r, uint32_t n_tokens)
+static uint8_t fate_of(const rig *r, uint64_t salt, uint32_t head)
 {
-    uint32_t left = plain_left(r, n_tokens), sinks = r->cache.options.sinks;
-    return left > sinks ? left - sinks : 0;
+    static const uint32_t KEPT_OF_100[ALL_HEADS] = {25, 100, 0, 70};
+    if (r->fate != FATE_RAGGED) return r->fate == FATE_ALL;
+    seeded bits = seeded_from(salt + head);
+    return seeded_below(&bits, 100) < KEPT_OF_100[head];
+}
+
+static uint32_t pages_for(uint32_t n_kept)
+{
+    return (n_kept + SL_PAGE_TOKENS - 1) / SL_PAGE_TOKENS;
+}
+
+static void plain_keep(rig *r, plain_head *h, uint32_t position)
+{
+    h->kept[position] = 1;
+    if (h->n_kept++ % SL_PAGE_TOKENS == 0) h->page[pages_for(h->n_kept) - 1] = ++r->pages_made;
 }
 
 static void plain_grow(rig *r, plain_sequence *s, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         s->salt[s->n_tokens++] = seeded_bits(&r->random);
-        uint32_t admitted = plain_admitted(r, s->n_tokens);
-        if (admitted % SL_PAGE_TOKENS == 1 && admitted > plain_admitted(r, s->n_tokens - 1))
-            s->page[admitted / SL_PAGE_TOKENS] = ++r->pages_made;
+        if (plain_left(r, s->n_tokens) == 0) continue;
+        uint32_t leaving = plain_left(r, s->n_tokens) - 1;
+        for (uint32_t head = 0; head < ALL_HEADS; head++) {
+            s->heads[head].kept[leaving] = 0;
+            if (fate_of(r, s->salt[leaving], head)) plain_keep(r, &s->heads[head], leaving);
+        }
     }
 }
 
 static void plain_fork(rig *r, plain_sequence *child, const plain_sequence *parent)
 {
     *child = *parent;
-    uint32_t admitted = plain_admitted(r, parent->n_tokens);
-    if (admitted % SL_PAGE_TOKENS) child->page[admitted / SL_PAGE_TOKENS] = ++r->pages_made;
+    for (uint32_t head = 0; head < ALL_HEADS; head++) {
+        plain_head *h = &child->heads[head];
+        if (h->n_kept % SL_PAGE_TOKENS) h->page[pages_for(h->n_kept) - 1] = ++r->pages_made;
+    }
 }
 
-static uint32_t plain_pages(const rig *r, const plain_sequence *s)
+static uint32_t plain_pages(const plain_sequence *s, uint32_t head)
 {
-    return s->open ? (plain_admitted(r, s->n_tokens) + SL_PAGE_TOKENS - 1) / SL_PAGE_TOKENS : 0;
+    return s->open ? pages_for(s->heads[head].n_kept) : 0;
 }
 
-/* Open sequences that hold page i of s, s among them. */
-static uint32_t plain_holders(const rig *r, const plain_sequence *s, uint32_t i)
+/* Open sequences that hold page i of s, s among them; *before_out: those in lower slots. */
+static uint32_t plain_holders(const rig *r, const plain_sequence *s, uint32_t head, uint32_t i,
+                              uint32_t *before_out)
 {
     uint32_t n = 0;
+    *before_out = 0;
     for (int slot = 0; slot < SLOTS; slot++) {
         const plain_sequence *other = &r->plain[slot];
-        n += i < plain_pages(r, other) && other->page[i] == s->page[i];
+        bool holds = i < plain_pages(other, head) &&
+                     other->heads[head].page[i] == s->heads[head].page[i];
+        n += holds;
+        *before_out += holds && other < s;
     }
     return n;
 }
@@ -154,17 +189,13 @@ static void check_pages(const rig *r)
     uint32_t n_used = 0;
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
         const plain_sequence *s = &r->plain[slot];
-        for (uint32_t i = 0; i < plain_pages(r, s); i++) {
-            uint32_t holders = plain_holders(r, s, i), before = 0;
-            for (uint32_t other = 0; other < slot; other++)
-                before += i < plain_pages(r, &r->plain[other]) &&
-                          r->plain[other].page[i] == s->page[i];
-            if (before == 0) n_used += LAYERS * HEADS;
-            for (uint32_t h = 0; h < LAYERS * HEADS; h++) {
-                uint32_t page = r->cache.heads[slot * LAYERS * HEADS + h].pages[i];
+        for (uint32_t head = 0; head < ALL_HEADS; head++)
+            for (uint32_t i = 0; i < plain_pages(s, head); i++) {
+                uint32_t before, holders = plain_holders(r, s, head, i, &before);
+                uint32_t page = r->cache.heads[slot * ALL_HEADS + head].pages[i];
+                n_used += before == 0;
                 check(r, r->cache.pool.references[page] == holders);
             }
-        }
     }
     check(r, r->cache.pool.n_used == n_used);
 }
@@ -198,8 +229,15 @@ static uint32_t shown(const rig *r, place at, size_t n_tiles, size_t row, uint32
     return n;
 }
 
-/* Queries [first, first + n) of a span that begins at `position`: sinks, pages, window, in this
- * order, so with every token admitted the positions come as 0, 1 .. q. */
+/* Whether query `query` sees position p. */
+static bool plain_sees(const rig *r, place at, uint32_t query, uint32_t p)
+{
+    const plain_head *h = &r->plain[at.sequence].heads[at.layer * HEADS + at.head];
+    return p <= query && (p >= plain_left(r, query + 1) || h->kept[p]);
+}
+
+/* Queries [first, first + n) of a span that begins at `position`: pages, then window, so what is
+ * seen comes in the order of positions. */
 static void check_prompt_block(rig *r, place at, uint32_t position, uint32_t first, uint32_t n)
 {
     uint32_t group = 1 + seeded_below(&r->random, GROUP_MAX), positions[CONTEXT] = {0};
@@ -208,9 +246,11 @@ static void check_prompt_block(rig *r, place at, uint32_t position, uint32_t fir
     check(r, n_tiles <= r->cache.tiles_max);
     for (int i = 0; i < 3; i++) {
         uint32_t row = i == 0 ? 0 : i == 1 ? n * group - 1 : seeded_below(&r->random, n * group);
-        uint32_t query = position + first + row / group;
-        check(r, shown(r, at, n_tiles, row, positions, CONTEXT) == query + 1);
-        for (uint32_t p = 0; p <= query; p++) check(r, positions[p] == p);
+        uint32_t query = position + first + row / group, n_seen = 0;
+        uint32_t n_shown = shown(r, at, n_tiles, row, positions, CONTEXT);
+        for (uint32_t p = 0; p <= query; p++)
+            if (plain_sees(r, at, query, p)) check(r, n_seen < n_shown && positions[n_seen++] == p);
+        check(r, n_seen == n_shown);
     }
 }
 
@@ -222,12 +262,11 @@ static void check_span(rig *r, place at, uint32_t position, uint32_t n_tokens)
     check_prompt_block(r, at, position, n_tokens - 1, 1);
 }
 
-/* The last query as decode would ask it: runs of kept pages, then sinks and ring. */
+/* The last query as decode would ask it: runs of kept pages in order, then the ring. */
 static void check_decode(rig *r, place at)
 {
-    uint32_t last = r->plain[at.sequence].n_tokens - 1;
-    uint32_t left = plain_left(r, last + 1), sinks = r->cache.options.sinks;
-    uint32_t group = 1 + seeded_below(&r->random, GROUP_MAX), n_kept = 0, n_fixed = 0;
+    uint32_t last = r->plain[at.sequence].n_tokens - 1, left = plain_left(r, last + 1);
+    uint32_t group = 1 + seeded_below(&r->random, GROUP_MAX), n_seen = 0, next = 0;
     uint32_t n_runs = sl_cache_decode_runs(&r->cache, at.sequence, at.layer, at.head);
     uint8_t seen[CONTEXT] = {0};
     check(r, n_runs <= sl_cache_decode_runs_max(&r->cache));
@@ -238,15 +277,16 @@ static void check_decode(rig *r, place at)
         check(r, n_tiles <= r->cache.tiles_max);
         check(r, run + 1 == n_runs || n_tiles <= SL_RUN_PAGES);
         uint32_t n = shown(r, at, n_tiles, seeded_below(&r->random, group), positions, CONTEXT);
-        for (uint32_t i = 0; i < n; i++) {
-            bool kept = positions[i] >= sinks && positions[i] < left;
-            check(r, kept == (run + 1 < n_runs));
-            check(r, !kept || positions[i] == sinks + n_kept + i);
-            check(r, !seen[positions[i]]++);
+        for (uint32_t i = 0; i < n; i++, n_seen++) {
+            check(r, (positions[i] < left) == (run + 1 < n_runs));
+            check(r, plain_sees(r, at, last, positions[i]) && !seen[positions[i]]++);
+            if (run + 1 == n_runs) continue;
+            check(r, positions[i] >= next);
+            next = positions[i];
         }
-        *(run + 1 < n_runs ? &n_kept : &n_fixed) += n;
     }
-    check(r, n_kept == plain_admitted(r, last + 1) && n_kept + n_fixed == last + 1);
+    for (uint32_t p = 0; p <= last; p++) n_seen -= plain_sees(r, at, last, p);
+    check(r, n_seen == 0);
 }
 
 static void check_sequence(rig *r, uint32_t sequence)
@@ -264,6 +304,7 @@ static void do_open(rig *r, uint32_t sequence)
     sl_cache_open(&r->cache, sequence);
     r->plain[sequence].open = true;
     r->plain[sequence].n_tokens = 0;
+    for (uint32_t head = 0; head < ALL_HEADS; head++) r->plain[sequence].heads[head].n_kept = 0;
 }
 
 static void do_close(rig *r, uint32_t sequence)
@@ -278,6 +319,16 @@ static void do_fork(rig *r, uint32_t sequence, uint32_t parent)
     plain_fork(r, &r->plain[sequence], &r->plain[parent]);
 }
 
+/* Of each token of a span, whether what it pushes out of the window is kept. */
+static void fates_of(const rig *r, const plain_sequence *s, uint32_t head, uint32_t position,
+                     uint32_t n, uint8_t *keep)
+{
+    for (uint32_t t = 0; t < n; t++) {
+        uint32_t left = plain_left(r, position + t + 1);
+        keep[t] = left > 0 ? s->heads[head].kept[left - 1] : 0xee;
+    }
+}
+
 /* Rows of both heads side by side, as a layer hands them over. */
 static void do_prompt(rig *r, uint32_t sequence, uint32_t n)
 {
@@ -289,9 +340,12 @@ static void do_prompt(rig *r, uint32_t sequence, uint32_t n)
         for (uint32_t t = 0; t < n; t++)
             for (uint32_t head = 0; head < HEADS; head++)
                 token_row(s->salt[position + t], layer, head, position + t, k[t][head], v[t][head]);
-        for (uint32_t head = 0; head < HEADS; head++)
+        for (uint32_t head = 0; head < HEADS; head++) {
+            uint8_t keep[CHUNK_MAX];
+            fates_of(r, s, layer * HEADS + head, position, n, keep);
             sl_cache_put_prompt(&r->cache, sequence, layer, head, position, n, k[0][head],
-                                v[0][head], HEADS * DIM);
+                                v[0][head], HEADS * DIM, keep);
+        }
         for (uint32_t head = 0; head < HEADS; head++)
             check_span(r, (place){sequence, layer, head}, position, n);
     }
@@ -305,9 +359,37 @@ static void do_decode(rig *r, uint32_t sequence)
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
         for (uint32_t head = 0; head < HEADS; head++) {
             float k[DIM], v[DIM];
+            uint8_t keep;
+            fates_of(r, s, layer * HEADS + head, position, 1, &keep);
             token_row(s->salt[position], layer, head, position, k, v);
-            sl_cache_put_decode(&r->cache, sequence, layer, head, position, k, v);
+            sl_cache_put_decode(&r->cache, sequence, layer, head, position, k, v, keep != 0);
         }
+    }
+}
+
+/* Survivors are copied before the pages they were in are given back, unless somebody shares those. */
+static bool plain_room_to_retain(const rig *r)
+{
+    uint32_t most = ALL_HEADS * sl_cache_head_pages(r->cache.options.window, CONTEXT);
+    return r->cache.pool.n_pages - r->cache.pool.n_used >= most;
+}
+
+/* As at the end of a prompt: of what each head has kept, some stay. */
+static void do_retain(rig *r, uint32_t sequence)
+{
+    plain_sequence *s = &r->plain[sequence];
+    for (uint32_t head = 0; head < ALL_HEADS; head++) {
+        plain_head *h = &s->heads[head];
+        uint8_t keep[CONTEXT];
+        uint32_t n = 0, of_100 = seeded_below(&r->random, 101);
+        h->n_kept = 0;
+        for (uint32_t p = 0; p < plain_left(r, s->n_tokens); p++) {
+            if (!h->kept[p]) continue;
+            keep[n] = seeded_below(&r->random, 100) < of_100;
+            h->kept[p] = 0;
+            if (keep[n++]) plain_keep(r, h, p);
+        }
+        sl_cache_retain(&r->cache, sequence, head / HEADS, head % HEADS, keep);
     }
 }
 
@@ -324,7 +406,7 @@ static void do_anything(rig *r)
         return;
     }
     uint32_t rest = CONTEXT - s->n_tokens;
-    switch (seeded_below(&r->random, 8)) {
+    switch (seeded_below(&r->random, 9)) {
     case 0: do_close(r, sequence); break;
     case 1: /* the longest chunk */
     case 2:
@@ -335,6 +417,9 @@ static void do_anything(rig *r)
                       seeded_below(&r->random, 4) ? 1 + seeded_below(&r->random, most) : most);
         break;
     }
+    case 4:
+        if (plain_room_to_retain(r)) do_retain(r, sequence);
+        break;
     default: {
         uint32_t n = 1 + seeded_below(&r->random, 20);
         for (uint32_t i = 0; i < n && i < rest; i++) do_decode(r, sequence);
@@ -342,16 +427,16 @@ static void do_anything(rig *r)
     }
 }
 
-static const uint32_t windows[] = {1, 16, 64, 128, 200}, sink_counts[] = {0, 4, 64};
-enum { N_WINDOWS = 5, N_SINKS = 3 };
+static const uint32_t windows[] = {1, 16, 64, 128, 200};
+static const fate fates[] = {FATE_ALL, FATE_RAGGED, FATE_NONE};
+enum { N_WINDOWS = 5, N_FATES = 3 };
 
 static void test_random_operations(void **state)
 {
     (void)state;
-    const sl_kv_layout *layout = sl_kernels_named("ref")->kv_layout;
-    for (uint32_t i = 0; i < N_WINDOWS * N_SINKS * 2; i++) {
-        uint32_t window = windows[i % N_WINDOWS], sinks = sink_counts[i / N_WINDOWS % N_SINKS];
-        rig *r = rig_open(layout, 1 + i, window, sinks);
+    const sl_kv_layout *layout = sl_kernels_named("ref")->kv[SL_KV_F16];
+    for (uint32_t i = 0; i < N_WINDOWS * N_FATES * 2; i++) {
+        rig *r = rig_open(layout, 1 + i, windows[i % N_WINDOWS], fates[i / N_WINDOWS % N_FATES]);
         for (int step = 0; step < 150; step++) {
             do_anything(r);
             check_pages(r);
@@ -370,9 +455,9 @@ static void test_random_operations(void **state)
 static void test_fork_diverges(void **state)
 {
     (void)state;
-    const sl_kv_layout *layout = sl_kernels_named("ref")->kv_layout;
-    for (uint32_t i = 0; i < N_WINDOWS * N_SINKS; i++) {
-        rig *r = rig_open(layout, 100 + i, windows[i % N_WINDOWS], sink_counts[i / N_WINDOWS]);
+    const sl_kv_layout *layout = sl_kernels_named("ref")->kv[SL_KV_F16];
+    for (uint32_t i = 0; i < N_WINDOWS * N_FATES; i++) {
+        rig *r = rig_open(layout, 100 + i, windows[i % N_WINDOWS], fates[i / N_WINDOWS]);
         do_open(r, 0);
         for (int k = 0; k < 3; k++) do_prompt(r, 0, 1 + seeded_below(&r->random, CHUNK_MAX));
         do_fork(r, 1, 0);
@@ -395,12 +480,12 @@ static void test_fork_diverges(void **state)
     }
 }
 
-/* Thousands of short lives in one pool. */
+/* Ten thousand short lives in one pool. */
 static void test_no_page_leaks(void **state)
 {
     (void)state;
-    rig *r = rig_open(sl_kernels_named("ref")->kv_layout, 7, 1, 4);
-    for (int life = 0; life < 4000; life++) {
+    rig *r = rig_open(sl_kernels_named("ref")->kv[SL_KV_F16], 7, 1, FATE_RAGGED);
+    for (int life = 0; life < 10000; life++) {
         uint32_t sequence = seeded_below(&r->random, SLOTS);
         uint32_t parent = (sequence + 1 + seeded_below(&r->random, SLOTS - 1)) % SLOTS;
         if (r->plain[sequence].open) do_close(r, sequence);
@@ -485,7 +570,9 @@ static void attend_all(rig *r, uint64_t cut_seed, attended *out)
     for (uint32_t p = 0, n; p < CUT_TOKENS; p += n) {
         n = 1 + seeded_below(&cut, longest);
         if (n > CUT_TOKENS - p) n = CUT_TOKENS - p;
-        sl_cache_put_prompt(&r->cache, at.sequence, at.layer, at.head, p, n, k[p], v[p], DIM);
+        uint8_t keep[CHUNK_MAX];
+        fates_of(r, s, ALL_HEADS - 1, p, n, keep);
+        sl_cache_put_prompt(&r->cache, at.sequence, at.layer, at.head, p, n, k[p], v[p], DIM, keep);
         for (uint32_t first = 0, rows; first < n; first += rows) {
             rows = 1 + seeded_below(&cut, BLOCK_MAX);
             if (rows > n - first) rows = n - first;
@@ -494,8 +581,10 @@ static void attend_all(rig *r, uint64_t cut_seed, attended *out)
     }
     for (uint32_t p = CUT_TOKENS; p < CUT_TOKENS + CUT_DECODE; p++) {
         float key[DIM], value[DIM];
+        uint8_t keep;
+        fates_of(r, s, ALL_HEADS - 1, p, 1, &keep);
         token_row(salts[p], at.layer, at.head, p, key, value);
-        sl_cache_put_decode(&r->cache, at.sequence, at.layer, at.head, p, key, value);
+        sl_cache_put_decode(&r->cache, at.sequence, at.layer, at.head, p, key, value, keep != 0);
         s->n_tokens = p + 1;
         attend_last(r, at, out);
     }
@@ -507,11 +596,11 @@ static void test_any_chunks(void **state)
 {
     (void)state;
     static const char *const sets[] = {"ref", "avx2", "avx512"};
-    for (uint32_t i = 0; i < N_WINDOWS * N_SINKS * 3; i++) {
-        const sl_kernels *kernels = sl_kernels_named(sets[i / (N_WINDOWS * N_SINKS)]);
+    for (uint32_t i = 0; i < N_WINDOWS * N_FATES * 3; i++) {
+        const sl_kernels *kernels = sl_kernels_named(sets[i / (N_WINDOWS * N_FATES)]);
         if (!kernels) continue;
-        rig *r = rig_open(kernels->kv_layout, 200 + i, windows[i % N_WINDOWS],
-                          sink_counts[i / N_WINDOWS % N_SINKS]);
+        rig *r = rig_open(kernels->kv[SL_KV_F16], 200 + i, windows[i % N_WINDOWS],
+                          fates[i / N_WINDOWS % N_FATES]);
         attended *first = allocate(sizeof *first), *again = allocate(sizeof *again);
         attend_all(r, 1, first);
         for (uint64_t cut = 2; cut <= 5; cut++) {

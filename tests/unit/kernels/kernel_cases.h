@@ -23,9 +23,13 @@ enum { N_SETS = sizeof set_names / sizeof set_names[0] };
 
 typedef struct {
     uint64_t seed, state;
+    const char *with; /* what else a failure tells */
 } dice;
 
-static inline dice dice_of(uint64_t seed) { return (dice){seed, seed * 0x9e3779b97f4a7c15 + 1}; }
+static inline dice dice_of(uint64_t seed)
+{
+    return (dice){seed, seed * 0x9e3779b97f4a7c15 + 1, ""};
+}
 
 /* xorshift64* (Vigna 2016). */
 static inline uint32_t dice_bits(dice *d)
@@ -51,13 +55,14 @@ static inline void *take(size_t bytes)
     return p;
 }
 
-#define check(condition, kernels, d, ...)                                                       \
-    do {                                                                                        \
-        if (!(condition)) {                                                                     \
-            print_error("set %s, seed %llu: ", (kernels)->name, (unsigned long long)(d)->seed); \
-            print_error(__VA_ARGS__);                                                           \
-            fail_msg("%s", #condition);                                                         \
-        }                                                                                       \
+#define check(condition, kernels, d, ...)                                    \
+    do {                                                                     \
+        if (!(condition)) {                                                  \
+            print_error("set %s%s, seed %llu: ", (kernels)->name, (d)->with, \
+                        (unsigned long long)(d)->seed);                      \
+            print_error(__VA_ARGS__);                                        \
+            fail_msg("%s", #condition);                                      \
+        }                                                                    \
     } while (0)
 
 /* Run a case for every set of this CPU and so many seeds. */
@@ -70,6 +75,28 @@ static inline void for_all_sets(void (*run)(const sl_kernels *, dice *), uint64_
             run(kernels, &d);
         }
     }
+}
+
+/* The same for every layout of a page. */
+static inline void for_all_layouts(void (*run)(const sl_kernels *, const sl_kv_layout *, dice *),
+                                   uint64_t n_seeds)
+{
+    for (size_t s = 0; s < N_SETS; s++) {
+        const sl_kernels *kernels = sl_kernels_named(set_names[s]);
+        for (uint64_t i = 0; kernels && i < n_seeds * SL_KV_TYPES; i++) {
+            const sl_kv_layout *layout = kernels->kv[i % SL_KV_TYPES];
+            dice d = dice_of(1 + i / SL_KV_TYPES);
+            d.with = layout == kernels->kv[SL_KV_F16] ? ", f16" : ", q8_0";
+            run(kernels, layout, &d);
+        }
+    }
+}
+
+/* Half of all cases are of the common width; the others go through all there are. */
+static inline size_t dice_head_dim(const dice *d, const sl_kv_layout *layout)
+{
+    size_t step = layout->head_dim_step;
+    return d->seed % 2 ? 64 : step * (1 + d->seed / 2 % (256 / step));
 }
 
 #endif

@@ -5,6 +5,7 @@
 enum { TILES_MAX = 7, ROWS_MAX = 40 };
 
 typedef struct {
+    const sl_kv_layout *l;
     size_t n_tiles, n_rows, head_dim;
     uint8_t *pages[TILES_MAX];
     sl_slots visible[TILES_MAX][ROWS_MAX];
@@ -36,7 +37,7 @@ static bool seen_by_anyone(const problem *p, size_t t, size_t slot)
 }
 
 /* Slots nobody sees hold what is no number: left over from somebody else. */
-static void fill_page(const problem *p, const sl_kernels *k, dice *d, size_t t)
+static void fill_page(const problem *p, dice *d, size_t t)
 {
     float key[256], value[256];
     for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot++) {
@@ -45,16 +46,17 @@ static void fill_page(const problem *p, const sl_kernels *k, dice *d, size_t t)
             key[i] = seen ? 2 * dice_float(d) : NAN;
             value[i] = seen ? dice_float(d) : NAN;
         }
-        k->kv_layout->put(p->pages[t], slot, key, value, p->head_dim);
+        p->l->put(p->pages[t], slot, key, value, p->head_dim);
     }
 }
 
-static problem *problem_make(const sl_kernels *k, dice *d)
+static problem *problem_make(const sl_kv_layout *l, dice *d)
 {
     problem *p = take(sizeof *p);
+    p->l = l;
     p->n_tiles = 1 + dice_below(d, TILES_MAX);
     p->n_rows = dice_below(d, 2) ? 1 + dice_below(d, 8) : 1 + dice_below(d, ROWS_MAX);
-    p->head_dim = dice_below(d, 2) ? 64 : 16 * (1 + dice_below(d, 16));
+    p->head_dim = dice_head_dim(d, l);
     for (size_t t = 0; t < p->n_tiles; t++) {
         bool together = dice_below(d, 3) == 0, all = dice_below(d, 4) == 0;
         sl_slots shared = dice_slots(d);
@@ -62,9 +64,9 @@ static problem *problem_make(const sl_kernels *k, dice *d)
             p->visible[t][r] = all        ? (sl_slots){0, SL_PAGE_TOKENS}
                                : together ? shared
                                           : dice_slots(d);
-        p->pages[t] = take(k->kv_layout->page_bytes(p->head_dim));
+        p->pages[t] = take(p->l->page_bytes(p->head_dim));
         p->tiles[t] = (sl_kv_tile){p->pages[t], all ? NULL : p->visible[t]};
-        fill_page(p, k, d, t);
+        fill_page(p, d, t);
     }
     p->q = take(p->n_rows * p->head_dim * 4);
     static const float sizes[] = {0, 1e-30F, 0.125F, 1, 30}; /* from uniform to one-hot */
@@ -81,8 +83,8 @@ static void problem_release(problem *p)
 }
 
 /* Scores of one row over all tiles, and the largest sum of |q_i k_i| among them. */
-static size_t scores_of(const problem *p, const sl_kernels *k, size_t r, double *scores,
-                        float (*values)[256], double *size_out)
+static size_t scores_of(const problem *p, size_t r, double *scores, float (*values)[256],
+                        double *size_out)
 {
     size_t n = 0;
     float key[256];
@@ -91,7 +93,7 @@ static size_t scores_of(const problem *p, const sl_kernels *k, size_t r, double 
         for (size_t slot = p->visible[t][r].begin; slot < p->visible[t][r].end; slot++, n++) {
             double size = 0;
             scores[n] = 0;
-            k->kv_layout->get(p->pages[t], slot, key, values[n], p->head_dim);
+            p->l->get(p->pages[t], slot, key, values[n], p->head_dim);
             for (size_t i = 0; i < p->head_dim; i++) {
                 double product = (double)p->q[r * p->head_dim + i] * (double)key[i];
                 scores[n] += product;
@@ -111,7 +113,7 @@ static void check_row(const problem *p, const sl_kernels *k, dice *d, size_t r, 
     static double scores[TILES_MAX * SL_PAGE_TOKENS];
     static float values[TILES_MAX * SL_PAGE_TOKENS][256];
     double size, max = -(double)INFINITY, sum = 0;
-    size_t n = scores_of(p, k, r, scores, values, &size);
+    size_t n = scores_of(p, r, scores, values, &size);
     for (size_t i = 0; i < n; i++) max = fmax(max, scores[i]);
     for (size_t i = 0; i < n; i++) sum += exp(scores[i] - max);
     double bound = 2 * UNIT * ((double)p->head_dim * size + (double)n + 20);
@@ -131,10 +133,10 @@ static void begin(const problem *p, result *x)
     for (size_t r = 0; r < p->n_rows; r++) x->state[r].max = -INFINITY;
 }
 
-static void attend(const problem *p, const sl_kernels *k, result *x)
+static void attend(const problem *p, result *x)
 {
     begin(p, x);
-    k->kv_layout->attend(p->tiles, p->n_tiles, p->q, p->n_rows, p->head_dim, x->state, x->acc);
+    p->l->attend(p->tiles, p->n_tiles, p->q, p->n_rows, p->head_dim, x->state, x->acc);
 }
 
 static bool same(const result *a, const result *b)
@@ -143,14 +145,14 @@ static bool same(const result *a, const result *b)
            memcmp(a->acc, b->acc, sizeof a->acc) == 0;
 }
 
-static void softmax_case(const sl_kernels *k, dice *d)
+static void softmax_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 {
-    problem *p = problem_make(k, d);
+    problem *p = problem_make(l, d);
     result *x = take(sizeof *x);
     float out[256];
-    attend(p, k, x);
+    attend(p, x);
     for (size_t r = 0; r < p->n_rows; r++) {
-        k->kv_layout->finish(&x->state[r], x->acc + r * p->head_dim, p->head_dim, out);
+        p->l->finish(&x->state[r], x->acc + r * p->head_dim, p->head_dim, out);
         check_row(p, k, d, r, out);
     }
     free(x);
@@ -158,11 +160,11 @@ static void softmax_case(const sl_kernels *k, dice *d)
 }
 
 /* Any rows together, any tiles at a time. */
-static void pieces_case(const sl_kernels *k, dice *d)
+static void pieces_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 {
-    problem *p = problem_make(k, d);
+    problem *p = problem_make(l, d);
     result *whole = take(sizeof *whole), *pieces = take(sizeof *pieces);
-    attend(p, k, whole);
+    attend(p, whole);
     begin(p, pieces);
     for (size_t row = 0, rows; row < p->n_rows; row += rows) {
         rows = 1 + dice_below(d, p->n_rows - row);
@@ -173,8 +175,8 @@ static void pieces_case(const sl_kernels *k, dice *d)
         }
         for (size_t t = 0, n; t < p->n_tiles; t += n) {
             n = 1 + dice_below(d, p->n_tiles - t);
-            k->kv_layout->attend(tiles + t, n, p->q + row * p->head_dim, rows, p->head_dim,
-                                 pieces->state + row, pieces->acc + row * p->head_dim);
+            p->l->attend(tiles + t, n, p->q + row * p->head_dim, rows, p->head_dim,
+                         pieces->state + row, pieces->acc + row * p->head_dim);
         }
     }
     check(same(whole, pieces), k, d, "%zu rows, %zu tiles, head_dim %zu: pieces differ\n",
@@ -184,16 +186,16 @@ static void pieces_case(const sl_kernels *k, dice *d)
 }
 
 /* What only a neighbour sees changes nothing, not even when it is no number. */
-static void neighbours_case(const sl_kernels *k, dice *d)
+static void neighbours_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 {
-    problem *p = problem_make(k, d);
+    problem *p = problem_make(l, d);
     result *before = take(sizeof *before), *after = take(sizeof *after);
-    attend(p, k, before);
+    attend(p, before);
     size_t t = dice_below(d, p->n_tiles), slot = dice_below(d, SL_PAGE_TOKENS);
     float bad[256];
     for (size_t i = 0; i < p->head_dim; i++) bad[i] = NAN;
-    k->kv_layout->put(p->pages[t], slot, bad, bad, p->head_dim);
-    attend(p, k, after);
+    p->l->put(p->pages[t], slot, bad, bad, p->head_dim);
+    attend(p, after);
     for (size_t r = 0; r < p->n_rows; r++) {
         size_t at = r * p->head_dim;
         sl_slots see = p->visible[t][r];
@@ -209,9 +211,9 @@ static void neighbours_case(const sl_kernels *k, dice *d)
 }
 
 /* A row that sees nothing keeps any bits it had. */
-static void blind_case(const sl_kernels *k, dice *d)
+static void blind_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 {
-    problem *p = problem_make(k, d);
+    problem *p = problem_make(l, d);
     result *before = take(sizeof *before), *after = take(sizeof *after);
     uint8_t *bytes = (uint8_t *)before;
     for (size_t i = 0; i < sizeof *before; i++) bytes[i] = (uint8_t)dice_bits(d);
@@ -221,8 +223,7 @@ static void blind_case(const sl_kernels *k, dice *d)
         p->visible[t][blind] = (sl_slots){5, 5};
     }
     *after = *before;
-    k->kv_layout->attend(p->tiles, p->n_tiles, p->q, p->n_rows, p->head_dim, after->state,
-                         after->acc);
+    p->l->attend(p->tiles, p->n_tiles, p->q, p->n_rows, p->head_dim, after->state, after->acc);
     check(memcmp(&before->state[blind], &after->state[blind], sizeof(sl_softmax)) == 0, k, d,
           "state\n");
     check(memcmp(before->acc + blind * p->head_dim, after->acc + blind * p->head_dim,
@@ -233,56 +234,85 @@ static void blind_case(const sl_kernels *k, dice *d)
 }
 
 /* Runs of tiles, merged in order. */
-static void merge_case(const sl_kernels *k, dice *d)
+static void merge_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 {
-    problem *p = problem_make(k, d);
+    problem *p = problem_make(l, d);
     result *x = take(sizeof *x), *run = take(sizeof *run);
     float out[256];
     size_t cut = dice_below(d, p->n_tiles + 1);
     begin(p, x), begin(p, run);
-    k->kv_layout->attend(p->tiles, cut, p->q, p->n_rows, p->head_dim, x->state, x->acc);
-    k->kv_layout->attend(p->tiles + cut, p->n_tiles - cut, p->q, p->n_rows, p->head_dim, run->state,
-                         run->acc);
+    p->l->attend(p->tiles, cut, p->q, p->n_rows, p->head_dim, x->state, x->acc);
+    p->l->attend(p->tiles + cut, p->n_tiles - cut, p->q, p->n_rows, p->head_dim, run->state,
+                 run->acc);
     for (size_t r = 0; r < p->n_rows; r++) {
         float *acc = x->acc + r * p->head_dim;
-        k->kv_layout->merge(&x->state[r], acc, &run->state[r], run->acc + r * p->head_dim,
-                            p->head_dim);
-        k->kv_layout->finish(&x->state[r], acc, p->head_dim, out);
+        p->l->merge(&x->state[r], acc, &run->state[r], run->acc + r * p->head_dim, p->head_dim);
+        p->l->finish(&x->state[r], acc, p->head_dim, out);
         check_row(p, k, d, r, out);
     }
     free(x), free(run);
     problem_release(p);
 }
 
-static void merges_nothing(const sl_kernels *k, dice *d)
+static void merges_nothing(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 {
     sl_softmax empty = {-INFINITY, 0}, some = {1.5F, 3}, into = empty;
     float zeros[16] = {0}, acc[16], target[16] = {0}, out[16];
     for (size_t i = 0; i < 16; i++) acc[i] = dice_float(d);
-    k->kv_layout->merge(&into, target, &empty, zeros, 16);
+    l->merge(&into, target, &empty, zeros, 16);
     check(into.max == -INFINITY && into.sum == 0, k, d, "empty and empty\n");
-    k->kv_layout->finish(&into, target, 16, out);
+    l->finish(&into, target, 16, out);
     check(memcmp(out, zeros, sizeof out) == 0, k, d, "nothing seen is zeros\n");
-    k->kv_layout->merge(&into, target, &some, acc, 16);
+    l->merge(&into, target, &some, acc, 16);
     check(into.max == some.max && into.sum == some.sum && memcmp(target, acc, sizeof acc) == 0, k,
           d, "empty and some\n");
-    k->kv_layout->merge(&into, target, &empty, zeros, 16);
+    l->merge(&into, target, &empty, zeros, 16);
     check(into.max == some.max && into.sum == some.sum && memcmp(target, acc, sizeof acc) == 0, k,
           d, "some and empty\n");
 }
 
-static void softmax(void **unused) { (void)unused, for_all_sets(softmax_case, 150); }
-static void pieces(void **unused) { (void)unused, for_all_sets(pieces_case, 300); }
-static void neighbours(void **unused) { (void)unused, for_all_sets(neighbours_case, 200); }
-static void blind(void **unused) { (void)unused, for_all_sets(blind_case, 100); }
-static void merge(void **unused) { (void)unused, for_all_sets(merge_case, 100); }
-static void nothing(void **unused) { (void)unused, for_all_sets(merges_nothing, 1); }
+/* Of all slots, seen or not; rows alone or together give the same bits. */
+static void scores_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
+{
+    problem *p = problem_make(l, d);
+    float together[ROWS_MAX * SL_PAGE_TOKENS], alone[SL_PAGE_TOKENS], key[256], value[256];
+    l->scores(p->pages[0], p->q, p->n_rows, p->head_dim, together);
+    for (size_t r = 0; r < p->n_rows; r++) {
+        const float *q = p->q + r * p->head_dim, *got = together + r * SL_PAGE_TOKENS;
+        l->scores(p->pages[0], q, 1, p->head_dim, alone);
+        check(memcmp(alone, got, sizeof alone) == 0, k, d, "row %zu of %zu, head_dim %zu: alone\n",
+              r, p->n_rows, p->head_dim);
+        for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot++) {
+            double expected = 0, size = 0;
+            l->get(p->pages[0], slot, key, value, p->head_dim);
+            for (size_t i = 0; i < p->head_dim; i++) {
+                expected += (double)q[i] * (double)key[i];
+                size += fabs((double)q[i] * (double)key[i]);
+            }
+            bool good = isnan(expected)
+                            ? isnan(got[slot])
+                            : fabs(got[slot] - expected) <= UNIT * (double)p->head_dim * size;
+            check(good, k, d, "head_dim %zu, row %zu, slot %zu: %.9g, not %.9g\n", p->head_dim, r,
+                  slot, (double)got[slot], expected);
+        }
+    }
+    problem_release(p);
+}
+
+static void softmax(void **unused) { (void)unused, for_all_layouts(softmax_case, 150); }
+static void pieces(void **unused) { (void)unused, for_all_layouts(pieces_case, 300); }
+static void neighbours(void **unused) { (void)unused, for_all_layouts(neighbours_case, 200); }
+static void blind(void **unused) { (void)unused, for_all_layouts(blind_case, 100); }
+static void merge(void **unused) { (void)unused, for_all_layouts(merge_case, 100); }
+static void scores(void **unused) { (void)unused, for_all_layouts(scores_case, 100); }
+static void nothing(void **unused) { (void)unused, for_all_layouts(merges_nothing, 1); }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(softmax), cmocka_unit_test(pieces), cmocka_unit_test(neighbours),
         cmocka_unit_test(blind),   cmocka_unit_test(merge),  cmocka_unit_test(nothing),
+        cmocka_unit_test(scores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

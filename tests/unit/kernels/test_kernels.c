@@ -17,10 +17,15 @@ static void tables_are_complete(void **unused)
         const sl_kernels *k = sl_kernels_named(set_names[s]);
         if (!k) continue;
         assert_string_equal(k->name, set_names[s]);
-        assert_true(k->quantize && k->matmul && k->rmsnorm && k->swiglu && k->add && k->kv_layout);
-        const sl_kv_layout *l = k->kv_layout;
-        assert_true(l->page_bytes && l->put && l->copy && l->get && l->attend && l->merge &&
-                    l->finish);
+        assert_true(k->quantize && k->matmul && k->rmsnorm && k->swiglu && k->add);
+        for (int type = 0; type < SL_KV_TYPES; type++) {
+            const sl_kv_layout *l = k->kv[type];
+            sl_kv_type named = SL_KV_TYPES;
+            assert_int_equal(sl_kv_type_named(l->name, &named), SL_OK);
+            assert_int_equal(named, type);
+            assert_true(l->head_dim_step && l->page_bytes && l->put && l->copy && l->get &&
+                        l->attend && l->scores && l->merge && l->finish);
+        }
     }
 }
 
@@ -55,13 +60,22 @@ static void refuses_an_unknown_set(void **unused)
     unsetenv("SLUICE_KERNELS");
 }
 
+static void refuses_an_unknown_layout(void **unused)
+{
+    (void)unused;
+    sl_kv_type type = SL_KV_TYPES;
+    int errors = sl_log_errors();
+    assert_int_equal(sl_kv_type_named("q4_0", &type), SL_ERR_OPTION);
+    assert_int_equal(type, SL_KV_TYPES);
+    assert_int_equal(sl_log_errors(), errors + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ref_is_always_there),
-        cmocka_unit_test(tables_are_complete),
-        cmocka_unit_test(obeys_the_environment),
-        cmocka_unit_test(refuses_an_unknown_set),
+        cmocka_unit_test(ref_is_always_there),       cmocka_unit_test(tables_are_complete),
+        cmocka_unit_test(obeys_the_environment),     cmocka_unit_test(refuses_an_unknown_set),
+        cmocka_unit_test(refuses_an_unknown_layout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

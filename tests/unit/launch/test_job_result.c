@@ -100,6 +100,8 @@ static void test_completion_to_the_byte(void **state)
     generate(&r->choices[0], "say \"\xc3\xa9\"\n", SL_FINISH_LENGTH);
     generate(&r->choices[1], "cut here", SL_FINISH_STOP);
     r->choices[1].stop_text_end = 4;
+    r->choices[0].seen = 60, r->choices[0].kept = 20, r->choices[0].cache_bytes = 1000;
+    r->choices[1].seen = 20, r->choices[1].kept = 0, r->choices[1].cache_bytes = 2000;
     check_line(r,
                "{\"id\":\"batch_req_#\",\"custom_id\":\"id \\\"1\\\" \xc3\xa9\",\"response\":"
                "{\"status_code\":200,\"request_id\":\"#\",\"body\":{\"id\":\"cmpl-#\",\"object\":"
@@ -107,7 +109,8 @@ static void test_completion_to_the_byte(void **state)
                "{\"index\":0,\"text\":\"say \\\"\xc3\xa9\\\"\\n\",\"logprobs\":null,"
                "\"finish_reason\":\"length\"},{\"index\":1,\"text\":\"cut \",\"logprobs\":null,"
                "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":2,"
-               "\"completion_tokens\":17,\"total_tokens\":19}}},\"error\":null}\n");
+               "\"completion_tokens\":17,\"total_tokens\":19,"
+               "\"sluice\":{\"retention\":0.25,\"cache_bytes\":3000}}}},\"error\":null}\n");
     sl_request_free(r);
 }
 
@@ -131,7 +134,8 @@ static void test_chat_to_the_byte(void **state)
            "\"top_logprobs\":[{\"token\":\"B\",\"logprob\":-0.100000001,\"bytes\":[66]}]},"
            "{\"token\":\"<|im_end|>\",\"logprob\":0.0,\"bytes\":[60,124,105,109,95,101,110,"
            "100,124,62],\"top_logprobs\":[]}],\"refusal\":null},\"finish_reason\":\"stop\"}],"
-           "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2,\"total_tokens\":7}}},"
+           "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2,\"total_tokens\":7,"
+           "\"sluice\":{\"retention\":1.0,\"cache_bytes\":0}}}},"
            "\"error\":null}\n");
     sl_request_free(r);
 }

@@ -50,6 +50,7 @@ static sl_frame_limits limits_of(uint32_t ranks)
 
 static const uint32_t HEADS[RANKS] = {1, 1};
 static const uint64_t PAGES[RANKS] = {100, 100};
+static const double KEEP[RANKS] = {1, 1};
 
 static void init_driver(sl_frame_limits limits, sl_arena *arena, sl_driver **driver)
 {
@@ -58,6 +59,7 @@ static void init_driver(sl_frame_limits limits, sl_arena *arena, sl_driver **dri
                                        .sequences_max = SEQUENCES,
                                        .frames_max = FRAMES,
                                        .rank_heads = HEADS,
+                                       .rank_keep = KEEP,
                                        .rank_pages = PAGES,
                                        .tokenizer = model.tokenizer};
     sl_driver_init(&options, arena, driver);
@@ -201,7 +203,7 @@ static void test_alone(void **state)
         }
         make_rows(&work->frame);
         draw_tokens(&work->frame);
-        work->pages_used = number;
+        work->account.pages_used = number;
         sl_rank_computed(n.rank, work);
     }
     assert_true(sl_rank_stopped(n.rank));
@@ -384,7 +386,7 @@ static void test_wrong_frames(void **state)
         "sequence out of range",
         "token out of range",
         "gathered 0 ledger rows",
-        "version 1, its peer 2",
+        "version 2, its peer 3",
     };
     for (int i = 0; i < (int)(sizeof said / sizeof *said); i++) {
         sl_comm_net *net = net_open();

@@ -67,10 +67,12 @@ static void test_defaults(void **state)
     assert_int_equal(s.context, 0);
     assert_int_equal(s.sequences, 16);
     assert_int_equal(s.memory, 0);
-    assert_int_equal(s.sinks, 4);
-    assert_int_equal(s.window, 128);
+    assert_int_equal(s.sinks, SL_NOT_GIVEN);
+    assert_int_equal(s.window, SL_NOT_GIVEN);
+    assert_true(s.keep == 0);
     assert_string_equal(s.codec, "f32");
-    assert_string_equal(s.policy, "full");
+    assert_null(s.policy);
+    assert_null(s.gate);
     assert_true(s.peer_timeout_s == 5);
     assert_false(s.json || s.verbose || s.quiet || s.retry_errors);
     assert_int_equal(s.n_words, 0);
@@ -283,6 +285,10 @@ static void test_help(void **state)
         {&sl_cmd_bench_codec, {"--text=FILE", "--chunk=N", "--model=FILE", "--help"}, "--memory"},
         {&sl_cmd_bench_link, {"--json", "--chunk=N", "--model=FILE", "--help"}, "--threads"},
         {&sl_cmd_show, {"--json", "--verbose", "--quiet", "--help"}, "--model"},
+        {&sl_cmd_show_cache,
+         {"--layers=N,...", "--policy=NAME", "[png]", "-o, --output"},
+         "--chunk"},
+        {&sl_cmd_train_init, {"--span=SPAN", "[window:96,32]", "--bias=X[,Y]", "--seed"}, "--keep"},
         {&sl_cmd_tokenize, {"--decode", "--no-special", "--model=FILE", "--help"}, "--chunk"},
     };
     enum { SCREEN_LINES = 40, SCREEN_COLUMNS = 100 };

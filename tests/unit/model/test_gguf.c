@@ -15,10 +15,10 @@
 
 #include "runtime/base/log.h"
 #include "runtime/model/gguf.h"
+#include "runtime/model/gguf_writer.h"
 #include "tests/support/capture.h"
 #include "tests/support/count_malloc.h"
 #include "tests/support/gguf_patch.h"
-#include "tests/support/gguf_writer.h"
 #include "tests/support/guarded.h"
 #include "tests/support/seeded.h"
 
@@ -29,22 +29,23 @@ static const uint8_t blocks[40] = {1, 2, 3}; /* two of q4_1 */
 
 static uint8_t *small_file(size_t *n_bytes_out)
 {
-    gguf_writer w = {0};
-    gguf_put_u32(&w, "a.u32", 4000000000u);
-    gguf_put_i32(&w, "a.i32", -5);
-    gguf_put_u64(&w, "a.u64", 77);
-    gguf_put_f32(&w, "a.f32", 0.25F);
-    gguf_put_bool(&w, "a.bool", true);
-    gguf_put_string(&w, "a.text", "with \n a line");
-    gguf_put_string(&w, "a.empty", "");
-    gguf_put_strings(&w, "a.texts", (const char *const[]){"one", "", "three"}, 3);
-    gguf_put_i32s(&w, "a.i32s", (const int32_t[]){1, -2, 3}, 3);
-    gguf_put_f32s(&w, "a.f32s", (const float[]){1.5F, -2}, 2);
-    gguf_put_tensor(&w, "t.matrix", SL_TYPE_F32, (const uint64_t[]){4, 3}, 2, numbers, 48);
-    gguf_put_tensor(&w, "t.vector", SL_TYPE_F16, (const uint64_t[]){5}, 1, numbers, 10);
-    gguf_put_tensor(&w, "t.blocks", SL_TYPE_Q4_1, (const uint64_t[]){32, 1, 2, 1}, 4, blocks, 40);
-    uint8_t *bytes = gguf_writer_encode(&w, n_bytes_out);
-    gguf_writer_fini(&w);
+    sl_gguf_writer w = {0};
+    sl_gguf_put_u32(&w, "a.u32", 4000000000u);
+    sl_gguf_put_i32(&w, "a.i32", -5);
+    sl_gguf_put_u64(&w, "a.u64", 77);
+    sl_gguf_put_f32(&w, "a.f32", 0.25F);
+    sl_gguf_put_bool(&w, "a.bool", true);
+    sl_gguf_put_string(&w, "a.text", "with \n a line");
+    sl_gguf_put_string(&w, "a.empty", "");
+    sl_gguf_put_strings(&w, "a.texts", (const char *const[]){"one", "", "three"}, 3);
+    sl_gguf_put_i32s(&w, "a.i32s", (const int32_t[]){1, -2, 3}, 3);
+    sl_gguf_put_f32s(&w, "a.f32s", (const float[]){1.5F, -2}, 2);
+    sl_gguf_put_tensor(&w, "t.matrix", SL_TYPE_F32, (const uint64_t[]){4, 3}, 2, numbers, 48);
+    sl_gguf_put_tensor(&w, "t.vector", SL_TYPE_F16, (const uint64_t[]){5}, 1, numbers, 10);
+    sl_gguf_put_tensor(&w, "t.blocks", SL_TYPE_Q4_1, (const uint64_t[]){32, 1, 2, 1}, 4, blocks,
+                       40);
+    uint8_t *bytes = sl_gguf_writer_encode(&w, n_bytes_out);
+    sl_gguf_writer_fini(&w);
     return bytes;
 }
 
@@ -269,12 +270,12 @@ static void test_describe(void **state)
 static void test_describe_is_printable(void **state)
 {
     (void)state;
-    gguf_writer w = {0};
-    gguf_put_u32(&w, "key\x1b[2J\n", 1);
-    gguf_put_string(&w, "text", "\x1b]0;x\a\x7f\xc3\xa9");
+    sl_gguf_writer w = {0};
+    sl_gguf_put_u32(&w, "key\x1b[2J\n", 1);
+    sl_gguf_put_string(&w, "text", "\x1b]0;x\a\x7f\xc3\xa9");
     size_t n_bytes;
-    uint8_t *bytes = gguf_writer_encode(&w, &n_bytes);
-    gguf_writer_fini(&w);
+    uint8_t *bytes = sl_gguf_writer_encode(&w, &n_bytes);
+    sl_gguf_writer_fini(&w);
     sl_gguf *gguf;
     char text[80];
     assert_int_equal(open_bytes(bytes, n_bytes, &gguf), SL_OK);
@@ -297,10 +298,10 @@ static void test_files(void **state)
     int errors = sl_log_errors();
     assert_int_equal(sl_gguf_open(path, &gguf), SL_ERR_FILE); /* empty */
     assert_int_equal(sl_gguf_open("/tmp", &gguf), SL_ERR_FILE);
-    gguf_writer w = {0};
-    gguf_put_string(&w, "k", "v");
-    gguf_writer_save(&w, path);
-    gguf_writer_fini(&w);
+    sl_gguf_writer w = {0};
+    sl_gguf_put_string(&w, "k", "v");
+    SL_ASSERT(sl_gguf_writer_save(&w, path) == SL_OK);
+    sl_gguf_writer_fini(&w);
     assert_int_equal(sl_gguf_open(path, &gguf), SL_OK);
     sl_text text;
     assert_true(sl_gguf_text(gguf, "k", &text) && text_is(text, "v"));
@@ -419,11 +420,11 @@ static void test_too_many_strings(void **state)
 {
     (void)state;
     const uint64_t n = ((uint64_t)1 << 24) + 1;
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     size_t n_bytes, total = 8 * (size_t)n + 4096;
-    gguf_put_strings(&w, "k", NULL, 0);
-    uint8_t *head = gguf_writer_encode(&w, &n_bytes);
-    gguf_writer_fini(&w);
+    sl_gguf_put_strings(&w, "k", NULL, 0);
+    uint8_t *head = sl_gguf_writer_encode(&w, &n_bytes);
+    sl_gguf_writer_fini(&w);
     gguf_set_u64(gguf_after(head, n_bytes, "k") + 8, n);
     uint8_t *bytes = mmap(NULL, total, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -444,30 +445,30 @@ static void test_twice(void **state)
 {
     (void)state;
     size_t n_bytes;
-    gguf_writer keys = {0}, tensors = {0};
-    gguf_put_u32(&keys, "k", 1);
-    gguf_put_u32(&keys, "l", 1);
-    gguf_put_string(&keys, "k", "again");
-    uint8_t *bytes = gguf_writer_encode(&keys, &n_bytes);
+    sl_gguf_writer keys = {0}, tensors = {0};
+    sl_gguf_put_u32(&keys, "k", 1);
+    sl_gguf_put_u32(&keys, "l", 1);
+    sl_gguf_put_string(&keys, "k", "again");
+    uint8_t *bytes = sl_gguf_writer_encode(&keys, &n_bytes);
     assert_int_equal(try(bytes, n_bytes), SL_ERR_FORMAT);
     free(bytes);
     for (int i = 0; i < 2; i++)
-        gguf_put_tensor(&tensors, "t", SL_TYPE_F32, (const uint64_t[]){4}, 1, numbers, 16);
-    bytes = gguf_writer_encode(&tensors, &n_bytes);
+        sl_gguf_put_tensor(&tensors, "t", SL_TYPE_F32, (const uint64_t[]){4}, 1, numbers, 16);
+    bytes = sl_gguf_writer_encode(&tensors, &n_bytes);
     assert_int_equal(try(bytes, n_bytes), SL_ERR_FORMAT);
     free(bytes);
-    gguf_writer_fini(&keys), gguf_writer_fini(&tensors);
+    sl_gguf_writer_fini(&keys), sl_gguf_writer_fini(&tensors);
 }
 
 static sl_status try_alignment(uint32_t alignment)
 {
     size_t n_bytes;
-    gguf_writer w = {0};
-    gguf_put_u32(&w, "general.alignment", alignment);
-    gguf_put_tensor(&w, "t", SL_TYPE_F32, (const uint64_t[]){64}, 1, numbers, sizeof numbers);
-    gguf_put_tensor(&w, "u", SL_TYPE_F32, (const uint64_t[]){4}, 1, numbers, 16);
-    uint8_t *bytes = gguf_writer_encode(&w, &n_bytes);
-    gguf_writer_fini(&w);
+    sl_gguf_writer w = {0};
+    sl_gguf_put_u32(&w, "general.alignment", alignment);
+    sl_gguf_put_tensor(&w, "t", SL_TYPE_F32, (const uint64_t[]){64}, 1, numbers, sizeof numbers);
+    sl_gguf_put_tensor(&w, "u", SL_TYPE_F32, (const uint64_t[]){4}, 1, numbers, 16);
+    uint8_t *bytes = sl_gguf_writer_encode(&w, &n_bytes);
+    sl_gguf_writer_fini(&w);
     sl_status status = try(bytes, n_bytes);
     free(bytes);
     return status;
@@ -489,13 +490,13 @@ static void test_without_tensors(void **state)
 {
     (void)state;
     size_t n_bytes;
-    gguf_writer w = {0};
-    uint8_t *bytes = gguf_writer_encode(&w, &n_bytes);
+    sl_gguf_writer w = {0};
+    uint8_t *bytes = sl_gguf_writer_encode(&w, &n_bytes);
     assert_int_equal(try(bytes, 24), SL_OK);
     free(bytes);
-    gguf_put_string(&w, "k", "v");
-    bytes = gguf_writer_encode(&w, &n_bytes);
-    gguf_writer_fini(&w);
+    sl_gguf_put_string(&w, "k", "v");
+    bytes = sl_gguf_writer_encode(&w, &n_bytes);
+    sl_gguf_writer_fini(&w);
     assert_int_equal(try(bytes, 24 + 9 + 4 + 9), SL_OK); /* no padding needed */
     free(bytes);
 }

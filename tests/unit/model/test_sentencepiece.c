@@ -24,18 +24,18 @@ typedef struct {
     sl_tokenizer *tokenizer; /* NULL: refused */
 } opened;
 
-static void open_writer(gguf_writer *w, opened *o)
+static void open_writer(sl_gguf_writer *w, opened *o)
 {
     size_t n;
-    *o = (opened){.bytes = gguf_writer_encode(w, &n)};
+    *o = (opened){.bytes = sl_gguf_writer_encode(w, &n)};
     assert_int_equal(sl_gguf_open_memory(o->bytes, n, "spm", &o->gguf), SL_OK);
     sl_tokenizer_open(o->gguf, &o->tokenizer);
-    gguf_writer_fini(w);
+    sl_gguf_writer_fini(w);
 }
 
 static void open_spm(const synth_spm *spm, opened *o)
 {
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_spm_put(&w, spm);
     open_writer(&w, o);
 }
@@ -186,11 +186,11 @@ static void test_without_space(void **state)
     (void)state;
     synth_spm spm;
     opened o;
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_spm_init(&spm);
     synth_spm_put(&w, &spm);
-    gguf_put_bool(&w, "tokenizer.ggml.add_space_prefix", false);
-    gguf_put_bool(&w, "tokenizer.ggml.add_bos_token", false);
+    sl_gguf_put_bool(&w, "tokenizer.ggml.add_space_prefix", false);
+    sl_gguf_put_bool(&w, "tokenizer.ggml.add_bos_token", false);
     open_writer(&w, &o);
     ASSERT_ENCODES(o.tokenizer, "hello a", SL_SPECIAL_AS_TEXT, W + 11, W + 13);
     assert_false(sl_tokenizer_adds_bos(o.tokenizer));
@@ -227,10 +227,10 @@ static void test_phi3(void **state)
     (void)state;
     synth_spm spm;
     opened o;
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_spm_init(&spm);
     synth_spm_put(&w, &spm);
-    gguf_put_string(&w, "general.name", "My PHI-3 tuned");
+    sl_gguf_put_string(&w, "general.name", "My PHI-3 tuned");
     open_writer(&w, &o);
     ASSERT_ENCODES(o.tokenizer, "</s> \n a<|u|>\t<s> a", SL_SPECIAL_PARSED, SYNTH_SPM_EOS, W + 13,
                    SYNTH_SPM_USER, SYNTH_SPM_BOS, W, W + 13);
@@ -274,7 +274,7 @@ static void test_without_a_space_token(void **state)
 
 /* ---- hostile files ---- */
 
-static void assert_refused(gguf_writer *w, const char *word)
+static void assert_refused(sl_gguf_writer *w, const char *word)
 {
     capture c;
     char log[1024];
@@ -289,7 +289,7 @@ static void assert_refused(gguf_writer *w, const char *word)
 
 static void assert_spm_refused(const synth_spm *spm, const char *word)
 {
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_spm_put(&w, spm);
     assert_refused(&w, word);
 }
@@ -301,20 +301,20 @@ static void test_hostile_lists(void **state)
     synth_spm_init(&spm);
     for (int missing = 0; missing < 2; missing++) {
         for (int shorter = 0; shorter < 2; shorter++) {
-            gguf_writer w = {0};
-            gguf_put_string(&w, "tokenizer.ggml.model", "llama");
-            gguf_put_strings(&w, "tokenizer.ggml.tokens", spm.texts, SYNTH_SPM_VOCAB);
+            sl_gguf_writer w = {0};
+            sl_gguf_put_string(&w, "tokenizer.ggml.model", "llama");
+            sl_gguf_put_strings(&w, "tokenizer.ggml.tokens", spm.texts, SYNTH_SPM_VOCAB);
             size_t n_types = missing == 0 ? SYNTH_SPM_VOCAB - 1 : SYNTH_SPM_VOCAB;
             if (missing == 1 || shorter)
-                gguf_put_i32s(&w, "tokenizer.ggml.token_type", spm.types, n_types);
+                sl_gguf_put_i32s(&w, "tokenizer.ggml.token_type", spm.types, n_types);
             if (missing == 1 && shorter)
-                gguf_put_f32s(&w, "tokenizer.ggml.scores", spm.scores, SYNTH_SPM_VOCAB - 1);
+                sl_gguf_put_f32s(&w, "tokenizer.ggml.scores", spm.scores, SYNTH_SPM_VOCAB - 1);
             assert_refused(&w, missing == 0 ? "token_type" : "scores");
         }
     }
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_spm_put(&w, &spm);
-    gguf_put_u32(&w, "tokenizer.ggml.bos_token_id", SYNTH_SPM_VOCAB);
+    sl_gguf_put_u32(&w, "tokenizer.ggml.bos_token_id", SYNTH_SPM_VOCAB);
     assert_refused(&w, "out of range");
 }
 
@@ -368,9 +368,9 @@ static void test_hostile_sizes(void **state)
     size_t n = (1 << 20) + 1;
     const char **texts = calloc(n, sizeof *texts);
     for (size_t i = 0; i < n; i++) texts[i] = "a";
-    gguf_writer w = {0};
-    gguf_put_string(&w, "tokenizer.ggml.model", "llama");
-    gguf_put_strings(&w, "tokenizer.ggml.tokens", texts, n);
+    sl_gguf_writer w = {0};
+    sl_gguf_put_string(&w, "tokenizer.ggml.model", "llama");
+    sl_gguf_put_strings(&w, "tokenizer.ggml.tokens", texts, n);
     assert_refused(&w, "of no sensible size");
     free(texts);
 }
@@ -380,13 +380,13 @@ static void test_other_models(void **state)
     (void)state;
     static const char *const rules[] = {"default", "tekken", ""};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        gguf_writer w = {0};
-        gguf_put_string(&w, "tokenizer.ggml.model", "gpt2");
-        if (*rules[i]) gguf_put_string(&w, "tokenizer.ggml.pre", rules[i]);
+        sl_gguf_writer w = {0};
+        sl_gguf_put_string(&w, "tokenizer.ggml.model", "gpt2");
+        if (*rules[i]) sl_gguf_put_string(&w, "tokenizer.ggml.pre", rules[i]);
         assert_refused(&w, i == 1 ? "llama-bpe, qwen2\n" : "convert the model again");
     }
-    gguf_writer w = {0};
-    gguf_put_string(&w, "tokenizer.ggml.model", "t5");
+    sl_gguf_writer w = {0};
+    sl_gguf_put_string(&w, "tokenizer.ggml.model", "t5");
     assert_refused(&w, "'gpt2' (byte-level BPE) and 'llama' (SentencePiece BPE)");
 }
 

@@ -27,18 +27,18 @@ typedef struct {
     sl_gguf *gguf;
 } model;
 
-typedef void (*add_more)(gguf_writer *w, const char *what);
+typedef void (*add_more)(sl_gguf_writer *w, const char *what);
 
 static model make(synth_tie tie, add_more add, const char *what)
 {
     synth_shape shape = synth_shape_default();
     shape.tie = tie;
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_gguf_put(&shape, &w);
     if (add) add(&w, what);
     model m = {0};
-    m.bytes = gguf_writer_encode(&w, &m.n_bytes);
-    gguf_writer_fini(&w);
+    m.bytes = sl_gguf_writer_encode(&w, &m.n_bytes);
+    sl_gguf_writer_fini(&w);
     return m;
 }
 
@@ -49,11 +49,11 @@ static model make_full(void)
     shape.tie = SYNTH_UNTIED;
     shape.bias = SYNTH_BIASED;
     shape.rope.freqs = true;
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_gguf_put(&shape, &w);
     model m = {0};
-    m.bytes = gguf_writer_encode(&w, &m.n_bytes);
-    gguf_writer_fini(&w);
+    m.bytes = sl_gguf_writer_encode(&w, &m.n_bytes);
+    sl_gguf_writer_fini(&w);
     return m;
 }
 
@@ -127,11 +127,11 @@ static void test_shape_defaults(void **state)
     (void)state;
     synth_shape shape = synth_shape_default();
     shape.kv_heads = shape.heads;
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_gguf_put(&shape, &w);
     model m = {0};
-    m.bytes = gguf_writer_encode(&w, &m.n_bytes);
-    gguf_writer_fini(&w);
+    m.bytes = sl_gguf_writer_encode(&w, &m.n_bytes);
+    sl_gguf_writer_fini(&w);
     static const char *const keys[] = {"llama.attention.head_count_kv",
                                        "llama.attention.key_length", "llama.rope.dimension_count",
                                        "llama.rope.freq_base"};
@@ -235,10 +235,10 @@ static void test_bind_optional(void **state)
 }
 
 /* Each layer has the biases the file gives it, and no other's. */
-static void add_one_bias(gguf_writer *w, const char *name)
+static void add_one_bias(sl_gguf_writer *w, const char *name)
 {
     static const float zeros[WIDTH];
-    gguf_put_tensor(w, name, SL_TYPE_F32, (const uint64_t[]){WIDTH}, 1, zeros, sizeof zeros);
+    sl_gguf_put_tensor(w, name, SL_TYPE_F32, (const uint64_t[]){WIDTH}, 1, zeros, sizeof zeros);
 }
 
 static void test_one_bias(void **state)
@@ -401,10 +401,10 @@ static void test_types(void **state)
     free(names);
 }
 
-static void add_tensor(gguf_writer *w, const char *name)
+static void add_tensor(sl_gguf_writer *w, const char *name)
 {
     static const float zeros[WIDTH];
-    gguf_put_tensor(w, name, SL_TYPE_F32, (const uint64_t[]){WIDTH}, 1, zeros, sizeof zeros);
+    sl_gguf_put_tensor(w, name, SL_TYPE_F32, (const uint64_t[]){WIDTH}, 1, zeros, sizeof zeros);
 }
 
 /* Every type of matrix there are kernels for, wherever a matrix may be; the message lists them. */
@@ -417,11 +417,11 @@ static void test_matrix_types(void **state)
         synth_shape shape = synth_shape_default();
         shape.attention_type = shape.ffn_type = shape.head_type = types[i];
         shape.tie = SYNTH_UNTIED;
-        gguf_writer w = {0};
+        sl_gguf_writer w = {0};
         synth_gguf_put(&shape, &w);
         model m = {0};
-        m.bytes = gguf_writer_encode(&w, &m.n_bytes);
-        gguf_writer_fini(&w);
+        m.bytes = sl_gguf_writer_encode(&w, &m.n_bytes);
+        sl_gguf_writer_fini(&w);
         open_good(&m);
         assert_int_equal(sl_gguf_find(m.gguf, "output.weight")->type, types[i]);
         model_close(&m);
@@ -468,18 +468,18 @@ static void test_unknown(void **state)
 /* ---- keys ---- */
 
 /* A model whose keys say more; each text is a llama.rope.scaling.type. */
-static void add_text_scaling(gguf_writer *w, const char *what)
+static void add_text_scaling(sl_gguf_writer *w, const char *what)
 {
-    gguf_put_string(w, "llama.rope.scaling.type", what);
+    sl_gguf_put_string(w, "llama.rope.scaling.type", what);
 }
 
-static void add_u32(gguf_writer *w, const char *key) { gguf_put_u32(w, key, 8); }
-static void add_zero(gguf_writer *w, const char *key) { gguf_put_u32(w, key, 0); }
-static void add_real(gguf_writer *w, const char *key) { gguf_put_f32(w, key, 0.5F); }
-static void add_nan(gguf_writer *w, const char *key) { gguf_put_f32(w, key, NAN); }
-static void add_negative(gguf_writer *w, const char *key) { gguf_put_f32(w, key, -2); }
-static void add_text(gguf_writer *w, const char *key) { gguf_put_string(w, key, "8"); }
-static void add_false(gguf_writer *w, const char *key) { gguf_put_bool(w, key, false); }
+static void add_u32(sl_gguf_writer *w, const char *key) { sl_gguf_put_u32(w, key, 8); }
+static void add_zero(sl_gguf_writer *w, const char *key) { sl_gguf_put_u32(w, key, 0); }
+static void add_real(sl_gguf_writer *w, const char *key) { sl_gguf_put_f32(w, key, 0.5F); }
+static void add_nan(sl_gguf_writer *w, const char *key) { sl_gguf_put_f32(w, key, NAN); }
+static void add_negative(sl_gguf_writer *w, const char *key) { sl_gguf_put_f32(w, key, -2); }
+static void add_text(sl_gguf_writer *w, const char *key) { sl_gguf_put_string(w, key, "8"); }
+static void add_false(sl_gguf_writer *w, const char *key) { sl_gguf_put_bool(w, key, false); }
 
 /* What would change the arithmetic is refused by its key; what would not, is not. */
 static void test_unsupported_keys(void **state)
@@ -527,11 +527,11 @@ static model make_rope(const synth_rope *rope)
 {
     synth_shape shape = synth_shape_default();
     shape.rope = *rope;
-    gguf_writer w = {0};
+    sl_gguf_writer w = {0};
     synth_gguf_put(&shape, &w);
     model m = {0};
-    m.bytes = gguf_writer_encode(&w, &m.n_bytes);
-    gguf_writer_fini(&w);
+    m.bytes = sl_gguf_writer_encode(&w, &m.n_bytes);
+    sl_gguf_writer_fini(&w);
     return m;
 }
 
@@ -570,16 +570,16 @@ static void test_rope_keys(void **state)
     assert_true(r.magnitude == 0.5F);
 }
 
-static void add_yarn_with(gguf_writer *w, const char *key)
+static void add_yarn_with(sl_gguf_writer *w, const char *key)
 {
-    gguf_put_string(w, "llama.rope.scaling.type", "yarn");
-    gguf_put_f32(w, key, 0.5F);
+    sl_gguf_put_string(w, "llama.rope.scaling.type", "yarn");
+    sl_gguf_put_f32(w, key, 0.5F);
 }
 
-static void add_bad_yarn(gguf_writer *w, const char *key)
+static void add_bad_yarn(sl_gguf_writer *w, const char *key)
 {
-    gguf_put_string(w, "llama.rope.scaling.type", "yarn");
-    gguf_put_f32(w, key, -1);
+    sl_gguf_put_string(w, "llama.rope.scaling.type", "yarn");
+    sl_gguf_put_f32(w, key, -1);
 }
 
 static void test_yarn_keys(void **state)

@@ -55,10 +55,21 @@ void *realloc(void *old, size_t bytes)
 /* NOLINTEND(bugprone-reserved-identifier,readability-inconsistent-declaration-parameter-name) */
 #endif
 
-static const sl_frame_limits small = {
-    .rows_max = 12, .spans_max = 5, .controls_max = 4, .ranks = 3, .width = 8};
-static const sl_frame_limits large = {
-    .rows_max = 1000, .spans_max = 100, .controls_max = 100, .ranks = 8, .width = 8};
+static const sl_frame_limits small = {.rows_max = 12,
+                                      .spans_max = 5,
+                                      .controls_max = 4,
+                                      .ranks = 3,
+                                      .width = 8,
+                                      .n_layers = 3,
+                                      .n_kv_heads = 2,
+                                      .flags = true};
+static const sl_frame_limits large = {.rows_max = 1000,
+                                      .spans_max = 100,
+                                      .controls_max = 100,
+                                      .ranks = 8,
+                                      .width = 8,
+                                      .n_layers = 20,
+                                      .n_kv_heads = 3};
 
 /* A wire, a frame to send and one to receive into. */
 typedef struct {
@@ -76,11 +87,17 @@ enum { PAYLOAD_MAX = 4096, GUARDED_MAX = 11 << 20 };
 /* Arrays of exactly the size promised, so that a sanitizer guards their ends. */
 static void make_frame(sl_frame *frame, const sl_frame_limits *limits)
 {
-    *frame = (sl_frame){.controls = calloc(limits->controls_max, sizeof *frame->controls),
-                        .spans = calloc(limits->spans_max, sizeof *frame->spans),
-                        .tokens = calloc(limits->rows_max, sizeof *frame->tokens),
-                        .results = calloc(limits->rows_max, sizeof *frame->results),
-                        .ledger = calloc(limits->ranks, sizeof *frame->ledger)};
+    *frame = (sl_frame){
+        .controls = calloc(limits->controls_max, sizeof *frame->controls),
+        .spans = calloc(limits->spans_max, sizeof *frame->spans),
+        .tokens = calloc(limits->rows_max, sizeof *frame->tokens),
+        .results = calloc(limits->rows_max, sizeof *frame->results),
+        .ledger = calloc(limits->ranks, sizeof *frame->ledger),
+        .heads = calloc((size_t)limits->n_layers * limits->n_kv_heads, sizeof *frame->heads),
+        .n_kv_heads = limits->n_kv_heads,
+        .rows_max = limits->rows_max};
+    size_t n_flags = (size_t)limits->n_layers * limits->n_kv_heads * limits->rows_max;
+    if (limits->flags) frame->flags = calloc(n_flags, 1);
 }
 
 static void drop_frame(sl_frame *frame)
@@ -90,6 +107,8 @@ static void drop_frame(sl_frame *frame)
     free(frame->tokens);
     free(frame->results);
     free(frame->ledger);
+    free(frame->heads);
+    free(frame->flags);
 }
 
 static void bench_open(bench *b, const sl_frame_limits *limits)
@@ -194,6 +213,19 @@ static void test_largest(void **state)
         {.rows_max = 4100, .spans_max = 1, .controls_max = 1, .ranks = 1},
         {.rows_max = 600, .spans_max = 600, .controls_max = 1, .ranks = 1},
         {.rows_max = 1, .spans_max = 1, .controls_max = 1, .ranks = 1000},
+        {.rows_max = 1,
+         .spans_max = 1,
+         .controls_max = 1,
+         .ranks = 1,
+         .n_layers = 200,
+         .n_kv_heads = 100},
+        {.rows_max = 100,
+         .spans_max = 1,
+         .controls_max = 1,
+         .ranks = 1,
+         .n_layers = 9,
+         .n_kv_heads = 5,
+         .flags = true},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         bench b;
@@ -411,16 +443,19 @@ static void test_beyond_limits(void **state)
     more.spans_max++;
     more.controls_max++;
     more.ranks++;
+    more.n_layers++;
     bench_open(&theirs, &more);
     bench_open(&ours, &small);
     seeded random = seeded_from(1);
-    const char *const names[] = {"controls", "spans", "rows", "results", "ledger rows", NULL};
+    const char *const names[] = {"controls",    "spans", "rows", "results",
+                                 "ledger rows", "heads", NULL};
     for (int i = 0; names[i]; i++) {
         sl_frame *f = &theirs.sent;
         frame_make_largest(f, &more);
         f->n_controls = i == 0 ? small.controls_max + 1 : 0;
         f->n_results = i == 3 ? small.rows_max + 1 : 0;
         f->n_ledger = i == 4 ? small.ranks + 1 : 0;
+        f->n_heads = i == 5 ? small.n_layers * small.n_kv_heads + 1 : 0;
         f->n_spans = i == 1 ? small.spans_max + 1 : i == 2;
         f->n_rows = i == 1 ? small.spans_max + 1 : i == 2 ? small.rows_max + 1 : 0;
         for (uint32_t s = 0; s < f->n_spans; s++) {
@@ -450,7 +485,8 @@ static void test_other_version(void **state)
     assert_int_equal(send_frame(&b, 0, &random), SL_OK);
     uint8_t *bytes = malloc(b.n_bytes);
     memcpy(bytes, b.message, b.n_bytes);
-    assert_int_equal(sl_seal_version(bytes + SL_SEAL_BYTES, b.n_bytes - SL_SEAL_BYTES), 1);
+    assert_int_equal(sl_seal_version(bytes + SL_SEAL_BYTES, b.n_bytes - SL_SEAL_BYTES),
+                     SL_WIRE_VERSION);
     bytes[SL_SEAL_BYTES + 1] = 7;
     memset(bytes + SL_SEAL_BYTES + 5, 0xff, 20); /* a schema nobody here knows */
     sl_seal_write(bytes, header_bytes_of(&b));
@@ -459,7 +495,7 @@ static void test_other_version(void **state)
     sl_status status = receive(&b, bytes, b.n_bytes);
     capture_end(&quiet, talk, sizeof talk);
     assert_int_equal(status, SL_ERR_FORMAT);
-    assert_non_null(strstr(talk, "version 1, its peer 7"));
+    assert_non_null(strstr(talk, "version 2, its peer 7"));
     free(bytes);
     bench_close(&b);
 }

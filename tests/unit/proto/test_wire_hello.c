@@ -93,17 +93,17 @@ static void test_other_version(void **state)
     (void)state;
     uint8_t bytes[SL_HELLO_BYTES];
     sl_hello hello = sample(), back = {.threads = 99};
-    hello.version = 2;
+    hello.version = 3;
     sl_wire_encode_hello(&hello, bytes);
     assert_int_equal(decode_quietly(bytes, &back), SL_ERR_FORMAT);
-    assert_non_null(strstr(talk, "version 1, a peer 2 (build 0.1.0-gabc)"));
+    assert_non_null(strstr(talk, "version 2, a peer 3 (build 0.1.0-gabc)"));
     assert_int_equal(back.threads, 99);
 
     /* and when only the version can still be read */
     memset(bytes + SL_SEAL_BYTES + 5, 0xff, 10);
     sl_seal_write(bytes, 15);
     assert_int_equal(decode_quietly(bytes, &back), SL_ERR_FORMAT);
-    assert_non_null(strstr(talk, "version 1, a peer 2 (build unknown)"));
+    assert_non_null(strstr(talk, "version 2, a peer 3 (build unknown)"));
 }
 
 /* Protobuf takes the last of a field that is there twice. */

@@ -24,9 +24,12 @@ static sl_batching_room roomy(void)
                               .head_pages = 1000};
 }
 
-static sl_batching_sequence prompt(uint32_t n) { return (sl_batching_sequence){n, false}; }
-static sl_batching_sequence ready(void) { return (sl_batching_sequence){0, true}; }
-static sl_batching_sequence flying(void) { return (sl_batching_sequence){0, false}; }
+static sl_batching_sequence prompt(uint32_t n)
+{
+    return (sl_batching_sequence){.prompt_tokens = n};
+}
+static sl_batching_sequence ready(void) { return (sl_batching_sequence){.row_ready = true}; }
+static sl_batching_sequence flying(void) { return (sl_batching_sequence){0}; }
 
 /* The picks are these (index, n_tokens), no more. */
 static void assert_picks(const sl_batching_room *room, const sl_batching_sequence *sequences,

@@ -221,8 +221,11 @@ static void drive(const batch *b, stage_rig *rig, uint64_t seed, told *out)
         assert_int_equal(stage_rig_compute(rig), SL_OK);
         note_results(&d);
     }
-    for (int i = 0; i < rig->n_stages; i++)
-        assert_int_equal(sl_stage_pages_used(rig->stages[i]), 0);
+    for (int i = 0; i < rig->n_stages; i++) {
+        sl_stage_account account;
+        sl_stage_account_get(rig->stages[i], &account);
+        assert_int_equal(account.pages_used, 0);
+    }
 }
 
 static void run(const synth_model *model, const sl_kernels *kernels, const stage_rig_options *o,
@@ -243,8 +246,7 @@ static const stage_rig_options one_stage = {.n_stages = 1,
                                             .controls_max = 12,
                                             .sequences_max = JOBS,
                                             .context = CONTEXT,
-                                            .sinks = 4,
-                                            .window = 24};
+                                            .policy = {.sinks = 4, .window = 24}};
 
 static void *allocate(size_t bytes)
 {
@@ -302,14 +304,14 @@ static void test_same_bits(void **state)
         if (!kernels) continue;
         synth_shape shape = small_shape();
         stage_rig_options o = one_stage;
-        o.window = windows[i];
+        o.policy.window = windows[i];
         make_batch(&b, 1 + (uint64_t)i, JOBS, 70);
         check_ways(&shape, kernels, o, &b, 6);
         shape.attention_type = shape.head_type = SYNTH_F16;
         shape.ffn_type = SYNTH_F32;
         shape.tie = SYNTH_UNTIED;
         shape.kv_heads = 4, shape.head_dim = 32, shape.layers = 3;
-        o.sinks = 0;
+        o.policy.sinks = 0, o.kv = SL_KV_Q8_0;
         check_ways(&shape, kernels, o, &b, 2);
         shape.attention_type = SYNTH_Q4_0, shape.ffn_type = SYNTH_BF16;
         shape.bias = SYNTH_BIASED;
@@ -524,8 +526,7 @@ static void test_hostile(void **state)
                            .controls_max = 4,
                            .sequences_max = 4,
                            .context = 20,
-                           .sinks = 1,
-                           .window = 2};
+                           .policy = {.sinks = 1, .window = 2}};
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
         stage_rig r;
         stage_rig_open(&r, &o, model.gguf, sl_kernels_named("ref"));
@@ -560,8 +561,7 @@ static void test_full_context(void **state)
                            .controls_max = 4,
                            .sequences_max = 4,
                            .context = 20,
-                           .sinks = 0,
-                           .window = 1};
+                           .policy = {.sinks = 0, .window = 1}};
     stage_rig r;
     stage_rig_open(&r, &o, model.gguf, sl_kernels_named("ref"));
     begin_two(&r);
@@ -622,8 +622,7 @@ static void test_no_allocation(void **state)
                                .controls_max = 8,
                                .sequences_max = 4,
                                .context = 60,
-                               .sinks = 2,
-                               .window = 8};
+                               .policy = {.sinks = 2, .window = 8}};
         stage_rig_open(&r, &o, model.gguf, kernels);
         size_t before = malloc_count.calls;
         void *(*volatile take)(size_t) = malloc; /* volatile: or it is optimized away */

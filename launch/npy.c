@@ -1,0 +1,55 @@
+/* launch/npy.c - see npy.h. */
+#include "launch/npy.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+
+enum { HEADER_BYTES = 192 }; /* with magic and padding: a multiple of 64 */
+
+static void put_header(const char *type, const size_t *dims, size_t n_dims, char *out)
+{
+    char text[HEADER_BYTES];
+    size_t n = (size_t)snprintf(text, sizeof text,
+                                "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
+    for (size_t i = 0; i < n_dims; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%zu,", dims[i]);
+    n += (size_t)snprintf(text + n, sizeof text - n, ")}");
+    const uint16_t text_bytes = HEADER_BYTES - 10;
+    SL_ASSERT(n_dims <= 4 && n < text_bytes);
+    memset(out, ' ', HEADER_BYTES);
+    memcpy(out, "\x93NUMPY\x01\x00", 8);
+    out[8] = (char)(text_bytes & 0xff);
+    out[9] = (char)(text_bytes >> 8);
+    memcpy(out + 10, text, n);
+    out[HEADER_BYTES - 1] = '\n';
+}
+
+static sl_status write_array(const char *path, const char *type, size_t item_bytes,
+                             const size_t *dims, size_t n_dims, const void *values)
+{
+    char header[HEADER_BYTES];
+    size_t n = 1;
+    put_header(type, dims, n_dims, header);
+    for (size_t i = 0; i < n_dims; i++) n *= dims[i];
+    FILE *file = fopen(path, "wb");
+    int ok = file && fwrite(header, sizeof header, 1, file) == 1 &&
+             (n == 0 || fwrite(values, item_bytes, n, file) == n);
+    if (file && fclose(file) != 0) ok = 0;
+    if (ok) return SL_OK;
+    sl_error("cannot write %s: %s", path, strerror(errno));
+    return SL_ERR_FILE;
+}
+
+sl_status sl_npy_write_u8(const char *path, const size_t *dims, size_t n_dims,
+                          const uint8_t *values)
+{
+    return write_array(path, "|u1", sizeof *values, dims, n_dims, values);
+}
+
+sl_status sl_npy_write_f32(const char *path, const size_t *dims, size_t n_dims, const float *values)
+{
+    return write_array(path, "<f4", sizeof *values, dims, n_dims, values);
+}

@@ -1,0 +1,161 @@
+/* launch/picture.c - see picture.h. */
+#include "launch/picture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+
+enum { LABELS_MAX = 700 }; /* tokens whose text fits beside each other */
+enum { WIDTH_MIN = 760 };  /* of the title */
+
+/* ---- gnuplot ---- */
+
+static sl_status begin_plot(const char *path, int width, int height, FILE **plot_out)
+{
+    if (system("command -v gnuplot >/dev/null 2>&1") != 0) {
+        sl_error("no picture without gnuplot: launch/prepare.sh installs it (Debian: gnuplot-nox)");
+        return SL_ERR_FILE;
+    }
+    FILE *plot = popen("gnuplot", "w");
+    if (!plot) {
+        sl_error("cannot start gnuplot");
+        return SL_ERR_FILE;
+    }
+    const char *dot = strrchr(path, '.');
+    bool svg = dot && strcmp(dot, ".svg") == 0;
+    fprintf(plot, "set terminal %s noenhanced size %d,%d font 'Sans,8' background '#ffffff'\n",
+            svg ? "svg" : "pngcairo", width, height);
+    fputs("set output '", plot);
+    for (const char *c = path; *c; c++) fputs(*c == '\'' ? "''" : (char[]){*c, 0}, plot);
+    fputs("'\nunset colorbox\nunset key\n", plot);
+    *plot_out = plot;
+    return SL_OK;
+}
+
+static sl_status end_plot(FILE *plot, const char *path)
+{
+    fputs("unset multiplot\n", plot);
+    if (pclose(plot) == 0) return SL_OK;
+    sl_error("gnuplot could not draw %s", path);
+    return SL_ERR_FILE;
+}
+
+/* A token's text between double quotes: spaces are seen, what could end it is escaped. */
+static void put_label(FILE *plot, const sl_tokenizer *tokenizer, int32_t token, char *room)
+{
+    sl_decode_state state = {0};
+    size_t bytes = sl_tokenizer_decode(tokenizer, &state, token, room);
+    fputc('"', plot);
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned char c = (unsigned char)room[i];
+        if (c == '\n')
+            fputs("\xe2\x86\xb5", plot); /* the sign of the return key */
+        else if (c == '"' || c == '\\')
+            fprintf(plot, "\\%c", c);
+        else
+            fputc(c < ' ' || c == 0x7f ? '?' : c, plot);
+    }
+    fputc('"', plot);
+}
+
+static sl_status put_labels(FILE *plot, const sl_look *look)
+{
+    if (look->tokens.n > LABELS_MAX) return SL_OK;
+    char *room = malloc(sl_tokenizer_decode_bytes_max(look->tokenizer) + 1);
+    if (!room) return SL_ERR_MEMORY;
+    fputs("set xtics rotate by 90 right scale 0 (", plot);
+    for (size_t i = 0; i < look->tokens.n; i++) {
+        put_label(plot, look->tokenizer, look->tokens.ids[i], room);
+        fprintf(plot, " %zu%s", i, i + 1 < look->tokens.n ? ", " : ")\n");
+    }
+    free(room);
+    return SL_OK;
+}
+
+/* ---- who was kept ---- */
+
+static void put_fates(FILE *plot, const sl_look *look, uint32_t head)
+{
+    size_t n = look->tokens.n;
+    fputs("$fates << EOD\n", plot);
+    for (uint32_t layer = 0; layer < look->shape.n_layers; layer++) {
+        const uint8_t *fates = look->fates + ((size_t)layer * look->shape.n_kv_heads + head) * n;
+        for (size_t t = 0; t < n; t++) fprintf(plot, "%d ", fates[t]);
+        fputc('\n', plot);
+    }
+    fputs("EOD\n", plot);
+}
+
+sl_status sl_picture_fates(const sl_look *look, const char *path)
+{
+    size_t n = look->tokens.n;
+    uint32_t heads = look->shape.n_kv_heads, layers = look->shape.n_layers;
+    int cell = n <= LABELS_MAX ? 12 : 4, panel = (int)layers * 8 + 40, text = 90;
+    FILE *plot;
+    int width = 120 + (int)n * cell, height = 40 + panel * (int)heads + text;
+    if (width < WIDTH_MIN) width = WIDTH_MIN;
+    sl_status status = begin_plot(path, width, height, &plot);
+    if (status != SL_OK) return status;
+    double unit = 1.0 / height;
+    fprintf(plot,
+            "set multiplot title \"policy %s, sinks %u, window %u: %.1f%% of eligible tokens kept; "
+            "black: evicted, white: kept, grey: sinks and window\"\n"
+            "set palette defined (0 '#000000', 1 '#ffffff', 2 '#d5dbe3')\nset cbrange [0:2]\n"
+            "set xrange [-0.5:%zu-0.5]\nset yrange [-0.5:%u-0.5]\nset ytics 5\nunset xtics\n"
+            "set lmargin at screen %g\nset rmargin at screen %g\n",
+            sl_policy_name(look->policy.kind), look->policy.sinks, look->policy.window,
+            100 * sl_look_retention(look), n, layers, 70.0 / width, 1 - 20.0 / width);
+    for (uint32_t head = 0; head < heads; head++) {
+        double top = 1 - (40.0 + head * panel) * unit;
+        put_fates(plot, look, head);
+        if (head + 1 == heads) status = put_labels(plot, look);
+        fprintf(plot,
+                "set tmargin at screen %g\nset bmargin at screen %g\n"
+                "set ylabel 'layer, KV head %u'\nplot $fates matrix with image\n",
+                top, top - layers * 8 * unit, head);
+    }
+    sl_status ended = end_plot(plot, path);
+    return status == SL_OK ? ended : status;
+}
+
+/* ---- what is looked at ---- */
+
+static void put_map(FILE *plot, const float *map, size_t n, const char *kind, uint32_t head,
+                    uint32_t layer)
+{
+    fputs("$map << EOD\n", plot);
+    for (size_t t = 0; t < n; t++) {
+        for (size_t j = 0; j < n; j++) fprintf(plot, "%.3g ", (double)map[t * n + j]);
+        fputc('\n', plot);
+    }
+    fprintf(plot,
+            "EOD\nset title 'layer %u, %s %u'\nplot $map using 1:2:(sqrt($3)) matrix with image\n",
+            layer, kind, head);
+}
+
+sl_status sl_picture_maps(const sl_look *look, const sl_counts *layers, const char *path)
+{
+    size_t n = look->tokens.n, map = n * n;
+    uint32_t heads = look->shape.n_heads, columns = heads + look->gate_heads;
+    FILE *plot;
+    sl_status status = begin_plot(path, (int)columns * 190, 40 + (int)layers->n * 210, &plot);
+    if (status != SL_OK) return status;
+    fprintf(
+        plot,
+        "set multiplot layout %u,%u title 'queries downwards, keys to the right; darker is more "
+        "(square root of the weight)'\nset palette defined (0 '#ffffff', 1 '#08306b')\n"
+        "set cbrange [0:1]\nset xrange [-0.5:%zu-0.5]\nset yrange [%zu-0.5:-0.5]\n"
+        "unset xtics\nunset ytics\nset size ratio 1\n",
+        layers->n, columns, n, n);
+    for (uint32_t i = 0; i < layers->n; i++) {
+        for (uint32_t head = 0; head < heads; head++)
+            put_map(plot, look->attention + (i * heads + head) * map, n, "head", head,
+                    layers->items[i]);
+        for (uint32_t head = 0; head < look->gate_heads; head++)
+            put_map(plot, look->gate + (i * look->gate_heads + head) * map, n, "gate head", head,
+                    layers->items[i]);
+    }
+    return end_plot(plot, path);
+}

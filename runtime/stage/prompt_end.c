@@ -1,0 +1,108 @@
+/* runtime/stage/prompt_end.c - see prompt_end.h. Until the prompt ends everything is admitted, so the
+ * i-th token of a head's pages is the sequence's i-th. A token's sum runs over queries in order, in
+ * one thread, so it does not depend on how the prompt was cut (contract 1). */
+#include "runtime/stage/prompt_end.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+#include "runtime/stage/attention.h"
+
+enum { SNAPKV_QUERIES = 32 }; /* the prompt's last, which choose: the paper's window */
+
+bool sl_prompt_end_prunes(const sl_layer_context *context)
+{
+    return sl_policy_at_prompt_end(context->admission->options.policy.kind);
+}
+
+static uint32_t n_prompt_of(const sl_layer_context *c, const sl_span *span)
+{
+    return c->admission->sequences[span->sequence].n_prompt;
+}
+
+/* The span's first token whose attention counts. */
+static uint32_t first_observer(const sl_layer_context *c, const sl_span *span)
+{
+    if (c->admission->options.policy.kind == SL_POLICY_H2O) return 0;
+    uint32_t n_prompt = n_prompt_of(c, span), end = span->position + SNAPKV_QUERIES;
+    uint32_t first = n_prompt > end ? n_prompt - end : 0;
+    return first < span->n_tokens ? first : span->n_tokens;
+}
+
+/* Add to received[slot] what each of n rows' softmax gives it; rows of one token in a group. */
+static void add_weights(const sl_key_stretch *stretch, const float *scores, const sl_softmax *state,
+                        uint32_t position, size_t n_rows, uint32_t group, float *received)
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        uint32_t sees = position + (uint32_t)(r / group) + 1;
+        sl_slots slots = sl_slots_within(0, sees, stretch->start);
+        uint32_t end = slots.end < stretch->slots.end ? slots.end : stretch->slots.end;
+        const float *row = scores + r * SL_PAGE_TOKENS;
+        for (uint32_t slot = stretch->slots.begin; slot < end; slot++)
+            received[stretch->start + slot] += expf(row[slot] - state[r].max) / state[r].sum;
+    }
+}
+
+static void observe(const sl_layer_context *c, const sl_span *span, uint32_t layer, uint32_t head,
+                    uint32_t first, const sl_key_stretch *stretch, sl_thread_scratch *own)
+{
+    const sl_model_shape *s = c->shape;
+    uint32_t group = sl_attention_group(s), step = sl_attention_block_tokens(s);
+    float *received = sl_admission_received(c->admission, span->sequence, layer, head);
+    for (uint32_t t = first, n; t < span->n_tokens; t += n) {
+        n = span->n_tokens - t < step ? span->n_tokens - t : step;
+        if (span->position + t + n <= stretch->start) continue;
+        size_t row = span->first_row + t, n_rows = (size_t)n * group;
+        sl_attention_queries(c, head, row, n, own->q);
+        c->cache->options.layout->scores(stretch->page, own->q, n_rows, s->head_dim, own->scores);
+        add_weights(stretch, own->scores, sl_attention_row_state(c, head, row), span->position + t,
+                    n_rows, group, received);
+    }
+}
+
+static void prune(sl_layer_context *c, sl_frame *frame, const sl_span *span, uint32_t layer,
+                  uint32_t head, sl_thread_scratch *own)
+{
+    const sl_policy *policy = &c->admission->options.policy;
+    uint32_t n_prompt = n_prompt_of(c, span);
+    uint32_t n_kept = sl_admission_prompt_end(c->admission, span->sequence, layer, head,
+                                              own->smoothed, own->survives);
+    sl_cache_retain(c->cache, span->sequence, layer, head, own->survives);
+    c->kept[(size_t)layer * c->shape->n_kv_heads + head] += n_kept;
+    if (!frame->flags) return;
+    SL_ASSERT(span->position == 0); /* flags have room for a token a row */
+    uint8_t *flags = sl_frame_flags(frame, c->layer_begin + layer, head) + span->first_row;
+    uint32_t n_left = n_prompt > policy->window ? n_prompt - policy->window : 0;
+    memset(flags, 1, n_prompt);
+    memcpy(flags, own->survives, n_left);
+}
+
+void sl_prompt_end_after(sl_layer_context *context, sl_frame *frame, const sl_span *span,
+                         uint32_t layer)
+{
+    sl_layer_context *c = context;
+    uint32_t n_kv_heads = c->shape->n_kv_heads, n_prompt = n_prompt_of(c, span);
+    if (span->position >= n_prompt) return;
+    uint32_t first = first_observer(c, span);
+    uint32_t n = first < span->n_tokens
+                     ? sl_cache_n_stretches(c->cache, span->position, span->n_tokens)
+                     : 0;
+#pragma omp parallel num_threads(c->threads)
+    {
+        sl_thread_scratch *own = &c->own[omp_get_thread_num()];
+#pragma omp for schedule(dynamic) collapse(2)
+        for (uint32_t head = 0; head < n_kv_heads; head++)
+            for (uint32_t i = 0; i < n; i++) {
+                sl_key_stretch stretch = sl_cache_stretch(c->cache, span->sequence, layer, head,
+                                                          span->position, span->n_tokens, i);
+                observe(c, span, layer, head, first, &stretch, own);
+            }
+        if (span->position + span->n_tokens == n_prompt) {
+#pragma omp for schedule(static)
+            for (uint32_t head = 0; head < n_kv_heads; head++)
+                prune(c, frame, span, layer, head, own);
+        }
+    }
+}
