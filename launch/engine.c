@@ -12,12 +12,14 @@
 #include "launch/cores.h"
 #include "launch/memory.h"
 #include "launch/memory_plan.h"
+#include "launch/page_budget.h"
 #include "launch/parts.h"
+#include "launch/placing.h"
 #include "launch/policy_choice.h"
+#include "launch/retention.h"
 #include "launch/version.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
-#include "sched/split.h"
 
 /* What libraries take for themselves as they run. */
 enum { SMALL_CHANGE_BYTES = 8 << 20 };
@@ -45,10 +47,13 @@ struct sl_engine {
     sl_codec_kind codec;
     int threads;
     uint32_t context;
-    uint32_t *first_layer; /* [ranks + 1] */
-    uint32_t *rank_heads;  /* [ranks] */
-    uint64_t *rank_pages;  /* [ranks] */
-    double *rank_keep;     /* [ranks] expected retention */
+    uint32_t *first_layer;                     /* [ranks + 1] */
+    uint32_t *rank_heads;                      /* [ranks] */
+    uint64_t *rank_pages;                      /* [ranks] */
+    double *rank_keep;                         /* [ranks] expected retention */
+    uint64_t *rank_limits, *rank_cache_limits; /* [ranks] as sl_hello has them */
+    double layer_keep[SL_SPLIT_LAYERS_MAX];    /* expected retention */
+    uint64_t job_bytes;                        /* of this job's lines and requests; rank 0 */
     uint64_t planned_bytes;
     sl_parts parts;
     uint64_t hash_share, model_hash; /* of this rank's tensors; of the model */
@@ -127,7 +132,11 @@ static sl_status open_comm(sl_engine *e)
     e->rank_heads = calloc(ranks, sizeof *e->rank_heads);
     e->rank_pages = calloc(ranks, sizeof *e->rank_pages);
     e->rank_keep = calloc(ranks, sizeof *e->rank_keep);
-    return e->first_layer && e->rank_heads && e->rank_pages && e->rank_keep ? SL_OK : SL_ERR_MEMORY;
+    e->rank_limits = calloc(ranks, sizeof *e->rank_limits);
+    e->rank_cache_limits = calloc(ranks, sizeof *e->rank_cache_limits);
+    bool good = e->first_layer && e->rank_heads && e->rank_pages && e->rank_keep &&
+                e->rank_limits && e->rank_cache_limits;
+    return good ? SL_OK : SL_ERR_MEMORY;
 }
 
 static sl_status check_settings(const sl_settings *s)
@@ -199,20 +208,20 @@ static sl_status open_model(sl_engine *e)
     return SL_OK;
 }
 
-/* What each rank's heads are expected to keep, on the average. */
-static void expect_retention(sl_engine *e)
+/* What each layer is expected to keep: as measured in an earlier run, or as the gate or policy says.
+ * A prompt that is pruned only as it ends is all there until then. */
+static sl_status expect_retention(sl_engine *e)
 {
-    double keep[SL_SPLIT_LAYERS_MAX];
-    sl_policy_expect(&e->policy, gate_of(e), e->shape.n_layers, e->shape.n_kv_heads, keep);
-    for (int r = 0; r < sl_engine_ranks(e); r++) {
-        uint32_t first = e->first_layer[r], end = e->first_layer[r + 1];
-        double sum = 0;
-        for (uint32_t i = first; i < end; i++) sum += keep[i];
-        e->rank_keep[r] = sum / (end - first);
+    const char *measured = e->settings.retention;
+    if (!measured || sl_policy_at_prompt_end(e->policy.kind)) {
+        sl_policy_expect(&e->policy, gate_of(e), e->shape.n_layers, e->shape.n_kv_heads,
+                         e->layer_keep);
+        return SL_OK;
     }
+    return sl_retention_read(measured, e->shape.n_layers, e->shape.n_kv_heads, e->layer_keep);
 }
 
-static sl_status split_layers(sl_engine *e)
+static sl_status check_ranks(sl_engine *e)
 {
     uint32_t n = e->shape.n_layers;
     int ranks = sl_engine_ranks(e);
@@ -225,9 +234,38 @@ static sl_status split_layers(sl_engine *e)
         sl_error("%d ranks for a model of %u layers: start at most %u", ranks, n, n);
         return SL_ERR_OPTION;
     }
-    sl_parts_split(e->gguf, &e->shape, ranks, e->first_layer, e->rank_heads);
-    expect_retention(e);
-    return SL_OK;
+    return expect_retention(e);
+}
+
+static const sl_kv_layout *kv_layout(const sl_engine *e) { return e->kernels->kv[e->kv]; }
+
+typedef enum { SPLIT_FREELY, SPLIT_WITHIN_LIMITS } split_kind;
+
+/* Layers to ranks by weights and expected caches; all ranks compute the same. */
+static void split_layers(sl_engine *e, split_kind kind)
+{
+    int ranks = sl_engine_ranks(e);
+    sl_parts_placement p;
+    sl_parts_placement_init(e->gguf, &e->shape, ranks, &e->policy, e->settings.sequences,
+                            kv_layout(e)->page_bytes(e->shape.head_dim), &p);
+    for (uint32_t i = 0; i < e->shape.n_layers; i++)
+        p.keep[i] = sl_page_budget_with_margin(e->layer_keep[i]);
+    if (kind == SPLIT_WITHIN_LIMITS) {
+        p.options.rank_limits = e->rank_limits;
+        p.options.rank_cache_limits = e->rank_cache_limits;
+    }
+    uint64_t excess = sl_placement_split(&p.options, e->context, e->first_layer);
+    for (int r = 0; r < ranks; r++) {
+        uint32_t first = e->first_layer[r], end = e->first_layer[r + 1];
+        double sum = 0;
+        for (uint32_t i = first; i < end; i++) sum += e->layer_keep[i];
+        e->rank_heads[r] = (end - first) * e->shape.n_kv_heads;
+        e->rank_keep[r] = sum / (end - first);
+    }
+    if (kind == SPLIT_FREELY || rank_of(e) != 0 || ranks == 1) return;
+    char reason[256];
+    sl_placing_reason(&p.options, e->context, e->first_layer, excess, reason, sizeof reason);
+    sl_debug("%s", reason);
 }
 
 /* ---- memory ---- */
@@ -285,30 +323,56 @@ static sl_memory_limits memory_limits(const sl_engine *e)
     return limits;
 }
 
-static sl_status plan_memory(sl_engine *e)
+/* All that this rank will take, with the split as it is. */
+static sl_memory_needs memory_needs(sl_engine *e)
 {
     int rank = rank_of(e);
     sl_parts_options parts = parts_options(e);
     sl_frame_limits frames = sl_parts_limits(&parts);
     uint64_t wanted = sl_parts_pages_wanted(&parts);
-    sl_memory_needs needs = {
+    return (sl_memory_needs){
         .in_use = sl_memory_data_bytes(),
         .weights = own_weights_bytes(e),
         .fixed = sl_parts_measure(&parts, 0),
         .messages = sl_rank_open_bytes(&frames) +
                     sl_comm_start_bytes(e->transport, sl_rank_message_bytes_max(&frames)),
         .stacks = (uint64_t)(e->threads + 2) * sl_memory_stack_bytes() + SMALL_CHANGE_BYTES,
+        .job = e->job_bytes,
         .page = sl_parts_page_bytes(&parts),
         .pages_wanted = wanted,
         .pages_least = wanted ? e->rank_heads[rank] : 0,
     };
+}
+
+static uint64_t above(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
+/* What weights and cache may take here, by a first split that knows no limits: how the rest depends
+ * on it is little. */
+static void find_limits(sl_engine *e)
+{
+    int rank = rank_of(e);
     if (rank == 0 && e->service->job_bytes)
-        needs.job = e->service->job_bytes(e->service->context, e);
+        e->job_bytes = e->service->job_bytes(e->service->context, e);
+    split_layers(e, SPLIT_FREELY);
+    sl_memory_needs n = memory_needs(e);
+    sl_memory_limits limits = memory_limits(e);
+    uint64_t rings = (uint64_t)e->settings.sequences * e->rank_heads[rank] *
+                     sl_cache_ring_pages(e->policy.window) *
+                     kv_layout(e)->page_bytes(e->shape.head_dim);
+    uint64_t beside = n.messages + n.stacks + n.job + above(n.fixed, rings);
+    e->rank_limits[rank] = above(limits.allowed, beside);
+    e->rank_cache_limits[rank] = limits.data == UINT64_MAX ? UINT64_MAX
+                                                           : above(limits.data, n.in_use + beside);
+}
+
+static sl_status plan_memory(sl_engine *e)
+{
+    sl_memory_needs needs = memory_needs(e);
     sl_memory_limits limits = memory_limits(e);
     sl_memory_plan plan;
     sl_status status = sl_memory_plan_make(&needs, &limits, &plan);
     if (status != SL_OK) return status;
-    e->rank_pages[rank] = plan.n_pages;
+    e->rank_pages[rank_of(e)] = plan.n_pages;
     e->planned_bytes = plan.total;
     return SL_OK;
 }
@@ -335,7 +399,8 @@ static uint64_t options_hash(const sl_engine *e)
                      s->kv, sl_policy_name(p->kind), p->keep, (double)p->threshold,
                      p->has_threshold, s->keep_out != NULL, s->peer_timeout_s);
     uint64_t gate_hash = e->gate_file ? sl_gate_file_hash(e->gate_file) : 0;
-    return XXH3_64bits(text, (size_t)n) ^ sl_gguf_header_hash(e->gguf) ^ gate_hash;
+    uint64_t keep_hash = XXH3_64bits(e->layer_keep, e->shape.n_layers * sizeof *e->layer_keep);
+    return XXH3_64bits(text, (size_t)n) ^ sl_gguf_header_hash(e->gguf) ^ gate_hash ^ keep_hash;
 }
 
 static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const sl_hello *other,
@@ -370,6 +435,8 @@ static sl_status agree(sl_engine *engine, sl_status status)
     if (status == SL_OK) {
         mine.options_hash = options_hash(engine);
         mine.model_hash = engine->hash_share;
+        mine.memory_limit = engine->rank_limits[rank_of(engine)];
+        mine.cache_limit = engine->rank_cache_limits[rank_of(engine)];
         mine.pages_total = engine->rank_pages[rank_of(engine)];
         mine.planned_bytes = engine->planned_bytes;
     }
@@ -387,6 +454,8 @@ static sl_status agree(sl_engine *engine, sl_status status)
     engine->model_hash = 0;
     for (int r = 0; r < ranks && agreed == SL_OK; r++) {
         agreed = compare_hello(engine, &mine, &hellos[r], r);
+        engine->rank_limits[r] = hellos[r].memory_limit;
+        engine->rank_cache_limits[r] = hellos[r].cache_limit;
         engine->rank_pages[r] = hellos[r].pages_total;
         engine->model_hash += hellos[r].model_hash;
     }
@@ -405,9 +474,13 @@ static sl_status check_gate_hash(const sl_engine *e)
 static sl_status open_engine(sl_engine *e)
 {
     sl_status status = open_model(e);
-    if (status == SL_OK) status = split_layers(e);
-    if (status == SL_OK) status = plan_memory(e);
-    status = agree(e, status);
+    if (status == SL_OK) status = check_ranks(e);
+    if (status == SL_OK) find_limits(e);
+    status = agree(e, status); /* on each other's limits too */
+    if (status != SL_OK) return status;
+
+    split_layers(e, SPLIT_WITHIN_LIMITS);
+    status = agree(e, plan_memory(e));
     if (status != SL_OK) return status;
 
     status = agree(e, load(e));
@@ -475,7 +548,7 @@ void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
         .first_layer = engine->first_layer,
         .shape = &engine->shape,
         .heads = sl_driver_heads(engine->parts.driver),
-        .page_bytes = engine->kernels->kv[engine->kv]->page_bytes(engine->shape.head_dim),
+        .page_bytes = kv_layout(engine)->page_bytes(engine->shape.head_dim),
         .policy = engine->policy,
     };
 }
@@ -497,6 +570,8 @@ static int end(sl_engine *e, sl_status status)
     free(e->rank_heads);
     free(e->rank_pages);
     free(e->rank_keep);
+    free(e->rank_limits);
+    free(e->rank_cache_limits);
     job_comm = NULL;
     sl_comm_close(e->comm);
     return code;

@@ -5,10 +5,12 @@
 
 #include "runtime/cache/cache.h"
 
+double sl_page_budget_with_margin(double keep) { return fmin(1.1 * keep, 1); }
+
 uint32_t sl_page_budget_expected(const sl_policy *policy, double keep, uint32_t n_tokens)
 {
     uint32_t all = sl_cache_head_pages(policy->window, n_tokens);
-    double kept = 1.1 * keep * sl_policy_eligible(policy, n_tokens);
+    double kept = sl_page_budget_with_margin(keep) * sl_policy_eligible(policy, n_tokens);
     double pages = ceil((policy->sinks + kept) / SL_PAGE_TOKENS);
     return pages < all ? (uint32_t)pages : all;
 }

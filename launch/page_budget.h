@@ -18,8 +18,10 @@ typedef struct {
     uint64_t *expected;         /* [ranks] pages of the requests let in */
 } sl_page_budget;
 
+/* A tenth more than is expected, but no more than all. */
+double sl_page_budget_with_margin(double keep);
 /* Pages of one KV head that n tokens of a sequence are expected to fill where so much of what is
- * eligible is kept: with a tenth to spare, and never more than all would. */
+ * eligible is kept, with the margin. */
 uint32_t sl_page_budget_expected(const sl_policy *policy, double keep, uint32_t n_tokens);
 
 /* Every rank expects to have room for it beside those let in. */

@@ -3,7 +3,6 @@
 
 #include "launch/page_budget.h"
 #include "runtime/base/log.h"
-#include "sched/split.h"
 
 static sl_stage_options stage_options(const sl_parts_options *o, const sl_weights *weights,
                                       uint32_t n_pages)
@@ -22,16 +21,28 @@ static sl_stage_options stage_options(const sl_parts_options *o, const sl_weight
     };
 }
 
-void sl_parts_split(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
-                    uint32_t *first_layer_out, uint32_t *rank_heads_out)
+void sl_parts_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
+                             const sl_policy *policy, uint32_t sequences, uint64_t page_bytes,
+                             sl_parts_placement *out)
 {
-    uint64_t layer_bytes[SL_SPLIT_LAYERS_MAX];
     SL_ASSERT(shape->n_layers <= SL_SPLIT_LAYERS_MAX);
-    for (uint32_t i = 0; i < shape->n_layers; i++) layer_bytes[i] = sl_weights_layer_bytes(gguf, i);
-    sl_split_layers(layer_bytes, shape->n_layers, sl_weights_embedding_bytes(gguf),
-                    sl_weights_head_bytes(gguf, shape), (uint32_t)ranks, first_layer_out);
-    for (int r = 0; r < ranks; r++)
-        rank_heads_out[r] = (first_layer_out[r + 1] - first_layer_out[r]) * shape->n_kv_heads;
+    for (uint32_t i = 0; i < shape->n_layers; i++) {
+        out->layer_weights[i] = sl_weights_layer_bytes(gguf, i);
+        out->keep[i] = 1;
+    }
+    out->options = (sl_placement_options){
+        .n_layers = shape->n_layers,
+        .n_ranks = (uint32_t)ranks,
+        .layer_weights = out->layer_weights,
+        .first_extra_bytes = sl_weights_embedding_bytes(gguf),
+        .last_extra_bytes = sl_weights_head_bytes(gguf, shape),
+        .n_kv_heads = shape->n_kv_heads,
+        .sequences = sequences,
+        .sinks = policy->sinks,
+        .window = policy->window,
+        .page_bytes = page_bytes,
+        .keep = out->keep,
+    };
 }
 
 /* A prompt that must come in one piece may be as long as the context. */

@@ -6,6 +6,7 @@
 
 #include "launch/rank.h"
 #include "runtime/stage/stage.h"
+#include "sched/placement.h"
 
 /* What is pointed to outlives the parts. */
 typedef struct {
@@ -43,11 +44,17 @@ typedef struct {
     size_t storage_bytes;
 } sl_parts;
 
-/* Split the model's layers over the ranks by bytes, embedding and head counted: first_layer_out
- * [ranks + 1], and each rank's layers * KV heads, rank_heads_out [ranks]. At most
- * SL_SPLIT_LAYERS_MAX layers, and no more ranks than layers. */
-void sl_parts_split(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
-                    uint32_t *first_layer_out, uint32_t *rank_heads_out);
+/* What a split is made of (sched/placement.h), with what the model says of it filled in. */
+typedef struct {
+    sl_placement_options options; /* points into what follows */
+    uint64_t layer_weights[SL_SPLIT_LAYERS_MAX];
+    double keep[SL_SPLIT_LAYERS_MAX]; /* 1 */
+} sl_parts_placement;
+
+/* At most SL_SPLIT_LAYERS_MAX layers, and no more ranks than layers. No limits. */
+void sl_parts_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
+                             const sl_policy *policy, uint32_t sequences, uint64_t page_bytes,
+                             sl_parts_placement *out);
 
 /* Bounds of every frame, and how many are under way, for these options. */
 sl_frame_limits sl_parts_limits(const sl_parts_options *options);

@@ -47,22 +47,25 @@ enum {
     L = SL_COMMAND_BENCH_LINK,
     W = SL_COMMAND_SHOW_CACHE,
     I = SL_COMMAND_TRAIN_INIT,
+    P = SL_COMMAND_PLAN,
     SERVING = B | R | E,
     PIPELINE = SERVING | N,
-    ALL = PIPELINE | T | S | C | L | W | I,
-    POLICIED = PIPELINE | W,
+    ALL = PIPELINE | T | S | C | L | W | I | P,
+    POLICIED = PIPELINE | W | P,
 };
 
 #define AT(member) offsetof(sl_settings, member)
 
 static const setting SETTINGS[] = {
     {"model", 'm', "FILE", NULL, "the model, a GGUF file", KIND_TEXT, AT(model),
-     PIPELINE | T | C | L | W | I, 0, 0},
+     PIPELINE | T | C | L | W | I | P, 0, 0},
     {"input", 'i', "FILE", NULL, "requests, one JSON object a line", KIND_TEXT, AT(input), B, 0, 0},
     {"output", 'o', "FILE", NULL, "results; ids already there are not done again", KIND_TEXT,
      AT(output), B, 0, 0},
     {"retry-errors", 0, NULL, NULL, "do requests again whose result is an error", KIND_FLAG,
      AT(retry_errors), B, 0, 0},
+    {"hosts", 0, "FILE", NULL, "hosts as mpirun takes them, with # memory=SIZE", KIND_TEXT,
+     AT(hosts), P, 0, 0},
     {"output", 'o', "NAME", NULL, "pictures and numbers are named after it", KIND_TEXT, AT(output),
      W, 0, 0},
     {"prompt", 'p', "TEXT", NULL, "the prompt", KIND_TEXT, AT(prompt), R | W, 0, 0},
@@ -114,19 +117,19 @@ static const setting SETTINGS[] = {
     {"no-special", 0, NULL, NULL, "special tokens in the text are text", KIND_FLAG, AT(no_special),
      T, 0, 0},
     {"context", 'c', "N", "0", "longest sequence in tokens; 0 is the model's (eval: 512)",
-     KIND_COUNT, AT(context), SERVING, 0, 1 << 24},
+     KIND_COUNT, AT(context), SERVING | P, 0, 1 << 24},
     {"threads", 't', "N", "0", "compute threads of each rank; 0: cores / ranks on the host",
-     KIND_COUNT, AT(threads), PIPELINE | C | W, 0, 1024},
+     KIND_COUNT, AT(threads), PIPELINE | P | C | W, 0, 1024},
     {"chunk", 0, "N", "256", "prompt tokens that travel together", KIND_COUNT, AT(chunk),
-     PIPELINE | C | L, 1, 4096},
+     PIPELINE | P | C | L, 1, 4096},
     {"sequences", 0, "N", "16", "sequences computed at the same time", KIND_COUNT, AT(sequences),
-     B | E, 1, 1024},
+     B | E | P, 1, 1024},
     {"memory", 0, "SIZE", "0", "of each rank, e.g. 8G; 0: 80% of what is free", KIND_SIZE,
-     AT(memory), PIPELINE, 0, 0},
+     AT(memory), PIPELINE | P, 0, 0},
     {"codec", 0, "NAME", "f32", "of activations between ranks: " SL_CODEC_NAMES, KIND_TEXT,
      AT(codec), PIPELINE, 0, 0},
     {"kv", 0, "NAME", "f16", "of keys and values in the cache: " SL_KV_NAMES, KIND_TEXT, AT(kv),
-     PIPELINE, 0, 0},
+     PIPELINE | P, 0, 0},
     {"gate", 'g', "FILE", NULL, "Attention-Gates that decide what the cache keeps", KIND_TEXT,
      AT(gate), POLICIED, 0, 0},
     {"policy", 0, "NAME", NULL,
@@ -135,6 +138,9 @@ static const setting SETTINGS[] = {
     {"keep", 0, "RATE", NULL,
      "of tokens outside sinks and window, how many are kept [the gate's, else 0.5]", KIND_REAL,
      AT(keep), POLICIED, 1e-6, 1},
+    {"retention", 0, "FILE", NULL,
+     "what each layer kept in an earlier run: the --json of batch or eval", KIND_TEXT,
+     AT(retention), PIPELINE | P, 0, 0},
     {"sinks", 0, "N", NULL, "first tokens that stay visible [the gate's, else 4]", KIND_COUNT,
      AT(sinks), POLICIED | I, 0, 1 << 20},
     {"window", 0, "N", NULL, "latest tokens that stay visible [the gate's, else 128]", KIND_COUNT,
@@ -175,19 +181,18 @@ static sl_status set_number(const setting *s, const char *source, const char *va
     return SL_OK;
 }
 
-static sl_status set_size(const char *source, const char *value, uint64_t *place)
+bool sl_settings_size(const char *text, uint64_t *bytes_out)
 {
     static const char UNITS[] = "KMGT";
     char *end;
     errno = 0;
-    double number = strtod(value, &end);
+    double number = strtod(text, &end);
     const char *unit = *end ? strchr(UNITS, toupper((unsigned char)*end)) : NULL;
     for (const char *u = UNITS; unit && u <= unit; u++) number *= 1024;
-    bool is_size = end != value && !errno && (!*end || (unit && !end[1]));
-    if (!is_size || !(number >= 0 && number <= 1e15))
-        return expected(source, value, "a size like 512M or 8G");
-    *place = (uint64_t)number;
-    return SL_OK;
+    bool is_size = end != text && !errno && (!*end || (unit && !end[1]));
+    if (!is_size || !(number >= 0 && number <= 1e15)) return false;
+    *bytes_out = (uint64_t)number;
+    return true;
 }
 
 static sl_status set_counts(const setting *s, const char *source, const char *value,
@@ -217,7 +222,9 @@ static sl_status set_value(const setting *s, const char *source, const char *val
     switch (s->kind) {
     case KIND_TEXT: *(const char **)place = value; return SL_OK;
     case KIND_FLAG: *(bool *)place = value == NULL || strcmp(value, "0") != 0; return SL_OK;
-    case KIND_SIZE: return set_size(source, value, place);
+    case KIND_SIZE:
+        return sl_settings_size(value, place) ? SL_OK
+                                              : expected(source, value, "a size like 512M or 8G");
     case KIND_SEED: {
         char *end;
         errno = 0;

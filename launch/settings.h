@@ -27,6 +27,7 @@ typedef struct {
     uint64_t memory; /* 0: most of what the host has free */
     const char *codec, *kv, *gate, *policy;
     double keep;            /* 0: not given */
+    const char *retention;  /* JSON of an earlier run */
     uint32_t sinks, window; /* SL_NOT_GIVEN */
     double peer_timeout_s;
 
@@ -48,6 +49,8 @@ typedef struct {
     sl_counts prompts, generates, depths;
     uint32_t repeat;
     bool compare;
+
+    const char *hosts; /* plan */
 
     sl_counts layers; /* show cache */
     const char *format;
@@ -74,6 +77,7 @@ typedef enum {
     SL_COMMAND_BENCH_LINK = 128,
     SL_COMMAND_SHOW_CACHE = 256,
     SL_COMMAND_TRAIN_INIT = 512,
+    SL_COMMAND_PLAN = 1024,
 } sl_command;
 
 /* Parse argv (argv[0] is the command's name) for one command: defaults, then SLUICE_* variables,
@@ -81,6 +85,9 @@ typedef enum {
  * SL_END: --help was asked for and printed. SL_ERR_OPTION: logged with what was expected. */
 sl_status sl_settings_parse(sl_command command, const char *usage, const char *about,
                             const char *examples, int argc, char **argv, sl_settings *settings_out);
+
+/* "512M", "8G", a plain number: bytes. false: it is no size. */
+bool sl_settings_size(const char *text, uint64_t *bytes_out);
 
 /* A row of the table, for the pages made from it. */
 typedef struct {

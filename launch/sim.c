@@ -95,8 +95,14 @@ static sl_status open_sim(sim *s, const sl_port *port)
     if (!s->ranks || !s->first_layer || !s->rank_heads || !s->rank_pages || !s->rank_keep)
         return SL_ERR_MEMORY;
     for (size_t r = 0; r < n; r++) s->rank_keep[r] = o->keep;
-    sl_parts_split(o->gguf, o->shape, o->ranks, s->first_layer, s->rank_heads);
-    for (int r = 0; r < o->ranks; r++) s->rank_pages[r] = s->rank_heads[r] * o->head_pages;
+    sl_parts_placement placement;
+    sl_parts_placement_init(o->gguf, o->shape, o->ranks, &o->policy, o->sequences,
+                            o->kernels->kv[SL_KV_F16]->page_bytes(o->shape->head_dim), &placement);
+    sl_placement_split(&placement.options, o->context, s->first_layer);
+    for (int r = 0; r < o->ranks; r++) {
+        s->rank_heads[r] = (s->first_layer[r + 1] - s->first_layer[r]) * o->shape->n_kv_heads;
+        s->rank_pages[r] = s->rank_heads[r] * o->head_pages;
+    }
     sl_comm_net_options net = {.ranks = o->ranks,
                                .seed = o->seed,
                                .delay_min_ns = o->delay_min_ns,

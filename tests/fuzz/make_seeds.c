@@ -266,7 +266,17 @@ static void make_frames(void)
 
 static void make_records(void)
 {
-    const sl_hello hello = {SL_WIRE_VERSION, "0.1.0", "avx2", "host", SL_OK, 2, 3, 4, 5, 6};
+    const sl_hello hello = {.version = SL_WIRE_VERSION,
+                            .build = "0.1.0-gabc",
+                            .kernels = "avx512",
+                            .host = "node1",
+                            .threads = 2,
+                            .options_hash = 3,
+                            .model_hash = 4,
+                            .memory_limit = 5,
+                            .cache_limit = 6,
+                            .pages_total = 5,
+                            .planned_bytes = 6};
     uint8_t bytes[SL_JOB_IDENTITY_BYTES_MAX];
     sl_wire_encode_hello(&hello, bytes);
     size_t n_bytes = SL_SEAL_BYTES + bytes[0]; /* the rest is padding */

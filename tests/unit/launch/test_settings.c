@@ -281,6 +281,7 @@ static void test_help(void **state)
         {&sl_cmd_batch, {"--model=FILE", "--retry-errors", "[256]", "--peer-timeout"}, "--seed"},
         {&sl_cmd_run, {"-p, --prompt=TEXT", "--temperature=X", "[128]", "--chat"}, "--input"},
         {&sl_cmd_eval, {"--text=FILE", "--context=N", "--json", "--help"}, "--chat"},
+        {&sl_cmd_plan, {"--hosts=FILE", "--context=N", "--retention=FILE", "[16]"}, "--codec"},
         {&sl_cmd_bench, {"-p, --prompt=N,...", "-d, --depth=N,...", "[32]", "-r"}, "--context"},
         {&sl_cmd_bench_codec, {"--text=FILE", "--chunk=N", "--model=FILE", "--help"}, "--memory"},
         {&sl_cmd_bench_link, {"--json", "--chunk=N", "--model=FILE", "--help"}, "--threads"},

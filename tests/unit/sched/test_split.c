@@ -2,6 +2,7 @@
  * known. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -12,8 +13,10 @@
 #include "tests/support/seeded.h"
 
 typedef struct {
-    uint64_t layers[SL_SPLIT_LAYERS_MAX], first_extra, last_extra;
+    uint64_t layers[SL_SPLIT_LAYERS_MAX], cache[SL_SPLIT_LAYERS_MAX], first_extra, last_extra;
     uint32_t n_layers, n_ranks;
+    bool limited;
+    uint64_t limits[SL_SPLIT_LAYERS_MAX], cache_limits[SL_SPLIT_LAYERS_MAX];
 } shape;
 
 static uint64_t bytes_of(const shape *s, const uint32_t *first, uint32_t rank)
@@ -24,9 +27,25 @@ static uint64_t bytes_of(const shape *s, const uint32_t *first, uint32_t rank)
     return bytes;
 }
 
-/* Is split a to be preferred to b? The three sentences of split.h, in order. */
+/* By how much the rank that is the most beyond a limit is so. */
+static uint64_t excess_of(const shape *s, const uint32_t *first)
+{
+    uint64_t most = 0;
+    for (uint32_t r = 0; s->limited && r < s->n_ranks; r++) {
+        uint64_t cache = 0, bytes = bytes_of(s, first, r);
+        for (uint32_t i = first[r]; i < first[r + 1]; i++) cache += s->cache[i];
+        if (bytes > s->limits[r] && bytes - s->limits[r] > most) most = bytes - s->limits[r];
+        if (cache > s->cache_limits[r] && cache - s->cache_limits[r] > most)
+            most = cache - s->cache_limits[r];
+    }
+    return most;
+}
+
+/* Is split a to be preferred to b? The sentences of split.h, in order. */
 static int better(const shape *s, const uint32_t *a, const uint32_t *b)
 {
+    uint64_t excess[2] = {excess_of(s, a), excess_of(s, b)};
+    if (excess[0] != excess[1]) return excess[0] < excess[1];
     uint64_t largest[2] = {0}, squares[2] = {0};
     for (uint32_t r = 0; r < s->n_ranks; r++)
         for (int which = 0; which < 2; which++) {
@@ -53,9 +72,17 @@ static void try_all(const shape *s, uint32_t rank, uint32_t *first, uint32_t *be
         try_all(s, rank + 1, first, best);
 }
 
-static void split(const shape *s, uint32_t *first)
+static uint64_t split(const shape *s, uint32_t *first)
 {
-    sl_split_layers(s->layers, s->n_layers, s->first_extra, s->last_extra, s->n_ranks, first);
+    const sl_split_options options = {.n_layers = s->n_layers,
+                                      .n_ranks = s->n_ranks,
+                                      .layer_bytes = s->layers,
+                                      .first_extra_bytes = s->first_extra,
+                                      .last_extra_bytes = s->last_extra,
+                                      .rank_limits = s->limited ? s->limits : NULL,
+                                      .layer_cache = s->limited ? s->cache : NULL,
+                                      .rank_cache_limits = s->limited ? s->cache_limits : NULL};
+    return sl_split_layers(&options, first);
 }
 
 static void test_against_all_splits(void **state)
@@ -70,13 +97,21 @@ static void test_against_all_splits(void **state)
         for (uint32_t i = 0; i < s.n_layers; i++) s.layers[i] = seeded_below(&random, spread);
         s.first_extra = seeded_below(&random, 3) * seeded_below(&random, 20);
         s.last_extra = seeded_below(&random, 3) * seeded_below(&random, 20);
+        s.limited = seed % 2;
+        uint32_t share = 2 * (spread * s.n_layers + 20) / s.n_ranks + 2;
+        for (uint32_t r = 0; r < s.n_ranks; r++) {
+            s.limits[r] = seeded_below(&random, share);
+            s.cache_limits[r] = seeded_below(&random, 3) ? UINT64_MAX : seeded_below(&random, share);
+        }
+        for (uint32_t i = 0; i < s.n_layers; i++)
+            s.cache[i] = seeded_below(&random, (uint32_t)s.layers[i] + 1);
 
         uint32_t found[SL_SPLIT_LAYERS_MAX + 1], best[SL_SPLIT_LAYERS_MAX + 1];
         uint32_t first[SL_SPLIT_LAYERS_MAX + 1] = {0};
         for (uint32_t r = 0; r < s.n_ranks; r++) best[r] = r;
         first[s.n_ranks] = best[s.n_ranks] = s.n_layers;
         try_all(&s, 1, first, best);
-        split(&s, found);
+        assert_seeded(&random, split(&s, found) == excess_of(&s, best));
         assert_seeded(&random, memcmp(found, best, (s.n_ranks + 1) * sizeof *best) == 0);
     }
 }

@@ -1,0 +1,36 @@
+/* launch/placing.c - see placing.h. */
+#include "launch/placing.h"
+
+#include <stdio.h>
+
+static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
+
+uint32_t sl_placing_largest(const sl_placement_options *options, uint32_t context,
+                            const uint32_t *first_layer)
+{
+    uint32_t largest = 0;
+    uint64_t most = 0;
+    for (uint32_t r = 0; r < options->n_ranks; r++) {
+        sl_placement_rank held = sl_placement_of(options, context, first_layer, r);
+        if (held.weights + held.cache <= most) continue;
+        most = held.weights + held.cache;
+        largest = r;
+    }
+    return largest;
+}
+
+void sl_placing_reason(const sl_placement_options *options, uint32_t context,
+                       const uint32_t *first_layer, uint64_t excess, char *out, size_t out_bytes)
+{
+    uint32_t r = sl_placing_largest(options, context, first_layer);
+    sl_placement_rank held = sl_placement_of(options, context, first_layer, r);
+    int n = snprintf(out, out_bytes,
+                     "split by weights and expected cache (%u sequences of %u tokens): rank %u is "
+                     "the largest with layers %u-%u, %.1f MB of weights and %.1f MB of cache; no "
+                     "other split has a smaller largest",
+                     options->sequences, context, r, first_layer[r], first_layer[r + 1] - 1,
+                     mb(held.weights), mb(held.cache));
+    if (excess > 0 && n > 0 && (size_t)n < out_bytes)
+        snprintf(out + n, out_bytes - (size_t)n,
+                 " within the limits, and some rank would be %.1f MB beyond its own", mb(excess));
+}
