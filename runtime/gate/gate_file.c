@@ -50,25 +50,27 @@ static sl_status read_number(const sl_gguf *g, const char *key, uint32_t least, 
     return SL_OK;
 }
 
-static sl_status read_header(const sl_gguf *g, sl_gate *gate)
+/* Before anything else: what another version means by the rest is not for this build to say. */
+static sl_status check_version(const sl_gguf *g)
 {
-    sl_text architecture = {0}, name = {0};
+    sl_text architecture = {"", 0};
     uint32_t version;
-    if (!sl_gguf_text(g, "general.architecture", &architecture) ||
-        !sl_text_is(architecture, SL_GATE_ARCHITECTURE)) {
+    sl_gguf_text(g, "general.architecture", &architecture);
+    if (!sl_text_is(architecture, SL_GATE_ARCHITECTURE)) {
         sl_error("%s is no gate file: its general.architecture is '%.*s', not '%s'",
-                 sl_gguf_path(g), (int)architecture.bytes,
-                 architecture.data ? architecture.data : "", SL_GATE_ARCHITECTURE);
+                 sl_gguf_path(g), (int)architecture.bytes, architecture.data, SL_GATE_ARCHITECTURE);
         return SL_ERR_FORMAT;
     }
     sl_status status = read_number(g, SL_GATE_KEY_VERSION, 0, UINT32_MAX, &version);
-    if (status == SL_OK && version != SL_GATE_VERSION) {
-        sl_error("%s: gate version %u, this build knows %d", sl_gguf_path(g), version,
-                 SL_GATE_VERSION);
-        return SL_ERR_UNSUPPORTED;
-    }
-    if (status == SL_OK)
-        status = read_number(g, SL_GATE_KEY_LAYERS, 1, LAYERS_MAX, &gate->n_layers);
+    if (status != SL_OK || version == SL_GATE_VERSION) return status;
+    sl_error("%s: gate version %u, this build knows %d", sl_gguf_path(g), version, SL_GATE_VERSION);
+    return SL_ERR_UNSUPPORTED;
+}
+
+static sl_status read_header(const sl_gguf *g, sl_gate *gate)
+{
+    sl_text name = {"", 0};
+    sl_status status = read_number(g, SL_GATE_KEY_LAYERS, 1, LAYERS_MAX, &gate->n_layers);
     if (status == SL_OK) status = read_number(g, SL_GATE_KEY_KV_HEADS, 1, 1024, &gate->n_kv_heads);
     if (status == SL_OK) status = read_number(g, SL_GATE_KEY_WIDTH, 1, 1 << 20, &gate->model_width);
     if (status == SL_OK) status = read_number(g, SL_GATE_KEY_SINKS, 0, REACH_MAX, &gate->sinks);
@@ -330,8 +332,9 @@ static uint64_t hash_of(const sl_gguf *g)
 static sl_status read_gate(const sl_gguf *g, sl_gate_file *file)
 {
     sl_gate *gate = &file->gate;
-    sl_status status = read_header(g, gate);
+    sl_status status = check_version(g);
     if (status == SL_OK) status = check_keys(g);
+    if (status == SL_OK) status = read_header(g, gate);
     if (status != SL_OK) return status;
     gate->layers = calloc(gate->n_layers, sizeof *gate->layers);
     if (!gate->layers) return SL_ERR_MEMORY;

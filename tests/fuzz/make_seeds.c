@@ -12,6 +12,7 @@
 #include "runtime/base/log.h"
 #include "runtime/model/gguf_writer.h"
 #include "tests/support/frame_maker.h"
+#include "tests/support/made_gate.h"
 #include "tests/support/synth_gguf.h"
 #include "tests/support/tiny_gguf.h"
 
@@ -323,6 +324,45 @@ static void make_payloads(void)
     }
 }
 
+/* ---- gates ---- */
+
+static void save_gate(const char *name, const sl_gate_shape *shape, uint32_t n_layers)
+{
+    static const float retention[2 * 3 * 2] = {0.5F, 0.25F};
+    sl_gate_calibration rows[] = {
+        {.keep = 0.5F, .threshold = -1, .window = 128, .retention = retention},
+        {.keep = 0.25F, .window = 16, .retention = retention + 6}};
+    char path[PATH_MAX];
+    made_gate made;
+    seeded random = seeded_from(1);
+    made_gate_open(&made, shape, n_layers, 2, 32, &random);
+    made.gate.window = 16;
+    made.gate.calibration = rows;
+    made.gate.n_calibration = n_layers == 3 ? 2 : 0;
+    made.layers[0].shape.span = n_layers == 3 ? SL_GATE_WINDOW : shape->span;
+    snprintf(path, sizeof path, "%s/gate", corpus);
+    mkdir(path, 0755);
+    snprintf(path, sizeof path, "%s/gate/seed-%s", corpus, name);
+    SL_ASSERT(sl_gate_file_write(path, &made.gate) == SL_OK);
+    made_gate_close(&made);
+}
+
+static void make_gates(void)
+{
+    save_gate("linear", &(sl_gate_shape){.span = SL_GATE_WINDOW, .back = 3, .ahead = 2}, 3);
+    save_gate(
+        "window",
+        &(sl_gate_shape){.span = SL_GATE_WINDOW, .back = 4, .ahead = 1, .heads = 1, .width = 16},
+        1);
+    save_gate(
+        "prompt",
+        &(sl_gate_shape){
+            .span = SL_GATE_PROMPT, .heads = 2, .width = 16, .kv = SL_GATE_OWN_KV, .hidden = 3},
+        1);
+    save_gate("causal", &(sl_gate_shape){.span = SL_GATE_CAUSAL, .hidden = 4}, 2);
+    save_gate("absent", &(sl_gate_shape){.span = SL_GATE_ABSENT}, 2);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -336,5 +376,6 @@ int main(int argc, char **argv)
     make_frames();
     make_records();
     make_payloads();
+    make_gates();
     return 0;
 }
