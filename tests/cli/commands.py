@@ -1,13 +1,15 @@
 """The command line, each command alone and on two ranks: exit codes, help, what is refused and why,
 stdout for results (printed once) and stderr for talk."""
+import itertools
 import json
+import shutil
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mpi"))
 import e2e  # noqa: E402
 
-COMMANDS = ["batch", "run", "eval", "bench", "show", "tokenize"]
+COMMANDS = ["batch", "run", "eval", "plan", "bench", "show", "tokenize"]
 LAYERS = 3
 
 
@@ -90,6 +92,13 @@ def test_usage(tool):
     tool.refuse(2, "f16, q8_0", "run", "-m", tool.model, "-p", "x", "--kv", "q4_0")
     tool.refuse(2, "multiple of 32", "run", "-m", tool.model, "-p", "x", "--kv", "q8_0")
     tool.refuse(2, "--policy", "run", "-m", tool.model, "-p", "x", "--policy", "none")
+    tool.refuse(2, "streaming, random", "run", "-m", tool.model, "-p", "x", "--policy", "none")
+    tool.refuse(2, "-g FILE", "run", "-m", tool.model, "-p", "x", "--policy", "gate")
+    tool.refuse(2, "--keep", "run", "-m", tool.model, "-p", "x", "--policy", "random", "--keep", 1.5)
+    tool.refuse(2, "--hosts", "plan", "-m", tool.model)
+    tool.refuse(2, "-o NAME", "show", "cache", "-m", tool.model, "-p", "x")
+    tool.refuse(2, "window:BACK", "train", "init", "-m", tool.model, "-o", "x", "--span", "window:9")
+    tool.refuse(2, "-o FILE", "train", "init", "-m", tool.model)
     tool.refuse(2, "-m", "run", "-p", "x")
     tool.refuse(2, "-p TEXT", "run", "-m", tool.model)
     tool.refuse(2, "-i", "batch", "-m", tool.model)
@@ -253,6 +262,103 @@ def test_bench_codec(tool):
     tool.refuse(4, "missing.gguf", "bench", "codec", "-m", tool.bench.path("missing.gguf"))
 
 
+# ---- gates, policies and where layers go ----
+
+def test_gates(tool):
+    gate, other = tool.bench.path("gate.gguf"), tool.bench.path("other.gguf")
+    options = ["--seed", 3, "--span", "window:6,3", "--bias", "1,-1"]
+    tool.run(0, "train", "init", "-m", tool.model, "-o", gate, *options)
+    with open(gate, "rb") as file:
+        first = file.read()
+    tool.run(0, "train", "init", "-m", tool.model, "-o", gate, *options)
+    with open(gate, "rb") as file:
+        e2e.check(file.read() == first, "train init: a seed gave two files")
+    foreign = tool.bench.model("foreign.gguf", seed=78, layers=LAYERS, width=96, ffn=160, context=1024)
+    tool.run(0, "train", "init", "-m", foreign, "-o", other)
+    tool.refuse(2, "is a gate for", "run", "-m", tool.model, "-g", other, "-p", "x")
+    tool.refuse(4, "is no gate file", "run", "-m", tool.model, "-g", tool.model, "-p", "x")
+
+    text, keep = tool.bench.write("text.txt", e2e.words(5, 900)), tool.bench.path("keep.npy")
+    value = tool.json("eval", "perplexity", "-m", tool.model, "-g", gate, "--text", text, "--context",
+                      256, "--sinks", 2, "--window", 16, "--keep-out", keep)
+    check_keys(value, ["perplexity", "retention", "retention_mean", "mask_from", "policy"], "eval")
+    e2e.check(value["policy"] == "gate" and value["mask_from"] == 0, f"eval: {value}")
+    e2e.check([len(l) for l in value["retention"]] == [2] * LAYERS, f"eval: {value['retention']}")
+    e2e.check(sum(value["retention"][0]) > sum(value["retention"][-1]),
+              f"eval: early layers should keep more: {value['retention']}")
+    with open(keep, "rb") as file:
+        flags = file.read()
+    n = value["pieces"] * 256
+    e2e.check(f"'|u1', 'fortran_order': False, 'shape': ({LAYERS},2,{n},)".encode() in flags
+              and len(flags) == 192 + LAYERS * 2 * n, f"keep.npy: {flags[:192]!r}")
+    each = [flags[192 + i * n:192 + (i + 1) * n] for i in range(LAYERS * 2)]
+    eligible = [p for p in range(n) if 2 <= p % 256 < 256 - 16]
+    for i, head in enumerate(each):
+        kept = sum(head[p] for p in eligible) / len(eligible)
+        told = value["retention"][i // 2][i % 2]
+        e2e.check(abs(kept - told) < 1e-9, f"eval: head {i} kept {kept}, told {told}")
+    for policy, start in [("snapkv", 128), ("streaming", 0)]:
+        value = tool.json("eval", "perplexity", "-m", tool.model, "--policy", policy, "--text", text,
+                          "--context", 256, "--window", 16)
+        e2e.check(value["mask_from"] == start, f"eval {policy}: {value['mask_from']}")
+
+
+def test_show_cache(tool):
+    out = tool.bench.path("picture")
+    tool.run(0, "show", "cache", "-m", tool.model, "-p", e2e.words(3, 30), "--policy", "snapkv",
+             "--window", 4, "--keep", 0.3, "-o", out, "--layers", "0,2", "--format", "svg")
+    for name, start in [("picture.svg", b"<?xml"), ("picture.maps.svg", b"<?xml"),
+                        ("picture.npy", b"\x93NUMPY"), ("picture.attention.npy", b"\x93NUMPY")]:
+        with open(tool.bench.path(name), "rb") as file:
+            e2e.check(file.read().startswith(start), f"show cache: {name}")
+    tool.refuse(2, "--layers", "show", "cache", "-m", tool.model, "-p", "x", "-o", out, "--layers",
+                LAYERS)
+
+
+def smallest_largest(layers, first_extra, last_extra, ranks):
+    """Of all splits, the least bytes on the largest rank."""
+    n, best = len(layers), None
+    for cuts in itertools.combinations(range(1, n), ranks - 1):
+        ends = [0, *cuts, n]
+        sums = [sum(layers[a:b]) for a, b in zip(ends, ends[1:])]
+        sums[0] += first_extra
+        sums[-1] += last_extra
+        best = max(sums) if best is None else min(best, max(sums))
+    return best
+
+
+def test_plan(tool):
+    n_layers = 9
+    model = tool.bench.model("deep.gguf", seed=79, layers=n_layers, width=96, ffn=160, context=1024)
+    hosts = tool.bench.write("hosts", "a # memory=5M\nb slots=2 # memory=10M\n")
+    deep = [[1.0 if i < 4 else 0.1] * 2 for i in range(n_layers)]  # deep layers keep a tenth
+    kept = tool.bench.write("kept.json", json.dumps({"retention": deep}))
+    words = ["plan", "-m", model, "--hosts", hosts, "--context", 1000, "--sequences", 2,
+             "--policy", "random"]
+    value = tool.json(*words, "--retention", kept)
+    layers = [l["weights_bytes"] + l["cache_bytes"] for l in value["layers"]]
+    e2e.check([l["keep"] for l in value["layers"]] == [l[0] for l in deep], f"plan: {value}")
+    ranks = value["planned"]["ranks"]
+    e2e.check([r["host"] for r in ranks] == ["a", "b", "b"], f"plan: {ranks}")
+    weights = sum(l["weights_bytes"] for l in value["layers"])
+    extra = [r["weights_bytes"] - sum(value["layers"][i]["weights_bytes"] for i in
+             range(r["first_layer"], r["first_layer"] + r["layers"])) for r in ranks]
+    largest = max(r["weights_bytes"] + r["cache_bytes"] for r in ranks)
+    e2e.check(largest == smallest_largest(layers, extra[0], extra[-1], 3) and weights > 0,
+              f"plan: the largest rank has {largest}: {value}")
+    e2e.check(value["planned"]["longest_context"] > value["even"]["longest_context"] > 0,
+              f"plan: {value}")
+    out, _, what = tool.run(0, *words)
+    e2e.check(out.count(b"\n") == 12 and b"no other split has a smaller largest" in out,
+              f"{what}: {out.decode()}")
+    bad = tool.bench.write("bad-hosts", "a\nb slots=none\n")
+    tool.refuse(4, "line 2", "plan", "-m", tool.model, "--hosts", bad)
+    wrong = tool.bench.write("wrong.json", '{"retention": [[1, 2]]}')
+    tool.refuse(4, "of 1 layers", *words, "--retention", wrong)
+    wrong = tool.bench.write("wrong.json", json.dumps({"retention": [[1, 2]] * n_layers}))
+    tool.refuse(4, "layer 0, KV head 1", *words, "--retention", wrong)
+
+
 def test_bench_link(tool):
     if tool.ranks < 2:
         return tool.refuse(2, "mpirun", "bench", "link")
@@ -271,7 +377,9 @@ def body(bench):
     for ranks in (0, 2):
         tool = Tool(bench, ranks)
         tests = [test_help, test_usage, test_bad_files, test_show, test_tokenize, test_run,
-                 test_bench, test_bench_codec, test_bench_link]
+                 test_bench, test_bench_codec, test_bench_link, test_gates, test_plan]
+        if shutil.which("gnuplot"):
+            tests.append(test_show_cache)
         if bench.args.light and ranks:
             tests = [test_help, test_bad_files, test_show, test_run]
         for test in tests:

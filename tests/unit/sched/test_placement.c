@@ -1,0 +1,176 @@
+/* tests/unit/sched/test_placement.c - the planned split against every split there is, on caches as they
+ * are; the longest context against trying every length. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "sched/placement.h"
+#include "tests/support/seeded.h"
+
+enum { LAYERS_MAX = 9 };
+
+typedef struct {
+    sl_placement_options options;
+    uint64_t weights[LAYERS_MAX], limits[LAYERS_MAX], cache_limits[LAYERS_MAX];
+    double keep[LAYERS_MAX];
+} shape;
+
+/* By the words of placement.h. */
+static uint64_t plain_cache(const shape *s, uint32_t layer, uint32_t context)
+{
+    const sl_placement_options *o = &s->options;
+    uint64_t ring = (o->window + 63) / 64, pages = 0;
+    if (context > o->window) {
+        double kept = context - o->window; /* all of the sinks, and a part of the rest */
+        if (kept > o->sinks) kept = o->sinks + (kept - o->sinks) * s->keep[layer];
+        while ((double)pages * 64 < kept) pages++;
+    }
+    return (ring + pages) * o->page_bytes * o->n_kv_heads * o->sequences;
+}
+
+static void make(shape *s, seeded *random)
+{
+    *s = (shape){.options = {.n_layers = 1 + seeded_below(random, LAYERS_MAX),
+                             .n_kv_heads = 1 + seeded_below(random, 3),
+                             .sequences = 1 + seeded_below(random, 4),
+                             .sinks = seeded_below(random, 70),
+                             .window = 1 + seeded_below(random, 200),
+                             .page_bytes = 100,
+                             .first_extra_bytes = seeded_below(random, 5000),
+                             .last_extra_bytes = seeded_below(random, 5000)}};
+    sl_placement_options *o = &s->options;
+    o->n_ranks = 1 + seeded_below(random, o->n_layers);
+    for (uint32_t i = 0; i < o->n_layers; i++) {
+        s->weights[i] = seeded_below(random, 8000);
+        s->keep[i] = seeded_below(random, 101) / 100.0;
+    }
+    for (uint32_t r = 0; r < o->n_ranks; r++) {
+        s->limits[r] = seeded_below(random, 3) ? 20000 + seeded_below(random, 40000) : UINT64_MAX;
+        s->cache_limits[r] = seeded_below(random, 2) ? UINT64_MAX
+                                                     : 20000 + seeded_below(random, 9000);
+    }
+    o->layer_weights = s->weights;
+    o->keep = s->keep;
+    if (seeded_below(random, 4)) o->rank_limits = s->limits;
+    if (seeded_below(random, 2)) o->rank_cache_limits = s->cache_limits;
+}
+
+/* What a split makes of its fullest rank: by how much it is beyond a limit, and its bytes. */
+typedef struct {
+    uint64_t excess, largest;
+} verdict;
+
+static verdict judge(const shape *s, uint32_t context, const uint32_t *first)
+{
+    const sl_placement_options *o = &s->options;
+    verdict v = {0};
+    for (uint32_t r = 0; r < o->n_ranks; r++) {
+        uint64_t cache = 0, bytes = (r == 0 ? o->first_extra_bytes : 0) +
+                                    (r + 1 == o->n_ranks ? o->last_extra_bytes : 0);
+        for (uint32_t i = first[r]; i < first[r + 1]; i++) {
+            cache += plain_cache(s, i, context);
+            bytes += s->weights[i];
+        }
+        bytes += cache;
+        if (bytes > v.largest) v.largest = bytes;
+        if (o->rank_limits && bytes > s->limits[r] && bytes - s->limits[r] > v.excess)
+            v.excess = bytes - s->limits[r];
+        if (o->rank_cache_limits && cache > s->cache_limits[r] &&
+            cache - s->cache_limits[r] > v.excess)
+            v.excess = cache - s->cache_limits[r];
+    }
+    return v;
+}
+
+static void try_all(const shape *s, uint32_t context, uint32_t rank, uint32_t *first, verdict *best)
+{
+    const sl_placement_options *o = &s->options;
+    if (rank == o->n_ranks) {
+        verdict v = judge(s, context, first);
+        if (v.excess < best->excess || (v.excess == best->excess && v.largest < best->largest))
+            *best = v;
+        return;
+    }
+    for (first[rank] = first[rank - 1] + 1; first[rank] + o->n_ranks - rank <= o->n_layers;
+         first[rank]++)
+        try_all(s, context, rank + 1, first, best);
+}
+
+static verdict best_of_all(const shape *s, uint32_t context)
+{
+    uint32_t first[LAYERS_MAX + 1] = {0};
+    verdict best = {UINT64_MAX, UINT64_MAX};
+    first[s->options.n_ranks] = s->options.n_layers;
+    try_all(s, context, 1, first, &best);
+    return best;
+}
+
+static void test_against_all_splits(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 1500; seed++) {
+        seeded random = seeded_from(seed);
+        shape s;
+        make(&s, &random);
+        uint32_t context = seeded_below(&random, 3000), first[LAYERS_MAX + 1];
+        uint64_t excess = sl_placement_split(&s.options, context, first);
+        verdict best = best_of_all(&s, context), found = judge(&s, context, first);
+        assert_seeded(&random, found.excess == best.excess && found.largest == best.largest);
+        assert_seeded(&random, excess == best.excess);
+        for (uint32_t r = 0; r < s.options.n_ranks; r++) {
+            sl_placement_rank held = sl_placement_of(&s.options, context, first, r);
+            uint64_t cache = 0;
+            for (uint32_t i = first[r]; i < first[r + 1]; i++) cache += plain_cache(&s, i, context);
+            assert_seeded(&random, held.cache == cache);
+        }
+    }
+}
+
+static void test_longest(void **state)
+{
+    (void)state;
+    enum { MOST = 64 * 40 };
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        seeded random = seeded_from(seed);
+        shape s;
+        make(&s, &random);
+        uint32_t even[LAYERS_MAX + 1], longest_even = 0, longest_any = 0;
+        sl_placement_even(s.options.n_layers, s.options.n_ranks, even);
+        for (uint32_t context = 64; context <= MOST; context += 64) {
+            if (judge(&s, context, even).excess == 0) longest_even = context;
+            if (best_of_all(&s, context).excess == 0) longest_any = context;
+        }
+        assert_seeded(&random, sl_placement_longest(&s.options, even, MOST) == longest_even);
+        assert_seeded(&random, sl_placement_longest_of_all(&s.options, MOST) == longest_any);
+    }
+}
+
+/* No rank is without layers, and none has two more than another. */
+static void test_even(void **state)
+{
+    (void)state;
+    for (uint32_t layers = 1; layers <= 40; layers++)
+        for (uint32_t ranks = 1; ranks <= layers; ranks++) {
+            uint32_t first[41];
+            sl_placement_even(layers, ranks, first);
+            assert_true(first[0] == 0 && first[ranks] == layers);
+            for (uint32_t r = 0; r < ranks; r++) {
+                uint32_t n = first[r + 1] - first[r];
+                assert_true(n == layers / ranks || n == layers / ranks + 1);
+            }
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_all_splits),
+        cmocka_unit_test(test_longest),
+        cmocka_unit_test(test_even),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
