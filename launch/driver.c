@@ -230,7 +230,8 @@ static void admit(sl_driver *d)
         if (d->progress.requests_active > 0 && !fits) return;
         e->active = true;
         sl_page_budget_take(&d->budget, request);
-        d->progress.requests_active++;
+        if (++d->progress.requests_active > d->progress.requests_most)
+            d->progress.requests_most = d->progress.requests_active;
         d->progress.requests_waiting--;
         give_sequences(d, e);
     }

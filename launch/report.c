@@ -62,10 +62,11 @@ void sl_report_tell(const sl_engine_report *report)
 {
     const sl_driver_progress *p = &report->progress;
     sl_info(
-        "%llu requests (%llu failed), %llu prompt and %llu generated tokens in %.2f s: %.1f tok/s",
+        "%llu requests (%llu failed), up to %u at a time, %llu prompt and %llu generated tokens in "
+        "%.2f s: %.1f tok/s",
         (unsigned long long)p->requests_done, (unsigned long long)p->requests_failed,
-        (unsigned long long)p->prompt_tokens, (unsigned long long)p->generated_tokens,
-        report->seconds, tokens_per_second(report));
+        p->requests_most, (unsigned long long)p->prompt_tokens,
+        (unsigned long long)p->generated_tokens, report->seconds, tokens_per_second(report));
     if (p->restarts > 0)
         sl_info("%llu restarts for lack of cache pages: more --memory or more ranks avoid them",
                 (unsigned long long)p->restarts);
@@ -132,8 +133,9 @@ json_t *sl_report_json(const sl_engine_report *report)
     json_t *retention;
     double mean = sl_report_retention(report, &retention);
     const sl_driver_progress *p = &report->progress;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:f, s:o, s:o, s:o}", "requests",
-                     (json_int_t)p->requests_done, "failed", (json_int_t)p->requests_failed,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:f, s:o, s:o, s:o}",
+                     "requests", (json_int_t)p->requests_done, "failed",
+                     (json_int_t)p->requests_failed, "at_once", (json_int_t)p->requests_most,
                      "prompt_tokens", (json_int_t)p->prompt_tokens, "generated_tokens",
                      (json_int_t)p->generated_tokens, "restarts", (json_int_t)p->restarts,
                      "seconds", report->seconds, "tok_s", tokens_per_second(report), "policy",
