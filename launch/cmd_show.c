@@ -1,5 +1,5 @@
 /* launch/cmd_show.c - `sluice show model FILE`: what is in a GGUF, whether we can run it, and why
- * not. Works on files we cannot run: that is when one looks. */
+ * not. Works on files we cannot run: that is when one looks. `show gate FILE` is show_gate.c's. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "launch/commands.h"
 #include "launch/engine.h"
 #include "launch/report.h"
+#include "launch/show_gate.h"
 #include "runtime/base/log.h"
 #include "runtime/model/weights.h"
 
@@ -98,7 +99,7 @@ static json_t *model_json(const sl_gguf *gguf, const sl_model_shape *shape)
     return model;
 }
 
-static sl_status show(const sl_settings *s)
+static sl_status show_model(const sl_settings *s)
 {
     sl_gguf *gguf;
     sl_status status = sl_gguf_open(s->words[1], &gguf);
@@ -113,22 +114,27 @@ static sl_status show(const sl_settings *s)
     return status;
 }
 
+static sl_status show_gate(const sl_settings *s) { return sl_show_gate(s->words[1], s->json); }
+
 static int show_command(sl_settings *settings)
 {
-    if (settings->n_words != 2 || strcmp(settings->words[0], "model") != 0) {
-        sl_error("show what? There is: show model FILE");
-        return SL_EXIT_USAGE;
-    }
-    return sl_run_alone(show, settings);
+    const char *what = settings->n_words == 2 ? settings->words[0] : "";
+    if (!strcmp(what, "model")) return sl_run_alone(show_model, settings);
+    if (!strcmp(what, "gate")) return sl_run_alone(show_gate, settings);
+    sl_error("show what? There is: show model FILE, show gate FILE");
+    return SL_EXIT_USAGE;
 }
 
 const sl_command_entry sl_cmd_show = {
     .command = SL_COMMAND_SHOW,
     .name = "show",
-    .summary = "say what is in a file: show model FILE",
-    .usage = "model FILE",
-    .about = "Say what is in a model file: keys, tensors, bytes of each layer.",
+    .summary = "say what is in a file: show model FILE, show gate FILE",
+    .usage = "(model | gate) FILE",
+    .about = "Say what is in a model file: keys, tensors, bytes of each layer; or in a gate file: "
+             "which model it is for, what the gates of each layer see, their bytes, and what each "
+             "threshold keeps.",
     .examples = "  sluice show model model.gguf\n"
-                "  sluice show model model.gguf --json",
+                "  sluice show gate gate.gguf\n"
+                "  sluice show gate gate.gguf --json",
     .run = show_command,
 };

@@ -32,25 +32,42 @@ static sl_status wrong(const char *option, const char *value, const char *expect
     return SL_ERR_OPTION;
 }
 
+/* "X" or "X,Y". Returns how many; 0: it is something else. */
+static int read_numbers(const char *text, double numbers[2])
+{
+    for (int n = 0; n < 2; n++) {
+        char *end;
+        numbers[n] = strtod(text, &end);
+        if (end == text || !isfinite(numbers[n])) return 0;
+        if (!*end) return n + 1;
+        if (*end != ',') return 0;
+        text = end + 1;
+    }
+    return 0;
+}
+
+static bool is_reach(double x) { return x >= 0 && x <= 1 << 20 && x == floor(x); }
+
 static sl_status read_span(const char *text, sl_gate_shape *shape)
 {
-    int n = 0;
-    bool window = sscanf(text, "window:%u,%u%n", &shape->back, &shape->ahead, &n) == 2 && !text[n];
+    static const char WINDOW[] = "window:";
+    double reach[2] = {0};
+    bool window = strncmp(text, WINDOW, sizeof WINDOW - 1) == 0;
     shape->span = window                        ? SL_GATE_WINDOW
                   : strcmp(text, "causal") == 0 ? SL_GATE_CAUSAL
                                                 : SL_GATE_PROMPT;
-    if (window && shape->back <= 1 << 20 && shape->ahead <= 1 << 20) return SL_OK;
-    if (!window && (shape->span == SL_GATE_CAUSAL || strcmp(text, "prompt") == 0)) {
-        shape->back = shape->ahead = 0;
-        return SL_OK;
-    }
-    return wrong("span", text, "window:BACK,AHEAD, causal or prompt");
+    bool known = window ? read_numbers(text + sizeof WINDOW - 1, reach) == 2 &&
+                              is_reach(reach[0]) && is_reach(reach[1])
+                        : shape->span == SL_GATE_CAUSAL || strcmp(text, "prompt") == 0;
+    if (!known) return wrong("span", text, "window:BACK,AHEAD, causal or prompt");
+    shape->back = (uint32_t)reach[0];
+    shape->ahead = (uint32_t)reach[1];
+    return SL_OK;
 }
 
 static sl_status read_options(making *m)
 {
     const sl_settings *s = m->settings;
-    int n = 0;
     sl_status status = read_span(s->span, &m->shape);
     if (status != SL_OK) return status;
     m->shape.heads = s->gate_heads;
@@ -67,10 +84,9 @@ static sl_status read_options(making *m)
     m->type = strcmp(s->type, "f16") == 0 ? SL_TYPE_F16 : SL_TYPE_Q8_0;
     if (m->type == SL_TYPE_Q8_0 && strcmp(s->type, "q8_0") != 0)
         return wrong("type", s->type, "q8_0 or f16");
-    int found = sscanf(s->bias, "%lf%n,%lf%n", &m->bias[0], &n, &m->bias[1], &n);
+    int found = read_numbers(s->bias, m->bias);
+    if (found == 0) return wrong("bias", s->bias, "a number, or two with a comma between");
     if (found == 1) m->bias[1] = m->bias[0];
-    if (found < 1 || s->bias[n] || !isfinite(m->bias[0]) || !isfinite(m->bias[1]))
-        return wrong("bias", s->bias, "a number, or two with a comma between");
     return SL_OK;
 }
 
@@ -114,7 +130,7 @@ static void put_row(const making *m, uint32_t layer, uint32_t tensor, size_t row
                     const sl_matrix *w, uint8_t *out)
 {
     for (size_t i = 0; i < w->n_in; i += SL_BLOCK) {
-        float x[SL_BLOCK];
+        float x[SL_BLOCK] = {0};
         size_t n = w->n_in - i < SL_BLOCK ? w->n_in - i : SL_BLOCK;
         for (size_t k = 0; k < n; k++)
             x[k] = weight_of(m, layer, tensor, (uint32_t)(row * w->n_in + i + k), w->n_in);

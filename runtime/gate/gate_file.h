@@ -75,6 +75,9 @@ typedef struct {
 uint32_t sl_gate_kv_heads(const sl_gate_shape *shape);
 /* Rows of `x` and `a`. */
 uint32_t sl_gate_inner(const sl_gate_shape *shape, uint32_t n_kv_heads);
+/* As the file spells them; static storage. */
+const char *sl_gate_span_name(sl_gate_span span);
+const char *sl_gate_kv_name(sl_gate_kv kv);
 
 typedef struct sl_gate_file sl_gate_file;
 

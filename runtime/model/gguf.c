@@ -647,6 +647,7 @@ static int describe(const sl_gguf *gguf, size_t index, char *out, size_t out_byt
     const entry *e = &gguf->entries[index];
     int key = (int)(e->key.bytes < 80 ? e->key.bytes : 80);
     int64_t integer;
+    uint64_t natural;
     float real;
     if (e->array)
         return snprintf(out, out_bytes, "%.*s = [%" PRIu64 " items]", key, e->key.data, e->n);
@@ -658,6 +659,10 @@ static int describe(const sl_gguf *gguf, size_t index, char *out, size_t out_byt
     }
     if (e->kind == KIND_BOOL)
         return snprintf(out, out_bytes, "%.*s = %s", key, e->key.data, *e->data ? "true" : "false");
+    if (e->kind == KIND_U64) { /* hashes do not fit an i64 */
+        memcpy(&natural, e->data, sizeof natural);
+        return snprintf(out, out_bytes, "%.*s = %" PRIu64, key, e->key.data, natural);
+    }
     if (integer_at(e, 0, &integer))
         return snprintf(out, out_bytes, "%.*s = %" PRId64, key, e->key.data, integer);
     if (!real_at(e, 0, &real)) real = NAN;

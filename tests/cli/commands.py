@@ -141,6 +141,41 @@ def test_show(tool):
     e2e.check(not alien["runnable"], "a model of another architecture is said to be runnable")
 
 
+def test_show_gate(tool):
+    gate = tool.bench.path("gate.gguf")
+    tool.run(0, "train", "init", "-m", tool.model, "-o", gate, "--span", "window:40,5", "--bias", "1,-1")
+    out, _, what = tool.run(0, "show", "gate", gate)
+    for word in ["gates for 'synthetic'", f"{LAYERS} layers, 2 KV heads, width 96", "window 40,5",
+                 "expected to keep 100.0%", "not calibrated", f"  0-{LAYERS - 1} "]:
+        e2e.check(out.decode().count(word) == 1, f"{what}: '{word}' is not there once\n{out!r}")
+    value = tool.json("show", "gate", gate)
+    check_keys(value, ["path", "bytes", "model", "sinks", "window", "threshold", "p", "keep", "layers",
+                       "calibration"], what)
+    e2e.check(value["bytes"] == os.path.getsize(gate) and value["p"] == 0.5, f"{what}: {value}")
+    heads, inner = 3 * 16, 2
+    e2e.check(value["layers"] == LAYERS * [
+        {"span": "window", "back": 40, "ahead": 5, "heads": 3, "width": 16, "kv": "shared",
+         "hidden": 0, "type": "q8_0",
+         "bytes": (heads + 16 + 16 + inner) * 96 // 32 * 34 + inner * heads * 2 + inner * 4}],
+              f"{what}: {value['layers']}")
+    calibrated = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fuzz", "corpus", "gate",
+                              "seed-linear")
+    out, _, what = tool.run(0, "show", "gate", calibrated)
+    e2e.check(b" 50.0%      128    -1.0000  0.0% 50.0%\n" in out, f"{what}: {out!r}")
+    rows = tool.json("show", "gate", calibrated)["calibration"]
+    e2e.check(rows == [{"keep": 0.5, "window": 128, "threshold": -1,
+                        "retention": [[0.5, 0.25], [0, 0], [0, 0]]},
+                       {"keep": 0.25, "window": 16, "threshold": 0, "retention": [[0, 0]] * 3}],
+              f"{what}: {rows}")
+    tool.refuse(4, "is no gate file", "show", "gate", tool.model)
+    tool.refuse(2, "show gate", "show", "gates", gate)
+    init = ["train", "init", "-m", tool.model, "-o", gate]
+    for span in ["window:4294967297,3", "window:-1,3", "window:1", "window:1,2,3", "everything"]:
+        tool.refuse(2, f"--span: '{span}'", *init, "--span", span)
+    for bias in ["1,", "1,2,3", "nan", "x"]:
+        tool.refuse(2, f"--bias: '{bias}'", *init, "--bias", bias)
+
+
 def test_tokenize(tool):
     for raw in ["Hello, world!\n".encode(), bytes(range(256)), b"\xff\xfe\x00 \xc3\xc3\x28",
                 "naïve ✓ <|im_start|>x<|im_end|>\r\n\t".encode(), b""]:
@@ -376,8 +411,8 @@ def body(bench):
     nlls = []
     for ranks in (0, 2):
         tool = Tool(bench, ranks)
-        tests = [test_help, test_usage, test_bad_files, test_show, test_tokenize, test_run,
-                 test_bench, test_bench_codec, test_bench_link, test_gates, test_plan]
+        tests = [test_help, test_usage, test_bad_files, test_show, test_show_gate, test_tokenize,
+                 test_run, test_bench, test_bench_codec, test_bench_link, test_gates, test_plan]
         if shutil.which("gnuplot"):
             tests.append(test_show_cache)
         if bench.args.light and ranks:

@@ -221,13 +221,17 @@ static void test_other_kinds(void **state)
     sl_gguf *gguf;
     int32_t i = 0;
     uint32_t u = 0;
+    uint64_t natural = 0;
     float f = 0;
+    char text[80];
 
     gguf_set_u32(wide, I64), memcpy(wide + 4, &minus, 8);
     gguf_set_u32(narrow, U8), narrow[4] = 200;
     assert_int_equal(open_bytes(bytes, n_bytes, &gguf), SL_OK);
     assert_true(sl_gguf_i32(gguf, "a.u64", &i) && i == -7 && !sl_gguf_u32(gguf, "a.u64", &u));
     assert_true(sl_gguf_u32(gguf, "a.bool", &u) && u == 200);
+    assert_true(sl_gguf_u64(gguf, "a.bool", &natural) && natural == 200);
+    assert_false(sl_gguf_u64(gguf, "a.u64", &natural));
     sl_gguf_close(gguf);
 
     gguf_set_u32(wide, F64), memcpy(wide + 4, &real, 8);
@@ -240,6 +244,9 @@ static void test_other_kinds(void **state)
     gguf_set_u32(wide, 10), memcpy(wide + 4, &huge, 8);
     assert_int_equal(open_bytes(bytes, n_bytes, &gguf), SL_OK);
     assert_false(sl_gguf_u32(gguf, "a.u64", &u) || sl_gguf_i32(gguf, "a.u64", &i));
+    assert_true(sl_gguf_u64(gguf, "a.u64", &natural) && natural == huge);
+    sl_gguf_describe_key(gguf, 2, text, sizeof text);
+    assert_string_equal(text, "a.u64 = 18446744073709551615");
     sl_gguf_close(gguf);
     free(bytes);
 }
