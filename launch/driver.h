@@ -17,7 +17,7 @@ typedef struct {
     uint64_t prompt_tokens, generated_tokens; /* of frames that came back */
     uint64_t requests_done, requests_failed;
     uint32_t requests_active, requests_waiting;
-    uint32_t requests_most; /* active at the same time */
+    uint32_t requests_most;      /* active at the same time */
     uint64_t restarts;           /* requests closed for lack of pages and started again */
     uint64_t pages_used;         /* of all ranks' pools, as of the last frame that came back */
     uint64_t peak_bytes;         /* of the largest rank so far */

@@ -1,6 +1,7 @@
 /* launch/hostfile.c - see hostfile.h. */
 #include "launch/hostfile.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,7 +63,7 @@ static sl_status read_line(const place *at, char *line, sl_host *host)
     if (!name) return SL_END;
     if (strlen(name) >= sizeof host->name) return bad(at, name, "is too long for a host's name");
     *host = (sl_host){.slots = 1};
-    strcpy(host->name, name);
+    snprintf(host->name, sizeof host->name, "%s", name);
     sl_status status = SL_OK;
     for (char *word; status == SL_OK && (word = strtok_r(NULL, SPACES, &rest));)
         status = read_word(at, word, host);

@@ -71,7 +71,7 @@ static sl_status take_maps(const sl_settings *s, sl_look *look)
     size_t n = look->tokens.n, maps = n * n * s->layers.n;
     look->fates = malloc((size_t)look->shape.n_layers * look->shape.n_kv_heads * n);
     look->attention = calloc(maps * look->shape.n_heads + 1, sizeof *look->attention);
-    if (look->gate_heads > 0) look->gate = calloc(maps * look->gate_heads, sizeof *look->gate);
+    if (look->gate_heads > 0) look->gate = calloc(maps * look->gate_heads + 1, sizeof *look->gate);
     bool good = look->fates && look->attention && (look->gate_heads == 0 || look->gate);
     if (!good) sl_error("no memory for maps of %u layers and %zu tokens", s->layers.n, n);
     return good ? SL_OK : SL_ERR_MEMORY;

@@ -11,19 +11,19 @@ enum { HEADER_BYTES = 192 }; /* with magic and padding: a multiple of 64 */
 
 static void put_header(const char *type, const size_t *dims, size_t n_dims, char *out)
 {
-    char text[HEADER_BYTES];
-    size_t n = (size_t)snprintf(text, sizeof text,
+    static const char magic[8] = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0};
+    char *text = out + 10;
+    const size_t text_bytes = HEADER_BYTES - 10;
+    size_t n = (size_t)snprintf(text, text_bytes,
                                 "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
     for (size_t i = 0; i < n_dims; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%zu,", dims[i]);
-    n += (size_t)snprintf(text + n, sizeof text - n, ")}");
-    const uint16_t text_bytes = HEADER_BYTES - 10;
+        n += (size_t)snprintf(text + n, text_bytes - n, "%zu,", dims[i]);
+    n += (size_t)snprintf(text + n, text_bytes - n, ")}");
     SL_ASSERT(n_dims <= 4 && n < text_bytes);
-    memset(out, ' ', HEADER_BYTES);
-    memcpy(out, "\x93NUMPY\x01\x00", 8);
+    memset(text + n, ' ', text_bytes - n);
+    memcpy(out, magic, sizeof magic);
     out[8] = (char)(text_bytes & 0xff);
     out[9] = (char)(text_bytes >> 8);
-    memcpy(out + 10, text, n);
     out[HEADER_BYTES - 1] = '\n';
 }
 

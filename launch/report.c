@@ -111,7 +111,8 @@ static json_t *cache_bytes(const sl_engine_report *r)
     for (uint32_t layer = 0; layer < r->shape->n_layers; layer++) {
         uint64_t pages = 0;
         for (uint32_t h = 0; h < r->shape->n_kv_heads; h++) pages += head_of(r, layer, h)->pages;
-        json_array_append_new(layers, json_integer((json_int_t)(pages * r->page_bytes)));
+        uint64_t bytes = pages * r->page_bytes;
+        json_array_append_new(layers, json_integer((json_int_t)bytes));
     }
     return layers;
 }
@@ -121,14 +122,15 @@ json_t *sl_report_json(const sl_engine_report *report)
     json_t *ranks = json_array();
     for (uint32_t i = 0; i < report->ranks; i++) {
         const sl_ledger_row *row = &report->ledger[i];
+        uint64_t cache_peak = row->pages_peak * report->page_bytes;
         json_array_append_new(
-            ranks, json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "compute_s",
-                             seconds(row->compute_ns), "gate_s", seconds(row->gate_ns), "wait_s",
-                             seconds(row->wait_ns), "wire_s", seconds(row->wire_ns), "codec_s",
-                             seconds(row->codec_ns), "bytes_sent", (json_int_t)row->bytes_sent,
-                             "planned_bytes", (json_int_t)row->planned_bytes, "peak_bytes",
-                             (json_int_t)peak_of(report, i), "cache_bytes",
-                             (json_int_t)(row->pages_peak * report->page_bytes)));
+            ranks,
+            json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "compute_s",
+                      seconds(row->compute_ns), "gate_s", seconds(row->gate_ns), "wait_s",
+                      seconds(row->wait_ns), "wire_s", seconds(row->wire_ns), "codec_s",
+                      seconds(row->codec_ns), "bytes_sent", (json_int_t)row->bytes_sent,
+                      "planned_bytes", (json_int_t)row->planned_bytes, "peak_bytes",
+                      (json_int_t)peak_of(report, i), "cache_bytes", (json_int_t)cache_peak));
     }
     json_t *retention;
     double mean = sl_report_retention(report, &retention);

@@ -126,7 +126,7 @@ uint64_t sl_split_layers(const sl_split_options *options, uint32_t *first_layer_
     c.most_excess = least_largest(&c, rank_excess);
     c.most_bytes = least_largest(&c, allowed_bytes);
 
-    uint16_t start[SL_SPLIT_LAYERS_MAX][SL_SPLIT_LAYERS_MAX + 1]; /* [rank][to] */
+    uint16_t start[SL_SPLIT_LAYERS_MAX][SL_SPLIT_LAYERS_MAX + 1] = {{0}}; /* [rank][to] */
     wide squares[SL_SPLIT_LAYERS_MAX + 1];
     for (uint32_t to = 1; to <= n_layers; to++) squares[to] = rank_square(&c, 0, 0, to);
     for (uint32_t rank = 1; rank < n_ranks; rank++)

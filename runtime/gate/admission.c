@@ -189,8 +189,8 @@ void sl_admission_decide(sl_admission *admission, uint32_t sequence, uint32_t la
     sl_admission *a = admission;
     const sl_policy *p = &a->options.policy;
     uint32_t window = p->window;
+    SL_ASSERT(window > 0 && delay < window);
     float *pending = a->pending ? a->pending + index_of(a, sequence, layer, head) * window : NULL;
-    SL_ASSERT(delay < window);
     for (uint32_t t = window > position ? window - position : 0; t < n; t++) {
         uint32_t leaving = position + t - window;
         float score = 0;

@@ -309,12 +309,13 @@ static void attend(const scoring *s, uint32_t first, uint32_t n, sl_gate_scratch
     const sl_kv_layout *layout = s->gates->layout;
     size_t width = l->weights->shape.width, q_width = heads_width(&l->weights->shape);
     uint32_t group = l->weights->shape.heads / l->kv_heads; /* gate heads that share keys */
+    size_t group_width = group * width;
     float scale = 1.0F / sqrtf((float)width);
     for (uint32_t kv_head = 0; kv_head < l->kv_heads; kv_head++) {
-        size_t n_rows = (size_t)n * group, at = kv_head * group * width;
+        size_t n_rows = (size_t)n * group, at = kv_head * group_width;
         for (uint32_t t = 0; t < n; t++) {
             const float *q = q_row(s, first + t) + at;
-            for (size_t i = 0; i < group * width; i++) own->q[t * group * width + i] = q[i] * scale;
+            for (size_t i = 0; i < group_width; i++) own->q[t * group_width + i] = q[i] * scale;
         }
         for (size_t r = 0; r < n_rows; r++) own->state[r] = (sl_softmax){.max = -INFINITY};
         memset(own->acc, 0, n_rows * width * sizeof *own->acc);

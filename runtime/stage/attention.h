@@ -5,17 +5,17 @@
 
 #include "runtime/stage/layer.h"
 
-/* From q, k, v of all rows (rotated, in context->shared) to shared.attended. */
-void sl_attention_run(sl_layer_context *context, sl_frame *frame, uint32_t layer);
+/* From q, k, v of all rows (rotated, in c->shared) to shared.attended. */
+void sl_attention_run(sl_layer_context *c, sl_frame *frame, uint32_t layer);
 
 /* Query heads of one KV head. */
 uint32_t sl_attention_group(const sl_model_shape *shape);
 /* Query tokens of one block: SL_QUERY_ROWS rows, or one token's group if that is more. */
 uint32_t sl_attention_block_tokens(const sl_model_shape *shape);
 /* Queries of one KV head's group for rows [row, row + n), scaled, as [n * group][head_dim]. */
-void sl_attention_queries(const sl_layer_context *context, uint32_t head, size_t row, size_t n,
+void sl_attention_queries(const sl_layer_context *c, uint32_t head, size_t row, size_t n,
                           float *out);
 /* Where softmax of a prompt row ended, [group]; kept for prompt-end policies only. */
-sl_softmax *sl_attention_row_state(const sl_layer_context *context, uint32_t head, size_t row);
+sl_softmax *sl_attention_row_state(const sl_layer_context *c, uint32_t head, size_t row);
 
 #endif

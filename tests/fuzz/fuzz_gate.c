@@ -78,14 +78,14 @@ static void check(const sl_gate *gate)
         SL_ASSERT(gate->calibration[i].window > 0 && gate->calibration[i].keep <= 1);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     sl_gguf *gguf;
     sl_gate_file *file;
-    uint8_t *aligned = aligned_alloc(64, (n_bytes + 64) / 64 * 64); /* as a mapping is */
+    uint8_t *aligned = aligned_alloc(64, (size + 64) / 64 * 64); /* as a mapping is */
     SL_ASSERT(aligned);
-    memcpy(aligned, data, n_bytes);
-    if (sl_gguf_open_memory(aligned, n_bytes, "fuzz", &gguf) == SL_OK) {
+    memcpy(aligned, data, size);
+    if (sl_gguf_open_memory(aligned, size, "fuzz", &gguf) == SL_OK) {
         if (sl_gate_file_read(gguf, &file) == SL_OK) {
             const sl_gate *gate = sl_gate_file_gate(file);
             check(gate);

@@ -31,13 +31,12 @@ static sl_status parse(const char *text, size_t bytes, sl_host **hosts, size_t *
 static void test_good(void **state)
 {
     (void)state;
-    static const char text[] =
-        "# the cluster\n"
-        "node1 slots=2 # memory=16G\n"
-        "\n"
-        "  node2\tmax_slots=4 slots=3   # spare memory=1G\r\n"
-        "node3#memory=100\n"
-        "10.0.0.4";
+    static const char text[] = "# the cluster\n"
+                               "node1 slots=2 # memory=16G\n"
+                               "\n"
+                               "  node2\tmax_slots=4 slots=3   # spare memory=1G\r\n"
+                               "node3#memory=100\n"
+                               "10.0.0.4";
     sl_host *h;
     size_t n;
     assert_int_equal(parse(text, strlen(text), &h, &n), SL_OK);

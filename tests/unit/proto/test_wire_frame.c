@@ -93,11 +93,12 @@ static void make_frame(sl_frame *frame, const sl_frame_limits *limits)
         .tokens = calloc(limits->rows_max, sizeof *frame->tokens),
         .results = calloc(limits->rows_max, sizeof *frame->results),
         .ledger = calloc(limits->ranks, sizeof *frame->ledger),
-        .heads = calloc((size_t)limits->n_layers * limits->n_kv_heads, sizeof *frame->heads),
+        .heads = calloc((size_t)limits->n_layers * limits->n_kv_heads + !limits->n_layers,
+                        sizeof *frame->heads),
         .n_kv_heads = limits->n_kv_heads,
         .rows_max = limits->rows_max};
     size_t n_flags = (size_t)limits->n_layers * limits->n_kv_heads * limits->rows_max;
-    if (limits->flags) frame->flags = calloc(n_flags, 1);
+    if (limits->flags && n_flags > 0) frame->flags = calloc(n_flags, 1);
 }
 
 static void drop_frame(sl_frame *frame)

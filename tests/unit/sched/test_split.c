@@ -101,12 +101,13 @@ static void test_against_all_splits(void **state)
         uint32_t share = 2 * (spread * s.n_layers + 20) / s.n_ranks + 2;
         for (uint32_t r = 0; r < s.n_ranks; r++) {
             s.limits[r] = seeded_below(&random, share);
-            s.cache_limits[r] = seeded_below(&random, 3) ? UINT64_MAX : seeded_below(&random, share);
+            s.cache_limits[r] = seeded_below(&random, 3) ? UINT64_MAX
+                                                         : seeded_below(&random, share);
         }
         for (uint32_t i = 0; i < s.n_layers; i++)
             s.cache[i] = seeded_below(&random, (uint32_t)s.layers[i] + 1);
 
-        uint32_t found[SL_SPLIT_LAYERS_MAX + 1], best[SL_SPLIT_LAYERS_MAX + 1];
+        uint32_t found[SL_SPLIT_LAYERS_MAX + 1] = {0}, best[SL_SPLIT_LAYERS_MAX + 1] = {0};
         uint32_t first[SL_SPLIT_LAYERS_MAX + 1] = {0};
         for (uint32_t r = 0; r < s.n_ranks; r++) best[r] = r;
         first[s.n_ranks] = best[s.n_ranks] = s.n_layers;
@@ -118,7 +119,7 @@ static void test_against_all_splits(void **state)
 
 static void assert_counts(const shape *s, const uint32_t *counts)
 {
-    uint32_t first[SL_SPLIT_LAYERS_MAX + 1];
+    uint32_t first[SL_SPLIT_LAYERS_MAX + 1] = {0};
     split(s, first);
     assert_int_equal(first[0], 0);
     for (uint32_t r = 0; r < s->n_ranks; r++) assert_int_equal(first[r + 1] - first[r], counts[r]);
@@ -135,11 +136,11 @@ static void test_equal_layers(void **state)
 {
     (void)state;
     shape s = equal_layers(30, 2200000, 4);
-    assert_counts(&s, (uint32_t[]){7, 7, 8, 8});
+    assert_counts(&s, (uint32_t[SL_SPLIT_LAYERS_MAX]){7, 7, 8, 8});
     s.n_ranks = 1;
-    assert_counts(&s, (uint32_t[]){30});
+    assert_counts(&s, (uint32_t[SL_SPLIT_LAYERS_MAX]){30});
     s.n_ranks = 7;
-    assert_counts(&s, (uint32_t[]){4, 4, 4, 4, 4, 5, 5});
+    assert_counts(&s, (uint32_t[SL_SPLIT_LAYERS_MAX]){4, 4, 4, 4, 4, 5, 5});
 }
 
 /* An embedding as large as thirteen layers at either end: the layers between stay even. */
@@ -148,11 +149,11 @@ static void test_heavy_ends(void **state)
     (void)state;
     shape s = equal_layers(30, 2200000, 8);
     s.first_extra = s.last_extra = 28000000;
-    assert_counts(&s, (uint32_t[]){1, 4, 4, 5, 5, 5, 5, 1});
+    assert_counts(&s, (uint32_t[SL_SPLIT_LAYERS_MAX]){1, 4, 4, 5, 5, 5, 5, 1});
     s.n_ranks = 2;
-    assert_counts(&s, (uint32_t[]){15, 15});
+    assert_counts(&s, (uint32_t[SL_SPLIT_LAYERS_MAX]){15, 15});
     s.n_ranks = 3;
-    assert_counts(&s, (uint32_t[]){6, 18, 6});
+    assert_counts(&s, (uint32_t[SL_SPLIT_LAYERS_MAX]){6, 18, 6});
 }
 
 static void test_limits(void **state)
