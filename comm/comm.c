@@ -53,6 +53,7 @@ int sl_comm_rank(const sl_comm *comm) { return comm->rank; }
 int sl_comm_ranks(const sl_comm *comm) { return comm->ranks; }
 
 int sl_comm_ranks_on_host(const sl_comm *comm) { return comm->ranks_on_host; }
+int sl_comm_rank_on_host(const sl_comm *comm) { return comm->rank_on_host; }
 
 int sl_comm_next(const sl_comm *comm) { return (comm->rank + 1) % comm->ranks; }
 

@@ -36,8 +36,9 @@ int sl_comm_rank(const sl_comm *comm);
 int sl_comm_ranks(const sl_comm *comm);
 /* Ranks of this job on this rank's host (1 for self, all for sim). */
 int sl_comm_ranks_on_host(const sl_comm *comm);
-int sl_comm_next(const sl_comm *comm);     /* (rank + 1) % ranks */
-int sl_comm_previous(const sl_comm *comm); /* (rank + ranks - 1) % ranks */
+int sl_comm_rank_on_host(const sl_comm *comm); /* which of them, from 0 */
+int sl_comm_next(const sl_comm *comm);         /* (rank + 1) % ranks */
+int sl_comm_previous(const sl_comm *comm);     /* (rank + ranks - 1) % ranks */
 
 /* Every rank's `bytes` bytes in rank order into all_out[ranks * bytes]. Collective, equal
  * `bytes`. For start-up and the end: no heartbeats flow while it waits. SL_ERR_PEER after

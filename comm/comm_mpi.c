@@ -70,6 +70,8 @@ static sl_status count_ranks(mpi_comm *self)
             "MPI_Comm_split_type");
     if (status != SL_OK) return status;
     status = translate(MPI_Comm_size(host, &base->ranks_on_host), "MPI_Comm_size");
+    if (status == SL_OK)
+        status = translate(MPI_Comm_rank(host, &base->rank_on_host), "MPI_Comm_rank");
     MPI_Comm_free(&host);
     return status;
 }

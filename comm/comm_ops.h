@@ -22,7 +22,7 @@ typedef struct {
 /* Slots number the sends under way, 0 .. SL_COMM_SENDS_MAX - 1, reused in order. */
 typedef struct {
     const char *name;
-    /* Fills in rank, ranks and ranks_on_host of the comm it allocates. */
+    /* Fills in rank, ranks, ranks_on_host and rank_on_host of the comm it allocates. */
     sl_status (*open)(const sl_comm_options *options, sl_comm **comm_out);
     void (*close)(sl_comm *comm);
     sl_status (*gather)(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
@@ -43,7 +43,7 @@ typedef struct {
 /* The first member of each transport's own struct. */
 struct sl_comm {
     const sl_comm_ops *ops;
-    int rank, ranks, ranks_on_host;
+    int rank, ranks, ranks_on_host, rank_on_host;
     int n_neighbours; /* the first is the previous rank, the last the next */
     sl_comm_neighbour neighbours[2];
     int64_t heartbeat_ns, heartbeat_due_ns;

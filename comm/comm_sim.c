@@ -159,7 +159,7 @@ static sl_status sim_open(const sl_comm_options *options, sl_comm **comm_out)
         sl_error("no memory for simulated rank %d", options->sim_rank);
         return SL_ERR_MEMORY;
     }
-    self->base.rank = options->sim_rank;
+    self->base.rank = self->base.rank_on_host = options->sim_rank;
     self->base.ranks = self->base.ranks_on_host = net->options.ranks;
     self->net = net;
     s->endpoint = self;

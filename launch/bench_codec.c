@@ -7,12 +7,12 @@
 
 #include "launch/codec_speed.h"
 #include "launch/cores.h"
+#include "launch/lone_stage.h"
 #include "launch/read_file.h"
 #include "launch/report.h"
 #include "launch/version.h"
 #include "runtime/base/log.h"
 #include "runtime/model/tokenizer.h"
-#include "runtime/stage/stage.h"
 
 static const double LINKS_GBIT_S[] = {0.1, 1, 2.5, 10, 25, 100};
 enum { N_LINKS = sizeof LINKS_GBIT_S / sizeof *LINKS_GBIT_S };
@@ -38,13 +38,9 @@ typedef struct {
     sl_gguf *gguf;
     sl_model_shape shape;
     const sl_kernels *kernels;
-    uint32_t n_layers; /* of the stage */
-    sl_tokens tokens;  /* at least a chunk */
-    sl_weights weights;
-    sl_stage *stage;
-    sl_frame frame; /* its hidden rows are what is measured */
-    void *storage;
-    size_t storage_bytes;
+    uint32_t n_layers;  /* of the stage */
+    sl_tokens tokens;   /* at least a chunk */
+    sl_lone_stage lone; /* its frame's hidden rows are what is measured */
 } half;
 
 static sl_status open_model(const sl_settings *s, half *h)
@@ -97,58 +93,30 @@ static sl_status read_tokens(const sl_settings *s, half *h)
     return status;
 }
 
-/* Measures when the arena has no storage. */
-static void bind_stage(const sl_settings *s, const sl_frame_limits *limits, sl_arena *arena,
-                       half *h)
+/* The prompt through the stage, in one frame. */
+static sl_status compute(const sl_settings *s, half *h)
 {
-    sl_weights_bind(h->gguf, &h->shape, 0, h->n_layers, arena, &h->weights);
     sl_stage_options options = {
-        .weights = &h->weights,
         .kernels = h->kernels,
-        .threads = s->threads ? (int)s->threads : sl_cores_per_rank(1),
-        .limits = *limits,
+        .limits = {.rows_max = s->chunk,
+                   .spans_max = 1,
+                   .controls_max = 1,
+                   .ranks = 1,
+                   .width = h->shape.width,
+                   .n_layers = h->shape.n_layers,
+                   .n_kv_heads = h->shape.n_kv_heads},
         .sequences_max = 1,
         .context = s->chunk,
         .policy = {.window = s->chunk}, /* everything is in the ring: no pages */
     };
-    sl_stage_init(&options, arena, &h->stage);
-    sl_frame_init(&h->frame, limits, SL_FRAME_WITH_HIDDEN, arena);
-}
-
-/* The prompt through the stage, in one frame. */
-static sl_status compute(const sl_settings *s, half *h)
-{
-    sl_frame_limits limits = {.rows_max = s->chunk,
-                              .spans_max = 1,
-                              .controls_max = 1,
-                              .ranks = 1,
-                              .width = h->shape.width,
-                              .n_layers = h->shape.n_layers,
-                              .n_kv_heads = h->shape.n_kv_heads};
-    sl_arena arena;
-    sl_arena_init(&arena, NULL, 0);
-    bind_stage(s, &limits, &arena, h);
-    h->storage_bytes = arena.used_bytes;
-    sl_status status = sl_storage_take(h->storage_bytes, "half the model's stage", &h->storage);
-    if (status != SL_OK) return status;
-    sl_arena_init(&arena, h->storage, h->storage_bytes);
-    bind_stage(s, &limits, &arena, h);
-
-    sl_frame *f = &h->frame;
-    sl_frame_reset(f, 0);
-    f->n_controls = f->n_spans = 1;
-    f->n_rows = s->chunk;
-    f->controls[0] = (sl_control){.kind = SL_CONTROL_OPEN, .sampling = {.repetition_penalty = 1}};
-    f->spans[0] = (sl_span){
-        .kind = SL_SPAN_PROMPT, .n_tokens = s->chunk, .score_from = s->chunk, .next_token = -1};
-    memcpy(f->tokens, h->tokens.ids, s->chunk * sizeof *f->tokens);
-    status = sl_frame_check(f, &limits, 1, h->shape.vocab);
-    return status == SL_OK ? sl_stage_compute(h->stage, f) : status;
+    sl_status status = sl_lone_stage_open(h->gguf, &h->shape, h->n_layers, &options, s->threads,
+                                          &h->lone);
+    return status == SL_OK ? sl_lone_stage_compute(&h->lone, h->tokens.ids) : status;
 }
 
 static void close_half(half *h)
 {
-    sl_storage_release(h->storage, h->storage_bytes);
+    sl_lone_stage_close(&h->lone);
     sl_tokens_free(&h->tokens);
     sl_gguf_close(h->gguf);
 }
@@ -168,7 +136,7 @@ static sl_status measure(const half *h, uint32_t chunk, measured *m)
     for (int i = 0; i < SIZES_MAX && status == SL_OK; i++) {
         uint32_t n = wanted[i];
         if (n > chunk || (m->n_sizes > 0 && n <= m->n_rows[m->n_sizes - 1])) continue;
-        const float *rows = h->frame.hidden + (size_t)(chunk - n) * h->shape.width;
+        const float *rows = h->lone.frame.hidden + (size_t)(chunk - n) * h->shape.width;
         m->n_rows[m->n_sizes] = n;
         status = sl_codec_speed_measure(rows, n, h->shape.width, m->speeds[m->n_sizes++]);
     }

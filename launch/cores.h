@@ -2,6 +2,7 @@
 #ifndef SL_CORES_H
 #define SL_CORES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Cores in this process's binding, at least 1. */
@@ -9,6 +10,12 @@ int sl_cores_usable(void);
 /* Compute threads for one of `ranks_on_host` ranks: its own cores when the launcher bound it to a
  * part of the host, else its share of all; at least 1. */
 int sl_cores_per_rank(int ranks_on_host);
+/* Whether there is a core for each thread of all ranks on this host. */
+bool sl_cores_suffice(int ranks_on_host, int threads);
+/* The processing units to pin the threads of rank `index` of those on this host to, cpus [threads].
+ * False, and nothing written, unless the job's threads fill the cores it was given, one each: on
+ * fewer, or beside others, the system knows better. */
+bool sl_cores_assign(int index, int ranks_on_host, int threads, int *cpus);
 
 enum { SL_MACHINE_BYTES = 160 }; /* enough for it */
 /* "AMD EPYC 9B45, 2 cores": what this host is, zero-terminated. */

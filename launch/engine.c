@@ -46,14 +46,16 @@ struct sl_engine {
     sl_kv_type kv;
     sl_codec_kind codec;
     int threads;
+    int *cpus;  /* [threads] they are pinned to, or NULL */
+    bool spins; /* they have a core each */
     uint32_t context;
-    uint32_t *first_layer;                     /* [ranks + 1] */
-    uint32_t *rank_heads;                      /* [ranks] */
-    uint64_t *rank_pages;                      /* [ranks] */
-    double *rank_keep;                         /* [ranks] expected retention */
-    uint64_t *rank_limits, *rank_cache_limits; /* [ranks] as sl_hello has them */
-    double layer_keep[SL_SPLIT_LAYERS_MAX];    /* expected retention */
-    uint64_t job_bytes;                        /* of this job's lines and requests; rank 0 */
+    uint32_t *first_layer;                  /* [ranks + 1] */
+    uint32_t *rank_heads;                   /* [ranks] */
+    uint64_t *rank_pages;                   /* [ranks] */
+    double *rank_keep;                      /* [ranks] expected retention */
+    uint64_t *rank_limits;                  /* [ranks] as sl_hello has them */
+    double layer_keep[SL_SPLIT_LAYERS_MAX]; /* expected retention */
+    uint64_t job_bytes;                     /* of this job's lines and requests; rank 0 */
     uint64_t planned_bytes;
     sl_parts parts;
     uint64_t hash_share, model_hash; /* of this rank's tensors; of the model */
@@ -133,9 +135,7 @@ static sl_status open_comm(sl_engine *e)
     e->rank_pages = calloc(ranks, sizeof *e->rank_pages);
     e->rank_keep = calloc(ranks, sizeof *e->rank_keep);
     e->rank_limits = calloc(ranks, sizeof *e->rank_limits);
-    e->rank_cache_limits = calloc(ranks, sizeof *e->rank_cache_limits);
-    bool good = e->first_layer && e->rank_heads && e->rank_pages && e->rank_keep &&
-                e->rank_limits && e->rank_cache_limits;
+    bool good = e->first_layer && e->rank_heads && e->rank_pages && e->rank_keep && e->rank_limits;
     return good ? SL_OK : SL_ERR_MEMORY;
 }
 
@@ -179,6 +179,19 @@ static sl_status open_chat(sl_engine *e)
     return status == SL_ERR_UNSUPPORTED ? SL_OK : status;
 }
 
+static void choose_threads(sl_engine *e)
+{
+    int on_host = sl_comm_ranks_on_host(e->comm), wanted = (int)e->settings.threads;
+    e->threads = wanted ? wanted : sl_cores_per_rank(on_host);
+    e->spins = sl_cores_suffice(on_host, e->threads);
+    e->cpus = malloc((size_t)e->threads * sizeof *e->cpus);
+    bool pinned = e->cpus &&
+                  sl_cores_assign(sl_comm_rank_on_host(e->comm), on_host, e->threads, e->cpus);
+    if (pinned) return;
+    free(e->cpus);
+    e->cpus = NULL;
+}
+
 static sl_status open_model(sl_engine *e)
 {
     const sl_settings *s = &e->settings;
@@ -204,7 +217,7 @@ static sl_status open_model(sl_engine *e)
     if (e->context > e->shape.context && rank_of(e) == 0)
         sl_warn("--context %u is beyond the %u tokens the model was trained for", e->context,
                 e->shape.context);
-    e->threads = s->threads ? (int)s->threads : sl_cores_per_rank(sl_comm_ranks_on_host(e->comm));
+    choose_threads(e);
     return SL_OK;
 }
 
@@ -250,10 +263,7 @@ static void split_layers(sl_engine *e, split_kind kind)
                             kv_layout(e)->page_bytes(e->shape.head_dim), &p);
     for (uint32_t i = 0; i < e->shape.n_layers; i++)
         p.keep[i] = sl_page_budget_with_margin(e->layer_keep[i]);
-    if (kind == SPLIT_WITHIN_LIMITS) {
-        p.options.rank_limits = e->rank_limits;
-        p.options.rank_cache_limits = e->rank_cache_limits;
-    }
+    if (kind == SPLIT_WITHIN_LIMITS) p.options.rank_limits = e->rank_limits;
     uint64_t excess = sl_placement_split(&p.options, e->context, e->first_layer);
     for (int r = 0; r < ranks; r++) {
         uint32_t first = e->first_layer[r], end = e->first_layer[r + 1];
@@ -282,6 +292,8 @@ static sl_parts_options parts_options(sl_engine *e)
         .kv = e->kv,
         .tokenizer = e->tokenizer,
         .threads = e->threads,
+        .cpus = e->cpus,
+        .spins = e->spins,
         .chunk = s->chunk,
         .sequences = s->sequences,
         .context = e->context,
@@ -302,10 +314,20 @@ static sl_parts_options parts_options(sl_engine *e)
     };
 }
 
+/* Of this rank's weights, what is packed into memory of its own. */
+static uint64_t packed_bytes(const sl_engine *e)
+{
+    int rank = rank_of(e);
+    return sl_weights_packed_bytes(e->gguf, &e->shape, e->first_layer[rank],
+                                   e->first_layer[rank + 1]);
+}
+
 static uint64_t own_weights_bytes(const sl_engine *e)
 {
     int rank = rank_of(e);
-    return sl_weights_bytes(e->gguf, &e->shape, e->first_layer[rank], e->first_layer[rank + 1]);
+    uint64_t bytes = sl_weights_bytes(e->gguf, &e->shape, e->first_layer[rank],
+                                      e->first_layer[rank + 1]);
+    return bytes > packed_bytes(e) ? bytes : packed_bytes(e);
 }
 
 /* What this rank may take beside what it has. */
@@ -333,7 +355,7 @@ static sl_memory_needs memory_needs(sl_engine *e)
     return (sl_memory_needs){
         .in_use = sl_memory_data_bytes(),
         .weights = own_weights_bytes(e),
-        .fixed = sl_parts_measure(&parts, 0),
+        .fixed = sl_parts_measure(&parts, 0) - packed_bytes(e),
         .messages = sl_rank_open_bytes(&frames) +
                     sl_comm_start_bytes(e->transport, sl_rank_message_bytes_max(&frames)),
         .stacks = (uint64_t)(e->threads + 2) * sl_memory_stack_bytes() + SMALL_CHANGE_BYTES,
@@ -360,9 +382,8 @@ static void find_limits(sl_engine *e)
                      sl_cache_ring_pages(e->policy.window) *
                      kv_layout(e)->page_bytes(e->shape.head_dim);
     uint64_t beside = n.messages + n.stacks + n.job + above(n.fixed, rings);
-    e->rank_limits[rank] = above(limits.allowed, beside);
-    e->rank_cache_limits[rank] = limits.data == UINT64_MAX ? UINT64_MAX
-                                                           : above(limits.data, n.in_use + beside);
+    uint64_t data = limits.data == UINT64_MAX ? UINT64_MAX : above(limits.data, n.in_use);
+    e->rank_limits[rank] = above(data < limits.allowed ? data : limits.allowed, beside);
 }
 
 static sl_status plan_memory(sl_engine *e)
@@ -381,9 +402,7 @@ static sl_status plan_memory(sl_engine *e)
 static sl_status load(sl_engine *e)
 {
     sl_parts_options parts = parts_options(e);
-    sl_status status = sl_parts_open(&parts, &e->parts);
-    if (status == SL_OK) e->hash_share = sl_weights_hash_share(e->gguf, &e->parts.weights);
-    return status;
+    return sl_parts_open(&parts, &e->parts);
 }
 
 /* ---- agreeing with the other ranks ---- */
@@ -434,9 +453,8 @@ static sl_status agree(sl_engine *engine, sl_status status)
     gethostname(mine.host, sizeof mine.host - 1);
     if (status == SL_OK) {
         mine.options_hash = options_hash(engine);
-        mine.model_hash = engine->hash_share;
+        mine.model_hash = engine->parts.hash_share;
         mine.memory_limit = engine->rank_limits[rank_of(engine)];
-        mine.cache_limit = engine->rank_cache_limits[rank_of(engine)];
         mine.pages_total = engine->rank_pages[rank_of(engine)];
         mine.planned_bytes = engine->planned_bytes;
     }
@@ -455,7 +473,6 @@ static sl_status agree(sl_engine *engine, sl_status status)
     for (int r = 0; r < ranks && agreed == SL_OK; r++) {
         agreed = compare_hello(engine, &mine, &hellos[r], r);
         engine->rank_limits[r] = hellos[r].memory_limit;
-        engine->rank_cache_limits[r] = hellos[r].cache_limit;
         engine->rank_pages[r] = hellos[r].pages_total;
         engine->model_hash += hellos[r].model_hash;
     }
@@ -567,11 +584,11 @@ static int end(sl_engine *e, sl_status status)
     sl_gate_file_close(e->gate_file);
     sl_gguf_close(e->gguf);
     free(e->first_layer);
+    free(e->cpus);
     free(e->rank_heads);
     free(e->rank_pages);
     free(e->rank_keep);
     free(e->rank_limits);
-    free(e->rank_cache_limits);
     job_comm = NULL;
     sl_comm_close(e->comm);
     return code;

@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/cores.h"
+#include "launch/lone_stage.h"
 #include "launch/policy_choice.h"
 #include "launch/read_file.h"
 #include "runtime/base/log.h"
-#include "runtime/stage/stage.h"
 
 /* ---- opening ---- */
 
@@ -79,66 +78,15 @@ static sl_status take_maps(const sl_settings *s, sl_look *look)
 
 /* ---- computing ---- */
 
-typedef struct {
-    const sl_settings *settings;
-    sl_look *look;
-    sl_frame_limits limits;
-    sl_probe probe;
-    sl_weights weights;
-    sl_stage *stage;
-    sl_frame frame;
-} watching;
-
-/* Measures when the arena has no storage. */
-static void bind(watching *w, const sl_kernels *kernels, sl_arena *arena)
-{
-    sl_look *look = w->look;
-    const sl_settings *s = w->settings;
-    uint32_t n = (uint32_t)look->tokens.n;
-    uint32_t pages = sl_cache_head_pages(look->policy.window, n);
-    if (sl_policy_at_prompt_end(look->policy.kind)) pages *= 2; /* survivors are copied */
-    sl_weights_bind(look->gguf, &look->shape, 0, look->shape.n_layers, arena, &w->weights);
-    sl_stage_options options = {
-        .weights = &w->weights,
-        .kernels = kernels,
-        .threads = s->threads ? (int)s->threads : sl_cores_per_rank(1),
-        .limits = w->limits,
-        .sequences_max = 1,
-        .context = n,
-        .policy = look->policy,
-        .gate = gate_of(look),
-        .n_pages = look->shape.n_layers * look->shape.n_kv_heads * pages,
-        .probe = &w->probe,
-    };
-    sl_stage_init(&options, arena, &w->stage);
-    sl_frame_init(&w->frame, &w->limits, SL_FRAME_WITH_HIDDEN, arena);
-}
-
-static void fill_frame(watching *w)
-{
-    const sl_tokens *tokens = &w->look->tokens;
-    sl_frame *f = &w->frame;
-    uint32_t n = (uint32_t)tokens->n;
-    sl_frame_reset(f, 0);
-    f->n_controls = f->n_spans = 1;
-    f->n_rows = n;
-    f->controls[0] = (sl_control){
-        .kind = SL_CONTROL_OPEN, .n_prompt = n, .sampling = {.repetition_penalty = 1}};
-    f->spans[0] = (sl_span){
-        .kind = SL_SPAN_PROMPT, .n_tokens = n, .score_from = n, .next_token = -1};
-    memcpy(f->tokens, tokens->ids, n * sizeof *f->tokens);
-}
-
 /* From the frame's flags, of who left the window or of who survived the prompt's end. */
-static void note_fates(watching *w)
+static void note_fates(sl_look *look, const sl_frame *frame)
 {
-    sl_look *look = w->look;
     const sl_policy *p = &look->policy;
     uint32_t n = (uint32_t)look->tokens.n, n_kv_heads = look->shape.n_kv_heads;
     uint32_t back = sl_policy_at_prompt_end(p->kind) ? 0 : p->window;
     for (uint32_t layer = 0; layer < look->shape.n_layers; layer++)
         for (uint32_t head = 0; head < n_kv_heads; head++) {
-            const uint8_t *flags = sl_frame_flags(&w->frame, layer, head);
+            const uint8_t *flags = sl_frame_flags(frame, layer, head);
             uint8_t *fates = look->fates + ((size_t)layer * n_kv_heads + head) * n;
             for (uint32_t t = 0; t < n; t++) {
                 bool always = t < p->sinks || n - t <= p->window;
@@ -149,27 +97,40 @@ static void note_fates(watching *w)
         }
 }
 
-static sl_status compute(watching *w, const sl_kernels *kernels)
+static sl_status compute(const sl_settings *s, const sl_kernels *kernels, sl_look *look)
 {
-    sl_look *look = w->look;
-    sl_arena arena;
-    sl_arena_init(&arena, NULL, 0);
-    bind(w, kernels, &arena);
-    size_t bytes = arena.used_bytes;
-    void *storage;
-    sl_status status = sl_storage_take(bytes, "the model's stage", &storage);
-    if (status != SL_OK) return status;
-    sl_arena_init(&arena, storage, bytes);
-    bind(w, kernels, &arena);
-    if (look->gate_file)
-        status = sl_gate_fits_hash(sl_gate_file_gate(look->gate_file), w->settings->gate,
-                                   sl_weights_hash_share(look->gguf, &w->weights),
-                                   w->settings->model);
-    fill_frame(w);
-    if (status == SL_OK) status = sl_frame_check(&w->frame, &w->limits, 1, look->shape.vocab);
-    if (status == SL_OK) status = sl_stage_compute(w->stage, &w->frame);
-    if (status == SL_OK) note_fates(w);
-    sl_storage_release(storage, bytes);
+    uint32_t n = (uint32_t)look->tokens.n, pages = sl_cache_head_pages(look->policy.window, n);
+    if (sl_policy_at_prompt_end(look->policy.kind)) pages *= 2; /* survivors are copied */
+    sl_probe probe = {.layers = s->layers.items,
+                      .n_layers = s->layers.n,
+                      .n_tokens = n,
+                      .gate_heads = look->gate_heads,
+                      .attention = look->attention,
+                      .gate = look->gate};
+    sl_stage_options options = {.kernels = kernels,
+                                .limits = {.rows_max = n,
+                                           .spans_max = 1,
+                                           .controls_max = 1,
+                                           .ranks = 1,
+                                           .width = look->shape.width,
+                                           .n_layers = look->shape.n_layers,
+                                           .n_kv_heads = look->shape.n_kv_heads,
+                                           .flags = true},
+                                .sequences_max = 1,
+                                .context = n,
+                                .policy = look->policy,
+                                .gate = gate_of(look),
+                                .n_pages = look->shape.n_layers * look->shape.n_kv_heads * pages,
+                                .probe = &probe};
+    sl_lone_stage lone;
+    sl_status status = sl_lone_stage_open(look->gguf, &look->shape, look->shape.n_layers, &options,
+                                          s->threads, &lone);
+    if (status == SL_OK && look->gate_file)
+        status = sl_gate_fits_hash(sl_gate_file_gate(look->gate_file), s->gate, lone.hash_share,
+                                   s->model);
+    if (status == SL_OK) status = sl_lone_stage_compute(&lone, look->tokens.ids);
+    if (status == SL_OK) note_fates(look, &lone.frame);
+    sl_lone_stage_close(&lone);
     return status;
 }
 
@@ -184,25 +145,7 @@ sl_status sl_look_take(const sl_settings *settings, sl_look *look)
     if (status == SL_OK) status = read_prompt(settings, look);
     if (status == SL_OK) status = check_layers(settings, look);
     if (status == SL_OK) status = take_maps(settings, look);
-    if (status != SL_OK) return status;
-    uint32_t n = (uint32_t)look->tokens.n;
-    watching w = {.settings = settings,
-                  .look = look,
-                  .limits = {.rows_max = n,
-                             .spans_max = 1,
-                             .controls_max = 1,
-                             .ranks = 1,
-                             .width = look->shape.width,
-                             .n_layers = look->shape.n_layers,
-                             .n_kv_heads = look->shape.n_kv_heads,
-                             .flags = true},
-                  .probe = {.layers = settings->layers.items,
-                            .n_layers = settings->layers.n,
-                            .n_tokens = n,
-                            .gate_heads = look->gate_heads,
-                            .attention = look->attention,
-                            .gate = look->gate}};
-    return compute(&w, kernels);
+    return status == SL_OK ? compute(settings, kernels, look) : status;
 }
 
 void sl_look_close(sl_look *look)

@@ -116,22 +116,6 @@ uint64_t sl_memory_available_bytes(void)
     return group < host ? group : host;
 }
 
-/* OMP_STACKSIZE: "512k", "2G"; kilobytes without a unit; 0 when it says nothing. */
-static uint64_t openmp_stack_bytes(void)
-{
-    const char *text = getenv("OMP_STACKSIZE");
-    char *unit;
-    uint64_t size = text ? strtoull(text, &unit, 10) : 0;
-    if (size == 0) return 0;
-    unit += strspn(unit, " ");
-    switch (*unit | 0x20) {
-    case 'b': return size;
-    case 'm': return size << 20;
-    case 'g': return size << 30;
-    default: return size << 10;
-    }
-}
-
 uint64_t sl_memory_stack_bytes(void)
 {
     pthread_attr_t attributes;
@@ -140,6 +124,5 @@ uint64_t sl_memory_stack_bytes(void)
         pthread_attr_getstacksize(&attributes, &size);
         pthread_attr_destroy(&attributes);
     }
-    uint64_t openmp = openmp_stack_bytes();
-    return openmp > size ? openmp : size;
+    return size;
 }

@@ -16,7 +16,7 @@ uint64_t sl_memory_available_bytes(void);
  * limit, or none that can be read. */
 uint64_t sl_memory_group_bytes(const char *root);
 
-/* Stack of a new thread: as ulimit -s sets it, or OMP_STACKSIZE if that is more. */
+/* Stack of a new thread, as ulimit -s sets it. */
 uint64_t sl_memory_stack_bytes(void);
 
 #endif

@@ -31,8 +31,8 @@ sl_status sl_memory_plan_make(const sl_memory_needs *needs, const sl_memory_limi
     const char *source = limits->source;
     uint64_t under_limit = above(limits->data, n->in_use);
     sl_memory_plan plan = {0};
-    uint64_t beside = n->messages + n->stacks + n->job;
-    uint64_t budget = above(limits->allowed, n->weights + beside);
+    uint64_t beside = n->weights + n->messages + n->stacks + n->job;
+    uint64_t budget = above(limits->allowed, beside);
     if (limits->data != UINT64_MAX && above(under_limit, beside) < budget) {
         budget = above(under_limit, beside);
         source = "the limit of the data segment (ulimit -d)";
@@ -40,7 +40,7 @@ sl_status sl_memory_plan_make(const sl_memory_needs *needs, const sl_memory_limi
     uint64_t fitting = above(budget, n->fixed) / n->page;
     if (budget < n->fixed || fitting < n->pages_least) return refuse(n, budget, source);
     plan.n_pages = smaller(smaller(n->pages_wanted, fitting), UINT32_MAX);
-    plan.total = n->in_use + n->weights + beside + n->fixed + plan.n_pages * n->page;
+    plan.total = n->in_use + beside + n->fixed + plan.n_pages * n->page;
     sl_debug("memory: %.1f MB in use, %.1f weights, %.1f cache pages, %.1f frames, scratch and "
              "rings, %.1f messages and stacks, %.1f lines and requests: %.1f MB planned",
              mb(n->in_use), mb(n->weights), mb(plan.n_pages * n->page), mb(n->fixed),

@@ -9,7 +9,7 @@
 
 typedef struct {
     uint64_t in_use;   /* by the process already, MPI's own included */
-    uint64_t weights;  /* mapped from the file */
+    uint64_t weights;  /* packed, or mapped from the file */
     uint64_t fixed;    /* frames, scratch, rings and sinks */
     uint64_t messages; /* comm, wire and codec */
     uint64_t stacks;   /* of threads, and small change */
@@ -21,7 +21,7 @@ typedef struct {
 typedef struct {
     uint64_t allowed;   /* beside what is in use; weights count */
     const char *source; /* of that number, for people */
-    uint64_t data;      /* limit of the data segment, which mapped weights are not in; UINT64_MAX */
+    uint64_t data;      /* limit of the data segment, weights included; UINT64_MAX: none */
 } sl_memory_limits;
 
 typedef struct {

@@ -5,13 +5,14 @@
 #include "runtime/base/log.h"
 
 static sl_stage_options stage_options(const sl_parts_options *o, const sl_weights *weights,
-                                      uint32_t n_pages)
+                                      sl_team *team, uint32_t n_pages)
 {
     return (sl_stage_options){
         .weights = weights,
         .kernels = o->kernels,
         .kv = o->kv,
         .threads = o->threads,
+        .team = team,
         .limits = sl_parts_limits(o),
         .sequences_max = o->sequences,
         .context = o->context,
@@ -98,7 +99,10 @@ static void bind(const sl_parts_options *o, uint32_t n_pages, sl_arena *arena, s
 {
     sl_weights_bind(o->gguf, o->shape, o->first_layer[o->rank], o->first_layer[o->rank + 1], arena,
                     &parts->weights);
-    sl_stage_options stage = stage_options(o, &parts->weights, n_pages);
+    parts->packed = sl_arena_take(arena, sl_weights_packed_bytes(o->gguf, o->shape,
+                                                                 o->first_layer[o->rank],
+                                                                 o->first_layer[o->rank + 1]));
+    sl_stage_options stage = stage_options(o, &parts->weights, parts->team, n_pages);
     sl_stage_init(&stage, arena, &parts->stage);
     init_driver(o, arena, &parts->driver);
 }
@@ -142,9 +146,18 @@ sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)
     *p = (sl_parts){.storage_bytes = sl_parts_measure(options, n_pages)};
     sl_status status = sl_storage_take(p->storage_bytes, "cache, frames and scratch", &p->storage);
     if (status != SL_OK) return status;
+    sl_team_options team = {
+        .threads = options->threads, .spins = options->spins, .cpus = options->cpus};
+    status = sl_team_open(&team, &p->team);
+    if (status != SL_OK) {
+        sl_parts_close(p);
+        return status;
+    }
     sl_arena arena;
     sl_arena_init(&arena, p->storage, p->storage_bytes);
     bind(options, n_pages, &arena, p);
+    p->hash_share = sl_weights_hash_share(options->gguf, &p->weights);
+    sl_weights_pack(options->gguf, &p->weights, p->packed, p->team);
     sl_rank_options rank = {
         .comm = options->comm,
         .limits = sl_parts_limits(options),
@@ -168,6 +181,7 @@ void sl_parts_close(sl_parts *parts)
 {
     sl_driver_fini(parts->driver);
     sl_rank_close(parts->rank);
+    sl_team_close(parts->team);
     sl_storage_release(parts->storage, parts->storage_bytes);
     *parts = (sl_parts){0};
 }

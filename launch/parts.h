@@ -17,6 +17,8 @@ typedef struct {
     sl_kv_type kv;
     const sl_tokenizer *tokenizer; /* rank 0 */
     int threads;
+    const int *cpus; /* [threads] to pin them to, or NULL */
+    bool spins;      /* there is a core for each (team.h) */
     uint32_t chunk, sequences, context;
     sl_policy policy;
     const sl_gate *gate;      /* policy SL_POLICY_GATE, else NULL */
@@ -37,9 +39,12 @@ typedef struct {
 
 typedef struct {
     sl_weights weights;
+    sl_team *team;
     sl_stage *stage;
     sl_driver *driver; /* rank 0, else NULL */
     sl_rank *rank;
+    uint64_t hash_share; /* of the model's hash (weights.h) */
+    void *packed;        /* weights, in the block */
     void *storage;
     size_t storage_bytes;
 } sl_parts;

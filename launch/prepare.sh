@@ -10,7 +10,7 @@ run_packages=(gcc libc6-dev cmake ninja-build pkg-config git
     libjansson-dev libxxhash-dev libpcre2-dev gnuplot-nox
     python3 python3-pip ca-certificates) # pip and certificates: launch/fetch_model.sh
 # The sanitizers' runtime and symbolizer are only recommended by clang, so they are named here.
-test_packages=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev llvm libomp-dev)
+test_packages=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev llvm)
 
 case "${1:-}" in
 '') packages=("${run_packages[@]}") ;;

@@ -59,7 +59,6 @@ typedef struct {
     uint64_t options_hash; /* of everything that must be equal on all ranks */
     uint64_t model_hash;   /* this rank's share; shares add up */
     uint64_t memory_limit; /* of weights and cache here, beside all else */
-    uint64_t cache_limit;  /* of the cache alone; UINT64_MAX: none */
     uint64_t pages_total;  /* of its pool */
     uint64_t planned_bytes;
 } sl_hello;

@@ -21,7 +21,6 @@ void sl_wire_encode_hello(const sl_hello *hello, uint8_t *out)
     message.pages_total = hello->pages_total;
     message.planned_bytes = hello->planned_bytes;
     message.memory_limit = hello->memory_limit;
-    message.cache_limit = hello->cache_limit;
 
     size_t body_bytes = sluice__hello__get_packed_size(&message);
     SL_ASSERT(SL_SEAL_BYTES + body_bytes <= SL_HELLO_BYTES);
@@ -41,7 +40,6 @@ static sl_status get_hello(const Sluice__Hello *message, sl_hello *out)
         .pages_total = message->pages_total,
         .planned_bytes = message->planned_bytes,
         .memory_limit = message->memory_limit,
-        .cache_limit = message->cache_limit,
     };
     if (sl_text_copy(out->build, sizeof out->build, message->build) &&
         sl_text_copy(out->kernels, sizeof out->kernels, message->kernels) &&

@@ -24,25 +24,21 @@ uint64_t sl_placement_cache_bytes(const sl_placement_options *options, uint32_t 
 
 /* The arrays that a split at this context is made of. */
 typedef struct {
-    uint64_t bytes[SL_SPLIT_LAYERS_MAX], cache[SL_SPLIT_LAYERS_MAX];
+    uint64_t bytes[SL_SPLIT_LAYERS_MAX];
     sl_split_options split;
 } layers;
 
 static void fill(const sl_placement_options *o, uint32_t context, layers *l)
 {
     SL_ASSERT(o->n_layers <= SL_SPLIT_LAYERS_MAX);
-    for (uint32_t i = 0; i < o->n_layers; i++) {
-        l->cache[i] = sl_placement_cache_bytes(o, i, context);
-        l->bytes[i] = o->layer_weights[i] + l->cache[i];
-    }
+    for (uint32_t i = 0; i < o->n_layers; i++)
+        l->bytes[i] = o->layer_weights[i] + sl_placement_cache_bytes(o, i, context);
     l->split = (sl_split_options){.n_layers = o->n_layers,
                                   .n_ranks = o->n_ranks,
                                   .layer_bytes = l->bytes,
-                                  .layer_cache = l->cache,
                                   .first_extra_bytes = o->first_extra_bytes,
                                   .last_extra_bytes = o->last_extra_bytes,
-                                  .rank_limits = o->rank_limits,
-                                  .rank_cache_limits = o->rank_cache_limits};
+                                  .rank_limits = o->rank_limits};
 }
 
 uint64_t sl_placement_split(const sl_placement_options *options, uint32_t context,

@@ -14,10 +14,9 @@ typedef struct {
     const uint64_t *layer_weights; /* [n_layers] bytes */
     uint64_t first_extra_bytes, last_extra_bytes;
     uint32_t n_kv_heads, sequences, sinks, window;
-    uint64_t page_bytes;               /* of one KV head */
-    const double *keep;                /* [n_layers] of eligible tokens, 0 .. 1 */
-    const uint64_t *rank_limits;       /* [n_ranks] weights and cache; NULL: none */
-    const uint64_t *rank_cache_limits; /* [n_ranks] cache alone; NULL: none */
+    uint64_t page_bytes;         /* of one KV head */
+    const double *keep;          /* [n_layers] of eligible tokens, 0 .. 1 */
+    const uint64_t *rank_limits; /* [n_ranks] weights and cache; NULL: none */
 } sl_placement_options;
 
 typedef struct {

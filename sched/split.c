@@ -12,9 +12,8 @@ typedef unsigned __int128 wide;
 
 typedef struct {
     const sl_split_options *options;
-    uint64_t before[SL_SPLIT_LAYERS_MAX + 1];       /* bytes of layers 0 .. i - 1 */
-    uint64_t cache_before[SL_SPLIT_LAYERS_MAX + 1]; /* of their caches */
-    uint64_t most_excess, most_bytes;               /* of any rank, as found so far */
+    uint64_t before[SL_SPLIT_LAYERS_MAX + 1]; /* bytes of layers 0 .. i - 1 */
+    uint64_t most_excess, most_bytes;         /* of any rank, as found so far */
 } chain;
 
 static uint64_t above(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
@@ -29,11 +28,7 @@ static uint64_t rank_bytes(const chain *c, uint32_t rank, uint32_t from, uint32_
 static uint64_t rank_excess(const chain *c, uint32_t rank, uint32_t from, uint32_t to)
 {
     const sl_split_options *o = c->options;
-    uint64_t all = 0, cache = 0;
-    if (o->rank_limits) all = above(rank_bytes(c, rank, from, to), o->rank_limits[rank]);
-    if (o->rank_cache_limits)
-        cache = above(c->cache_before[to] - c->cache_before[from], o->rank_cache_limits[rank]);
-    return all > cache ? all : cache;
+    return o->rank_limits ? above(rank_bytes(c, rank, from, to), o->rank_limits[rank]) : 0;
 }
 
 /* What a pass makes the largest of as small as can be. */
@@ -94,12 +89,8 @@ static void open_chain(chain *c, const sl_split_options *options)
 {
     const sl_split_options *o = options;
     SL_ASSERT(o->n_ranks >= 1 && o->n_ranks <= o->n_layers && o->n_layers <= SL_SPLIT_LAYERS_MAX);
-    SL_ASSERT(!o->rank_cache_limits || o->layer_cache);
     *c = (chain){.options = o, .most_excess = UINT64_MAX};
-    for (uint32_t i = 0; i < o->n_layers; i++) {
-        c->before[i + 1] = c->before[i] + o->layer_bytes[i];
-        c->cache_before[i + 1] = c->cache_before[i] + (o->layer_cache ? o->layer_cache[i] : 0);
-    }
+    for (uint32_t i = 0; i < o->n_layers; i++) c->before[i + 1] = c->before[i] + o->layer_bytes[i];
 }
 
 uint64_t sl_split_rank_bytes(const sl_split_options *options, uint32_t rank, uint32_t from,

@@ -13,8 +13,6 @@ typedef struct {
     const uint64_t *layer_bytes; /* [n_layers] weights and cache */
     uint64_t first_extra_bytes, last_extra_bytes;
     const uint64_t *rank_limits; /* [n_ranks] of all its bytes; NULL: none */
-    const uint64_t *layer_cache; /* [n_layers] the cache's part of layer_bytes; with the next */
-    const uint64_t *rank_cache_limits; /* [n_ranks] of its layers' cache alone; NULL: none */
 } sl_split_options;
 
 /* Rank r gets layers [first_layer_out[r], first_layer_out[r + 1]), at least one.
@@ -29,7 +27,7 @@ uint64_t sl_split_layers(const sl_split_options *options, uint32_t *first_layer_
 /* Bytes of a rank that holds layers [from, to). */
 uint64_t sl_split_rank_bytes(const sl_split_options *options, uint32_t rank, uint32_t from,
                              uint32_t to);
-/* By how many bytes that is beyond its limits. */
+/* By how many bytes that is beyond its limit. */
 uint64_t sl_split_rank_excess(const sl_split_options *options, uint32_t rank, uint32_t from,
                               uint32_t to);
 

@@ -9,7 +9,6 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="${OMPI_ALLOW_RUN_AS_ROOT_CONFIRM:-1}"
 export OMPI_MCA_rmaps_base_oversubscribe="${OMPI_MCA_rmaps_base_oversubscribe:-1}"
 export OMPI_MCA_hwloc_base_binding_policy="${OMPI_MCA_hwloc_base_binding_policy:-none}"
 export OMPI_MCA_mpi_yield_when_idle="${OMPI_MCA_mpi_yield_when_idle:-1}"
-export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
 # Texts of the longer tests, when they are at hand beside the repository.
 _sluice_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

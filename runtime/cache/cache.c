@@ -49,6 +49,7 @@ void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *a
                                  (size_t)o->n_kv_heads * cache->window_pages * cache->page_bytes);
     cache->admitted = sl_arena_array(arena, uint32_t, (size_t)o->n_kv_heads * o->chunk_max);
     cache->open = sl_arena_array(arena, uint8_t, o->sequences_max);
+    pthread_mutex_init(&cache->pool_mutex, NULL);
     sl_pool_init(&cache->pool, o->n_pages, cache->page_bytes, arena);
 }
 
@@ -144,8 +145,9 @@ static void admit(sl_cache *cache, sl_cache_head *head, const void *from, uint32
     uint32_t slot = head->n_admitted % SL_PAGE_TOKENS, page = head->n_admitted / SL_PAGE_TOKENS;
     if (slot == 0) {
         SL_ASSERT(page < cache->pages_max);
-#pragma omp critical(sl_cache_pool)
+        pthread_mutex_lock(&cache->pool_mutex);
         head->pages[page] = sl_pool_take(&cache->pool);
+        pthread_mutex_unlock(&cache->pool_mutex);
     }
     o->layout->copy(sl_pool_page(&cache->pool, head->pages[page]), slot, from, from_slot,
                     o->head_dim);
@@ -163,8 +165,9 @@ void sl_cache_retain(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_
         uint32_t page = h->pages[first / SL_PAGE_TOKENS];
         for (uint32_t i = first; i < n && i < first + SL_PAGE_TOKENS; i++)
             if (keep[i]) admit(cache, h, sl_pool_page(&cache->pool, page), i - first);
-#pragma omp critical(sl_cache_pool)
+        pthread_mutex_lock(&cache->pool_mutex);
         sl_pool_release(&cache->pool, page);
+        pthread_mutex_unlock(&cache->pool_mutex);
     }
 }
 

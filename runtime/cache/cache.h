@@ -12,6 +12,7 @@
 #ifndef SL_CACHE_H
 #define SL_CACHE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 #include "runtime/base/arena.h"
@@ -40,6 +41,7 @@ typedef struct {
 typedef struct {
     sl_cache_options options;
     sl_pool pool;
+    pthread_mutex_t pool_mutex; /* heads put side by side */
     size_t page_bytes;
     uint32_t ring_pages, pages_max, window_pages;
     uint32_t tiles_max;   /* of any list below */

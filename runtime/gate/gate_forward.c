@@ -4,10 +4,10 @@
 #include "runtime/gate/gate_forward.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/kernels/pack.h"
 
 enum {
     STEP_TOKENS = 32,  /* of window and causal gates; half a page */
@@ -108,6 +108,17 @@ static sl_gate_scratch take_scratch(const needs *n, uint32_t n_kv_heads, sl_aren
 }
 
 /* The state of layer `index`; `prompt` is shared by all whose span leaves none. */
+static sl_matrix take_packed(const sl_matrix *w, sl_arena *arena)
+{
+    sl_matrix packed = *w;
+    if (!w->data || sl_packed_bytes(w) == 0) return packed;
+    void *out = sl_arena_take(arena, sl_packed_bytes(w));
+    if (out) sl_pack(w, 0, sl_n_panels(w), out);
+    packed.data = out;
+    packed.packed = true;
+    return packed;
+}
+
 static void take_layer(sl_gates *g, uint32_t index, uint8_t *prompt, sl_arena *arena)
 {
     const sl_gate_options *o = &g->options;
@@ -117,6 +128,10 @@ static void take_layer(sl_gates *g, uint32_t index, uint8_t *prompt, sl_arena *a
                       ? prompt
                       : sl_arena_take(arena, o->sequences_max * pages_bytes(g, &layer));
     layer.late = sl_arena_array(arena, float, o->sequences_max *late_floats(&layer));
+    layer.x = take_packed(&layer.weights->x, arena);
+    layer.q = take_packed(&layer.weights->q, arena);
+    layer.k = take_packed(&layer.weights->k, arena);
+    layer.v = take_packed(&layer.weights->v, arena);
     if (g->layers) g->layers[index] = layer;
 }
 
@@ -191,14 +206,15 @@ void sl_gates_fork(sl_gates *gates, uint32_t sequence, uint32_t parent)
 size_t sl_gates_maps(const sl_gates *gates, uint32_t layer, sl_linear *maps_out)
 {
     if (!gates->layers) return 0;
-    const sl_gate_layer *w = gates->layers[layer].weights;
+    const sl_gate_stage_layer *l = &gates->layers[layer];
+    const sl_gate_shape *shape = &l->weights->shape;
     size_t n = 0;
-    if (w->shape.span == SL_GATE_ABSENT) return 0;
-    maps_out[n++] = (sl_linear){&w->x, w->x_bias, gates->z};
-    if (w->shape.heads == 0) return n;
-    maps_out[n++] = (sl_linear){&w->q, NULL, gates->q};
-    maps_out[n++] = (sl_linear){&w->k, NULL, gates->k};
-    maps_out[n++] = (sl_linear){&w->v, NULL, gates->v};
+    if (shape->span == SL_GATE_ABSENT) return 0;
+    maps_out[n++] = (sl_linear){&l->x, l->weights->x_bias, gates->z};
+    if (shape->heads == 0) return n;
+    maps_out[n++] = (sl_linear){&l->q, NULL, gates->q};
+    maps_out[n++] = (sl_linear){&l->k, NULL, gates->k};
+    maps_out[n++] = (sl_linear){&l->v, NULL, gates->v};
     return n;
 }
 
@@ -330,7 +346,7 @@ static void attend(const scoring *s, uint32_t first, uint32_t n, sl_gate_scratch
 /* ---- logits ---- */
 
 /* out [n][n_out] = x [n][n_in] through a small float matrix. */
-static void multiply(const scoring *s, const sl_matrix *w, const float *x, uint32_t n, float *out)
+static void multiply(const scoring *s, const sl_matrix *w, float *x, uint32_t n, float *out)
 {
     sl_activations a = {.n_rows = n, .width = w->n_in, .x = x};
     s->gates->options.kernels->matmul(w, &a, 0, w->n_out, out, w->n_out);
@@ -397,29 +413,29 @@ static uint32_t step_end(const scoring *s, uint32_t token)
     return min_u32((token / STEP_TOKENS + 1) * STEP_TOKENS, end);
 }
 
-uint32_t sl_gates_score_prompt(sl_gates *gates, uint32_t layer, const sl_span *span,
+uint32_t sl_gates_score_prompt(sl_gates *gates, sl_member me, uint32_t layer, const sl_span *span,
                                uint32_t n_prompt)
 {
     const scoring s = {gates, &gates->layers[layer], span};
     uint32_t delay = s.layer->delay, end = span->position + span->n_tokens;
     if (is_ungated(s.layer, span, n_prompt)) {
-        keep_all(gates, span);
+        if (me.thread == 0) keep_all(gates, span);
+        sl_team_barrier(me);
         return 0;
     }
-#pragma omp parallel num_threads(gates->options.threads)
-    {
-        sl_gate_scratch *own = &gates->own[omp_get_thread_num()];
-        for (uint32_t step = span->position; step < end; step = step_end(&s, step)) {
-            uint32_t next = step_end(&s, step);
-#pragma omp for schedule(static)
-            for (uint32_t t = step; t < next; t++) put_token(&s, t);
-            uint32_t first = above(step, delay), last = above(next, delay);
-#pragma omp for schedule(static)
-            for (uint32_t t = first; t < last; t += BLOCK_TOKENS)
-                score_block(&s, t, min_u32(BLOCK_TOKENS, last - t), own);
-        }
+    for (uint32_t step = span->position; step < end; step = step_end(&s, step)) {
+        uint32_t next = step_end(&s, step);
+        sl_share put = sl_team_share(me, next - step, 1);
+        for (uint32_t t = (uint32_t)put.begin; t < put.end; t++) put_token(&s, step + t);
+        sl_team_barrier(me);
+        uint32_t first = above(step, delay), last = above(next, delay);
+        sl_share score = sl_team_share(me, last - first, BLOCK_TOKENS);
+        for (uint32_t t = (uint32_t)score.begin; t < score.end; t += BLOCK_TOKENS)
+            score_block(&s, first + t, min_u32(BLOCK_TOKENS, (uint32_t)score.end - t),
+                        &gates->own[me.thread]);
+        sl_team_barrier(me);
     }
-    keep_late(&s);
+    if (me.thread == 0) keep_late(&s);
     return delay;
 }
 

@@ -26,6 +26,7 @@ typedef struct {
 /* One layer's gate at work. */
 typedef struct {
     const sl_gate_layer *weights;
+    sl_matrix x, q, k, v; /* of the weights, packed for the kernels */
     uint32_t delay, kv_heads, inner;
     uint32_t ring_pages; /* of one gate KV head */
     uint8_t *pages;      /* [sequences_max][kv_heads][ring_pages]; of a `prompt` gate without the
@@ -65,10 +66,10 @@ size_t sl_gates_maps(const sl_gates *gates, uint32_t layer, sl_linear *maps_out)
 /* Logits of tokens [position - delay, position + n_tokens - delay) of a span, in
  * gates->logits[head * rows_max + first_row + i]; those of tokens before the first are not written.
  * Where nothing decides (no gate, or a `prompt` gate and generated tokens, n_prompt and later) they
- * are not numbers. Returns delay. Runs a team of threads. */
-uint32_t sl_gates_score_prompt(sl_gates *gates, uint32_t layer, const sl_span *span,
+ * are not numbers. Returns delay. By all threads of a team; logits are whole then. */
+uint32_t sl_gates_score_prompt(sl_gates *gates, sl_member me, uint32_t layer, const sl_span *span,
                                uint32_t n_prompt);
-/* The same for a span of one token, by one thread of a running team: different spans at once. */
+/* The same for a span of one token, by one thread alone: different spans at once. */
 uint32_t sl_gates_score_decode(sl_gates *gates, uint32_t layer, const sl_span *span,
                                uint32_t n_prompt, int thread);
 

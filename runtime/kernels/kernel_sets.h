@@ -41,6 +41,15 @@ static inline bool sl_type_is_float(uint32_t type)
     return type == SL_TYPE_F32 || type == SL_TYPE_F16 || type == SL_TYPE_BF16;
 }
 
+/* A panel's part of one block: offset of its quads, how many there are, bytes of it all. */
+typedef struct {
+    size_t quads, n_quads, bytes;
+} sl_panel_form;
+sl_panel_form sl_panel_form_of(uint32_t type);
+
+/* Block b of a row of quantized weights, packed or not, as in the file; out: room for one. */
+void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, void *out);
+
 static inline const void *sl_matrix_row_data(const sl_matrix *w, size_t row)
 {
     return (const uint8_t *)w->data + row * w->row_bytes;
@@ -78,8 +87,8 @@ void sl_kv_f16_copy(void *to, size_t to_slot, const void *from, size_t from_slot
 void sl_kv_f16_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
 size_t sl_kv_q8_0_page_bytes(size_t head_dim);
 /* As the layout's put, rows quantized by one of sl_kernels.quantize. */
-void sl_kv_q8_0_put(void (*quantize)(const sl_activations *, size_t, size_t), void *page,
-                    size_t slot, const float *k, const float *v, size_t head_dim);
+void sl_kv_q8_0_put(sl_quantize *quantize, void *page, size_t slot, const float *k, const float *v,
+                    size_t head_dim);
 void sl_kv_q8_0_copy(void *to, size_t to_slot, const void *from, size_t from_slot, size_t head_dim);
 void sl_kv_q8_0_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
 void sl_softmax_merge(sl_softmax *state, float *acc, const sl_softmax *state2, const float *acc2,
@@ -94,7 +103,7 @@ typedef void sl_kv_attend(const sl_kv_tile *tiles, size_t n_tiles, const float *
 typedef void sl_kv_scores(const void *page, const float *q, size_t n_rows, size_t head_dim,
                           float *out);
 
-void sl_quantize_ref(const sl_activations *a, size_t row_begin, size_t row_end);
+sl_quantize sl_quantize_ref;
 void sl_matmul_ref(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                    float *out, size_t out_stride);
 void sl_rmsnorm_ref(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
@@ -105,7 +114,7 @@ sl_kv_put sl_kv_f16_put_ref, sl_kv_q8_0_put_ref;
 sl_kv_attend sl_kv_f16_attend_ref, sl_kv_q8_0_attend_ref;
 sl_kv_scores sl_kv_f16_scores_ref, sl_kv_q8_0_scores_ref;
 
-void sl_quantize_avx2(const sl_activations *a, size_t row_begin, size_t row_end);
+sl_quantize sl_quantize_avx2;
 void sl_matmul_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                     float *out, size_t out_stride);
 /* f32, f16 and bf16 weights. */
@@ -123,6 +132,7 @@ sl_kv_scores sl_kv_f16_scores_avx2, sl_kv_q8_0_scores_avx2;
 void sl_matmul_avx512(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                       float *out, size_t out_stride);
 sl_kv_attend sl_kv_f16_attend_avx512, sl_kv_q8_0_attend_avx512;
+sl_kv_attend sl_kv_f16_attend_prompt_avx512, sl_kv_q8_0_attend_prompt_avx512;
 sl_kv_scores sl_kv_f16_scores_avx512, sl_kv_q8_0_scores_avx512;
 
 #endif

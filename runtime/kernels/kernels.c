@@ -21,9 +21,9 @@
 
 static const sl_kv_layout kv_ref[SL_KV_TYPES] = {
     [SL_KV_F16] = {KV_F16, .put = sl_kv_f16_put_ref, .attend = sl_kv_f16_attend_ref,
-                   .scores = sl_kv_f16_scores_ref},
+                   .attend_prompt = sl_kv_f16_attend_ref, .scores = sl_kv_f16_scores_ref},
     [SL_KV_Q8_0] = {KV_Q8_0, .put = sl_kv_q8_0_put_ref, .attend = sl_kv_q8_0_attend_ref,
-                    .scores = sl_kv_q8_0_scores_ref},
+                    .attend_prompt = sl_kv_q8_0_attend_ref, .scores = sl_kv_q8_0_scores_ref},
 };
 
 static const sl_kernels kernels_ref = {
@@ -41,9 +41,9 @@ static bool runs_always(void) { return true; }
 #ifdef __x86_64__
 static const sl_kv_layout kv_avx2[SL_KV_TYPES] = {
     [SL_KV_F16] = {KV_F16, .put = sl_kv_f16_put_avx2, .attend = sl_kv_f16_attend_avx2,
-                   .scores = sl_kv_f16_scores_avx2},
+                   .attend_prompt = sl_kv_f16_attend_avx2, .scores = sl_kv_f16_scores_avx2},
     [SL_KV_Q8_0] = {KV_Q8_0, .put = sl_kv_q8_0_put_avx2, .attend = sl_kv_q8_0_attend_avx2,
-                    .scores = sl_kv_q8_0_scores_avx2},
+                    .attend_prompt = sl_kv_q8_0_attend_avx2, .scores = sl_kv_q8_0_scores_avx2},
 };
 
 static const sl_kernels kernels_avx2 = {
@@ -58,8 +58,10 @@ static const sl_kernels kernels_avx2 = {
 
 static const sl_kv_layout kv_avx512[SL_KV_TYPES] = {
     [SL_KV_F16] = {KV_F16, .put = sl_kv_f16_put_avx2, .attend = sl_kv_f16_attend_avx512,
+                   .attend_prompt = sl_kv_f16_attend_prompt_avx512,
                    .scores = sl_kv_f16_scores_avx512},
     [SL_KV_Q8_0] = {KV_Q8_0, .put = sl_kv_q8_0_put_avx2, .attend = sl_kv_q8_0_attend_avx512,
+                    .attend_prompt = sl_kv_q8_0_attend_prompt_avx512,
                     .scores = sl_kv_q8_0_scores_avx512},
 };
 

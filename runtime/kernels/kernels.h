@@ -9,44 +9,50 @@
 #ifndef SL_KERNELS_H
 #define SL_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "runtime/base/status.h"
 #include "runtime/kernels/kv_layout.h"
 
-enum { SL_BLOCK = 32 }; /* elements of a quantization block */
+enum {
+    SL_BLOCK = 32, /* elements of a quantization block */
+    SL_PANEL = 16, /* rows of a panel of packed weights (pack.h) */
+};
 
-/* A linear map's weights as in the file: [n_out][n_in] row-major, rows of whole blocks.
- * `type` is ggml's number: f32 0, f16 1, q4_0 2, q4_1 3, q8_0 8, bf16 30. n_in is a multiple of
+/* A linear map's weights: [n_out][n_in], as in the file, row-major, or packed. `type` is ggml's number: f32 0, f16 1, q4_0 2, q4_1 3, q8_0 8, bf16 30. n_in is a multiple of
  * SL_BLOCK for the quantized types. */
 typedef struct {
     const void *data;
     uint32_t type;
     size_t n_out, n_in;
     size_t row_bytes;
+    bool packed; /* in panels */
 } sl_matrix;
 
-/* Rows entering a linear map, in both forms kernels want. Quantized as the oracle does:
- * scale = f16(max|x| / 127), q = clip(rint(x / scale), -127, 127), per block of 32. */
+/* Rows entering a linear map, in the form its weights want: as they are, or quantized. */
 typedef struct {
     size_t n_rows, width;
-    const float *x; /* [n_rows][width] */
-    int8_t *q;      /* [n_rows][width] */
-    float *scale;   /* [n_rows][width / 32], the f16 scale widened */
-    float *sum;     /* [n_rows][width / 32], scale * sum of q: meets the minimum of q4_0, q4_1 */
+    float *x;     /* [n_rows][width] */
+    int8_t *q;    /* [n_rows][width] */
+    float *scale; /* [n_rows][width / 32], the f16 scale widened */
+    float *sum;   /* [n_rows][width / 32], scale * sum of q: meets the minimum of q4_0, q4_1 */
 } sl_activations;
+
+/* Blocks of activations to int8, as the oracle does: scale = f16(max|x| / 127), q = clip(rint(x /
+ * scale), -127, 127), sum = scale * sum of q. x, q: [n_blocks][32]; scale, sum: [n_blocks]. */
+typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum);
 
 typedef struct sl_kernels {
     const char *name; /* "ref", "avx2", "avx512" */
 
-    /* Fill q, scale, sum of rows [row_begin, row_end) from x. width % 32 == 0. */
-    void (*quantize)(const sl_activations *a, size_t row_begin, size_t row_end);
+    sl_quantize *quantize;
 
     /* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end).
-     * out: row t starts at out + t * out_stride, indexed by absolute j. Quantized types use
+     * out: row t's column out_begin is at out + t * out_stride. Quantized types are packed, and use
      * a->q with exact integer sums per block, f32 sums of blocks in order; f32, f16 and
-     * bf16 use a->x. Range bounds may be anything; multiples of 16 are fastest. */
+     * bf16 use a->x. out_begin is a multiple of SL_PANEL. */
     void (*matmul)(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                    float *out, size_t out_stride);
 

@@ -61,6 +61,11 @@ typedef struct {
     void (*attend)(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                    size_t head_dim, sl_softmax *state, float *acc);
 
+    /* The same for the many rows of a prompt, where a set may be less exact for speed: its own results
+     * are as reproducible, but not those of attend. */
+    void (*attend_prompt)(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                          size_t head_dim, sl_softmax *state, float *acc);
+
     /* out[r][slot] = q[r] k[slot] for all slots of a page; those never written give anything. q:
      * [n_rows][head_dim], out: [n_rows][SL_PAGE_TOKENS]. A score's bits depend on its row and key
      * alone. */

@@ -13,8 +13,8 @@ size_t sl_kv_q8_0_page_bytes(size_t head_dim)
     return sl_q8_page_of(head_dim).end;
 }
 
-void sl_kv_q8_0_put(void (*quantize)(const sl_activations *, size_t, size_t), void *page,
-                    size_t slot, const float *k, const float *v, size_t head_dim)
+void sl_kv_q8_0_put(sl_quantize *quantize, void *page, size_t slot, const float *k, const float *v,
+                    size_t head_dim)
 {
     SL_DEBUG_ASSERT(slot < SL_PAGE_TOKENS);
     sl_q8_page at = sl_q8_page_of(head_dim);
@@ -23,17 +23,13 @@ void sl_kv_q8_0_put(void (*quantize)(const sl_activations *, size_t, size_t), vo
     uint16_t *key_scales = (void *)(keys + at.key_scales);
     uint16_t *value_scales = (void *)(keys + at.value_scales);
     float scale[BLOCKS_MAX], sum[BLOCKS_MAX];
-    sl_activations row = {
-        .n_rows = 1, .width = head_dim, .x = k, .q = key, .scale = scale, .sum = sum};
 
-    quantize(&row, 0, 1);
+    quantize(k, n_blocks, key, scale, sum);
     for (size_t i = 0; i < head_dim; i++) keys[i * SL_PAGE_TOKENS + slot] = key[i];
     for (size_t b = 0; b < n_blocks; b++)
         key_scales[b * SL_PAGE_TOKENS + slot] = sl_f32_to_f16(scale[b]);
 
-    row.x = v;
-    row.q = values + slot * head_dim;
-    quantize(&row, 0, 1);
+    quantize(v, n_blocks, values + slot * head_dim, scale, sum);
     for (size_t b = 0; b < n_blocks; b++)
         value_scales[slot * n_blocks + b] = sl_f32_to_f16(scale[b]);
 }

@@ -1,51 +1,152 @@
-/* runtime/kernels/linear.c - rows are quantized in blocks, columns of all maps computed in blocks: who
- * computes one never changes its bits (contract 1). */
+/* runtime/kernels/linear.c - the product of a map is computed in pieces of columns and rows, each of
+ * which stays in the cache for what comes behind it: bias, sum, SwiGLU, quantization. Who computes a
+ * piece never changes its bits (contract 1). */
 #include "runtime/kernels/linear.h"
 
-enum { ROW_BLOCK = 8, COLUMN_BLOCK = 32, COLUMN_BLOCK_LEAST = 16 };
+#include <string.h>
 
-static size_t blocks_of(const sl_linear *map, size_t width)
+#include "runtime/base/log.h"
+#include "runtime/kernels/kernel_sets.h"
+
+enum {
+    PIECE_COLUMNS = 32,
+    PIECE_ROWS = 256,
+    FEW_ROWS = 8, /* up to here weights are what is waited for: threads read long runs of them */
+};
+
+/* Of one map. */
+typedef struct {
+    size_t row, n_rows, column, n_columns;
+} piece;
+
+/* Rows of `a` from piece->row on, as many as it has. */
+static sl_activations rows_of(const sl_activations *a, const piece *p)
 {
-    return (map->matrix->n_out + width - 1) / width;
+    size_t n_blocks = a->width / SL_BLOCK;
+    return (sl_activations){.n_rows = p->n_rows,
+                            .width = a->width,
+                            .x = a->x ? a->x + p->row * a->width : NULL,
+                            .q = a->q + p->row * a->width,
+                            .scale = a->scale + p->row * n_blocks,
+                            .sum = a->sum + p->row * n_blocks};
 }
 
-static size_t blocks_of_all(const sl_linear *maps, size_t n_maps, size_t width)
+/* out: [piece->n_rows][stride], from the piece's first row and column on. */
+static void multiply(const sl_kernels *kernels, const sl_linear *map, const sl_activations *a,
+                     const piece *p, float *out, size_t stride)
 {
-    size_t n = 0;
-    for (size_t m = 0; m < n_maps; m++) n += blocks_of(&maps[m], width);
-    return n;
+    sl_activations rows = rows_of(a, p);
+    kernels->matmul(map->matrix, &rows, p->column, p->column + p->n_columns, out, stride);
+    for (size_t t = 0; map->bias && t < p->n_rows; t++)
+        kernels->add(map->bias + p->column, p->n_columns, out + t * stride);
 }
 
-static void compute_block(const sl_kernels *kernels, const sl_activations *a, const sl_linear *map,
-                          size_t column, size_t width)
+/* ---- the pieces of one or more maps of the same rows, column after column ---- */
+
+typedef struct {
+    sl_member me;
+    const sl_linear *maps;
+    size_t n_maps, n_rows, n_strips, at, end; /* strips of PIECE_COLUMNS; the next, as numbered */
+} walk;
+
+static size_t strips_of(const sl_linear *map)
 {
-    const sl_matrix *w = map->matrix;
-    size_t end = column + width < w->n_out ? column + width : w->n_out;
-    kernels->matmul(w, a, column, end, map->out, w->n_out);
-    for (size_t row = 0; map->bias && row < a->n_rows; row++)
-        kernels->add(map->bias + column, end - column, map->out + row * w->n_out + column);
+    return (map->matrix->n_out + PIECE_COLUMNS - 1) / PIECE_COLUMNS;
 }
 
-void sl_linear_run(const sl_kernels *kernels, int threads, const sl_activations *a,
-                   sl_linear_input input, const sl_linear *maps, size_t n_maps)
+static walk walk_begin(sl_member me, const sl_linear *maps, size_t n_maps, size_t n_rows)
 {
-    size_t width = COLUMN_BLOCK;
-    if (blocks_of_all(maps, n_maps, width) < 4 * (size_t)threads) width = COLUMN_BLOCK_LEAST;
-    size_t n_blocks = blocks_of_all(maps, n_maps, width);
-    size_t rows_to_quantize = input == SL_LINEAR_FRESH ? a->n_rows : 0;
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp for schedule(static)
-        for (size_t row = 0; row < rows_to_quantize; row += ROW_BLOCK) {
-            size_t end = row + ROW_BLOCK < a->n_rows ? row + ROW_BLOCK : a->n_rows;
-            kernels->quantize(a, row, end);
-        }
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < n_blocks; i++) {
-            const sl_linear *map = maps;
-            size_t block = i;
-            for (; block >= blocks_of(map, width); map++) block -= blocks_of(map, width);
-            compute_block(kernels, a, map, block * width, width);
+    walk w = {.me = me, .maps = maps, .n_maps = n_maps, .n_rows = n_rows};
+    for (size_t m = 0; m < n_maps; m++) w.n_strips += strips_of(&maps[m]);
+    sl_share share = sl_team_share(me, w.n_strips, 1);
+    w.at = share.begin;
+    w.end = share.end;
+    return w;
+}
+
+/* The next piece and its map, or NULL. Few rows: this thread's share of the strips, in order. */
+static const sl_linear *walk_next(walk *w, piece *out)
+{
+    size_t strip, row = 0;
+    if (w->n_rows <= FEW_ROWS) {
+        if (w->at == w->end) return NULL;
+        strip = w->at++;
+    } else {
+        size_t n_blocks = (w->n_rows + PIECE_ROWS - 1) / PIECE_ROWS, i = sl_team_take(w->me);
+        if (i >= w->n_strips * n_blocks) return NULL;
+        strip = i % w->n_strips;
+        row = i / w->n_strips * PIECE_ROWS;
+    }
+    const sl_linear *map = w->maps;
+    for (; strip >= strips_of(map); map++) strip -= strips_of(map);
+    size_t column = strip * PIECE_COLUMNS, left = map->matrix->n_out - column;
+    *out = (piece){.row = row,
+                   .n_rows = w->n_rows - row < PIECE_ROWS ? w->n_rows - row : PIECE_ROWS,
+                   .column = column,
+                   .n_columns = left < PIECE_COLUMNS ? left : PIECE_COLUMNS};
+    return map;
+}
+
+/* ---- what is done with them ---- */
+
+void sl_linear_quantize(const sl_kernels *kernels, const sl_activations *a, size_t begin,
+                        size_t end)
+{
+    size_t n_blocks = a->width / SL_BLOCK;
+    SL_ASSERT(a->width % SL_BLOCK == 0 && end <= a->n_rows);
+    kernels->quantize(a->x + begin * a->width, (end - begin) * n_blocks, a->q + begin * a->width,
+                      a->scale + begin * n_blocks, a->sum + begin * n_blocks);
+}
+
+void sl_linear_run(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                   const sl_linear *maps, size_t n_maps)
+{
+    piece p;
+    const sl_linear *map;
+    walk w = walk_begin(me, maps, n_maps, a->n_rows);
+    while ((map = walk_next(&w, &p))) {
+        size_t n_out = map->matrix->n_out;
+        multiply(kernels, map, a, &p, map->out + p.row * n_out + p.column, n_out);
+    }
+}
+
+void sl_linear_add(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                   const sl_linear *map)
+{
+    _Alignas(64) float product[PIECE_ROWS * PIECE_COLUMNS];
+    piece p;
+    size_t n_out = map->matrix->n_out;
+    walk w = walk_begin(me, map, 1, a->n_rows);
+    while (walk_next(&w, &p)) {
+        multiply(kernels, map, a, &p, product, PIECE_COLUMNS);
+        for (size_t t = 0; t < p.n_rows; t++)
+            kernels->add(product + t * PIECE_COLUMNS, p.n_columns,
+                         map->out + (p.row + t) * n_out + p.column);
+    }
+}
+
+void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                      const sl_linear *gate, const sl_linear *up, uint32_t next,
+                      const sl_activations *hidden)
+{
+    _Static_assert(PIECE_COLUMNS % SL_BLOCK == 0, "blocks are whole");
+    _Alignas(64) float gated[PIECE_ROWS * PIECE_COLUMNS], product[PIECE_ROWS * PIECE_COLUMNS];
+    piece p;
+    SL_ASSERT(gate->matrix->n_out == up->matrix->n_out && hidden->width == up->matrix->n_out &&
+              hidden->width % SL_BLOCK == 0);
+    walk w = walk_begin(me, up, 1, a->n_rows);
+    while (walk_next(&w, &p)) {
+        multiply(kernels, gate, a, &p, gated, PIECE_COLUMNS);
+        multiply(kernels, up, a, &p, product, PIECE_COLUMNS);
+        for (size_t t = 0; t < p.n_rows; t++) {
+            float *row = product + t * PIECE_COLUMNS;
+            size_t at = (p.row + t) * hidden->width + p.column;
+            kernels->swiglu(gated + t * PIECE_COLUMNS, row, p.n_columns, row);
+            if (sl_type_is_float(next))
+                memcpy(hidden->x + at, row, p.n_columns * sizeof *row);
+            else
+                kernels->quantize(row, p.n_columns / SL_BLOCK, hidden->q + at,
+                                  hidden->scale + at / SL_BLOCK, hidden->sum + at / SL_BLOCK);
         }
     }
 }

@@ -48,7 +48,7 @@ SL_ALWAYS_INLINE void multiply_tile(int rows, int columns, uint32_t type, const 
     for (int r = 0; r < rows; r++) {
         __m256 in = _mm256_maskload_ps(x + (size_t)r * n + i, sl_tail_mask_avx2(n - i));
         for (int c = 0; c < columns; c++)
-            out[(size_t)r * out_stride + column + (size_t)c] = sl_sum_avx2(
+            out[(size_t)r * out_stride + (size_t)c] = sl_sum_avx2(
                 _mm256_fmadd_ps(last_w[c], in, sum[r][c]));
     }
 }
@@ -58,8 +58,9 @@ SL_ALWAYS_INLINE void multiply_rows(int rows, uint32_t type, const sl_matrix *w,
 {
     size_t column = begin;
     for (; column + TILE_COLUMNS <= end; column += TILE_COLUMNS)
-        multiply_tile(rows, TILE_COLUMNS, type, w, x, column, out, out_stride);
-    for (; column < end; column++) multiply_tile(rows, 1, type, w, x, column, out, out_stride);
+        multiply_tile(rows, TILE_COLUMNS, type, w, x, column, out + column - begin, out_stride);
+    for (; column < end; column++)
+        multiply_tile(rows, 1, type, w, x, column, out + column - begin, out_stride);
 }
 
 SL_ALWAYS_INLINE void multiply(uint32_t type, const sl_matrix *w, const sl_activations *a,

@@ -35,36 +35,42 @@ static int32_t dot_nibbles(const uint8_t w[SL_BLOCK / 2], const int8_t *q)
     return dot;
 }
 
-static float dot_q4_0(const sl_block_q4_0 *w, const int8_t *q, const float *scale, const float *sum,
-                      size_t n_blocks)
+static float dot_q4_0(const sl_matrix *w, size_t j, const int8_t *q, const float *scale,
+                      const float *sum)
 {
     float out = 0;
-    for (size_t b = 0; b < n_blocks; b++, q += SL_BLOCK) {
-        float d = sl_f16_to_f32(w[b].d);
-        out += d * scale[b] * (float)dot_nibbles(w[b].q, q);
+    for (size_t b = 0; b < w->n_in / SL_BLOCK; b++, q += SL_BLOCK) {
+        sl_block_q4_0 block;
+        sl_matrix_block(w, j, b, &block);
+        float d = sl_f16_to_f32(block.d);
+        out += d * scale[b] * (float)dot_nibbles(block.q, q);
         out += -8 * d * sum[b];
     }
     return out;
 }
 
-static float dot_q4_1(const sl_block_q4_1 *w, const int8_t *q, const float *scale, const float *sum,
-                      size_t n_blocks)
+static float dot_q4_1(const sl_matrix *w, size_t j, const int8_t *q, const float *scale,
+                      const float *sum)
 {
     float out = 0;
-    for (size_t b = 0; b < n_blocks; b++, q += SL_BLOCK) {
-        out += sl_f16_to_f32(w[b].d) * scale[b] * (float)dot_nibbles(w[b].q, q);
-        out += sl_f16_to_f32(w[b].m) * sum[b];
+    for (size_t b = 0; b < w->n_in / SL_BLOCK; b++, q += SL_BLOCK) {
+        sl_block_q4_1 block;
+        sl_matrix_block(w, j, b, &block);
+        out += sl_f16_to_f32(block.d) * scale[b] * (float)dot_nibbles(block.q, q);
+        out += sl_f16_to_f32(block.m) * sum[b];
     }
     return out;
 }
 
-static float dot_q8_0(const sl_block_q8_0 *w, const int8_t *q, const float *scale, size_t n_blocks)
+static float dot_q8_0(const sl_matrix *w, size_t j, const int8_t *q, const float *scale)
 {
     float out = 0;
-    for (size_t b = 0; b < n_blocks; b++, q += SL_BLOCK) {
+    for (size_t b = 0; b < w->n_in / SL_BLOCK; b++, q += SL_BLOCK) {
+        sl_block_q8_0 block;
+        sl_matrix_block(w, j, b, &block);
         int32_t dot = 0;
-        for (size_t i = 0; i < SL_BLOCK; i++) dot += w[b].q[i] * q[i];
-        out += sl_f16_to_f32(w[b].d) * scale[b] * (float)dot;
+        for (size_t i = 0; i < SL_BLOCK; i++) dot += block.q[i] * q[i];
+        out += sl_f16_to_f32(block.d) * scale[b] * (float)dot;
     }
     return out;
 }
@@ -72,14 +78,14 @@ static float dot_q8_0(const sl_block_q8_0 *w, const int8_t *q, const float *scal
 static float dot(const sl_matrix *w, size_t j, const sl_activations *a, size_t t)
 {
     const void *row = sl_matrix_row_data(w, j);
-    size_t n_blocks = a->width / SL_BLOCK, at = t * a->width, block = t * n_blocks;
+    size_t at = t * a->width, block = at / SL_BLOCK;
     switch (w->type) {
     case SL_TYPE_F32: return dot_f32(row, a->x + at, a->width);
     case SL_TYPE_F16: return dot_f16(row, a->x + at, a->width);
     case SL_TYPE_BF16: return dot_bf16(row, a->x + at, a->width);
-    case SL_TYPE_Q4_0: return dot_q4_0(row, a->q + at, a->scale + block, a->sum + block, n_blocks);
-    case SL_TYPE_Q4_1: return dot_q4_1(row, a->q + at, a->scale + block, a->sum + block, n_blocks);
-    case SL_TYPE_Q8_0: return dot_q8_0(row, a->q + at, a->scale + block, n_blocks);
+    case SL_TYPE_Q4_0: return dot_q4_0(w, j, a->q + at, a->scale + block, a->sum + block);
+    case SL_TYPE_Q4_1: return dot_q4_1(w, j, a->q + at, a->scale + block, a->sum + block);
+    case SL_TYPE_Q8_0: return dot_q8_0(w, j, a->q + at, a->scale + block);
     default: SL_ASSERT(!"a type without kernels"); return 0;
     }
 }
@@ -89,5 +95,6 @@ void sl_matmul_ref(const sl_matrix *w, const sl_activations *a, size_t out_begin
 {
     SL_ASSERT(a->width == w->n_in && out_end <= w->n_out);
     for (size_t t = 0; t < a->n_rows; t++)
-        for (size_t j = out_begin; j < out_end; j++) out[t * out_stride + j] = dot(w, j, a, t);
+        for (size_t j = out_begin; j < out_end; j++)
+            out[t * out_stride + j - out_begin] = dot(w, j, a, t);
 }

@@ -42,16 +42,25 @@ void sl_matrix_row(const sl_matrix *w, size_t row, float *out)
         for (size_t i = 0; i < w->n_in; i++) out[i] = sl_bf16_to_f32(((const uint16_t *)data)[i]);
         return;
     case SL_TYPE_Q4_0:
-        for (size_t b = 0; b < w->n_in / SL_BLOCK; b++)
-            widen_q4_0((const sl_block_q4_0 *)data + b, out + b * SL_BLOCK);
+        for (size_t b = 0; b < w->n_in / SL_BLOCK; b++) {
+            sl_block_q4_0 block;
+            sl_matrix_block(w, row, b, &block);
+            widen_q4_0(&block, out + b * SL_BLOCK);
+        }
         return;
     case SL_TYPE_Q4_1:
-        for (size_t b = 0; b < w->n_in / SL_BLOCK; b++)
-            widen_q4_1((const sl_block_q4_1 *)data + b, out + b * SL_BLOCK);
+        for (size_t b = 0; b < w->n_in / SL_BLOCK; b++) {
+            sl_block_q4_1 block;
+            sl_matrix_block(w, row, b, &block);
+            widen_q4_1(&block, out + b * SL_BLOCK);
+        }
         return;
     case SL_TYPE_Q8_0:
-        for (size_t b = 0; b < w->n_in / SL_BLOCK; b++)
-            widen_q8_0((const sl_block_q8_0 *)data + b, out + b * SL_BLOCK);
+        for (size_t b = 0; b < w->n_in / SL_BLOCK; b++) {
+            sl_block_q8_0 block;
+            sl_matrix_block(w, row, b, &block);
+            widen_q8_0(&block, out + b * SL_BLOCK);
+        }
         return;
     default: SL_ASSERT(!"a type without kernels");
     }

@@ -1,7 +1,6 @@
 /* runtime/kernels/quantize_avx2.c - as quantize_ref.c, bit for bit: it divides, too. */
 #include <immintrin.h>
 
-#include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
 
 static float largest_magnitude(const __m256 x[4])
@@ -50,10 +49,8 @@ static void quantize_block(const float *x, int8_t *q, float *scale, float *sum)
     _mm256_storeu_si256((__m256i *)q, packed);
 }
 
-void sl_quantize_avx2(const sl_activations *a, size_t row_begin, size_t row_end)
+void sl_quantize_avx2(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum)
 {
-    SL_ASSERT(a->width % SL_BLOCK == 0 && row_end <= a->n_rows);
-    size_t n_blocks = a->width / SL_BLOCK;
-    for (size_t b = row_begin * n_blocks; b < row_end * n_blocks; b++)
-        quantize_block(a->x + b * SL_BLOCK, a->q + b * SL_BLOCK, &a->scale[b], &a->sum[b]);
+    for (size_t b = 0; b < n_blocks; b++)
+        quantize_block(x + b * SL_BLOCK, q + b * SL_BLOCK, &scale[b], &sum[b]);
 }

@@ -456,6 +456,16 @@ sl_status sl_gguf_open(const char *path, sl_gguf **gguf_out)
     return parse_or_close(g, gguf_out);
 }
 
+/* Whole pages of a mapped file alone: others would lose their bytes. */
+void sl_gguf_forget(const sl_gguf *gguf, const void *data, size_t n_bytes)
+{
+    if (!gguf->mapping) return;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE),
+           begin = (size_t)((const uint8_t *)data - gguf->bytes);
+    size_t first = (begin + page - 1) / page * page, end = (begin + n_bytes) / page * page;
+    if (first < end) madvise((uint8_t *)gguf->mapping + first, end - first, MADV_DONTNEED);
+}
+
 void sl_gguf_close(sl_gguf *gguf)
 {
     if (!gguf) return;

@@ -50,6 +50,8 @@ sl_status sl_gguf_open(const char *path, sl_gguf **gguf_out);
 sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *name,
                               sl_gguf **gguf_out);
 void sl_gguf_close(sl_gguf *gguf); /* NULL is fine */
+/* Some bytes of the file will not be read soon: what they take in memory is given back. */
+void sl_gguf_forget(const sl_gguf *gguf, const void *data, size_t n_bytes);
 
 const char *sl_gguf_path(const sl_gguf *gguf);
 size_t sl_gguf_bytes(const sl_gguf *gguf);

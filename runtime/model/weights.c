@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "runtime/base/log.h"
+#include "runtime/kernels/pack.h"
 
 typedef enum { DIM_NONE, DIM_WIDTH, DIM_HEADS, DIM_KV_HEADS, DIM_FFN, DIM_VOCAB } dim;
 
@@ -199,7 +200,7 @@ sl_status sl_model_shape_read(const sl_gguf *gguf, sl_model_shape *shape_out)
     return status;
 }
 
-/* ---- sizes, binding, hashing ---- */
+/* ---- sizes, binding ---- */
 
 static uint64_t named_bytes(const sl_gguf *gguf, const char *name)
 {
@@ -252,6 +253,11 @@ static void bind_layer(const sl_gguf *gguf, uint32_t layer, sl_layer_weights *ou
     }
 }
 
+static const sl_gguf_tensor *head_tensor(const sl_gguf *gguf, const sl_model_shape *shape)
+{
+    return sl_gguf_find(gguf, shape->tied ? "token_embd.weight" : "output.weight");
+}
+
 void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t layer_begin,
                      uint32_t layer_end, sl_arena *arena, sl_weights *weights_out)
 {
@@ -265,18 +271,85 @@ void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t 
     if (layer_begin == 0) w.embedding = bind_matrix(sl_gguf_find(gguf, "token_embd.weight"));
     if (layer_end == shape->n_layers) {
         w.output_norm = sl_gguf_find(gguf, "output_norm.weight")->data;
-        w.head = bind_matrix(
-            sl_gguf_find(gguf, shape->tied ? "token_embd.weight" : "output.weight"));
+        w.head = bind_matrix(head_tensor(gguf, shape));
     }
     *weights_out = w;
 }
+
+/* ---- packing ---- */
+
+static size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* The i-th matrix of a stage that is packed if it is quantized, or NULL behind the last. */
+static sl_matrix *matrix_at(sl_weights *w, size_t i)
+{
+    static const size_t PLACES[] = {
+        offsetof(sl_layer_weights, q),    offsetof(sl_layer_weights, k),
+        offsetof(sl_layer_weights, v),    offsetof(sl_layer_weights, o),
+        offsetof(sl_layer_weights, gate), offsetof(sl_layer_weights, up),
+        offsetof(sl_layer_weights, down),
+    };
+    const size_t n = sizeof PLACES / sizeof *PLACES, layer = i / n;
+    size_t n_layers = w->layer_end - w->layer_begin;
+    if (layer < n_layers) return (sl_matrix *)(void *)((char *)&w->layers[layer] + PLACES[i % n]);
+    return i == n_layers * n && w->head.data ? &w->head : NULL;
+}
+
+size_t sl_weights_packed_bytes(const sl_gguf *gguf, const sl_model_shape *shape,
+                               uint32_t layer_begin, uint32_t layer_end)
+{
+    size_t bytes = 0;
+    for (uint32_t layer = layer_begin; layer < layer_end; layer++)
+        for (int k = 0; k < N_LAYER_TENSORS; k++) {
+            const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, &LAYER_TENSORS[k]);
+            sl_matrix w = {0};
+            if (t && LAYER_TENSORS[k].out != DIM_NONE) w = bind_matrix(t);
+            if (w.data) bytes += aligned(sl_packed_bytes(&w));
+        }
+    if (layer_end < shape->n_layers) return bytes;
+    sl_matrix head = bind_matrix(head_tensor(gguf, shape));
+    return bytes + aligned(sl_packed_bytes(&head));
+}
+
+typedef struct {
+    const sl_matrix *matrix;
+    void *out;
+} packing;
+
+static void pack_share(void *context, sl_member me)
+{
+    const packing *p = context;
+    sl_share panels = sl_team_share(me, sl_n_panels(p->matrix), 1);
+    sl_pack(p->matrix, panels.begin, panels.end, p->out);
+}
+
+void sl_weights_pack(const sl_gguf *gguf, sl_weights *weights, void *storage, sl_team *team)
+{
+    uint8_t *out = storage;
+    sl_matrix *w;
+    for (size_t i = 0; (w = matrix_at(weights, i)); i++) {
+        size_t bytes = sl_packed_bytes(w);
+        if (bytes == 0) continue;
+        sl_team_run(team, pack_share, &(packing){w, out});
+        bool embeds = w->data == weights->embedding.data;
+        sl_gguf_forget(gguf, w->data, w->row_bytes * w->n_out);
+        w->data = out;
+        w->packed = true;
+        if (embeds) weights->embedding = *w;
+        out += aligned(bytes);
+    }
+}
+
+/* ---- hashing ---- */
 
 /* 0 of a tensor that may be there and is not: the header's hash tells the files apart. */
 static uint64_t tensor_hash(const sl_gguf *gguf, const char *name)
 {
     const sl_gguf_tensor *t = sl_gguf_find(gguf, name);
     if (!t) return 0;
-    return XXH3_64bits_withSeed(t->data, t->data_bytes, XXH3_64bits(name, strlen(name)));
+    uint64_t hash = XXH3_64bits_withSeed(t->data, t->data_bytes, XXH3_64bits(name, strlen(name)));
+    sl_gguf_forget(gguf, t->data, t->data_bytes);
+    return hash;
 }
 
 uint64_t sl_weights_hash_share(const sl_gguf *gguf, const sl_weights *weights)

@@ -5,6 +5,7 @@
 #define SL_WEIGHTS_H
 
 #include "runtime/base/arena.h"
+#include "runtime/base/team.h"
 #include "runtime/kernels/kernels.h"
 #include "runtime/model/gguf.h"
 #include "runtime/model/shape.h"
@@ -43,8 +44,15 @@ uint64_t sl_weights_head_bytes(const sl_gguf *gguf, const sl_model_shape *shape)
 void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t layer_begin,
                      uint32_t layer_end, sl_arena *arena, sl_weights *weights_out);
 
-/* This stage's share of the model's hash: reads its tensors' bytes once, which also brings them
- * into memory. Shares of all stages add up to the same sum however layers are split; the file's
+/* Bytes of this stage's quantized matrices once they are packed (kernels/pack.h). */
+size_t sl_weights_packed_bytes(const sl_gguf *gguf, const sl_model_shape *shape,
+                               uint32_t layer_begin, uint32_t layer_end);
+/* Pack them into `storage`, of so many bytes, which outlives the weights, by the team. What they were
+ * packed from is no longer used, and forgotten (sl_gguf_forget). The embedding of a stage without the
+ * head stays in the file: a token reads one row of it. */
+void sl_weights_pack(const sl_gguf *gguf, sl_weights *weights, void *storage, sl_team *team);
+
+/* This stage's share of the model's hash: reads its tensors' bytes once, before they are packed. Shares of all stages add up to the same sum however layers are split; the file's
  * header and rope_freqs are in the first stage's. */
 uint64_t sl_weights_hash_share(const sl_gguf *gguf, const sl_weights *weights);
 

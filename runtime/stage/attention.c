@@ -4,7 +4,6 @@
 #include "runtime/stage/attention.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "runtime/base/clock.h"
@@ -103,8 +102,16 @@ void sl_attention_queries(const sl_layer_context *c, uint32_t head, size_t row, 
 static float *attended_row(const sl_layer_context *c, size_t row, uint32_t head, uint32_t g)
 {
     const sl_model_shape *s = c->shape;
-    return c->shared.attended +
+    return c->shared.attended.x +
            ((row * s->n_heads) + (size_t)head * sl_attention_group(s) + g) * s->head_dim;
+}
+
+/* What was attended to, as the input of a linear map. */
+static void quantize_rows(const sl_layer_context *c, size_t begin, size_t end)
+{
+    sl_activations a = c->shared.attended;
+    a.n_rows = c->rows_max;
+    sl_linear_quantize(c->kernels, &a, begin, end);
 }
 
 /* Queries [first, first + n) of a prompt span against everything they see in one KV head. */
@@ -119,7 +126,7 @@ static void attend_block(const sl_layer_context *c, const sl_span *span, uint32_
                                            first, n, group, own->tiles, own->visible);
     sl_attention_queries(c, head, row, n, own->q);
     begin_softmax(n_rows, s->head_dim, own->state, own->acc);
-    layout->attend(own->tiles, n_tiles, own->q, n_rows, s->head_dim, own->state, own->acc);
+    layout->attend_prompt(own->tiles, n_tiles, own->q, n_rows, s->head_dim, own->state, own->acc);
     if (c->shared.row_state)
         memcpy(sl_attention_row_state(c, head, row), own->state, n_rows * sizeof *own->state);
     for (uint32_t r = 0; r < n_rows; r++)
@@ -139,31 +146,34 @@ static void put_prompt(const sl_layer_context *c, const sl_span *span, uint32_t 
                         c->shared.k + at, c->shared.v + at, kv_width, keep_row(c, head, span));
 }
 
-static void attend_prompt(sl_layer_context *c, sl_frame *frame, const sl_span *span, uint32_t layer)
+/* Pieces of query blocks, longest first: later queries see more. */
+static void attend_prompt(sl_layer_context *c, sl_member me, sl_frame *frame, const sl_span *span,
+                          uint32_t layer)
 {
     const sl_model_shape *s = c->shape;
     uint32_t step = sl_attention_block_tokens(s), n_blocks = (span->n_tokens + step - 1) / step;
     uint32_t delay = 0;
+    sl_share rows = sl_team_share(me, span->n_tokens, 1);
+    sl_layer_rotate(c, span->first_row + rows.begin, span->first_row + rows.end);
+    sl_team_barrier(me);
     if (c->gates) {
         int64_t began_ns = sl_clock_now_ns();
-        delay = sl_gates_score_prompt(c->gates, layer, span, n_prompt_of(c, span));
-        c->gate_ns += sl_clock_now_ns() - began_ns;
+        delay = sl_gates_score_prompt(c->gates, me, layer, span, n_prompt_of(c, span));
+        if (me.thread == 0) c->gate_ns += sl_clock_now_ns() - began_ns;
     }
-#pragma omp parallel num_threads(c->threads)
-    {
-#pragma omp for schedule(static)
-        for (uint32_t head = 0; head < s->n_kv_heads; head++)
-            put_prompt(c, span, layer, head, delay);
-#pragma omp for schedule(dynamic) collapse(2)
-        for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-            for (uint32_t block = 0; block < n_blocks; block++) {
-                uint32_t first = block * step;
-                uint32_t n = span->n_tokens - first < step ? span->n_tokens - first : step;
-                attend_block(c, span, layer, head, first, n, &c->own[omp_get_thread_num()]);
-            }
-        }
+    sl_share heads = sl_team_share(me, s->n_kv_heads, 1);
+    for (uint32_t head = (uint32_t)heads.begin; head < heads.end; head++)
+        put_prompt(c, span, layer, head, delay);
+    sl_team_barrier(me);
+    for (size_t i; (i = sl_team_take(me)) < (size_t)n_blocks * s->n_kv_heads;) {
+        uint32_t block = n_blocks - 1 - (uint32_t)(i / s->n_kv_heads), first = block * step;
+        uint32_t n = span->n_tokens - first < step ? span->n_tokens - first : step;
+        attend_block(c, span, layer, (uint32_t)(i % s->n_kv_heads), first, n, &c->own[me.thread]);
     }
-    if (c->shared.row_state) sl_prompt_end_after(c, frame, span, layer);
+    sl_team_barrier(me);
+    quantize_rows(c, span->first_row + rows.begin, span->first_row + rows.end);
+    if (c->shared.row_state) sl_prompt_end_after(c, me, frame, span, layer);
+    sl_team_barrier(me);
 }
 
 /* Where the partial results of run 0 of (decode span d, head) are kept. */
@@ -209,6 +219,7 @@ static void put_decode(const sl_layer_context *c, const sl_span *span, uint32_t 
 {
     const sl_model_shape *s = c->shape;
     uint32_t delay = 0;
+    sl_layer_rotate(c, span->first_row, span->first_row + 1);
     if (c->gates)
         delay = sl_gates_score_decode(c->gates, layer, span, n_prompt_of(c, span), thread);
     for (uint32_t head = 0; head < s->n_kv_heads; head++) {
@@ -220,47 +231,39 @@ static void put_decode(const sl_layer_context *c, const sl_span *span, uint32_t 
 }
 
 /* All decode spans of a frame together: work is split by (span, head, run), since lengths differ. */
-static void attend_decode(const sl_layer_context *c, const sl_frame *frame, uint32_t n_decode,
-                          uint32_t layer)
+static void attend_decode(const sl_layer_context *c, sl_member me, const sl_frame *frame,
+                          uint32_t n_decode, uint32_t layer)
 {
-    const sl_model_shape *s = c->shape;
+    uint32_t n_heads = c->shape->n_kv_heads, runs_max = sl_cache_decode_runs_max(c->cache);
     const uint32_t *spans = c->shared.decode_spans;
-    uint32_t runs_max = sl_cache_decode_runs_max(c->cache);
-#pragma omp parallel num_threads(c->threads)
-    {
-#pragma omp for schedule(static)
-        for (uint32_t d = 0; d < n_decode; d++)
-            put_decode(c, &frame->spans[spans[d]], layer, omp_get_thread_num());
-#pragma omp for schedule(dynamic) collapse(3)
-        for (uint32_t d = 0; d < n_decode; d++) {
-            for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-                for (uint32_t run = 0; run < runs_max; run++) {
-                    const sl_span *span = &frame->spans[spans[d]];
-                    if (run < sl_cache_decode_runs(c->cache, span->sequence, layer, head))
-                        attend_run(c, span, d, layer, head, run, &c->own[omp_get_thread_num()]);
-                }
-            }
-        }
-#pragma omp for schedule(static) collapse(2)
-        for (uint32_t d = 0; d < n_decode; d++)
-            for (uint32_t head = 0; head < s->n_kv_heads; head++)
-                merge_runs(c, &frame->spans[spans[d]], d, layer, head);
+    sl_share own = sl_team_share(me, n_decode, 1);
+    for (uint32_t d = (uint32_t)own.begin; d < own.end; d++)
+        put_decode(c, &frame->spans[spans[d]], layer, me.thread);
+    sl_team_barrier(me);
+    for (size_t i; (i = sl_team_take(me)) < (size_t)n_decode * n_heads * runs_max;) {
+        uint32_t run = (uint32_t)(i % runs_max), head = (uint32_t)(i / runs_max % n_heads);
+        uint32_t d = (uint32_t)(i / runs_max / n_heads);
+        const sl_span *span = &frame->spans[spans[d]];
+        if (run < sl_cache_decode_runs(c->cache, span->sequence, layer, head))
+            attend_run(c, span, d, layer, head, run, &c->own[me.thread]);
     }
+    sl_team_barrier(me);
+    for (uint32_t d = (uint32_t)own.begin; d < own.end; d++) {
+        const sl_span *span = &frame->spans[spans[d]];
+        for (uint32_t head = 0; head < n_heads; head++) merge_runs(c, span, d, layer, head);
+        quantize_rows(c, span->first_row, span->first_row + 1);
+    }
+    sl_team_barrier(me);
 }
 
-void sl_attention_run(sl_layer_context *c, sl_frame *frame, uint32_t layer)
+void sl_attention_run(sl_layer_context *c, sl_member me, sl_frame *frame, uint32_t layer)
 {
-    uint32_t n_decode = 0;
-    for (uint32_t i = 0; i < frame->n_spans; i++) {
-        const sl_span *span = &frame->spans[i];
-        if (span->kind == SL_SPAN_PROMPT) {
-            attend_prompt(c, frame, span, layer);
-        } else {
-            SL_ASSERT(n_decode < c->decode_max);
-            c->shared.decode_spans[n_decode++] = i;
-        }
+    for (uint32_t i = 0; i < frame->n_spans; i++)
+        if (frame->spans[i].kind == SL_SPAN_PROMPT)
+            attend_prompt(c, me, frame, &frame->spans[i], layer);
+    if (c->shared.n_decode > 0) attend_decode(c, me, frame, c->shared.n_decode, layer);
+    if (me.thread == 0) { /* reads what nobody writes before the next layer's barriers */
+        for (uint32_t i = 0; i < frame->n_spans; i++) account(c, frame, &frame->spans[i], layer);
+        if (c->probe) sl_probe_layer(c, frame, layer);
     }
-    if (n_decode > 0) attend_decode(c, frame, n_decode, layer);
-    for (uint32_t i = 0; i < frame->n_spans; i++) account(c, frame, &frame->spans[i], layer);
-    if (c->probe) sl_probe_layer(c, frame, layer);
 }

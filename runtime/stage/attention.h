@@ -5,8 +5,9 @@
 
 #include "runtime/stage/layer.h"
 
-/* From q, k, v of all rows (rotated, in c->shared) to shared.attended. */
-void sl_attention_run(sl_layer_context *c, sl_frame *frame, uint32_t layer);
+/* From q, k, v of all rows (in c->shared, not yet rotated) to shared.attended, quantized too. By all
+ * threads of the team; ends with a barrier. */
+void sl_attention_run(sl_layer_context *c, sl_member me, sl_frame *frame, uint32_t layer);
 
 /* Query heads of one KV head. */
 uint32_t sl_attention_group(const sl_model_shape *shape);

@@ -3,16 +3,20 @@
  * blocks or runs, and partial results merge in index order. */
 #include "runtime/stage/layer.h"
 
-#include <math.h>
-#include <omp.h>
-#include <string.h>
-
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/stage/attention.h"
 #include "runtime/stage/prompt_end.h"
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+/* Of linear maps. */
+static sl_activations take_input(sl_arena *arena, size_t rows, size_t width)
+{
+    return (sl_activations){.width = width,
+                            .x = sl_arena_array(arena, float, rows *width),
+                            .q = sl_arena_array(arena, int8_t, rows * width),
+                            .scale = sl_arena_array(arena, float, rows *width / SL_BLOCK),
+                            .sum = sl_arena_array(arena, float, rows *width / SL_BLOCK)};
+}
 
 void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,
                            sl_arena *arena)
@@ -20,7 +24,6 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
     const sl_model_shape *s = context->shape;
     size_t rows = limits->rows_max, heads_width = (size_t)s->n_heads * s->head_dim;
     size_t kv_width = (size_t)s->n_kv_heads * s->head_dim;
-    size_t widest = larger(larger(s->width, heads_width), s->ffn_width);
     size_t query_rows = (size_t)sl_attention_block_tokens(s) * sl_attention_group(s);
     size_t partials = (size_t)context->decode_max * s->n_kv_heads *
                       sl_cache_decode_runs_max(context->cache) * sl_attention_group(s);
@@ -31,17 +34,13 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
 
     context->rows_max = rows;
     sl_layer_scratch *shared = &context->shared;
-    shared->normed = sl_arena_array(arena, float, rows * s->width);
-    shared->attended = sl_arena_array(arena, float, rows *heads_width);
     shared->q = sl_arena_array(arena, float, rows *heads_width);
     shared->k = sl_arena_array(arena, float, rows *kv_width);
     shared->v = sl_arena_array(arena, float, rows *kv_width);
-    shared->gate = sl_arena_array(arena, float, rows *larger(s->ffn_width, s->width));
-    shared->up = sl_arena_array(arena, float, rows * s->ffn_width);
     shared->cos_sin = sl_arena_array(arena, float, rows * s->rope.dim);
-    shared->quantized = sl_arena_array(arena, int8_t, rows * widest);
-    shared->scales = sl_arena_array(arena, float, rows *widest / SL_BLOCK);
-    shared->sums = sl_arena_array(arena, float, rows *widest / SL_BLOCK);
+    shared->normed = take_input(arena, rows, s->width);
+    shared->attended = take_input(arena, rows, heads_width);
+    shared->hidden = take_input(arena, rows, s->ffn_width);
     shared->run_state = sl_arena_array(arena, sl_softmax, partials);
     shared->run_acc = sl_arena_array(arena, float, partials * s->head_dim);
     shared->decode_spans = sl_arena_array(arena, uint32_t, context->decode_max);
@@ -72,53 +71,54 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
 
 /* ---- linear maps, norms ---- */
 
-static sl_activations activations_of(const sl_layer_scratch *s, const float *x, size_t n_rows,
-                                     size_t width)
-{
-    return (sl_activations){.n_rows = n_rows,
-                            .width = width,
-                            .x = x,
-                            .q = s->quantized,
-                            .scale = s->scales,
-                            .sum = s->sums};
-}
-
-static void norm_rows(const sl_layer_context *c, const float *x, const float *gain, size_t n_rows)
+/* The normed rows of x as the input of linear maps. */
+static sl_activations norm_rows(const sl_layer_context *c, sl_member me, const float *x,
+                                const float *gain, size_t n_rows)
 {
     size_t width = c->shape->width;
-#pragma omp parallel for schedule(static) num_threads(c->threads)
-    for (size_t row = 0; row < n_rows; row++)
-        c->kernels->rmsnorm(x + row * width, gain, 1, width, c->shape->rms_eps,
-                            c->shared.normed + row * width);
-}
-
-static void add_rows(const sl_layer_context *c, const float *y, size_t n_rows, float *x)
-{
-    size_t width = c->shape->width;
-#pragma omp parallel for schedule(static) num_threads(c->threads)
-    for (size_t row = 0; row < n_rows; row++)
-        c->kernels->add(y + row * width, width, x + row * width);
-}
-
-/* ---- rotary embedding ---- */
-
-void sl_layer_begin_frame(sl_layer_context *context, const sl_frame *frame)
-{
-    const sl_model_shape *s = context->shape;
-    for (uint32_t i = 0; i < frame->n_spans; i++) {
-        const sl_span *span = &frame->spans[i];
-        for (uint32_t t = 0; t < span->n_tokens; t++)
-            sl_rope_angles(&context->rope, span->position + t,
-                           context->shared.cos_sin + (size_t)(span->first_row + t) * s->rope.dim);
+    sl_activations in = c->shared.normed;
+    in.n_rows = n_rows;
+    sl_share rows = sl_team_share(me, n_rows, 1);
+    for (size_t row = rows.begin; row < rows.end; row++) {
+        c->kernels->rmsnorm(x + row * width, gain, 1, width, c->shape->rms_eps, in.x + row * width);
+        sl_linear_quantize(c->kernels, &in, row, row + 1);
     }
+    return in;
 }
 
-static void rotate_rows(const sl_layer_context *c, size_t n_rows)
+/* ---- rotary embedding, and what layers share of a frame ---- */
+
+static void fill_angles(const sl_layer_context *c, sl_member me, const sl_span *span)
+{
+    sl_share tokens = sl_team_share(me, span->n_tokens, 1);
+    for (uint32_t t = (uint32_t)tokens.begin; t < tokens.end; t++)
+        sl_rope_angles(&c->rope, span->position + t,
+                       c->shared.cos_sin + (size_t)(span->first_row + t) * c->shape->rope.dim);
+}
+
+static uint32_t list_decode_spans(const sl_layer_context *c, const sl_frame *frame)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < frame->n_spans; i++) {
+        if (frame->spans[i].kind != SL_SPAN_DECODE) continue;
+        SL_ASSERT(n < c->decode_max);
+        c->shared.decode_spans[n++] = i;
+    }
+    return n;
+}
+
+void sl_layer_begin_frame(sl_layer_context *context, sl_member me, const sl_frame *frame)
+{
+    if (me.thread == 0) context->shared.n_decode = list_decode_spans(context, frame);
+    for (uint32_t i = 0; i < frame->n_spans; i++) fill_angles(context, me, &frame->spans[i]);
+    sl_team_barrier(me);
+}
+
+void sl_layer_rotate(const sl_layer_context *c, size_t begin, size_t end)
 {
     const sl_model_shape *s = c->shape;
     const sl_layer_scratch *b = &c->shared;
-#pragma omp parallel for schedule(static) num_threads(c->threads)
-    for (size_t row = 0; row < n_rows; row++) {
+    for (size_t row = begin; row < end; row++) {
         const float *cos_sin = b->cos_sin + row * s->rope.dim;
         sl_rope_apply(b->q + row * s->n_heads * s->head_dim, s->n_heads, s->head_dim, s->rope.dim,
                       cos_sin);
@@ -127,58 +127,59 @@ static void rotate_rows(const sl_layer_context *c, size_t n_rows)
     }
 }
 
-/* ---- the layer ---- */
+/* ---- the layer: steps with a barrier behind each ---- */
 
-static void feed_forward(const sl_layer_context *c, const sl_layer_weights *w, size_t n_rows,
-                         float *x)
+static void project(sl_layer_context *c, sl_member me, const sl_layer_weights *w, uint32_t index,
+                    const sl_activations *in)
 {
     const sl_layer_scratch *b = &c->shared;
-    size_t ffn = c->shape->ffn_width;
-    norm_rows(c, x, w->ffn_norm, n_rows);
-    sl_activations in = activations_of(b, b->normed, n_rows, c->shape->width);
-    sl_linear in_maps[] = {{&w->gate, w->gate_bias, b->gate}, {&w->up, w->up_bias, b->up}};
-    sl_linear_run(c->kernels, c->threads, &in, SL_LINEAR_FRESH, in_maps, 2);
-#pragma omp parallel for schedule(static) num_threads(c->threads)
-    for (size_t row = 0; row < n_rows; row++)
-        c->kernels->swiglu(b->gate + row * ffn, b->up + row * ffn, ffn, b->up + row * ffn);
-    sl_activations hidden = activations_of(b, b->up, n_rows, ffn);
-    sl_linear out_map = {&w->down, w->down_bias, b->gate};
-    sl_linear_run(c->kernels, c->threads, &hidden, SL_LINEAR_FRESH, &out_map, 1);
-    add_rows(c, b->gate, n_rows, x);
-}
+    sl_linear qkv[] = {
+        {&w->q, w->q_bias, b->q}, {&w->k, w->k_bias, b->k}, {&w->v, w->v_bias, b->v}};
+    sl_linear_run(c->kernels, me, in, qkv, 3);
+    sl_team_barrier(me);
 
-static void run_gate_maps(sl_layer_context *c, const sl_activations *in, uint32_t index)
-{
     sl_linear maps[SL_GATE_MAPS_MAX];
     size_t n_maps = c->gates ? sl_gates_maps(c->gates, index, maps) : 0;
-    if (n_maps == 0) return;
-    int64_t began_ns = sl_clock_now_ns();
-    sl_linear_run(c->kernels, c->threads, in, SL_LINEAR_QUANTIZED, maps, n_maps);
-    c->gate_ns += sl_clock_now_ns() - began_ns;
+    if (n_maps > 0) {
+        int64_t began_ns = sl_clock_now_ns();
+        sl_linear_run(c->kernels, me, in, maps, n_maps);
+        sl_team_barrier(me);
+        if (me.thread == 0) c->gate_ns += sl_clock_now_ns() - began_ns;
+    }
 }
 
-void sl_layer_forward(sl_layer_context *context, const sl_layer_weights *weights, uint32_t index,
-                      sl_frame *frame)
+static void add_attended(const sl_layer_context *c, sl_member me, const sl_layer_weights *w,
+                         size_t n_rows, float *x)
 {
-    const sl_layer_scratch *b = &context->shared;
-    const sl_model_shape *s = context->shape;
-    size_t n_rows = frame->n_rows;
-    float *x = frame->hidden;
+    sl_activations attended = c->shared.attended;
+    attended.n_rows = n_rows;
+    sl_linear map = {&w->o, w->o_bias, x};
+    sl_linear_add(c->kernels, me, &attended, &map);
+    sl_team_barrier(me);
+}
 
-    norm_rows(context, x, weights->attn_norm, n_rows);
-    sl_activations in = activations_of(b, b->normed, n_rows, s->width);
-    sl_linear qkv[] = {{&weights->q, weights->q_bias, b->q},
-                       {&weights->k, weights->k_bias, b->k},
-                       {&weights->v, weights->v_bias, b->v}};
-    sl_linear_run(context->kernels, context->threads, &in, SL_LINEAR_FRESH, qkv, 3);
-    run_gate_maps(context, &in, index);
-    rotate_rows(context, n_rows);
-    sl_attention_run(context, frame, index);
-    sl_activations attended = activations_of(b, b->attended, n_rows,
-                                             (size_t)s->n_heads * s->head_dim);
-    sl_linear out_map = {&weights->o, weights->o_bias, b->normed};
-    sl_linear_run(context->kernels, context->threads, &attended, SL_LINEAR_FRESH, &out_map, 1);
-    add_rows(context, b->normed, n_rows, x);
+static void add_feed_forward(const sl_layer_context *c, sl_member me, const sl_layer_weights *w,
+                             size_t n_rows, float *x)
+{
+    sl_activations in = norm_rows(c, me, x, w->ffn_norm, n_rows), hidden = c->shared.hidden;
+    hidden.n_rows = n_rows;
+    sl_team_barrier(me);
+    sl_linear gate = {&w->gate, w->gate_bias, NULL}, up = {&w->up, w->up_bias, NULL};
+    sl_linear down = {&w->down, w->down_bias, x};
+    sl_linear_swiglu(c->kernels, me, &in, &gate, &up, w->down.type, &hidden);
+    sl_team_barrier(me);
+    sl_linear_add(c->kernels, me, &hidden, &down);
+    sl_team_barrier(me);
+}
 
-    feed_forward(context, weights, n_rows, x);
+void sl_layer_forward(sl_layer_context *context, sl_member me, const sl_layer_weights *weights,
+                      uint32_t index, sl_frame *frame)
+{
+    sl_layer_context *c = context;
+    sl_activations in = norm_rows(c, me, frame->hidden, weights->attn_norm, frame->n_rows);
+    sl_team_barrier(me);
+    project(c, me, weights, index, &in);
+    sl_attention_run(c, me, frame, index);
+    add_attended(c, me, weights, frame->n_rows, frame->hidden);
+    add_feed_forward(c, me, weights, frame->n_rows, frame->hidden);
 }

@@ -13,19 +13,17 @@
 
 /* What threads share while a frame passes; sized for rows_max. */
 typedef struct {
-    float *normed, *attended; /* [rows][max(width, heads * head_dim)] */
-    float *q, *k, *v;         /* [rows][heads * head_dim], [rows][kv_heads * head_dim] */
-    float *gate, *up;         /* [rows][ffn_width] */
-    float *cos_sin;           /* [rows][rope.dim] */
-    int8_t *quantized;        /* [rows][widest input of a linear map] */
-    float *scales, *sums;     /* [rows][the same / 32] */
+    sl_activations normed, attended, hidden; /* rows entering linear maps; n_rows is the frame's */
+    float *q, *k, *v; /* [rows][heads * head_dim], [rows][kv_heads * head_dim] */
+    float *cos_sin;   /* [rows][rope.dim] */
     /* decode attention's partial results: [decode row][kv_head][run], then merged in order */
     sl_softmax *run_state;  /* [..][group] */
     float *run_acc;         /* [..][group][head_dim] */
-    uint32_t *decode_spans; /* indices of the frame's decode spans */
-    float *key_scores;      /* [kv_heads][rows], of policies that score keys */
-    uint8_t *keep;          /* [kv_heads][rows]: what each row's arrival pushes out is kept */
-    sl_softmax *row_state;  /* [kv_heads][rows][group] of prompt rows, for prompt-end policies */
+    uint32_t *decode_spans; /* [n_decode] indices of the frame's decode spans */
+    uint32_t n_decode;
+    float *key_scores;     /* [kv_heads][rows], of policies that score keys */
+    uint8_t *keep;         /* [kv_heads][rows]: what each row's arrival pushes out is kept */
+    sl_softmax *row_state; /* [kv_heads][rows][group] of prompt rows, for prompt-end policies */
 } sl_layer_scratch;
 
 /* What each thread has for itself. */
@@ -50,10 +48,10 @@ typedef struct sl_layer_context {
     sl_admission *admission;
     sl_gates *gates;       /* NULL: the policy asks none */
     const sl_probe *probe; /* NULL: nobody looks */
-    int threads;
-    uint32_t decode_max;  /* decode spans of a frame */
-    uint32_t layer_begin; /* of the stage, in the model */
-    size_t rows_max;      /* of a frame */
+    int threads;           /* of the team */
+    uint32_t decode_max;   /* decode spans of a frame */
+    uint32_t layer_begin;  /* of the stage, in the model */
+    size_t rows_max;       /* of a frame */
     sl_rope_table rope;
     sl_layer_scratch shared;
     sl_thread_scratch *own; /* [threads] */
@@ -66,10 +64,14 @@ typedef struct sl_layer_context {
 void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,
                            sl_arena *arena);
 
-/* Angles of all rows: once a frame, before its layers. */
-void sl_layer_begin_frame(sl_layer_context *context, const sl_frame *frame);
+/* Both are called by all threads of the team, and end with a barrier. What layers share of a frame, the
+ * angles of its rows: once, before its layers. */
+void sl_layer_begin_frame(sl_layer_context *context, sl_member me, const sl_frame *frame);
 /* Layer `index` of this stage; frame->hidden [n_rows][width] in place. */
-void sl_layer_forward(sl_layer_context *context, const sl_layer_weights *weights, uint32_t index,
-                      sl_frame *frame);
+void sl_layer_forward(sl_layer_context *context, sl_member me, const sl_layer_weights *weights,
+                      uint32_t index, sl_frame *frame);
+
+/* Rotary embedding of q and k of rows [begin, end). */
+void sl_layer_rotate(const sl_layer_context *context, size_t begin, size_t end);
 
 #endif

@@ -4,7 +4,6 @@
 #include "runtime/stage/prompt_end.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "runtime/base/log.h"
@@ -79,30 +78,28 @@ static void prune(sl_layer_context *c, sl_frame *frame, const sl_span *span, uin
     memcpy(flags, own->survives, n_left);
 }
 
-void sl_prompt_end_after(sl_layer_context *context, sl_frame *frame, const sl_span *span,
-                         uint32_t layer)
+void sl_prompt_end_after(sl_layer_context *context, sl_member me, sl_frame *frame,
+                         const sl_span *span, uint32_t layer)
 {
     sl_layer_context *c = context;
+    sl_thread_scratch *own = &c->own[me.thread];
     uint32_t n_kv_heads = c->shape->n_kv_heads, n_prompt = n_prompt_of(c, span);
     if (span->position >= n_prompt) return;
     uint32_t first = first_observer(c, span);
     uint32_t n = first < span->n_tokens
                      ? sl_cache_n_stretches(c->cache, span->position, span->n_tokens)
                      : 0;
-#pragma omp parallel num_threads(c->threads)
-    {
-        sl_thread_scratch *own = &c->own[omp_get_thread_num()];
-#pragma omp for schedule(dynamic) collapse(2)
-        for (uint32_t head = 0; head < n_kv_heads; head++)
-            for (uint32_t i = 0; i < n; i++) {
-                sl_key_stretch stretch = sl_cache_stretch(c->cache, span->sequence, layer, head,
-                                                          span->position, span->n_tokens, i);
-                observe(c, span, layer, head, first, &stretch, own);
-            }
-        if (span->position + span->n_tokens == n_prompt) {
-#pragma omp for schedule(static)
-            for (uint32_t head = 0; head < n_kv_heads; head++)
-                prune(c, frame, span, layer, head, own);
-        }
+    for (size_t i; (i = sl_team_take(me)) < (size_t)n * n_kv_heads;) {
+        uint32_t head = (uint32_t)(i / n);
+        sl_key_stretch stretch = sl_cache_stretch(c->cache, span->sequence, layer, head,
+                                                  span->position, span->n_tokens,
+                                                  (uint32_t)(i % n));
+        observe(c, span, layer, head, first, &stretch, own);
     }
+    sl_team_barrier(me);
+    if (span->position + span->n_tokens < n_prompt) return;
+    sl_share heads = sl_team_share(me, n_kv_heads, 1);
+    for (uint32_t head = (uint32_t)heads.begin; head < heads.end; head++)
+        prune(c, frame, span, layer, head, own);
+    sl_team_barrier(me);
 }

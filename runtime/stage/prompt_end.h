@@ -7,8 +7,9 @@
 
 /* The context's policy is one of them. */
 bool sl_prompt_end_prunes(const sl_layer_context *context);
-/* After a prompt span has been attended to in one layer. */
-void sl_prompt_end_after(sl_layer_context *context, sl_frame *frame, const sl_span *span,
-                         uint32_t layer);
+/* After a prompt span has been attended to in one layer. By all threads of the team; ends with a
+ * barrier. */
+void sl_prompt_end_after(sl_layer_context *context, sl_member me, sl_frame *frame,
+                         const sl_span *span, uint32_t layer);
 
 #endif

@@ -2,7 +2,6 @@
  * keeps, for each sequence slot, how long it is, and on the last stage its tokens and sampling. */
 #include "runtime/stage/stage.h"
 
-#include <omp.h>
 #include <string.h>
 
 #include "runtime/base/log.h"
@@ -38,8 +37,8 @@ struct sl_stage {
 
     /* last stage only */
     wanted_row *wanted; /* [rows_max]: a row is scored or sampled, not both */
-    float *head_in;     /* [HEAD_ROWS][width] */
-    sl_activations head_rows;
+    size_t n_wanted;
+    sl_activations head_rows;    /* [HEAD_ROWS][width] */
     float *logits;               /* [HEAD_ROWS][vocab] */
     sl_sampler_scratch *sampler; /* [threads] */
 };
@@ -56,10 +55,9 @@ static void init_head(sl_stage *stage, sl_arena *arena)
         if (stage->slots) stage->slots[i].tokens = tokens;
     }
     stage->wanted = sl_arena_array(arena, wanted_row, o->limits.rows_max);
-    stage->head_in = sl_arena_array(arena, float, HEAD_ROWS *width);
     stage->head_rows = (sl_activations){
         .width = width,
-        .x = stage->head_in,
+        .x = sl_arena_array(arena, float, HEAD_ROWS *width),
         .q = sl_arena_array(arena, int8_t, HEAD_ROWS * width),
         .scale = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
         .sum = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
@@ -333,49 +331,73 @@ static void tell_row(const sl_stage *stage, const sl_frame *frame, const wanted_
 }
 
 /* Logits of n wanted rows, then a result for each: rows are independent of each other. */
-static void tell_rows(sl_stage *stage, sl_frame *frame, const wanted_row *wanted, size_t n)
+static void tell_rows(sl_stage *stage, sl_member me, sl_frame *frame, const wanted_row *wanted,
+                      size_t n)
 {
     const sl_stage_options *o = &stage->options;
     const sl_weights *w = o->weights;
     size_t width = w->shape.width, vocab = w->shape.vocab;
-    for (size_t i = 0; i < n; i++)
+    sl_activations rows = stage->head_rows;
+    rows.n_rows = n;
+    sl_share own = sl_team_share(me, n, 1);
+    for (size_t i = own.begin; i < own.end; i++) {
         o->kernels->rmsnorm(frame->hidden + wanted[i].row * width, w->output_norm, 1, width,
-                            w->shape.rms_eps, stage->head_in + i * width);
-    stage->head_rows.n_rows = n;
+                            w->shape.rms_eps, rows.x + i * width);
+        sl_linear_quantize(o->kernels, &rows, i, i + 1);
+    }
+    sl_team_barrier(me);
     sl_linear head = {&w->head, NULL, stage->logits};
-    sl_linear_run(o->kernels, o->threads, &stage->head_rows, SL_LINEAR_FRESH, &head, 1);
-#pragma omp parallel for schedule(dynamic) num_threads(o->threads)
-    for (size_t i = 0; i < n; i++)
-        tell_row(stage, frame, &wanted[i], stage->logits + i * vocab,
-                 &stage->sampler[omp_get_thread_num()], &frame->results[frame->n_results + i]);
-    frame->n_results += (uint32_t)n;
+    sl_linear_run(o->kernels, me, &rows, &head, 1);
+    sl_team_barrier(me);
+    for (size_t i; (i = sl_team_take(me)) < n;)
+        tell_row(stage, frame, &wanted[i], stage->logits + i * vocab, &stage->sampler[me.thread],
+                 &frame->results[frame->n_results + i]);
+    sl_team_barrier(me);
 }
 
 /* ---- a frame ---- */
 
-static void embed(const sl_stage *stage, sl_frame *frame)
+static void embed(const sl_stage *stage, sl_member me, sl_frame *frame)
 {
     const sl_matrix *embedding = &stage->options.weights->embedding;
-    for (uint32_t row = 0; row < frame->n_rows; row++)
+    sl_share rows = sl_team_share(me, frame->n_rows, 1);
+    for (size_t row = rows.begin; row < rows.end; row++)
         sl_matrix_row(embedding, (size_t)frame->tokens[row], frame->hidden + row * embedding->n_in);
+    sl_team_barrier(me);
 }
 
-static void run_layers(sl_stage *stage, sl_frame *frame)
+/* One frame on its way through the layers, for all threads of the team. */
+typedef struct {
+    sl_stage *stage;
+    sl_frame *frame;
+} passage;
+
+static void run_layers(const passage *p, sl_member me)
 {
-    const sl_weights *w = stage->options.weights;
-    if (is_first(stage)) embed(stage, frame);
-    sl_layer_begin_frame(&stage->context, frame);
+    sl_layer_context *c = &p->stage->context;
+    const sl_weights *w = p->stage->options.weights;
+    sl_layer_begin_frame(c, me, p->frame);
     for (uint32_t i = 0; i < w->layer_end - w->layer_begin; i++)
-        sl_layer_forward(&stage->context, &w->layers[i], i, frame);
-    for (uint32_t i = 0; i < frame->n_spans; i++) account_span(stage, &frame->spans[i]);
+        sl_layer_forward(c, me, &w->layers[i], i, p->frame);
 }
 
-static void tell_results(sl_stage *stage, sl_frame *frame)
+static void tell_results(const passage *p, sl_member me)
 {
-    size_t n_wanted = collect_wanted(stage, frame);
-    for (size_t i = 0; i < n_wanted; i += HEAD_ROWS)
-        tell_rows(stage, frame, stage->wanted + i,
-                  n_wanted - i < HEAD_ROWS ? n_wanted - i : HEAD_ROWS);
+    sl_stage *stage = p->stage;
+    for (size_t i = 0; i < stage->n_wanted; i += HEAD_ROWS) {
+        size_t n = stage->n_wanted - i < HEAD_ROWS ? stage->n_wanted - i : HEAD_ROWS;
+        tell_rows(stage, me, p->frame, stage->wanted + i, n);
+        if (me.thread == 0) p->frame->n_results += (uint32_t)n;
+        sl_team_barrier(me);
+    }
+}
+
+static void pass(void *context, sl_member me)
+{
+    const passage *p = context;
+    if (is_first(p->stage)) embed(p->stage, me, p->frame);
+    run_layers(p, me);
+    if (is_last(p->stage)) tell_results(p, me);
 }
 
 sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame)
@@ -388,8 +410,11 @@ sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame)
         status = begin_span(stage, frame, &frame->spans[i]);
     if (status == SL_OK) status = check_heads(stage, frame);
     if (status != SL_OK) return status;
-    if (frame->n_rows > 0) run_layers(stage, frame);
+    if (frame->n_rows > 0) {
+        if (is_last(stage)) stage->n_wanted = collect_wanted(stage, frame);
+        sl_team_run(stage->options.team, pass, &(passage){stage, frame});
+        for (uint32_t i = 0; i < frame->n_spans; i++) account_span(stage, &frame->spans[i]);
+    }
     account_heads(stage, frame);
-    if (is_last(stage) && frame->n_rows > 0) tell_results(stage, frame);
     return SL_OK;
 }

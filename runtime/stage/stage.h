@@ -1,10 +1,11 @@
 /* runtime/stage/stage.h - a run of layers over a frame. Knows no ranks: being first means it
  * embeds, being last means it has a head and samples.
- * One thread calls it: the master of the only OpenMP team. All memory comes from the arena. */
+ * One thread calls it, the first of the team. All memory comes from the arena. */
 #ifndef SL_STAGE_H
 #define SL_STAGE_H
 
 #include "runtime/base/frame.h"
+#include "runtime/base/team.h"
 #include "runtime/cache/cache.h"
 #include "runtime/gate/gate_file.h"
 #include "runtime/gate/policy.h"
@@ -15,7 +16,8 @@ typedef struct {
     const sl_weights *weights;
     const sl_kernels *kernels;
     sl_kv_type kv; /* of the cache's pages */
-    int threads;   /* of the team */
+    int threads;
+    sl_team *team; /* of so many; a counting arena needs none */
     sl_frame_limits limits;
     uint32_t sequences_max, context;
     sl_policy policy;

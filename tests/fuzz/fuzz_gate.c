@@ -21,14 +21,25 @@ typedef struct {
     int8_t q[TOKENS * WIDTH_MAX];
 } inputs;
 
-static void score(sl_gates *gates, uint32_t layer, const sl_activations *a)
+/* One layer's gate over tokens in one span. */
+typedef struct {
+    sl_gates *gates;
+    uint32_t layer;
+    const sl_activations *a;
+} scoring;
+
+static void score(void *context, sl_member me)
 {
+    const scoring *s = context;
+    sl_gates *gates = s->gates;
     const sl_kernels *kernels = gates->options.kernels;
     sl_linear maps[SL_GATE_MAPS_MAX];
-    size_t n_maps = sl_gates_maps(gates, layer, maps);
-    sl_linear_run(kernels, 1, a, SL_LINEAR_FRESH, maps, n_maps);
+    size_t n_maps = sl_gates_maps(gates, s->layer, maps);
+    sl_linear_quantize(kernels, s->a, 0, s->a->n_rows);
+    sl_linear_run(kernels, me, s->a, maps, n_maps);
+    sl_team_barrier(me);
     sl_span span = {.kind = SL_SPAN_PROMPT, .n_tokens = TOKENS};
-    uint32_t delay = sl_gates_score_prompt(gates, layer, &span, TOKENS);
+    uint32_t delay = sl_gates_score_prompt(gates, me, s->layer, &span, TOKENS);
     SL_ASSERT(delay < gates->options.window);
 }
 
@@ -59,7 +70,11 @@ static void score_all(const sl_gate *gate)
     SL_ASSERT(sl_storage_take(bytes, "gates", &storage) == SL_OK);
     sl_arena_init(&arena, storage, bytes);
     sl_gates_init(&gates, &options, &arena);
-    for (uint32_t i = 0; i < gate->n_layers; i++) score(&gates, i, &a);
+    sl_team *team;
+    SL_ASSERT(sl_team_open(&(sl_team_options){.threads = 1}, &team) == SL_OK);
+    for (uint32_t i = 0; i < gate->n_layers; i++)
+        sl_team_run(team, score, &(scoring){&gates, i, &a});
+    sl_team_close(team);
     sl_storage_release(storage, bytes);
 }
 

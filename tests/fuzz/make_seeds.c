@@ -275,7 +275,6 @@ static void make_records(void)
                             .options_hash = 3,
                             .model_hash = 4,
                             .memory_limit = 5,
-                            .cache_limit = 6,
                             .pages_total = 5,
                             .planned_bytes = 6};
     uint8_t bytes[SL_JOB_IDENTITY_BYTES_MAX];

@@ -30,9 +30,16 @@ static size_t load(const char *folder, const char *name, float *out, size_t n_ma
     return n;
 }
 
-/* The prompt through one layer's gate, in one span. */
-static uint32_t score(sl_gates *gates, uint32_t layer)
+typedef struct {
+    sl_gates *gates;
+    uint32_t layer, delay;
+} scoring;
+
+/* The prompt through one layer's gate, in one span, by a thread of a team. */
+static void score(void *context, sl_member me)
 {
+    scoring *s = context;
+    sl_gates *gates = s->gates;
     static float scale[ROWS_MAX * WIDTH_MAX / SL_BLOCK], sum[ROWS_MAX * WIDTH_MAX / SL_BLOCK];
     static int8_t q[ROWS_MAX * WIDTH_MAX];
     sl_linear maps[SL_GATE_MAPS_MAX];
@@ -42,10 +49,14 @@ static uint32_t score(sl_gates *gates, uint32_t layer)
                         .q = q,
                         .scale = scale,
                         .sum = sum};
-    size_t n_maps = sl_gates_maps(gates, layer, maps);
-    if (n_maps > 0) sl_linear_run(gates->options.kernels, 2, &a, SL_LINEAR_FRESH, maps, n_maps);
+    size_t n_maps = sl_gates_maps(gates, s->layer, maps);
+    if (me.thread == 0) sl_linear_quantize(gates->options.kernels, &a, 0, n_tokens);
+    sl_team_barrier(me);
+    sl_linear_run(gates->options.kernels, me, &a, maps, n_maps);
+    sl_team_barrier(me);
     sl_span span = {.kind = SL_SPAN_PROMPT, .n_tokens = n_tokens};
-    return sl_gates_score_prompt(gates, layer, &span, n_tokens);
+    uint32_t delay = sl_gates_score_prompt(gates, me, s->layer, &span, n_tokens);
+    if (me.thread == 0) s->delay = delay;
 }
 
 typedef struct {
@@ -55,9 +66,12 @@ typedef struct {
 } comparison;
 
 /* Of a layer: [kv_head][token]. */
-static void compare(comparison *c, sl_gates *gates, uint32_t layer, const float *expected)
+static void compare(comparison *c, sl_team *team, sl_gates *gates, uint32_t layer,
+                    const float *expected)
 {
-    uint32_t delay = score(gates, layer), rows_max = gates->options.rows_max;
+    scoring s = {.gates = gates, .layer = layer};
+    sl_team_run(team, score, &s);
+    uint32_t delay = s.delay, rows_max = gates->options.rows_max;
     for (uint32_t head = 0; head < gates->options.gate->n_kv_heads; head++)
         for (uint32_t t = 0; t < n_tokens; t++) {
             float want = expected[head * n_tokens + t];
@@ -84,6 +98,7 @@ static void compare_all(const sl_gate *gate, const sl_kernels *kernels, uint32_t
                                .rows_max = n_tokens,
                                .threads = 2};
     sl_gates gates;
+    sl_team *team;
     sl_arena arena;
     void *storage;
     sl_arena_init(&arena, NULL, 0);
@@ -92,12 +107,14 @@ static void compare_all(const sl_gate *gate, const sl_kernels *kernels, uint32_t
     REQUIRE(sl_storage_take(bytes, "gates", &storage) == SL_OK, "no memory");
     sl_arena_init(&arena, storage, bytes);
     sl_gates_init(&gates, &options, &arena);
+    REQUIRE(sl_team_open(&(sl_team_options){.threads = 2}, &team) == SL_OK, "no threads");
     comparison c = {.what = what};
     for (uint32_t i = 0; i < gate->n_layers; i++)
-        compare(&c, &gates, i, expected + i * gate->n_kv_heads * n_tokens);
+        compare(&c, team, &gates, i, expected + i * gate->n_kv_heads * n_tokens);
     double mean = c.sum / c.n;
     printf("%-18s %u logits, off by %.6f at most, %.7f on average\n", what, c.n, c.worst, mean);
     REQUIRE(mean <= mean_allowed, "%s: off by %g on average", what, mean);
+    sl_team_close(team);
     sl_storage_release(storage, bytes);
 }
 

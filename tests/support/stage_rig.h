@@ -53,6 +53,8 @@ typedef struct {
     int n_stages;
     sl_weights weights[STAGE_RIG_MAX];
     sl_stage *stages[STAGE_RIG_MAX];
+    sl_team *team;
+    void *packed[STAGE_RIG_MAX];
     sl_frame frame; /* all stages work in its hidden rows */
     void *storage;
     size_t bytes;
@@ -65,12 +67,14 @@ static inline void stage_rig_take(stage_rig *r, const stage_rig_options *o, cons
     for (uint32_t i = 0; i < n; i++) {
         uint32_t begin = n_layers * i / n, end = n_layers * (i + 1) / n;
         sl_weights_bind(gguf, &r->shape, begin, end, arena, &r->weights[i]);
+        r->packed[i] = sl_arena_take(arena, sl_weights_packed_bytes(gguf, &r->shape, begin, end));
         uint32_t head_pages = sl_cache_head_pages(o->policy.window, o->context);
         if (sl_policy_at_prompt_end(o->policy.kind)) head_pages *= 2; /* survivors are copies */
         sl_stage_options options = {.weights = &r->weights[i],
                                     .kernels = kernels,
                                     .kv = o->kv,
                                     .threads = o->threads,
+                                    .team = r->team,
                                     .limits = r->limits,
                                     .sequences_max = o->sequences_max,
                                     .context = o->context,
@@ -101,12 +105,19 @@ static inline void stage_rig_open(stage_rig *r, const stage_rig_options *o, cons
     stage_rig_take(r, o, gguf, kernels, &arena);
     r->bytes = arena.used_bytes;
     SL_ASSERT(sl_storage_take(r->bytes, "stages", &r->storage) == SL_OK);
+    SL_ASSERT(sl_team_open(&(sl_team_options){.threads = o->threads}, &r->team) == SL_OK);
     sl_arena_init(&arena, r->storage, r->bytes);
     stage_rig_take(r, o, gguf, kernels, &arena);
     SL_ASSERT(arena.used_bytes == r->bytes);
+    for (int i = 0; i < r->n_stages; i++)
+        sl_weights_pack(gguf, &r->weights[i], r->packed[i], r->team);
 }
 
-static inline void stage_rig_close(stage_rig *r) { sl_storage_release(r->storage, r->bytes); }
+static inline void stage_rig_close(stage_rig *r)
+{
+    sl_team_close(r->team);
+    sl_storage_release(r->storage, r->bytes);
+}
 
 /* The frame through all stages, as a legal one. */
 static inline sl_status stage_rig_compute(stage_rig *r)

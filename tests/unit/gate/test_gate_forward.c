@@ -23,6 +23,7 @@ enum { MODEL = 32, KV = 3, CONTEXT = 320, ROWS = CONTEXT, SEQUENCES = 3 };
 typedef struct {
     sl_gates gates;
     sl_gate_options options;
+    sl_team *team;
     void *storage;
     size_t bytes;
 } rig;
@@ -46,9 +47,28 @@ static void rig_open(rig *r, const made_gate *m, const sl_kernels *kernels, uint
     sl_arena_init(&arena, r->storage, r->bytes);
     sl_gates_init(&r->gates, &r->options, &arena);
     assert_int_equal(arena.used_bytes, r->bytes);
+    sl_team_options team = {.threads = threads};
+    assert_int_equal(sl_team_open(&team, &r->team), SL_OK);
 }
 
-static void rig_close(rig *r) { sl_storage_release(r->storage, r->bytes); }
+static void rig_close(rig *r)
+{
+    sl_team_close(r->team);
+    sl_storage_release(r->storage, r->bytes);
+}
+
+typedef struct {
+    sl_gates *gates;
+    const sl_span *span;
+    uint32_t n_prompt, delay;
+} scoring;
+
+static void score_prompt(void *context, sl_member me)
+{
+    scoring *s = context;
+    uint32_t delay = sl_gates_score_prompt(s->gates, me, 0, s->span, s->n_prompt);
+    if (me.thread == 0) s->delay = delay;
+}
 
 /* Tokens [position, position + n) of x through the gate as one span; logits go to out [KV][CONTEXT]
  * at the tokens' own places. */
@@ -58,7 +78,8 @@ static void feed(rig *r, const float *x, uint32_t sequence, uint32_t position, u
     sl_linear maps[SL_GATE_MAPS_MAX];
     size_t n_maps = sl_gates_maps(&r->gates, 0, maps);
     uint32_t first_row = position % 5 < ROWS - n ? position % 5 : 0;
-    sl_activations a = {.n_rows = n, .width = MODEL, .x = x + (size_t)position * MODEL};
+    sl_activations a = {
+        .n_rows = n, .width = MODEL, .x = (float *)(uintptr_t)x + (size_t)position * MODEL};
     for (size_t i = 0; i < n_maps; i++) {
         const sl_matrix *w = maps[i].matrix;
         float *rows = maps[i].out + first_row * w->n_out;
@@ -71,9 +92,12 @@ static void feed(rig *r, const float *x, uint32_t sequence, uint32_t position, u
                     .position = position,
                     .first_row = first_row,
                     .n_tokens = n};
-    uint32_t delay = kind == SL_SPAN_PROMPT
-                         ? sl_gates_score_prompt(&r->gates, 0, &span, n_prompt)
-                         : sl_gates_score_decode(&r->gates, 0, &span, n_prompt, 0);
+    scoring s = {.gates = &r->gates, .span = &span, .n_prompt = n_prompt};
+    if (kind == SL_SPAN_PROMPT)
+        sl_team_run(r->team, score_prompt, &s);
+    else
+        s.delay = sl_gates_score_decode(&r->gates, 0, &span, n_prompt, 0);
+    uint32_t delay = s.delay;
     for (uint32_t head = 0; head < KV; head++)
         for (uint32_t t = 0; t < n; t++)
             if (position + t >= delay)

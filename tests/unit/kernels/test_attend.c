@@ -6,6 +6,7 @@ enum { TILES_MAX = 7, ROWS_MAX = 40 };
 
 typedef struct {
     const sl_kv_layout *l;
+    bool prompt; /* attend_prompt, which may compute in int8 */
     size_t n_tiles, n_rows, head_dim;
     uint8_t *pages[TILES_MAX];
     sl_slots visible[TILES_MAX][ROWS_MAX];
@@ -54,6 +55,7 @@ static problem *problem_make(const sl_kv_layout *l, dice *d)
 {
     problem *p = take(sizeof *p);
     p->l = l;
+    p->prompt = dice_below(d, 2);
     p->n_tiles = 1 + dice_below(d, TILES_MAX);
     p->n_rows = dice_below(d, 2) ? 1 + dice_below(d, 8) : 1 + dice_below(d, ROWS_MAX);
     p->head_dim = dice_head_dim(d, l);
@@ -105,6 +107,26 @@ static size_t scores_of(const problem *p, size_t r, double *scores, float (*valu
     return n;
 }
 
+static void run_attend(const problem *p, const sl_kv_tile *tiles, size_t n_tiles, size_t row,
+                       size_t n_rows, result *x)
+{
+    void (*attend)(const sl_kv_tile *, size_t, const float *, size_t, size_t, sl_softmax *,
+                   float *) = p->prompt ? p->l->attend_prompt : p->l->attend;
+    attend(tiles, n_tiles, p->q + row * p->head_dim, n_rows, p->head_dim, x->state + row,
+           x->acc + row * p->head_dim);
+}
+
+/* What int8 may add: to a score half a step of 1/127 of the largest q and k in each product, so that
+ * much to its weight, half a step of 1/255 to each weight of a tile and of 1/127 to values within 1. */
+static double int8_bound(const problem *p, size_t r)
+{
+    double q_most = 0, k_most = 2.01;
+    for (size_t i = 0; i < p->head_dim; i++)
+        q_most = fmax(q_most, fabs((double)p->q[r * p->head_dim + i]));
+    double score = (double)p->head_dim * q_most * k_most * (2 / 254.0 + 1e-4);
+    return 2 * expm1(fmin(2 * score, 1)) + SL_PAGE_TOKENS / 510.0 + 1 / 127.0;
+}
+
 /* A score is off by at most head_dim units of the sum of |q_i k_i|, and so, relatively, is its
  * weight; weights, their sum and the output add a unit a slot and a few. Twice, for numerator and
  * denominator; values are within 1. */
@@ -117,6 +139,7 @@ static void check_row(const problem *p, const sl_kernels *k, dice *d, size_t r, 
     for (size_t i = 0; i < n; i++) max = fmax(max, scores[i]);
     for (size_t i = 0; i < n; i++) sum += exp(scores[i] - max);
     double bound = 2 * UNIT * ((double)p->head_dim * size + (double)n + 20);
+    if (p->prompt && p->l->attend_prompt != p->l->attend) bound += int8_bound(p, r);
     for (size_t e = 0; e < p->head_dim; e++) {
         double expected = 0;
         for (size_t i = 0; i < n; i++)
@@ -136,7 +159,7 @@ static void begin(const problem *p, result *x)
 static void attend(const problem *p, result *x)
 {
     begin(p, x);
-    p->l->attend(p->tiles, p->n_tiles, p->q, p->n_rows, p->head_dim, x->state, x->acc);
+    run_attend(p, p->tiles, p->n_tiles, 0, p->n_rows, x);
 }
 
 static bool same(const result *a, const result *b)
@@ -175,8 +198,7 @@ static void pieces_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
         }
         for (size_t t = 0, n; t < p->n_tiles; t += n) {
             n = 1 + dice_below(d, p->n_tiles - t);
-            p->l->attend(tiles + t, n, p->q + row * p->head_dim, rows, p->head_dim,
-                         pieces->state + row, pieces->acc + row * p->head_dim);
+            run_attend(p, tiles + t, n, row, rows, pieces);
         }
     }
     check(same(whole, pieces), k, d, "%zu rows, %zu tiles, head_dim %zu: pieces differ\n",
@@ -223,7 +245,7 @@ static void blind_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
         p->visible[t][blind] = (sl_slots){5, 5};
     }
     *after = *before;
-    p->l->attend(p->tiles, p->n_tiles, p->q, p->n_rows, p->head_dim, after->state, after->acc);
+    run_attend(p, p->tiles, p->n_tiles, 0, p->n_rows, after);
     check(memcmp(&before->state[blind], &after->state[blind], sizeof(sl_softmax)) == 0, k, d,
           "state\n");
     check(memcmp(before->acc + blind * p->head_dim, after->acc + blind * p->head_dim,
@@ -241,9 +263,8 @@ static void merge_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
     float out[256];
     size_t cut = dice_below(d, p->n_tiles + 1);
     begin(p, x), begin(p, run);
-    p->l->attend(p->tiles, cut, p->q, p->n_rows, p->head_dim, x->state, x->acc);
-    p->l->attend(p->tiles + cut, p->n_tiles - cut, p->q, p->n_rows, p->head_dim, run->state,
-                 run->acc);
+    run_attend(p, p->tiles, cut, 0, p->n_rows, x);
+    run_attend(p, p->tiles + cut, p->n_tiles - cut, 0, p->n_rows, run);
     for (size_t r = 0; r < p->n_rows; r++) {
         float *acc = x->acc + r * p->head_dim;
         p->l->merge(&x->state[r], acc, &run->state[r], run->acc + r * p->head_dim, p->head_dim);
@@ -251,6 +272,34 @@ static void merge_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
         check_row(p, k, d, r, out);
     }
     free(x), free(run);
+    problem_release(p);
+}
+
+/* On ordinary numbers, unlike the worst case: 2% of the output's root mean square. */
+static void precise_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
+{
+    problem *p = problem_make(l, d);
+    result *exact = take(sizeof *exact), *x = take(sizeof *x);
+    double off = 0, size = 0;
+    for (size_t i = 0; i < p->n_rows * p->head_dim; i++) p->q[i] = 0.25F * dice_float(d);
+    for (size_t t = 0; t < p->n_tiles; t++) p->tiles[t].visible = NULL;
+    memset(p->visible, 0, sizeof p->visible);
+    for (size_t t = 0; t < p->n_tiles; t++)
+        for (size_t r = 0; r < p->n_rows; r++) p->visible[t][r] = (sl_slots){0, SL_PAGE_TOKENS};
+    for (size_t t = 0; t < p->n_tiles; t++) fill_page(p, d, t);
+    p->prompt = false, attend(p, exact);
+    p->prompt = true, attend(p, x);
+    for (size_t r = 0; r < p->n_rows; r++) {
+        float a[256], b[256], *at = exact->acc + r * p->head_dim;
+        l->finish(&exact->state[r], at, p->head_dim, a);
+        l->finish(&x->state[r], x->acc + r * p->head_dim, p->head_dim, b);
+        for (size_t i = 0; i < p->head_dim; i++) {
+            off += pow((double)b[i] - (double)a[i], 2);
+            size += pow((double)a[i], 2);
+        }
+    }
+    check(off <= 4e-4 * size, k, d, "off by %g of the root mean square\n", sqrt(off / size));
+    free(exact), free(x);
     problem_release(p);
 }
 
@@ -305,14 +354,15 @@ static void neighbours(void **unused) { (void)unused, for_all_layouts(neighbours
 static void blind(void **unused) { (void)unused, for_all_layouts(blind_case, 100); }
 static void merge(void **unused) { (void)unused, for_all_layouts(merge_case, 100); }
 static void scores(void **unused) { (void)unused, for_all_layouts(scores_case, 100); }
+static void precise(void **unused) { (void)unused, for_all_layouts(precise_case, 60); }
 static void nothing(void **unused) { (void)unused, for_all_layouts(merges_nothing, 1); }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(softmax), cmocka_unit_test(pieces), cmocka_unit_test(neighbours),
-        cmocka_unit_test(blind),   cmocka_unit_test(merge),  cmocka_unit_test(nothing),
-        cmocka_unit_test(scores),
+        cmocka_unit_test(softmax), cmocka_unit_test(pieces),  cmocka_unit_test(neighbours),
+        cmocka_unit_test(blind),   cmocka_unit_test(merge),   cmocka_unit_test(nothing),
+        cmocka_unit_test(scores),  cmocka_unit_test(precise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,11 @@
 /* test_matmul.c - linear maps of every weight type against double precision, and contract 1: bits
  * do not depend on how rows and columns are cut. */
+#include "runtime/kernels/pack.h"
 #include "runtime/model/gguf.h"
 #include "tests/unit/kernels/kernel_cases.h"
 
 typedef struct {
-    sl_matrix w;
+    sl_matrix w, packed; /* as in the file, and as kernels want it */
     sl_activations a;
 } problem;
 
@@ -54,6 +55,28 @@ static void fill_weights(dice *d, uint32_t type, uint8_t *data, size_t bytes)
     }
 }
 
+static void quantize_rows(const sl_kernels *k, const sl_activations *a)
+{
+    k->quantize(a->x, a->n_rows * a->width / SL_BLOCK, a->q, a->scale, a->sum);
+}
+
+static void pack(problem *p)
+{
+    size_t bytes = sl_packed_bytes(&p->w), n = sl_n_panels(&p->w);
+    p->packed = p->w;
+    if (bytes == 0) return;
+    void *out = take(bytes);
+    sl_pack(&p->w, n / 2, n, out); /* in parts, as several threads do */
+    sl_pack(&p->w, 0, n / 2, out);
+    p->packed.data = out;
+    p->packed.packed = true;
+}
+
+static void release_packed(problem *p)
+{
+    if (p->packed.packed) free((void *)(uintptr_t)p->packed.data);
+}
+
 static problem problem_make(dice *d, const sl_kernels *k, uint32_t type, size_t n_out, size_t n_in,
                             size_t n_rows)
 {
@@ -64,14 +87,16 @@ static problem problem_make(dice *d, const sl_kernels *k, uint32_t type, size_t 
     fill_weights(d, type, data, row_bytes * n_out);
     bool wild = dice_below(d, 2);
     for (size_t i = 0; i < n; i++) x[i] = wild ? dice_wild(d) : dice_float(d);
-    problem p = {{data, type, n_out, n_in, row_bytes},
-                 {n_rows, n_in, x, take(n), take(n / 8 + 4), take(n / 8 + 4)}};
-    if (n_in % SL_BLOCK == 0) k->quantize(&p.a, 0, n_rows);
+    sl_matrix w = {data, type, n_out, n_in, row_bytes, false};
+    problem p = {w, w, {n_rows, n_in, x, take(n), take(n / 8 + 4), take(n / 8 + 4)}};
+    pack(&p);
+    if (n_in % SL_BLOCK == 0) quantize_rows(k, &p.a);
     return p;
 }
 
 static void problem_release(problem *p)
 {
+    release_packed(p);
     free((void *)(uintptr_t)p->w.data);
     free((void *)(uintptr_t)p->a.x);
     free(p->a.q), free(p->a.scale), free(p->a.sum);
@@ -153,7 +178,8 @@ static void check_pieces(const sl_kernels *k, dice *d, const problem *p, const f
     size_t n_out = p->w.n_out, stride = n_out + dice_below(d, 3), n_in = p->w.n_in;
     for (int piece = 0; piece < 6; piece++) {
         size_t row = dice_below(d, p->a.n_rows), rows = 1 + dice_below(d, p->a.n_rows - row);
-        size_t begin = dice_below(d, n_out), end = begin + dice_below(d, n_out - begin + 1);
+        size_t begin = dice_below(d, sl_n_panels(&p->w)) * SL_PANEL,
+               end = begin + dice_below(d, n_out - begin + 1);
         sl_activations part = p->a;
         part.n_rows = rows;
         part.x += row * n_in, part.q += row * n_in;
@@ -164,7 +190,7 @@ static void check_pieces(const sl_kernels *k, dice *d, const problem *p, const f
         for (size_t t = 0; t < rows; t++)
             memcpy(expected + t * stride + begin, whole + (row + t) * n_out + begin,
                    (end - begin) * 4);
-        k->matmul(&p->w, &part, begin, end, out, stride);
+        k->matmul(&p->packed, &part, begin, end, out + begin, stride);
         check(memcmp(out, expected, rows * stride * 4) == 0, k, d,
               "type %u, %zu x %zu, rows %zu+%zu, columns %zu..%zu differ from the whole\n",
               p->w.type, n_out, n_in, row, rows, begin, end);
@@ -177,7 +203,7 @@ static void solve(const sl_kernels *k, dice *d, uint32_t type, size_t n_out, siz
 {
     problem p = problem_make(d, k, type, n_out, n_in, n_rows);
     float *out = take(n_rows * n_out * 4);
-    k->matmul(&p.w, &p.a, 0, n_out, out, n_out);
+    k->matmul(&p.packed, &p.a, 0, n_out, out, n_out);
     check_exact(k, d, &p, out);
     check_pieces(k, d, &p, out);
     free(out);
@@ -217,8 +243,9 @@ static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
                 for (size_t b = 0; b < 9 * 3; b++)
                     memset(data + b * l->bytes + l->head, fills[f], l->bytes - l->head);
                 for (size_t e = 0; e < 5 * 96; e++) x[e] = (float)sign;
-                k->quantize(&p.a, 0, 5);
-                k->matmul(&p.w, &p.a, 0, 9, out, 9);
+                quantize_rows(k, &p.a);
+                release_packed(&p), pack(&p);
+                k->matmul(&p.packed, &p.a, 0, 9, out, 9);
                 check_exact(k, d, &p, out);
                 problem_release(&p);
             }
@@ -232,7 +259,10 @@ static void reads_rows(const sl_kernels *k, dice *d)
         problem p = problem_make(d, k, layouts[i].type, 7, 96, 1);
         float row[96];
         for (size_t j = 0; j < 7; j++) {
+            float packed[96];
             sl_matrix_row(&p.w, j, row);
+            sl_matrix_row(&p.packed, j, packed);
+            check(memcmp(row, packed, sizeof row) == 0, k, d, "packed row %zu\n", j);
             for (size_t e = 0; e < 96; e++) {
                 double minimum, w = weight(&p.w, j, e, &minimum);
                 check(fabs(row[e] - (w + minimum)) <= 2 * UNIT * (fabs(w) + fabs(minimum)), k, d,

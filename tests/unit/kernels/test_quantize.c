@@ -7,10 +7,17 @@ static sl_activations activations_of(size_t n_rows, size_t width, const float *x
     size_t n = n_rows * width;
     return (sl_activations){.n_rows = n_rows,
                             .width = width,
-                            .x = x,
+                            .x = (float *)(uintptr_t)x,
                             .q = take(n),
                             .scale = take(n / SL_BLOCK * 4),
                             .sum = take(n / SL_BLOCK * 4)};
+}
+
+/* Blocks [begin, end). */
+static void quantize(const sl_kernels *k, const sl_activations *a, size_t begin, size_t end)
+{
+    k->quantize(a->x + begin * SL_BLOCK, end - begin, a->q + begin * SL_BLOCK, a->scale + begin,
+                a->sum + begin);
 }
 
 static void release(sl_activations *a)
@@ -55,17 +62,18 @@ static void quantizes_as_defined(const sl_kernels *k, dice *d)
     sl_activations a = activations_of(n_rows, width, x), pieces = activations_of(n_rows, width, x);
     sl_activations ref = activations_of(n_rows, width, x);
 
-    k->quantize(&a, 0, n_rows);
-    for (size_t b = 0; b < n_rows * width / SL_BLOCK; b++)
+    size_t n_blocks = n_rows * width / SL_BLOCK;
+    quantize(k, &a, 0, n_blocks);
+    for (size_t b = 0; b < n_blocks; b++)
         check_block(k, d, x + b * SL_BLOCK, a.q + b * SL_BLOCK, (double)a.scale[b],
                     (double)a.sum[b]);
 
-    for (size_t row = 0, n; row < n_rows; row += n) {
-        n = 1 + dice_below(d, n_rows - row);
-        k->quantize(&pieces, row, row + n);
+    for (size_t b = 0, n; b < n_blocks; b += n) {
+        n = 1 + dice_below(d, n_blocks - b);
+        quantize(k, &pieces, b, b + n);
     }
     check(equal(&a, &pieces), k, d, "parts differ from the whole\n");
-    sl_kernels_named("ref")->quantize(&ref, 0, n_rows);
+    quantize(sl_kernels_named("ref"), &ref, 0, n_blocks);
     check(equal(&a, &ref), k, d, "differs from ref\n");
     release(&a), release(&pieces), release(&ref);
     free(x);
@@ -80,7 +88,7 @@ static void ties_go_to_even(const sl_kernels *k, dice *d)
     float scale = sl_f16_to_f32((uint16_t)(0x2000 + dice_below(d, 0x2000))), x[SL_BLOCK];
     for (size_t i = 0; i < SL_BLOCK; i++) x[i] = steps[i] * scale; /* exact */
     sl_activations a = activations_of(1, SL_BLOCK, x);
-    k->quantize(&a, 0, 1);
+    quantize(k, &a, 0, 1);
     check(a.scale[0] == scale && a.sum[0] == scale * 199, k, d, "scale %g\n", (double)scale);
     check(memcmp(a.q, expected, SL_BLOCK) == 0, k, d, "ties of scale %g\n", (double)scale);
     release(&a);
@@ -93,7 +101,7 @@ static void nan_stays_visible(const sl_kernels *k, dice *d)
     x[SL_BLOCK + dice_below(d, SL_BLOCK)] = dice_below(d, 2) ? NAN : -NAN;
     x[2 * SL_BLOCK + dice_below(d, SL_BLOCK)] = -INFINITY;
     sl_activations a = activations_of(1, 3 * SL_BLOCK, x);
-    k->quantize(&a, 0, 1);
+    quantize(k, &a, 0, 3);
     check(isfinite(a.scale[0]) && isnan(a.scale[1]) && isnan(a.sum[1]), k, d, "NaN\n");
     check(a.scale[2] == 65504 && isfinite(a.sum[2]), k, d, "infinity\n");
     release(&a);

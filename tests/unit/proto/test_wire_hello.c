@@ -27,8 +27,7 @@ static sl_hello sample(void)
                       .model_hash = 1,
                       .pages_total = 1234567,
                       .planned_bytes = UINT64_MAX,
-                      .memory_limit = 99,
-                      .cache_limit = UINT64_MAX - 1};
+                      .memory_limit = 99};
 }
 
 static void assert_equal(const sl_hello *a, const sl_hello *b)
@@ -41,7 +40,7 @@ static void assert_equal(const sl_hello *a, const sl_hello *b)
     assert_int_equal(a->threads, b->threads);
     assert_true(a->options_hash == b->options_hash && a->model_hash == b->model_hash);
     assert_true(a->pages_total == b->pages_total && a->planned_bytes == b->planned_bytes);
-    assert_true(a->memory_limit == b->memory_limit && a->cache_limit == b->cache_limit);
+    assert_true(a->memory_limit == b->memory_limit);
 }
 
 static sl_status decode_quietly(const uint8_t *bytes, sl_hello *out)

@@ -15,7 +15,7 @@ enum { LAYERS_MAX = 9 };
 
 typedef struct {
     sl_placement_options options;
-    uint64_t weights[LAYERS_MAX], limits[LAYERS_MAX], cache_limits[LAYERS_MAX];
+    uint64_t weights[LAYERS_MAX], limits[LAYERS_MAX];
     double keep[LAYERS_MAX];
 } shape;
 
@@ -48,15 +48,11 @@ static void make(shape *s, seeded *random)
         s->weights[i] = seeded_below(random, 8000);
         s->keep[i] = seeded_below(random, 101) / 100.0;
     }
-    for (uint32_t r = 0; r < o->n_ranks; r++) {
+    for (uint32_t r = 0; r < o->n_ranks; r++)
         s->limits[r] = seeded_below(random, 3) ? 20000 + seeded_below(random, 40000) : UINT64_MAX;
-        s->cache_limits[r] = seeded_below(random, 2) ? UINT64_MAX
-                                                     : 20000 + seeded_below(random, 9000);
-    }
     o->layer_weights = s->weights;
     o->keep = s->keep;
     if (seeded_below(random, 4)) o->rank_limits = s->limits;
-    if (seeded_below(random, 2)) o->rank_cache_limits = s->cache_limits;
 }
 
 /* What a split makes of its fullest rank: by how much it is beyond a limit, and its bytes. */
@@ -69,19 +65,13 @@ static verdict judge(const shape *s, uint32_t context, const uint32_t *first)
     const sl_placement_options *o = &s->options;
     verdict v = {0};
     for (uint32_t r = 0; r < o->n_ranks; r++) {
-        uint64_t cache = 0, bytes = (r == 0 ? o->first_extra_bytes : 0) +
-                                    (r + 1 == o->n_ranks ? o->last_extra_bytes : 0);
-        for (uint32_t i = first[r]; i < first[r + 1]; i++) {
-            cache += plain_cache(s, i, context);
-            bytes += s->weights[i];
-        }
-        bytes += cache;
+        uint64_t bytes = (r == 0 ? o->first_extra_bytes : 0) +
+                         (r + 1 == o->n_ranks ? o->last_extra_bytes : 0);
+        for (uint32_t i = first[r]; i < first[r + 1]; i++)
+            bytes += s->weights[i] + plain_cache(s, i, context);
         if (bytes > v.largest) v.largest = bytes;
         if (o->rank_limits && bytes > s->limits[r] && bytes - s->limits[r] > v.excess)
             v.excess = bytes - s->limits[r];
-        if (o->rank_cache_limits && cache > s->cache_limits[r] &&
-            cache - s->cache_limits[r] > v.excess)
-            v.excess = cache - s->cache_limits[r];
     }
     return v;
 }

@@ -13,10 +13,10 @@
 #include "tests/support/seeded.h"
 
 typedef struct {
-    uint64_t layers[SL_SPLIT_LAYERS_MAX], cache[SL_SPLIT_LAYERS_MAX], first_extra, last_extra;
+    uint64_t layers[SL_SPLIT_LAYERS_MAX], first_extra, last_extra;
     uint32_t n_layers, n_ranks;
     bool limited;
-    uint64_t limits[SL_SPLIT_LAYERS_MAX], cache_limits[SL_SPLIT_LAYERS_MAX];
+    uint64_t limits[SL_SPLIT_LAYERS_MAX];
 } shape;
 
 static uint64_t bytes_of(const shape *s, const uint32_t *first, uint32_t rank)
@@ -32,11 +32,8 @@ static uint64_t excess_of(const shape *s, const uint32_t *first)
 {
     uint64_t most = 0;
     for (uint32_t r = 0; s->limited && r < s->n_ranks; r++) {
-        uint64_t cache = 0, bytes = bytes_of(s, first, r);
-        for (uint32_t i = first[r]; i < first[r + 1]; i++) cache += s->cache[i];
+        uint64_t bytes = bytes_of(s, first, r);
         if (bytes > s->limits[r] && bytes - s->limits[r] > most) most = bytes - s->limits[r];
-        if (cache > s->cache_limits[r] && cache - s->cache_limits[r] > most)
-            most = cache - s->cache_limits[r];
     }
     return most;
 }
@@ -79,9 +76,7 @@ static uint64_t split(const shape *s, uint32_t *first)
                                       .layer_bytes = s->layers,
                                       .first_extra_bytes = s->first_extra,
                                       .last_extra_bytes = s->last_extra,
-                                      .rank_limits = s->limited ? s->limits : NULL,
-                                      .layer_cache = s->limited ? s->cache : NULL,
-                                      .rank_cache_limits = s->limited ? s->cache_limits : NULL};
+                                      .rank_limits = s->limited ? s->limits : NULL};
     return sl_split_layers(&options, first);
 }
 
@@ -99,13 +94,7 @@ static void test_against_all_splits(void **state)
         s.last_extra = seeded_below(&random, 3) * seeded_below(&random, 20);
         s.limited = seed % 2;
         uint32_t share = 2 * (spread * s.n_layers + 20) / s.n_ranks + 2;
-        for (uint32_t r = 0; r < s.n_ranks; r++) {
-            s.limits[r] = seeded_below(&random, share);
-            s.cache_limits[r] = seeded_below(&random, 3) ? UINT64_MAX
-                                                         : seeded_below(&random, share);
-        }
-        for (uint32_t i = 0; i < s.n_layers; i++)
-            s.cache[i] = seeded_below(&random, (uint32_t)s.layers[i] + 1);
+        for (uint32_t r = 0; r < s.n_ranks; r++) s.limits[r] = seeded_below(&random, share);
 
         uint32_t found[SL_SPLIT_LAYERS_MAX + 1] = {0}, best[SL_SPLIT_LAYERS_MAX + 1] = {0};
         uint32_t first[SL_SPLIT_LAYERS_MAX + 1] = {0};

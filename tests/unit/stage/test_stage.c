@@ -17,14 +17,6 @@
 #include "tests/support/seeded.h"
 #include "tests/support/stage_rig.h"
 
-/* LLVM 14's leak check crashes when it follows the thread-local storage of an OpenMP team. */
-/* NOLINTNEXTLINE(bugprone-reserved-identifier) */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void) /* NOLINT(bugprone-reserved-identifier) */
-{
-    return "intercept_tls_get_addr=0";
-}
-
 /* ---- a job of a few sequences, and what became of them ---- */
 
 enum { JOBS = 6, TOKENS_MAX = 1400, CONTEXT = 1400, VOCAB = 300 };

@@ -1,0 +1,66 @@
+/* launch/lone_stage.c - see lone_stage.h. */
+#include "launch/lone_stage.h"
+
+#include <string.h>
+
+#include "launch/cores.h"
+#include "runtime/base/log.h"
+
+/* Measures when the arena has no storage. */
+static void bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
+                 sl_arena *arena, sl_lone_stage *lone)
+{
+    sl_weights_bind(gguf, shape, 0, n_layers, arena, &lone->weights);
+    lone->packed = sl_arena_take(arena, sl_weights_packed_bytes(gguf, shape, 0, n_layers));
+    sl_stage_init(&lone->options, arena, &lone->stage);
+    sl_frame_init(&lone->frame, &lone->options.limits, SL_FRAME_WITH_HIDDEN, arena);
+}
+
+sl_status sl_lone_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
+                             const sl_stage_options *options, uint32_t threads, sl_lone_stage *out)
+{
+    sl_lone_stage *l = out;
+    *l = (sl_lone_stage){.options = *options};
+    l->options.weights = &l->weights;
+    l->options.threads = threads ? (int)threads : sl_cores_per_rank(1);
+    sl_team_options team = {.threads = l->options.threads,
+                            .spins = sl_cores_suffice(1, l->options.threads)};
+    sl_status status = sl_team_open(&team, &l->team);
+    if (status != SL_OK) return status;
+    l->options.team = l->team;
+    sl_arena arena;
+    sl_arena_init(&arena, NULL, 0);
+    bind(gguf, shape, n_layers, &arena, l);
+    l->storage_bytes = arena.used_bytes;
+    status = sl_storage_take(l->storage_bytes, "the model's stage", &l->storage);
+    if (status != SL_OK) return status;
+    sl_arena_init(&arena, l->storage, l->storage_bytes);
+    bind(gguf, shape, n_layers, &arena, l);
+    l->hash_share = sl_weights_hash_share(gguf, &l->weights);
+    sl_weights_pack(gguf, &l->weights, l->packed, l->team);
+    return SL_OK;
+}
+
+void sl_lone_stage_close(sl_lone_stage *lone)
+{
+    sl_storage_release(lone->storage, lone->storage_bytes);
+    sl_team_close(lone->team);
+    *lone = (sl_lone_stage){0};
+}
+
+sl_status sl_lone_stage_compute(sl_lone_stage *lone, const int32_t *tokens)
+{
+    const sl_stage_options *o = &lone->options;
+    uint32_t n = o->limits.rows_max;
+    sl_frame *f = &lone->frame;
+    sl_frame_reset(f, 0);
+    f->n_controls = f->n_spans = 1;
+    f->n_rows = n;
+    f->controls[0] = (sl_control){
+        .kind = SL_CONTROL_OPEN, .n_prompt = n, .sampling = {.repetition_penalty = 1}};
+    f->spans[0] = (sl_span){
+        .kind = SL_SPAN_PROMPT, .n_tokens = n, .score_from = n, .next_token = -1};
+    memcpy(f->tokens, tokens, n * sizeof *f->tokens);
+    sl_status status = sl_frame_check(f, &o->limits, 1, o->weights->shape.vocab);
+    return status == SL_OK ? sl_stage_compute(lone->stage, f) : status;
+}
