@@ -10,8 +10,9 @@
 #include "runtime/base/log.h"
 
 /* A different value of these makes a ratio mean something else. */
-static const char *const WITH[] = {"machine", "kernels", "ranks", "threads", "binding", "model",
-                                   "chunk",   "codec",   "kv",    "policy",  "sinks",   "window"};
+static const char *const WITH[] = {"machine", "kernels", "ranks",    "threads", "binding",
+                                   "model",   "chunk",   "codec",    "kv",      "policy",
+                                   "sinks",   "window",  "sequences"};
 
 enum { MEASURES_MIN = 3 };
 

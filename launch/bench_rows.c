@@ -6,12 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/bench_profile.h"
 #include "launch/version.h"
 #include "runtime/base/log.h"
 
 const char *sl_bench_test_name(sl_bench_test test)
 {
     return test == SL_BENCH_PROMPT ? "prompt" : "decode";
+}
+
+uint32_t sl_bench_row_generates(const sl_bench_row *row, const sl_settings *settings)
+{
+    uint32_t frames = row->depth / settings->chunk + 2;
+    return row->n + 1 + (row->n_sequences > 1 ? row->n_sequences * frames : 0);
 }
 
 /* ---- the list ---- */
@@ -23,9 +30,13 @@ static void add_rows(sl_bench_rows *rows, sl_bench_test test, const sl_counts *l
         for (uint32_t i = 0; i < lengths->n; i++) {
             uint32_t n = lengths->items[i], depth = depths->items[d];
             if (n == 0) continue;
-            rows->items[rows->n++] = (sl_bench_row){.test = test, .n = n, .depth = depth};
-            /* a generated sequence has a token of prompt at least, and one before what is timed */
-            uint32_t length = test == SL_BENCH_PROMPT ? depth + n : (depth ? depth : 1) + n + 1;
+            bool decodes = test == SL_BENCH_DECODE;
+            sl_bench_row row = {.test = test, .n = n, .depth = depth, .n_sequences = 1};
+            if (decodes) row.n_sequences = rows->settings->sequences;
+            rows->items[rows->n++] = row;
+            /* a generated sequence has a token of prompt at least */
+            uint32_t generates = sl_bench_row_generates(&row, rows->settings);
+            uint32_t length = decodes ? (depth ? depth : 1) + generates : depth + n;
             if (length > rows->longest) rows->longest = length;
         }
     }
@@ -112,10 +123,10 @@ static json_t *row_json(const sl_bench_rows *rows, const sl_bench_row *row)
     json_t *all = json_array();
     for (uint32_t i = 0; i < row->n_done; i++) json_array_append_new(all, json_real(row->tok_s[i]));
     json_t *value = json_pack(
-        "{s:s, s:i, s:i, s:f, s:o, s:I, s:I, s:b}", "test", sl_bench_test_name(row->test), "n",
-        (int)row->n, "depth", (int)row->depth, "tok_s", spread_of(row).median, "tok_s_all", all,
-        "kv_bytes", (json_int_t)row->kv_bytes, "peak_bytes", (json_int_t)row->peak_bytes,
-        "beyond_context", (int)is_beyond(rows, row));
+        "{s:s, s:i, s:i, s:i, s:f, s:o, s:I, s:I, s:b}", "test", sl_bench_test_name(row->test), "n",
+        (int)row->n, "depth", (int)row->depth, "sequences", (int)row->n_sequences, "tok_s",
+        spread_of(row).median, "tok_s_all", all, "kv_bytes", (json_int_t)row->kv_bytes,
+        "peak_bytes", (json_int_t)row->peak_bytes, "beyond_context", (int)is_beyond(rows, row));
     json_t *with = json_pack(
         "{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:i}", "machine",
         rows->machine, "commit", sl_version(), "kernels", rows->kernels, "ranks", rows->ranks,
@@ -126,6 +137,7 @@ static json_t *row_json(const sl_bench_rows *rows, const sl_bench_row *row)
         json_object_set_new(value, "gate_share", json_real(gate_share(row)));
     if (sl_policy_has_rate(rows->policy.kind))
         json_object_set_new(value, "keep", json_real(rows->policy.keep));
+    if (s->profile) json_object_set_new(value, "profile", sl_bench_profile_json(row, &rows->roof));
     json_object_update_new(value, with);
     return value;
 }
@@ -154,12 +166,15 @@ sl_status sl_bench_rows_print(const sl_bench_rows *rows)
                (double)row->kv_bytes / 1e6, (double)row->peak_bytes / 1e6);
         if (rows->policy.kind == SL_POLICY_GATE && row->test == SL_BENCH_PROMPT)
             printf("  gates %.1f%% of the time", 100 * gate_share(row));
+        if (row->n_sequences > 1) printf("  %u sequences together", row->n_sequences);
         putchar('\n');
     }
     if (any_beyond) printf("* beyond the %u tokens the model was trained for\n", rows->context);
     printf("medians of %u; %s; %s kernels; ranks %d, threads %d each, cores %s; sluice %s\n",
            rows->settings->repeat, rows->machine, rows->kernels, rows->ranks, rows->threads,
            rows->binding, sl_version());
+    for (uint32_t i = 0; rows->settings->profile && i < rows->n; i++)
+        sl_bench_profile_print(&rows->items[i], &rows->roof);
     if (fflush(stdout) == 0) return SL_OK;
     sl_error("cannot write to stdout: %s", strerror(errno));
     return SL_ERR_FILE;

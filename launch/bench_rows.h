@@ -6,18 +6,22 @@
 
 #include "launch/cores.h"
 #include "launch/engine.h"
+#include "launch/roof.h"
 
 typedef enum { SL_BENCH_PROMPT, SL_BENCH_DECODE } sl_bench_test;
 const char *sl_bench_test_name(sl_bench_test test); /* "prompt", "decode" */
 
 typedef struct {
     sl_bench_test test;
-    uint32_t n, depth;           /* tokens measured, and in the cache before */
-    double *tok_s;               /* [settings->repeat] */
-    uint32_t n_done;             /* of them */
-    uint64_t kv_bytes;           /* K and V of the sequence at its end, all ranks */
-    uint64_t peak_bytes;         /* resident size of the largest rank, the largest so far */
-    int64_t compute_ns, gate_ns; /* of all its measurements; gates: on prompts */
+    uint32_t n, depth;               /* tokens measured, and in the cache before */
+    uint32_t n_sequences;            /* that generate so many each, together; tok_s is of all */
+    double *tok_s;                   /* [settings->repeat] */
+    uint32_t n_done;                 /* of them */
+    uint64_t kv_bytes;               /* K and V of the sequence at its end, all ranks */
+    uint64_t peak_bytes;             /* resident size of the largest rank, the largest so far */
+    int64_t compute_ns, gate_ns;     /* of all its measurements; gates: on prompts */
+    sl_step_account steps[SL_STEPS]; /* of rank 0, with --profile */
+    uint64_t n_profiled;             /* tokens they are of */
 } sl_bench_row;
 
 typedef struct {
@@ -32,7 +36,12 @@ typedef struct {
     const char *kernels;
     int ranks, threads;
     sl_policy policy;
+    sl_roof roof; /* with --profile */
 } sl_bench_rows;
+
+/* Tokens that each of a row's sequences generates: those that are timed, one before them, and, where
+ * there are several, those generated while others still read their prompts. */
+uint32_t sl_bench_row_generates(const sl_bench_row *row, const sl_settings *settings);
 
 /* A row for every (prompt, depth) and (n, depth) of the settings. SL_ERR_OPTION: none;
  * SL_ERR_MEMORY. Ended with sl_bench_rows_fini. */

@@ -1,6 +1,7 @@
 /* launch/cmd_bench.c - `sluice bench`: how fast prompts are read and tokens generated, at depth.
  *
- * A measure is one request of random tokens. A prompt's clock starts when the `depth` tokens before
+ * A measure is one request of random tokens, or --sequences of them that generate together: then the
+ * clock runs from when the last of them has begun until all have had n tokens on average. A prompt's clock starts when the `depth` tokens before
  * it have passed all ranks (sl_request.pause_after) and stops when its last token has; generation
  * runs from its first token to its last, so reading the prompt is not in it. Measures of a row are
  * spread over the whole run, one round after another, so that a slow minute hits all rows alike. */
@@ -12,6 +13,7 @@
 #include "launch/bench_codec.h"
 #include "launch/bench_compare.h"
 #include "launch/bench_link.h"
+#include "launch/bench_profile.h"
 #include "launch/bench_rows.h"
 #include "launch/commands.h"
 #include "launch/engine.h"
@@ -23,27 +25,29 @@
 typedef struct {
     sl_bench_rows rows;
     sl_engine *engine;
-    uint32_t n_given, n_measures; /* the first one warms up and is not counted */
-    bool busy;                    /* a request is out */
-    sl_driver_progress before;    /* as of the request before this one */
-    int64_t begin_ns, end_ns;     /* of the measure that is out; 0: not yet */
+    uint32_t measure, n_measures; /* the one under way; the first warms up and is not counted */
+    uint32_t n_given, n_begun, n_done; /* requests of it */
+    uint64_t n_tokens, kv_bytes;       /* generated since all have begun; of all their caches */
+    sl_driver_progress before;         /* as of the measure before this one */
+    int64_t begin_ns, end_ns;          /* of the measure; 0: not yet */
     sl_progress progress;
+    sl_profile profile, profile_before; /* with --profile */
 } bench;
 
-/* Of the measure given out last. */
+/* Of the measure under way. */
 static sl_bench_row *current_row(const bench *b)
 {
-    return &b->rows.items[b->n_given > 1 ? (b->n_given - 2) % b->rows.n : 0];
+    return &b->rows.items[b->measure > 0 ? (b->measure - 1) % b->rows.n : 0];
 }
 
 /* ---- requests ---- */
 
-/* Ordinary tokens, the same ones every time. */
+/* Ordinary tokens, the same ones every time, others in each request of a measure. */
 static void fill_prompt(const bench *b, sl_request *request)
 {
     const sl_tokenizer *tokenizer = sl_engine_tokenizer(b->engine);
     uint32_t n_tokens = (uint32_t)sl_tokenizer_n_tokens(tokenizer);
-    uint64_t state = 1;
+    uint64_t state = b->n_given;
     for (size_t i = 0; i < request->n_prompt; i++) {
         int32_t id;
         uint32_t tries = 0;
@@ -65,7 +69,7 @@ static sl_status make_request(const bench *b, const sl_bench_row *row, sl_reques
     request->n_choices = 1;
     request->score_from = SIZE_MAX;
     request->ignore_eos = true;
-    request->max_tokens = decodes ? row->n + 1 : 0;
+    request->max_tokens = decodes ? sl_bench_row_generates(row, b->rows.settings) : 0;
     request->pause_after = decodes ? 0 : row->depth;
     request->sampling = (sl_sampling){.top_p = 1, .repetition_penalty = 1, .n_logprobs = -1};
     if (!request->prompt || sl_request_bind(request) != SL_OK) {
@@ -80,15 +84,18 @@ static sl_status make_request(const bench *b, const sl_bench_row *row, sl_reques
 static sl_status next(void *context, sl_request **request_out)
 {
     bench *b = context;
-    if (b->busy) return SL_AGAIN;
-    if (b->n_given == b->n_measures) return SL_END;
+    if (b->n_given == current_row(b)->n_sequences) {
+        if (b->n_done < b->n_given) return SL_AGAIN;
+        b->measure++;
+        b->n_given = b->n_begun = b->n_done = 0;
+        b->n_tokens = b->kv_bytes = 0;
+        b->begin_ns = b->end_ns = 0;
+    }
+    if (b->measure == b->n_measures) return SL_END;
     b->n_given++;
-    b->busy = true;
-    sl_status status = make_request(b, current_row(b), request_out);
-    bool at_once = current_row(b)->test == SL_BENCH_PROMPT && current_row(b)->depth == 0;
-    b->begin_ns = at_once ? sl_clock_now_ns() : 0;
-    b->end_ns = 0;
-    return status;
+    const sl_bench_row *row = current_row(b);
+    if (row->test == SL_BENCH_PROMPT && row->depth == 0) b->begin_ns = sl_clock_now_ns();
+    return make_request(b, row, request_out);
 }
 
 static void on_prompt(void *context, const sl_request *request, size_t n_tokens)
@@ -103,33 +110,41 @@ static void on_token(void *context, const sl_request *request, uint32_t choice, 
 {
     (void)choice, (void)token;
     bench *b = context;
-    size_t n_tokens = request->choices[0].n_tokens;
-    if (n_tokens == 1) b->begin_ns = sl_clock_now_ns();
-    if (n_tokens == request->max_tokens) b->end_ns = sl_clock_now_ns();
+    const sl_bench_row *row = current_row(b);
+    if (b->begin_ns > 0) b->n_tokens++;
+    if (request->choices[0].n_tokens == 1 && ++b->n_begun == row->n_sequences)
+        b->begin_ns = sl_clock_now_ns();
+    if (b->n_tokens == (uint64_t)row->n * row->n_sequences && b->end_ns == 0)
+        b->end_ns = sl_clock_now_ns();
 }
 
 static sl_status done(void *context, sl_request *request)
 {
     bench *b = context;
     sl_bench_row *row = current_row(b);
-    b->busy = false;
+    b->n_done++;
     if (request->error.http_status != 0) {
         sl_error("%s of %u at depth %u: %s", sl_bench_test_name(row->test), row->n, row->depth,
                  request->error.message);
         sl_request_free(request);
         return SL_ERR_MEMORY; /* the one way a request without fields can fail */
     }
-    uint64_t cache_bytes = request->choices[0].cache_bytes;
+    b->kv_bytes += request->choices[0].cache_bytes;
     sl_request_free(request);
+    if (b->n_done < row->n_sequences) return SL_OK;
     SL_ASSERT(b->begin_ns > 0 && b->end_ns > 0);
     if (b->end_ns <= b->begin_ns) b->end_ns = b->begin_ns + 1; /* within one tick of the clock */
     const sl_driver_progress *now = sl_engine_progress(b->engine), before = b->before;
     b->before = *now;
-    if (b->n_given == 1) return SL_OK;
+    sl_profile profile_before = b->profile_before;
+    b->profile_before = b->profile; /* nothing is computed just now */
+    if (b->measure == 0) return SL_OK;
+    sl_bench_profile_add(row, &profile_before, &b->profile);
     row->compute_ns += now->compute_ns - before.compute_ns;
     row->gate_ns += now->gate_ns - before.gate_ns;
-    row->tok_s[row->n_done++] = row->n / ((double)(b->end_ns - b->begin_ns) / (double)SL_SECOND);
-    row->kv_bytes = cache_bytes;
+    double n_tokens = (double)row->n * row->n_sequences;
+    row->tok_s[row->n_done++] = n_tokens / ((double)(b->end_ns - b->begin_ns) / (double)SL_SECOND);
+    row->kv_bytes = b->kv_bytes;
     row->peak_bytes = now->peak_bytes;
     return SL_OK;
 }
@@ -137,7 +152,7 @@ static sl_status done(void *context, sl_request *request)
 static void on_progress(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
 {
     bench *b = context;
-    sl_progress_state state = {.done = b->n_given - b->busy,
+    sl_progress_state state = {.done = b->measure,
                                .total = b->n_measures,
                                .elapsed_ns = elapsed_ns,
                                .prompt_tokens = progress->prompt_tokens,
@@ -153,6 +168,11 @@ static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
     b->engine = engine;
     b->n_measures = b->rows.n * b->rows.settings->repeat + 1;
     sl_bench_rows_place(&b->rows, engine);
+    if (b->rows.settings->profile) {
+        sl_team_options team = sl_engine_team(engine);
+        sl_status status = sl_roof_measure(sl_engine_kernel_set(engine), &team, &b->rows.roof);
+        if (status != SL_OK) return status;
+    }
     sl_progress_init(&b->progress);
     *port_out = (sl_port){.context = b, .next = next, .done = done};
     return SL_OK;
@@ -190,13 +210,13 @@ static int bench_command(sl_settings *settings)
     bench b = {0};
     sl_status status = sl_bench_rows_init(settings, &b.rows);
     if (status != SL_OK) return sl_exit_code(status);
-    settings->sequences = 1;
     settings->context = b.rows.longest;
     sl_service service = {
         .context = &b,
         .begin = begin,
         .end = end,
-        .watch = {.context = &b, .token = on_token, .prompt = on_prompt, .progress = on_progress}};
+        .watch = {.context = &b, .token = on_token, .prompt = on_prompt, .progress = on_progress},
+        .profile = settings->profile ? &b.profile : NULL};
     int code = sl_engine_serve(settings, &service);
     sl_bench_rows_fini(&b.rows);
     return code;

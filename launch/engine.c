@@ -76,6 +76,13 @@ sl_codec_kind sl_engine_codec(const sl_engine *engine) { return engine->codec; }
 const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine->shape; }
 const char *sl_engine_kernels(const sl_engine *engine) { return engine->kernels->name; }
 int sl_engine_threads(const sl_engine *engine) { return engine->threads; }
+const sl_kernels *sl_engine_kernel_set(const sl_engine *engine) { return engine->kernels; }
+
+sl_team_options sl_engine_team(const sl_engine *engine)
+{
+    return (sl_team_options){
+        .threads = engine->threads, .spins = engine->spins, .cpus = engine->cpus};
+}
 uint64_t sl_engine_model_hash(const sl_engine *engine) { return engine->model_hash; }
 
 /* The gate the policy asks, or NULL. */
@@ -311,6 +318,7 @@ static sl_parts_options parts_options(sl_engine *e)
         .comm = e->comm,
         .clock = sl_clock_read,
         .watch = e->service->watch,
+        .profile = rank_of(e) == 0 ? e->service->profile : NULL,
     };
 }
 

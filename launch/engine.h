@@ -23,6 +23,7 @@ typedef struct {
     /* Called if begin succeeded, with how serving went; returns that, or what went wrong since. */
     sl_status (*end)(void *context, const sl_engine *engine, sl_status status);
     sl_watch watch;
+    sl_profile *profile; /* of this rank's stage; NULL: nobody asks */
 } sl_service;
 
 /* Start the transport, open the model, split its layers by bytes, plan memory, take it, load; serve
@@ -39,6 +40,9 @@ uint64_t sl_engine_text_bytes_max(const sl_engine *engine);
 uint32_t sl_engine_sequences(const sl_engine *engine);
 const sl_model_shape *sl_engine_shape(const sl_engine *engine);
 const char *sl_engine_kernels(const sl_engine *engine); /* the set's name */
+/* What this rank's team is made of; lent. */
+sl_team_options sl_engine_team(const sl_engine *engine);
+const sl_kernels *sl_engine_kernel_set(const sl_engine *engine);
 int sl_engine_threads(const sl_engine *engine);
 const sl_driver_progress *sl_engine_progress(const sl_engine *engine);
 uint64_t sl_engine_model_hash(const sl_engine *engine);

@@ -30,6 +30,7 @@ typedef struct {
     const uint32_t *rank_heads;  /* [ranks] layers * KV heads */
     const uint64_t *rank_pages;  /* [ranks] of every pool; filled in before sl_parts_open */
     const double *rank_keep;     /* [ranks] of eligible tokens, expected to be kept there */
+    sl_profile *profile;         /* or NULL */
     uint64_t planned_bytes;
     sl_comm *comm; /* for sl_parts_open */
     int64_t (*clock)(void *context);

@@ -48,7 +48,7 @@ typedef struct {
     /* bench */
     sl_counts prompts, generates, depths;
     uint32_t repeat;
-    bool compare;
+    bool compare, profile;
 
     const char *hosts; /* plan */
 

@@ -46,7 +46,7 @@ static uint64_t allowed_bytes(const chain *c, uint32_t rank, uint32_t from, uint
 static uint64_t least_largest(const chain *c, cost_of *cost)
 {
     uint32_t n_layers = c->options->n_layers;
-    uint64_t largest[SL_SPLIT_LAYERS_MAX + 1];
+    uint64_t largest[SL_SPLIT_LAYERS_MAX + 1] = {0};
     for (uint32_t to = 1; to <= n_layers; to++) largest[to] = cost(c, 0, 0, to);
     for (uint32_t rank = 1; rank < c->options->n_ranks; rank++)
         for (uint32_t to = n_layers; to > rank; to--) {

@@ -168,7 +168,7 @@ static void quantize_queries(const float *q, size_t n_rows, size_t head_dim, int
 {
     float sum[ROWS_MAX * BLOCKS_MAX];
     size_t n_blocks = n_rows * head_dim / SL_BLOCK;
-    sl_quantize_avx2(q, n_blocks, (int8_t *)out->q, out->scale, sum);
+    sl_quantize_avx512(q, n_blocks, (int8_t *)out->q, out->scale, sum);
     for (size_t i = 0; i < n_rows * head_dim; i++) out->q[i] ^= 0x80;
 }
 

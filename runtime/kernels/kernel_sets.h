@@ -129,10 +129,14 @@ sl_kv_attend sl_kv_f16_attend_avx2, sl_kv_q8_0_attend_avx2;
 sl_kv_scores sl_kv_f16_scores_avx2, sl_kv_q8_0_scores_avx2;
 
 /* The avx512 set is avx2 but for what takes the time. */
+sl_quantize sl_quantize_avx512;
 void sl_matmul_avx512(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                       float *out, size_t out_stride);
 sl_kv_attend sl_kv_f16_attend_avx512, sl_kv_q8_0_attend_avx512;
 sl_kv_attend sl_kv_f16_attend_prompt_avx512, sl_kv_q8_0_attend_prompt_avx512;
 sl_kv_scores sl_kv_f16_scores_avx512, sl_kv_q8_0_scores_avx512;
+
+uint64_t sl_peak_ref(uint64_t n_rounds), sl_peak_avx2(uint64_t n_rounds),
+    sl_peak_avx512(uint64_t n_rounds);
 
 #endif

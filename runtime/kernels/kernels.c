@@ -34,6 +34,7 @@ static const sl_kernels kernels_ref = {
     .swiglu = sl_swiglu_ref,
     .add = sl_add_ref,
     .kv = {&kv_ref[SL_KV_F16], &kv_ref[SL_KV_Q8_0]},
+    .peak = sl_peak_ref,
 };
 
 static bool runs_always(void) { return true; }
@@ -54,6 +55,7 @@ static const sl_kernels kernels_avx2 = {
     .swiglu = sl_swiglu_avx2,
     .add = sl_add_avx2,
     .kv = {&kv_avx2[SL_KV_F16], &kv_avx2[SL_KV_Q8_0]},
+    .peak = sl_peak_avx2,
 };
 
 static const sl_kv_layout kv_avx512[SL_KV_TYPES] = {
@@ -67,12 +69,13 @@ static const sl_kv_layout kv_avx512[SL_KV_TYPES] = {
 
 static const sl_kernels kernels_avx512 = {
     .name = "avx512",
-    .quantize = sl_quantize_avx2,
+    .quantize = sl_quantize_avx512,
     .matmul = sl_matmul_avx512,
     .rmsnorm = sl_rmsnorm_avx2,
     .swiglu = sl_swiglu_avx2,
     .add = sl_add_avx2,
     .kv = {&kv_avx512[SL_KV_F16], &kv_avx512[SL_KV_Q8_0]},
+    .peak = sl_peak_avx512,
 };
 
 /* F16C is older than AVX2 and in every CPU that has it; clang 14 cannot ask for it. */

@@ -69,6 +69,10 @@ typedef struct sl_kernels {
     void (*add)(const float *y, size_t n, float *x);
 
     const sl_kv_layout *kv[SL_KV_TYPES];
+
+    /* n_rounds of products of int8 out of registers: nothing but how fast that goes. Returns how many
+     * multiplications and additions they were. */
+    uint64_t (*peak)(uint64_t n_rounds);
 } sl_kernels;
 
 /* The table for this CPU and SLUICE_KERNELS. SL_ERR_OPTION: a set unknown or not

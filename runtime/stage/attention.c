@@ -126,6 +126,8 @@ static void attend_block(const sl_layer_context *c, const sl_span *span, uint32_
                                            first, n, group, own->tiles, own->visible);
     sl_attention_queries(c, head, row, n, own->q);
     begin_softmax(n_rows, s->head_dim, own->state, own->acc);
+    own->n_tiles += n_tiles;
+    own->n_products += n_tiles * n_rows;
     layout->attend_prompt(own->tiles, n_tiles, own->q, n_rows, s->head_dim, own->state, own->acc);
     if (c->shared.row_state)
         memcpy(sl_attention_row_state(c, head, row), own->state, n_rows * sizeof *own->state);
@@ -195,6 +197,8 @@ static void attend_run(const sl_layer_context *c, const sl_span *span, uint32_t 
                                            run, group, own->tiles, own->visible);
     sl_attention_queries(c, head, span->first_row, 1, own->q);
     begin_softmax(group, s->head_dim, state, acc);
+    own->n_tiles += n_tiles;
+    own->n_products += n_tiles * group;
     c->cache->options.layout->attend(own->tiles, n_tiles, own->q, group, s->head_dim, state, acc);
 }
 

@@ -71,6 +71,38 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
 
 /* ---- linear maps, norms ---- */
 
+/* A step of thread 0 has ended, of maps of so many rows. */
+static void lap_maps(const sl_layer_context *c, sl_member me, sl_step step, size_t n_rows,
+                     const sl_matrix *const *maps, size_t n_maps)
+{
+    double bytes = 0, ops = 0;
+    if (!c->profile || me.thread != 0) return;
+    for (size_t m = 0; m < n_maps; m++) {
+        bytes += (double)maps[m]->n_out * (double)maps[m]->row_bytes;
+        ops += 2.0 * (double)n_rows * (double)maps[m]->n_out * (double)maps[m]->n_in;
+    }
+    sl_profile_lap(c->profile, step, bytes, ops);
+}
+
+static void lap(const sl_layer_context *c, sl_member me, sl_step step)
+{
+    lap_maps(c, me, step, 0, NULL, 0);
+}
+
+/* Pages read, and rows times pages: 2 products of head_dim each for all their slots. */
+static void lap_attention(const sl_layer_context *c, sl_member me)
+{
+    uint64_t n_tiles = 0, n_products = 0;
+    if (!c->profile || me.thread != 0) return;
+    for (int i = 0; i < c->threads; i++) {
+        n_tiles += c->own[i].n_tiles;
+        n_products += c->own[i].n_products;
+        c->own[i].n_tiles = c->own[i].n_products = 0;
+    }
+    sl_profile_lap(c->profile, SL_STEP_ATTEND, (double)n_tiles * (double)c->cache->page_bytes,
+                   4.0 * SL_PAGE_TOKENS * (double)n_products * (double)c->shape->head_dim);
+}
+
 /* The normed rows of x as the input of linear maps. */
 static sl_activations norm_rows(const sl_layer_context *c, sl_member me, const float *x,
                                 const float *gain, size_t n_rows)
@@ -83,6 +115,8 @@ static sl_activations norm_rows(const sl_layer_context *c, sl_member me, const f
         c->kernels->rmsnorm(x + row * width, gain, 1, width, c->shape->rms_eps, in.x + row * width);
         sl_linear_quantize(c->kernels, &in, row, row + 1);
     }
+    sl_team_barrier(me);
+    lap(c, me, SL_STEP_NORM);
     return in;
 }
 
@@ -112,6 +146,7 @@ void sl_layer_begin_frame(sl_layer_context *context, sl_member me, const sl_fram
     if (me.thread == 0) context->shared.n_decode = list_decode_spans(context, frame);
     for (uint32_t i = 0; i < frame->n_spans; i++) fill_angles(context, me, &frame->spans[i]);
     sl_team_barrier(me);
+    lap(context, me, SL_STEP_EMBED);
 }
 
 void sl_layer_rotate(const sl_layer_context *c, size_t begin, size_t end)
@@ -137,6 +172,7 @@ static void project(sl_layer_context *c, sl_member me, const sl_layer_weights *w
         {&w->q, w->q_bias, b->q}, {&w->k, w->k_bias, b->k}, {&w->v, w->v_bias, b->v}};
     sl_linear_run(c->kernels, me, in, qkv, 3);
     sl_team_barrier(me);
+    lap_maps(c, me, SL_STEP_QKV, in->n_rows, (const sl_matrix *[]){&w->q, &w->k, &w->v}, 3);
 
     sl_linear maps[SL_GATE_MAPS_MAX];
     size_t n_maps = c->gates ? sl_gates_maps(c->gates, index, maps) : 0;
@@ -145,6 +181,7 @@ static void project(sl_layer_context *c, sl_member me, const sl_layer_weights *w
         sl_linear_run(c->kernels, me, in, maps, n_maps);
         sl_team_barrier(me);
         if (me.thread == 0) c->gate_ns += sl_clock_now_ns() - began_ns;
+        lap(c, me, SL_STEP_GATE);
     }
 }
 
@@ -156,6 +193,7 @@ static void add_attended(const sl_layer_context *c, sl_member me, const sl_layer
     sl_linear map = {&w->o, w->o_bias, x};
     sl_linear_add(c->kernels, me, &attended, &map);
     sl_team_barrier(me);
+    lap_maps(c, me, SL_STEP_OUT, n_rows, (const sl_matrix *[]){&w->o}, 1);
 }
 
 static void add_feed_forward(const sl_layer_context *c, sl_member me, const sl_layer_weights *w,
@@ -163,13 +201,14 @@ static void add_feed_forward(const sl_layer_context *c, sl_member me, const sl_l
 {
     sl_activations in = norm_rows(c, me, x, w->ffn_norm, n_rows), hidden = c->shared.hidden;
     hidden.n_rows = n_rows;
-    sl_team_barrier(me);
     sl_linear gate = {&w->gate, w->gate_bias, NULL}, up = {&w->up, w->up_bias, NULL};
     sl_linear down = {&w->down, w->down_bias, x};
     sl_linear_swiglu(c->kernels, me, &in, &gate, &up, w->down.type, &hidden);
     sl_team_barrier(me);
+    lap_maps(c, me, SL_STEP_FFN_IN, n_rows, (const sl_matrix *[]){&w->gate, &w->up}, 2);
     sl_linear_add(c->kernels, me, &hidden, &down);
     sl_team_barrier(me);
+    lap_maps(c, me, SL_STEP_FFN_OUT, n_rows, (const sl_matrix *[]){&w->down}, 1);
 }
 
 void sl_layer_forward(sl_layer_context *context, sl_member me, const sl_layer_weights *weights,
@@ -177,9 +216,9 @@ void sl_layer_forward(sl_layer_context *context, sl_member me, const sl_layer_we
 {
     sl_layer_context *c = context;
     sl_activations in = norm_rows(c, me, frame->hidden, weights->attn_norm, frame->n_rows);
-    sl_team_barrier(me);
     project(c, me, weights, index, &in);
     sl_attention_run(c, me, frame, index);
+    lap_attention(c, me);
     add_attended(c, me, weights, frame->n_rows, frame->hidden);
     add_feed_forward(c, me, weights, frame->n_rows, frame->hidden);
 }

@@ -10,6 +10,7 @@
 #include "runtime/kernels/linear.h"
 #include "runtime/model/weights.h"
 #include "runtime/stage/probe.h"
+#include "runtime/stage/profile.h"
 
 /* What threads share while a frame passes; sized for rows_max. */
 typedef struct {
@@ -32,6 +33,7 @@ typedef struct {
     sl_slots *visible;
     float *q, *acc; /* [SL_QUERY_ROWS or group][head_dim] */
     sl_softmax *state;
+    uint64_t n_tiles, n_products; /* attended to: pages, and rows times pages */
     /* for prompt-end policies: */
     float *scores;     /* [SL_QUERY_ROWS or group][SL_PAGE_TOKENS] */
     float *smoothed;   /* [context] */
@@ -48,6 +50,7 @@ typedef struct sl_layer_context {
     sl_admission *admission;
     sl_gates *gates;       /* NULL: the policy asks none */
     const sl_probe *probe; /* NULL: nobody looks */
+    sl_profile *profile;   /* NULL: nobody asks */
     int threads;           /* of the team */
     uint32_t decode_max;   /* decode spans of a frame */
     uint32_t layer_begin;  /* of the stage, in the model */
@@ -72,6 +75,6 @@ void sl_layer_forward(sl_layer_context *context, sl_member me, const sl_layer_we
                       uint32_t index, sl_frame *frame);
 
 /* Rotary embedding of q and k of rows [begin, end). */
-void sl_layer_rotate(const sl_layer_context *context, size_t begin, size_t end);
+void sl_layer_rotate(const sl_layer_context *c, size_t begin, size_t end);
 
 #endif

@@ -131,6 +131,7 @@ void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **
         .gates = options->gate ? &stage->gates : NULL,
         .layer_begin = options->weights->layer_begin,
         .probe = options->probe,
+        .profile = options->profile,
         .threads = options->threads,
         .decode_max = options->limits.spans_max,
     };
@@ -349,10 +350,14 @@ static void tell_rows(sl_stage *stage, sl_member me, sl_frame *frame, const want
     sl_linear head = {&w->head, NULL, stage->logits};
     sl_linear_run(o->kernels, me, &rows, &head, 1);
     sl_team_barrier(me);
+    if (o->profile && me.thread == 0)
+        sl_profile_lap(o->profile, SL_STEP_HEAD, (double)vocab * (double)w->head.row_bytes,
+                       2.0 * (double)n * (double)vocab * (double)width);
     for (size_t i; (i = sl_team_take(me)) < n;)
         tell_row(stage, frame, &wanted[i], stage->logits + i * vocab, &stage->sampler[me.thread],
                  &frame->results[frame->n_results + i]);
     sl_team_barrier(me);
+    if (o->profile && me.thread == 0) sl_profile_lap(o->profile, SL_STEP_SAMPLE, 0, 0);
 }
 
 /* ---- a frame ---- */
@@ -400,6 +405,13 @@ static void pass(void *context, sl_member me)
     if (is_last(p->stage)) tell_results(p, me);
 }
 
+static sl_phase phase_of(const sl_frame *frame)
+{
+    for (uint32_t i = 0; i < frame->n_spans; i++)
+        if (frame->spans[i].kind == SL_SPAN_PROMPT) return SL_PHASE_PROMPT;
+    return SL_PHASE_DECODE;
+}
+
 sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame)
 {
     sl_status status = SL_OK;
@@ -412,6 +424,7 @@ sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame)
     if (status != SL_OK) return status;
     if (frame->n_rows > 0) {
         if (is_last(stage)) stage->n_wanted = collect_wanted(stage, frame);
+        if (stage->options.profile) sl_profile_begin(stage->options.profile, phase_of(frame));
         sl_team_run(stage->options.team, pass, &(passage){stage, frame});
         for (uint32_t i = 0; i < frame->n_spans; i++) account_span(stage, &frame->spans[i]);
     }

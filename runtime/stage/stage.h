@@ -11,6 +11,7 @@
 #include "runtime/gate/policy.h"
 #include "runtime/model/weights.h"
 #include "runtime/stage/probe.h"
+#include "runtime/stage/profile.h"
 
 typedef struct {
     const sl_weights *weights;
@@ -24,6 +25,7 @@ typedef struct {
     const sl_gate *gate;   /* policy SL_POLICY_GATE, else NULL */
     uint32_t n_pages;      /* of the cache's pool */
     const sl_probe *probe; /* NULL: nobody looks */
+    sl_profile *profile;   /* NULL: nobody asks */
 } sl_stage_options;
 
 typedef struct sl_stage sl_stage;

@@ -274,6 +274,23 @@ def test_bench(tool):
     same = json.loads(tool.run(0, "bench", "--compare", before, before, "--json")[0])["rows"]
     e2e.check([r["ratio"] for r in same] == [1] * 6 and not any(r["differs"] for r in same),
               f"{what}: {same}")
+    several = tool.json("bench", "-m", tool.model, "-p", 0, "-n", 9, "-d", 70, "-r", 2,
+                        "--sequences", 3, "--chunk", 32)["rows"]
+    e2e.check(len(several) == 1 and several[0]["sequences"] == 3, f"three together: {several}")
+    e2e.check(several[0]["tok_s"] > 0 and several[0]["kv_bytes"] > 0, f"{several}")
+
+    profiled = tool.json("bench", "-m", tool.model, "-p", 60, "-n", 9, "-r", 2, "--profile")["rows"]
+    for row in profiled:
+        steps = {step["step"]: step for step in row["profile"]}
+        e2e.check(abs(sum(step["share"] for step in steps.values()) - 1) < 1e-6, f"{steps}")
+        e2e.check(all(steps[name]["gb_s"] > 0 and steps[name]["gop_s"] > 0 and
+                       0 < steps[name]["of_read_roof"] and 0 < steps[name]["of_ops_roof"]
+                       for name in ["qkv", "attend", "out", "ffn in", "ffn out", "head"]
+                       if tool.ranks < 2 and (name != "head" or row["test"] == "decode")),
+                   f"{row['test']}: {steps}")
+    out, _, what = tool.run(0, "bench", "-m", tool.model, "-p", 0, "-n", 5, "-r", 1, "--profile")
+    e2e.check(b"GB/s read" in out and b"ffn out" in out, f"{what}: {out}")
+
     tool.refuse(2, "both 0", "bench", "-m", tool.model, "-p", 0, "-n", 0)
     tool.refuse(2, "'x'", "bench", "-m", tool.model, "-p", "7,x")
     tool.refuse(2, "two files", "bench", "--compare", before)
