@@ -7,6 +7,7 @@
 #include "launch/commands.h"
 #include "launch/engine.h"
 #include "launch/hostfile.h"
+#include "launch/memory.h"
 #include "launch/page_budget.h"
 #include "launch/parts.h"
 #include "launch/placing.h"
@@ -20,6 +21,7 @@ enum { CONTEXT_MAX = 1 << 24 };
 typedef struct {
     const sl_settings *settings;
     sl_gguf *gguf;
+    sl_tokenizer *tokenizer;
     sl_model_shape shape;
     sl_gate_file *gate_file; /* NULL: none */
     sl_policy policy;
@@ -35,7 +37,7 @@ typedef struct {
     uint64_t
         limits[SL_SPLIT_LAYERS_MAX]; /* of weights and cache, as sl_placement_options has them */
     uint64_t memory[SL_SPLIT_LAYERS_MAX]; /* of each rank; UINT64_MAX: not known */
-    uint64_t beside[SL_SPLIT_LAYERS_MAX]; /* frames and scratch */
+    uint64_t beside[SL_SPLIT_LAYERS_MAX]; /* all but weights and cache */
 } planning;
 
 /* A split with what it gives. */
@@ -61,7 +63,10 @@ static sl_status open_gate(planning *p)
     }
     sl_status status = sl_policy_choose(s, gate, true, &p->policy);
     if (status != SL_OK) return status;
-    if (s->retention && !sl_policy_at_prompt_end(p->policy.kind))
+    if (s->retention && sl_policy_at_prompt_end(p->policy.kind))
+        sl_info("--policy %s ignores --retention: until a prompt ends all of it is kept",
+                sl_policy_name(p->policy.kind));
+    else if (s->retention)
         return sl_retention_read(s->retention, p->shape.n_layers, p->shape.n_kv_heads, p->keep);
     sl_policy_expect(&p->policy, gate, p->shape.n_layers, p->shape.n_kv_heads, p->keep);
     return SL_OK;
@@ -84,23 +89,27 @@ static sl_status open_hosts(planning *p)
 }
 
 /* Bytes of a rank beside weights and the cache that placement counts, with layers split evenly: it
- * hardly depends on the split. */
+ * hardly depends on the split. What a process has when it starts is taken from this one, which has no MPI
+ * in it; the job's own lines are not known. */
 static void find_beside(planning *p)
 {
     uint32_t first[SL_SPLIT_LAYERS_MAX + 1], heads[SL_SPLIT_LAYERS_MAX];
+    double keep[SL_SPLIT_LAYERS_MAX];
     const sl_settings *s = p->settings;
-    const sl_kv_layout *layout = p->kernels->kv[p->kv];
     sl_placement_even(p->shape.n_layers, (uint32_t)p->ranks, first);
-    for (int r = 0; r < p->ranks; r++) heads[r] = (first[r + 1] - first[r]) * p->shape.n_kv_heads;
+    for (int r = 0; r < p->ranks; r++) {
+        heads[r] = (first[r + 1] - first[r]) * p->shape.n_kv_heads;
+        keep[r] = 1;
+    }
     for (int r = 0; r < p->ranks; r++) {
         sl_parts_options parts = {
-            .rank = r == 0 && p->ranks > 1 ? 1
-                                           : r, /* the driver's own, and a tokenizer, are small */
+            .rank = r,
             .ranks = p->ranks,
             .gguf = p->gguf,
             .shape = &p->shape,
             .kernels = p->kernels,
             .kv = p->kv,
+            .tokenizer = p->tokenizer,
             .threads = s->threads ? (int)s->threads : 1,
             .chunk = s->chunk,
             .sequences = s->sequences,
@@ -109,13 +118,11 @@ static void find_beside(planning *p)
             .gate = p->policy.kind == SL_POLICY_GATE ? sl_gate_file_gate(p->gate_file) : NULL,
             .first_layer = first,
             .rank_heads = heads,
+            .rank_keep = keep,
         };
-        sl_frame_limits frames = sl_parts_limits(&parts);
-        uint64_t rings = (uint64_t)s->sequences * heads[parts.rank] *
-                         sl_cache_ring_pages(p->policy.window) *
-                         layout->page_bytes(p->shape.head_dim);
-        if (p->ranks > 1) p->beside[r] = sl_parts_measure(&parts, 0) - rings;
-        p->beside[r] += sl_rank_open_bytes(&frames);
+        sl_memory_needs n = sl_parts_needs(&parts, p->ranks > 1 ? "mpi" : "self");
+        p->beside[r] = sl_memory_data_bytes() + n.fixed - sl_parts_ring_bytes(&parts) + n.messages +
+                       n.stacks;
     }
 }
 
@@ -136,6 +143,7 @@ static sl_status open_plan(planning *p)
 {
     const sl_settings *s = p->settings;
     sl_status status = sl_gguf_open(s->model, &p->gguf);
+    if (status == SL_OK) status = sl_tokenizer_open(p->gguf, &p->tokenizer);
     if (status == SL_OK) status = sl_model_shape_read(p->gguf, &p->shape);
     if (status == SL_OK && p->shape.n_layers > SL_SPLIT_LAYERS_MAX) {
         sl_error("%s: %u layers, supported are up to %d", s->model, p->shape.n_layers,
@@ -161,6 +169,7 @@ static void close_plan(planning *p)
 {
     free(p->hosts);
     sl_gate_file_close(p->gate_file);
+    sl_tokenizer_close(p->tokenizer);
     sl_gguf_close(p->gguf);
 }
 
@@ -204,7 +213,7 @@ static void print_split(const planning *p, const char *name, const outcome *o)
 static void print_plan(const planning *p, const outcome *planned, const outcome *even,
                        uint32_t longest_of_all, uint64_t excess)
 {
-    char reason[320];
+    char reason[SL_PLACING_REASON_BYTES];
     sl_placing_reason(&p->placement.options, p->context, planned->first_layer, excess, reason,
                       sizeof reason);
     print_split(p, "planned", planned);

@@ -200,7 +200,7 @@ static sl_status describe_model(const sl_settings *s, sl_gate *gate)
         if (status == SL_OK) {
             sl_arena_init(&arena, storage, bytes);
             sl_weights_bind(gguf, &shape, 0, shape.n_layers, &arena, &weights);
-            gate->model_hash = sl_weights_hash_share(gguf, &weights);
+            gate->model_hash = sl_weights_tensors_hash(gguf, sl_weights_hash_share(gguf, &weights));
             sl_storage_release(storage, bytes);
         }
     }

@@ -22,7 +22,6 @@
 #include "runtime/base/log.h"
 
 /* What libraries take for themselves as they run. */
-enum { SMALL_CHANGE_BYTES = 8 << 20 };
 
 enum { EXPECTED_TOKENS = 512 }; /* an answer; longer ones make room by restarts */
 
@@ -233,6 +232,9 @@ static sl_status open_model(sl_engine *e)
 static sl_status expect_retention(sl_engine *e)
 {
     const char *measured = e->settings.retention;
+    if (measured && sl_policy_at_prompt_end(e->policy.kind) && rank_of(e) == 0)
+        sl_info("--policy %s ignores --retention: until a prompt ends all of it is kept",
+                sl_policy_name(e->policy.kind));
     if (!measured || sl_policy_at_prompt_end(e->policy.kind)) {
         sl_policy_expect(&e->policy, gate_of(e), e->shape.n_layers, e->shape.n_kv_heads,
                          e->layer_keep);
@@ -280,9 +282,9 @@ static void split_layers(sl_engine *e, split_kind kind)
         e->rank_keep[r] = sum / (end - first);
     }
     if (kind == SPLIT_FREELY || rank_of(e) != 0 || ranks == 1) return;
-    char reason[256];
+    char reason[SL_PLACING_REASON_BYTES];
     sl_placing_reason(&p.options, e->context, e->first_layer, excess, reason, sizeof reason);
-    sl_debug("%s", reason);
+    sl_info("%s", reason);
 }
 
 /* ---- memory ---- */
@@ -322,22 +324,6 @@ static sl_parts_options parts_options(sl_engine *e)
     };
 }
 
-/* Of this rank's weights, what is packed into memory of its own. */
-static uint64_t packed_bytes(const sl_engine *e)
-{
-    int rank = rank_of(e);
-    return sl_weights_packed_bytes(e->gguf, &e->shape, e->first_layer[rank],
-                                   e->first_layer[rank + 1]);
-}
-
-static uint64_t own_weights_bytes(const sl_engine *e)
-{
-    int rank = rank_of(e);
-    uint64_t bytes = sl_weights_bytes(e->gguf, &e->shape, e->first_layer[rank],
-                                      e->first_layer[rank + 1]);
-    return bytes > packed_bytes(e) ? bytes : packed_bytes(e);
-}
-
 /* What this rank may take beside what it has. */
 static sl_memory_limits memory_limits(const sl_engine *e)
 {
@@ -356,22 +342,11 @@ static sl_memory_limits memory_limits(const sl_engine *e)
 /* All that this rank will take, with the split as it is. */
 static sl_memory_needs memory_needs(sl_engine *e)
 {
-    int rank = rank_of(e);
     sl_parts_options parts = parts_options(e);
-    sl_frame_limits frames = sl_parts_limits(&parts);
-    uint64_t wanted = sl_parts_pages_wanted(&parts);
-    return (sl_memory_needs){
-        .in_use = sl_memory_data_bytes(),
-        .weights = own_weights_bytes(e),
-        .fixed = sl_parts_measure(&parts, 0) - packed_bytes(e),
-        .messages = sl_rank_open_bytes(&frames) +
-                    sl_comm_start_bytes(e->transport, sl_rank_message_bytes_max(&frames)),
-        .stacks = (uint64_t)(e->threads + 2) * sl_memory_stack_bytes() + SMALL_CHANGE_BYTES,
-        .job = e->job_bytes,
-        .page = sl_parts_page_bytes(&parts),
-        .pages_wanted = wanted,
-        .pages_least = wanted ? e->rank_heads[rank] : 0,
-    };
+    sl_memory_needs needs = sl_parts_needs(&parts, e->transport);
+    needs.in_use = sl_memory_data_bytes();
+    needs.job = e->job_bytes;
+    return needs;
 }
 
 static uint64_t above(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
@@ -386,9 +361,8 @@ static void find_limits(sl_engine *e)
     split_layers(e, SPLIT_FREELY);
     sl_memory_needs n = memory_needs(e);
     sl_memory_limits limits = memory_limits(e);
-    uint64_t rings = (uint64_t)e->settings.sequences * e->rank_heads[rank] *
-                     sl_cache_ring_pages(e->policy.window) *
-                     kv_layout(e)->page_bytes(e->shape.head_dim);
+    sl_parts_options parts = parts_options(e);
+    uint64_t rings = sl_parts_ring_bytes(&parts);
     uint64_t beside = n.messages + n.stacks + n.job + above(n.fixed, rings);
     uint64_t data = limits.data == UINT64_MAX ? UINT64_MAX : above(limits.data, n.in_use);
     e->rank_limits[rank] = above(data < limits.allowed ? data : limits.allowed, beside);
@@ -492,8 +466,8 @@ static sl_status agree(sl_engine *engine, sl_status status)
 /* A gate is for one model's very tensors. */
 static sl_status check_gate_hash(const sl_engine *e)
 {
-    return sl_gate_fits_hash(sl_gate_file_gate(e->gate_file), e->settings.gate, e->model_hash,
-                             e->settings.model);
+    return sl_gate_fits_hash(sl_gate_file_gate(e->gate_file), e->settings.gate,
+                             sl_weights_tensors_hash(e->gguf, e->model_hash), e->settings.model);
 }
 
 static sl_status open_engine(sl_engine *e)

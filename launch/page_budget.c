@@ -15,12 +15,24 @@ uint32_t sl_page_budget_expected(const sl_policy *policy, double keep, uint32_t 
     return pages < all ? (uint32_t)pages : all;
 }
 
+/* Under a prompt-end policy: all of the prompt, shared by the choices, until each has its own copy of
+ * what survives, and what it generates. */
+static uint64_t pruned_pages(const sl_policy *p, const sl_request *request, uint32_t generated)
+{
+    uint32_t n_prompt = (uint32_t)request->n_prompt;
+    uint64_t whole = sl_cache_head_pages(p->window, n_prompt);
+    uint32_t survivors = p->sinks + sl_policy_survivors(p, n_prompt);
+    return whole + (uint64_t)request->n_choices * sl_cache_pages_for(survivors + generated);
+}
+
 /* Choices share the pages of the prompt, unless each reads it for itself. */
 static uint64_t expected_on(const sl_page_budget *b, const sl_request *request, uint32_t rank)
 {
     const sl_policy *p = &b->policy;
     uint32_t n_prompt = (uint32_t)request->n_prompt, most = b->expected_tokens;
     uint32_t generated = request->max_tokens < most ? request->max_tokens : most;
+    if (sl_policy_at_prompt_end(p->kind))
+        return pruned_pages(p, request, generated) * b->rank_heads[rank];
     uint64_t alone = sl_page_budget_expected(p, b->rank_keep[rank], n_prompt + generated);
     uint64_t shared = p->whole_prompts ? 0
                                        : sl_page_budget_expected(p, b->rank_keep[rank], n_prompt);

@@ -1,8 +1,11 @@
 /* launch/parts.c - see parts.h. */
 #include "launch/parts.h"
 
+#include "launch/memory.h"
 #include "launch/page_budget.h"
 #include "runtime/base/log.h"
+
+enum { SMALL_CHANGE_BYTES = 8 << 20 };
 
 static sl_stage_options stage_options(const sl_parts_options *o, const sl_weights *weights,
                                       sl_team *team, uint32_t n_pages)
@@ -23,6 +26,13 @@ static sl_stage_options stage_options(const sl_parts_options *o, const sl_weight
     };
 }
 
+/* A tied embedding is one matrix on a rank that is first and last. */
+static uint64_t last_extra_bytes(const sl_gguf *gguf, const sl_model_shape *shape, int ranks)
+{
+    uint64_t bytes = sl_weights_head_bytes(gguf, shape);
+    return ranks == 1 && shape->tied ? bytes - sl_weights_embedding_bytes(gguf) : bytes;
+}
+
 void sl_parts_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
                              const sl_policy *policy, uint32_t sequences, uint64_t page_bytes,
                              sl_parts_placement *out)
@@ -37,7 +47,7 @@ void sl_parts_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, i
         .n_ranks = (uint32_t)ranks,
         .layer_weights = out->layer_weights,
         .first_extra_bytes = sl_weights_embedding_bytes(gguf),
-        .last_extra_bytes = sl_weights_head_bytes(gguf, shape),
+        .last_extra_bytes = last_extra_bytes(gguf, shape, ranks),
         .n_kv_heads = shape->n_kv_heads,
         .sequences = sequences,
         .sinks = policy->sinks,
@@ -127,6 +137,13 @@ uint64_t sl_parts_pages_wanted(const sl_parts_options *options)
     sl_frame_limits limits = sl_parts_limits(o);
     uint64_t all = (uint64_t)sl_cache_head_pages(o->policy.window, o->context) + 1;
     uint64_t expected = sl_page_budget_expected(&o->policy, o->rank_keep[o->rank], o->context) + 1;
+    if (sl_policy_at_prompt_end(o->policy.kind)) { /* survivors are copied before the rest goes */
+        uint32_t copies = sl_cache_pages_for(o->policy.sinks +
+                                             sl_policy_survivors(&o->policy, o->context)) +
+                          1;
+        all += copies;
+        expected += copies;
+    }
     uint64_t under_way = (uint64_t)sl_parts_frames_max(o) *
                          (sl_cache_pages_for(limits.rows_max) + limits.spans_max);
     uint64_t head_pages = expected * o->sequences + under_way;
@@ -138,6 +155,33 @@ uint64_t sl_parts_page_bytes(const sl_parts_options *options)
 {
     return options->kernels->kv[options->kv]->page_bytes(options->shape->head_dim) +
            2 * sizeof(uint32_t);
+}
+
+uint64_t sl_parts_ring_bytes(const sl_parts_options *options)
+{
+    const sl_parts_options *o = options;
+    return (uint64_t)o->sequences * o->rank_heads[o->rank] * sl_cache_ring_pages(o->policy.window) *
+           o->kernels->kv[o->kv]->page_bytes(o->shape->head_dim);
+}
+
+sl_memory_needs sl_parts_needs(const sl_parts_options *options, const char *transport)
+{
+    const sl_parts_options *o = options;
+    uint32_t first = o->first_layer[o->rank], end = o->first_layer[o->rank + 1];
+    sl_frame_limits frames = sl_parts_limits(o);
+    uint64_t packed = sl_weights_packed_bytes(o->gguf, o->shape, first, end);
+    uint64_t weights = sl_weights_bytes(o->gguf, o->shape, first, end);
+    uint64_t wanted = sl_parts_pages_wanted(o);
+    return (sl_memory_needs){
+        .weights = weights > packed ? weights : packed,
+        .fixed = sl_parts_measure(o, 0) - packed,
+        .messages = sl_rank_open_bytes(&frames) +
+                    sl_comm_start_bytes(transport, sl_rank_message_bytes_max(&frames)),
+        .stacks = (uint64_t)(o->threads + 2) * sl_memory_stack_bytes() + SMALL_CHANGE_BYTES,
+        .page = sl_parts_page_bytes(o),
+        .pages_wanted = wanted,
+        .pages_least = wanted ? o->rank_heads[o->rank] : 0,
+    };
 }
 
 sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)

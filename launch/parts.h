@@ -4,6 +4,7 @@
 #ifndef SL_PARTS_H
 #define SL_PARTS_H
 
+#include "launch/memory_plan.h"
 #include "launch/rank.h"
 #include "runtime/stage/stage.h"
 #include "sched/placement.h"
@@ -71,6 +72,10 @@ size_t sl_parts_measure(const sl_parts_options *options, uint32_t n_pages);
 /* Most pages this rank's sequences could ever ask for, and bytes of one with its bookkeeping. */
 uint64_t sl_parts_pages_wanted(const sl_parts_options *options);
 uint64_t sl_parts_page_bytes(const sl_parts_options *options);
+/* Bytes of the rings that a rank's sequences have, which placement counts as cache. */
+uint64_t sl_parts_ring_bytes(const sl_parts_options *options);
+/* What a rank will take over a transport, with the split as it is; in_use and job are left 0. */
+sl_memory_needs sl_parts_needs(const sl_parts_options *options, const char *transport);
 /* Take the block and build; ended with sl_parts_close. SL_ERR_MEMORY, logged. */
 sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out);
 void sl_parts_close(sl_parts *parts); /* all zero is fine */

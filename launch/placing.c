@@ -1,6 +1,7 @@
 /* launch/placing.c - see placing.h. */
 #include "launch/placing.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
@@ -19,6 +20,13 @@ uint32_t sl_placing_largest(const sl_placement_options *options, uint32_t contex
     return largest;
 }
 
+static bool has_limits(const sl_placement_options *options)
+{
+    for (uint32_t r = 0; options->rank_limits && r < options->n_ranks; r++)
+        if (options->rank_limits[r] != UINT64_MAX) return true;
+    return false;
+}
+
 void sl_placing_reason(const sl_placement_options *options, uint32_t context,
                        const uint32_t *first_layer, uint64_t excess, char *out, size_t out_bytes)
 {
@@ -26,11 +34,16 @@ void sl_placing_reason(const sl_placement_options *options, uint32_t context,
     sl_placement_rank held = sl_placement_of(options, context, first_layer, r);
     int n = snprintf(out, out_bytes,
                      "split by weights and expected cache (%u sequences of %u tokens): rank %u is "
-                     "the largest with layers %u-%u, %.1f MB of weights and %.1f MB of cache; no "
-                     "other split has a smaller largest",
+                     "the largest with layers %u-%u, %.1f MB of weights and %.1f MB of cache; ",
                      options->sequences, context, r, first_layer[r], first_layer[r + 1] - 1,
                      mb(held.weights), mb(held.cache));
-    if (excess > 0 && n > 0 && (size_t)n < out_bytes)
+    if (n < 0 || (size_t)n >= out_bytes) return;
+    if (excess > 0)
         snprintf(out + n, out_bytes - (size_t)n,
-                 " within the limits, and some rank would be %.1f MB beyond its own", mb(excess));
+                 "no split is within the limits: here a rank would be %.1f MB beyond its own, and "
+                 "elsewhere one would be further",
+                 mb(excess));
+    else
+        snprintf(out + n, out_bytes - (size_t)n, "no other split%s has a smaller largest",
+                 has_limits(options) ? " within the limits" : "");
 }

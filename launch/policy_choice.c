@@ -30,11 +30,9 @@ static void choose_gate(const sl_settings *s, const sl_gate *gate, bool notes, s
     p->whole_prompts = has_prompt_span(gate);
     p->has_threshold = true;
     p->threshold = gate->threshold;
-    if (s->keep == 0) {
-        p->keep = (double)gate->keep;
-        return;
-    }
-    const sl_gate_calibration *row = calibration_of(gate, s->keep, p->window);
+    if (s->keep == 0) p->keep = (double)gate->keep;
+    if (s->keep == 0 && p->window == gate->window) return;
+    const sl_gate_calibration *row = calibration_of(gate, p->keep, p->window);
     if (row) {
         p->threshold = row->threshold;
         return;
@@ -43,7 +41,7 @@ static void choose_gate(const sl_settings *s, const sl_gate *gate, bool notes, s
     if (notes)
         sl_info("%s has no threshold for --keep %g at window %u: each head keeps the best of its "
                 "last %d eligible tokens at that rate",
-                s->gate, s->keep, p->window, SL_RANKED_TOKENS);
+                s->gate, p->keep, p->window, SL_RANKED_TOKENS);
 }
 
 sl_status sl_policy_choose(const sl_settings *settings, const sl_gate *gate, bool notes,

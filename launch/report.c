@@ -94,7 +94,8 @@ double sl_report_retention(const sl_engine_report *report, json_t **layers_out)
         for (uint32_t h = 0; h < report->shape->n_kv_heads; h++) {
             uint64_t head_kept = head_of(report, layer, h)->kept;
             uint64_t head_seen = seen_by_layer(report, layer);
-            json_array_append_new(heads, json_real(retention_of(head_kept, head_seen)));
+            json_array_append_new(
+                heads, head_seen > 0 ? json_real(retention_of(head_kept, head_seen)) : json_null());
             kept += head_kept;
             seen += head_seen;
         }
@@ -104,7 +105,7 @@ double sl_report_retention(const sl_engine_report *report, json_t **layers_out)
     return retention_of(kept, seen);
 }
 
-/* The most bytes of pages each layer had, all its KV heads together. */
+/* Bytes of pages of each layer: of each of its KV heads the most it had, whenever that was. */
 static json_t *cache_bytes(const sl_engine_report *r)
 {
     json_t *layers = json_array();

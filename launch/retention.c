@@ -16,6 +16,12 @@ static sl_status read_layer(const char *path, const json_t *heads, uint32_t laye
     *keep_out = 0;
     for (uint32_t h = 0; h < n_kv_heads; h++) {
         const json_t *item = json_array_get(heads, h);
+        if (json_is_null(item)) {
+            sl_error("%s: nothing was eligible in layer %u: it tells nothing of what is kept; give "
+                     "the report of a job with longer prompts",
+                     path, layer);
+            return SL_ERR_FORMAT;
+        }
         double keep = json_is_number(item) ? json_number_value(item) : -1;
         if (!(keep >= 0 && keep <= 1)) {
             sl_error("%s: retention of layer %u, KV head %u is not a number from 0 to 1", path,

@@ -104,7 +104,7 @@ typedef struct {
 /* One KV head of one layer. */
 typedef struct {
     uint64_t kept;  /* eligible tokens of all sequences, cumulative */
-    uint32_t pages; /* of the pool, after this frame */
+    uint32_t pages; /* of the pool, the most so far; those that forks share count once */
 } sl_head_account;
 
 /* Bounds of every frame of a job: equal on all ranks. */

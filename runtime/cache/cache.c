@@ -49,6 +49,7 @@ void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *a
                                  (size_t)o->n_kv_heads * cache->window_pages * cache->page_bytes);
     cache->admitted = sl_arena_array(arena, uint32_t, (size_t)o->n_kv_heads * o->chunk_max);
     cache->open = sl_arena_array(arena, uint8_t, o->sequences_max);
+    cache->accounts = sl_arena_array(arena, sl_cache_account, (size_t)o->n_layers * o->n_kv_heads);
     pthread_mutex_init(&cache->pool_mutex, NULL);
     sl_pool_init(&cache->pool, o->n_pages, cache->page_bytes, arena);
 }
@@ -85,12 +86,38 @@ static uint8_t *chunk_page(const sl_cache *cache, uint32_t head, uint32_t offset
     return cache->chunk + page * cache->page_bytes;
 }
 
+/* ---- pages; heads of a layer may take and give back side by side ---- */
+
+static sl_cache_account *account_of(const sl_cache *cache, const sl_cache_head *head)
+{
+    size_t n = (size_t)cache->options.n_layers * cache->options.n_kv_heads;
+    return &cache->accounts[(size_t)(head - cache->heads) % n];
+}
+
+static uint32_t take_page(sl_cache *cache, const sl_cache_head *head)
+{
+    sl_cache_account *account = account_of(cache, head);
+    pthread_mutex_lock(&cache->pool_mutex);
+    uint32_t page = sl_pool_take(&cache->pool);
+    account->used++;
+    if (account->used > account->most) account->most = account->used;
+    pthread_mutex_unlock(&cache->pool_mutex);
+    return page;
+}
+
+static void release_page(sl_cache *cache, const sl_cache_head *head, uint32_t page)
+{
+    pthread_mutex_lock(&cache->pool_mutex);
+    if (sl_pool_release(&cache->pool, page)) account_of(cache, head)->used--;
+    pthread_mutex_unlock(&cache->pool_mutex);
+}
+
 /* ---- sequences ---- */
 
 static void empty_head(sl_cache *cache, sl_cache_head *head)
 {
     for (uint32_t i = 0; i < sl_cache_pages_for(head->n_admitted); i++)
-        sl_pool_release(&cache->pool, head->pages[i]);
+        release_page(cache, head, head->pages[i]);
     head->n_admitted = 0;
 }
 
@@ -120,7 +147,7 @@ static void fork_head(sl_cache *cache, const sl_cache_head *parent, sl_cache_hea
         sl_pool_share(&cache->pool, child->pages[i]);
     }
     if (parent->n_admitted % SL_PAGE_TOKENS == 0) return;
-    child->pages[n_full] = sl_pool_take(&cache->pool);
+    child->pages[n_full] = take_page(cache, child);
     memcpy(sl_pool_page(&cache->pool, child->pages[n_full]),
            sl_pool_page(&cache->pool, parent->pages[n_full]), cache->page_bytes);
 }
@@ -145,9 +172,7 @@ static void admit(sl_cache *cache, sl_cache_head *head, const void *from, uint32
     uint32_t slot = head->n_admitted % SL_PAGE_TOKENS, page = head->n_admitted / SL_PAGE_TOKENS;
     if (slot == 0) {
         SL_ASSERT(page < cache->pages_max);
-        pthread_mutex_lock(&cache->pool_mutex);
-        head->pages[page] = sl_pool_take(&cache->pool);
-        pthread_mutex_unlock(&cache->pool_mutex);
+        head->pages[page] = take_page(cache, head);
     }
     o->layout->copy(sl_pool_page(&cache->pool, head->pages[page]), slot, from, from_slot,
                     o->head_dim);
@@ -165,9 +190,7 @@ void sl_cache_retain(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_
         uint32_t page = h->pages[first / SL_PAGE_TOKENS];
         for (uint32_t i = first; i < n && i < first + SL_PAGE_TOKENS; i++)
             if (keep[i]) admit(cache, h, sl_pool_page(&cache->pool, page), i - first);
-        pthread_mutex_lock(&cache->pool_mutex);
-        sl_pool_release(&cache->pool, page);
-        pthread_mutex_unlock(&cache->pool_mutex);
+        release_page(cache, h, page);
     }
 }
 

@@ -38,6 +38,11 @@ typedef struct {
     uint32_t *pages;     /* [pages_max] ids in the pool */
 } sl_cache_head;
 
+/* Pages of one head of all sequences, those that forks share counted once. */
+typedef struct {
+    uint32_t used, most; /* now, and ever */
+} sl_cache_account;
+
 typedef struct {
     sl_cache_options options;
     sl_pool pool;
@@ -50,6 +55,7 @@ typedef struct {
     uint8_t *chunk;       /* [n_kv_heads][window_pages] pages: a prompt span's window */
     uint32_t *admitted; /* [n_kv_heads][chunk_max]: n_admitted as each query of the span sees it */
     uint8_t *open;      /* [sequences_max] */
+    sl_cache_account *accounts; /* [n_layers][n_kv_heads] */
 } sl_cache;
 
 /* Takes all memory from the arena, zeroed; a counting arena measures it. */

@@ -31,12 +31,13 @@ void sl_pool_share(sl_pool *pool, uint32_t page)
     pool->references[page]++;
 }
 
-void sl_pool_release(sl_pool *pool, uint32_t page)
+bool sl_pool_release(sl_pool *pool, uint32_t page)
 {
     SL_ASSERT(page < pool->n_pages && pool->references[page] > 0);
-    if (--pool->references[page] > 0) return;
+    if (--pool->references[page] > 0) return false;
     pool->free_pages[pool->n_pages - pool->n_used] = page;
     pool->n_used--;
+    return true;
 }
 
 void *sl_pool_page(const sl_pool *pool, uint32_t page)

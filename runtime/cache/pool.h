@@ -3,6 +3,7 @@
 #ifndef SL_POOL_H
 #define SL_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,7 +22,8 @@ void sl_pool_init(sl_pool *pool, uint32_t n_pages, size_t page_bytes, sl_arena *
 /* A page with one reference. Asserts there is one. */
 uint32_t sl_pool_take(sl_pool *pool);
 void sl_pool_share(sl_pool *pool, uint32_t page);
-void sl_pool_release(sl_pool *pool, uint32_t page);
+/* Returns whether that was the last reference, and the page is free. */
+bool sl_pool_release(sl_pool *pool, uint32_t page);
 void *sl_pool_page(const sl_pool *pool, uint32_t page);
 
 #endif

@@ -93,7 +93,8 @@ void sl_admission_open(sl_admission *admission, uint32_t sequence, sl_admission_
                heads_of(a) * each.received * sizeof(float));
 }
 
-void sl_admission_fork(sl_admission *admission, uint32_t sequence, uint32_t parent)
+void sl_admission_fork(sl_admission *admission, uint32_t sequence, uint32_t parent,
+                       sl_admission_sequence as)
 {
     sl_admission *a = admission;
     head_floats each = floats_of(&a->options);
@@ -104,7 +105,7 @@ void sl_admission_fork(sl_admission *admission, uint32_t sequence, uint32_t pare
                   {a->history, each.history},
                   {a->anchor, each.anchor},
                   {a->received, each.received}};
-    a->sequences[sequence] = a->sequences[parent];
+    a->sequences[sequence] = as;
     for (size_t i = 0; i < sizeof states / sizeof *states; i++)
         if (states[i].state)
             memcpy(state_of(a, states[i].state, states[i].each, sequence),

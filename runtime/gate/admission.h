@@ -37,7 +37,8 @@ void sl_admission_init(sl_admission *admission, const sl_admission_options *opti
                        sl_arena *arena);
 /* A sequence starts empty, or as a copy. */
 void sl_admission_open(sl_admission *admission, uint32_t sequence, sl_admission_sequence as);
-void sl_admission_fork(sl_admission *admission, uint32_t sequence, uint32_t parent);
+void sl_admission_fork(sl_admission *admission, uint32_t sequence, uint32_t parent,
+                       sl_admission_sequence as);
 /* State of one sequence. */
 size_t sl_admission_sequence_bytes(const sl_admission *admission);
 

@@ -61,7 +61,7 @@ typedef struct {
 
 typedef struct {
     uint32_t n_layers, n_kv_heads, model_width; /* of the model it is for */
-    uint64_t model_hash;                        /* of that model's tensors (weights.h) */
+    uint64_t model_hash;                        /* of that model's tensors: GATE_FILE.md */
     char model_name[128];
     uint32_t sinks, window; /* defaults where the command line does not say */
     float threshold;        /* a logit; 0 is p = 0.5 */

@@ -55,7 +55,8 @@ static void plan_layer(const sl_gate_options *o, const sl_gate_layer *weights,
     case SL_GATE_CAUSAL: layer->ring_pages = pages_for(o->context); break;
     case SL_GATE_WINDOW:
         layer->delay = min_u32(s->ahead, o->window - 1);
-        layer->ring_pages = window_pages(s->back, layer->delay);
+        /* as long as the context at most: then it never wraps */
+        layer->ring_pages = min_u32(window_pages(s->back, layer->delay), pages_for(o->context));
         break;
     }
 }

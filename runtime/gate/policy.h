@@ -31,7 +31,8 @@ typedef struct {
     uint32_t sinks, window;
     double keep; /* of the eligible tokens; full and streaming do not ask */
     /* Admit by score >= threshold; else by rank: among the best `keep` of the head's last
-     * SL_RANKED_TOKENS eligible tokens. */
+     * SL_RANKED_TOKENS eligible tokens; one that equals many is kept with them, so that a head whose
+     * scores say nothing keeps all. */
     bool has_threshold;
     float threshold;
     /* A prompt is gated as one piece, so it must come in one span. */

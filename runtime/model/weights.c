@@ -372,6 +372,11 @@ uint64_t sl_weights_hash_share(const sl_gguf *gguf, const sl_weights *weights)
     return sum;
 }
 
+uint64_t sl_weights_tensors_hash(const sl_gguf *gguf, uint64_t model_hash)
+{
+    return model_hash - sl_gguf_header_hash(gguf);
+}
+
 uint64_t sl_weights_bytes(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t layer_begin,
                           uint32_t layer_end)
 {

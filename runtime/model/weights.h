@@ -56,6 +56,9 @@ void sl_weights_pack(const sl_gguf *gguf, sl_weights *weights, void *storage, sl
  * header and rope_freqs are in the first stage's. */
 uint64_t sl_weights_hash_share(const sl_gguf *gguf, const sl_weights *weights);
 
+/* The sum of all stages' shares, without the file's header: what its tensors alone say. */
+uint64_t sl_weights_tensors_hash(const sl_gguf *gguf, uint64_t model_hash);
+
 /* Bytes of the file that a stage of layers [layer_begin, layer_end) uses (a tied embedding counts
  * once on a stage that is first and last). */
 uint64_t sl_weights_bytes(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t layer_begin,

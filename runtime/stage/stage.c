@@ -172,7 +172,7 @@ static sl_status apply_control(sl_stage *stage, const sl_frame *frame, const sl_
         const slot *parent = &stage->slots[control->parent];
         if (!parent->open) return refuse(frame, "fork of a closed sequence", control->parent);
         sl_cache_fork(&stage->cache, control->sequence, control->parent);
-        sl_admission_fork(&stage->admission, control->sequence, control->parent);
+        sl_admission_fork(&stage->admission, control->sequence, control->parent, as);
         if (stage->options.gate) sl_gates_fork(&stage->gates, control->sequence, control->parent);
         s->n_tokens = parent->n_tokens;
         s->n_prompt = parent->n_prompt;
@@ -284,12 +284,9 @@ static void account_heads(const sl_stage *stage, sl_frame *frame)
     const sl_cache_options *o = &stage->cache.options;
     for (uint32_t layer = 0; layer < o->n_layers; layer++)
         for (uint32_t head = 0; head < o->n_kv_heads; head++) {
-            sl_head_account account = {
-                .kept = stage->context.kept[(size_t)layer * o->n_kv_heads + head]};
-            for (uint32_t s = 0; s < o->sequences_max; s++)
-                if (stage->slots[s].open)
-                    account.pages += sl_cache_pages_for(
-                        sl_cache_head_of(&stage->cache, s, layer, head)->n_admitted);
+            size_t i = (size_t)layer * o->n_kv_heads + head;
+            sl_head_account account = {.kept = stage->context.kept[i],
+                                       .pages = stage->cache.accounts[i].most};
             frame->heads[frame->n_heads++] = account;
         }
 }

@@ -279,6 +279,11 @@ def test_bench(tool):
     e2e.check(len(several) == 1 and several[0]["sequences"] == 3, f"three together: {several}")
     e2e.check(several[0]["tok_s"] > 0 and several[0]["kv_bytes"] > 0, f"{several}")
 
+    for policy in ["snapkv", "h2o"]:  # alone, and as long as the context: survivors are copies
+        pruned = tool.json("bench", "-m", tool.model, "-p", 1000, "-n", 0, "-r", 1, "--policy", policy,
+                           "--keep", 0.9)
+        e2e.check(pruned["rows"][0]["kv_bytes"] > 0, f"{policy}: {pruned}")
+
     profiled = tool.json("bench", "-m", tool.model, "-p", 60, "-n", 9, "-r", 2, "--profile")["rows"]
     for row in profiled:
         steps = {step["step"]: step for step in row["profile"]}

@@ -3,8 +3,10 @@
 
 Every policy against an independent forward pass: `sluice eval` writes who was kept (--keep-out), the
 oracle masks exactly those, and the two must agree: perplexity within 0.5% over the pieces, and the
-most likely token's log-probability, position by position, as closely as with a full cache. Minutes
-per policy: run it by hand; --out keeps the figures for the suite's masks.py. Needs gguf and numpy."""
+most likely token's log-probability, position by position, within --tolerance where it can be asked (not
+of `random`, drawn by a request's id, nor of a prompt's end, of which a piece has another). Exit 1: some
+do not. With --gate also gates, those of a `prompt` span in paper mode. Minutes per policy: run it by
+hand, with --out to keep the figures. Needs gguf and numpy."""
 import argparse
 import importlib.util
 import json
@@ -67,6 +69,8 @@ def main():
     p.add_argument("--gate")
     p.add_argument("--only", default="")
     p.add_argument("--out")
+    p.add_argument("--tolerance", type=float, default=0.75,
+                   help="natural log; the dense model is off by 0.3 to 0.5 somewhere in 1,024 tokens")
     a = p.parse_args()
     oracle = load_oracle(a.oracle)
     model = oracle.Model(a.model, "q8")
@@ -106,7 +110,9 @@ def main():
                   f"sluice {out['perplexity']:9.4f} {change:+.3%}  top-1 off by {off:.3f}", flush=True)
     if a.out:
         Path(a.out).write_text(json.dumps({"pieces": a.pieces, "context": n, "rows": rows}, indent=1) + "\n")
-    sys.exit(any(abs(row["sluice"] / row["perplexity"] - 1) > 0.005 for row in rows))
+    good = [abs(row["sluice"] / row["perplexity"] - 1) <= 0.005 and not row["top_off"] > a.tolerance
+            for row in rows]
+    sys.exit(not rows or not all(good) or all(np.isnan(row["top_off"]) for row in rows))
 
 
 if __name__ == "__main__":
