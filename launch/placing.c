@@ -40,8 +40,8 @@ void sl_placing_reason(const sl_placement_options *options, uint32_t context,
     if (n < 0 || (size_t)n >= out_bytes) return;
     if (excess > 0)
         snprintf(out + n, out_bytes - (size_t)n,
-                 "no split is within the limits: here a rank would be %.1f MB beyond its own, and "
-                 "elsewhere one would be further",
+                 "all of them fit no split: here a rank would be %.1f MB beyond its limit, "
+                 "elsewhere one would be further, so fewer are computed at once",
                  mb(excess));
     else
         snprintf(out + n, out_bytes - (size_t)n, "no other split%s has a smaller largest",
