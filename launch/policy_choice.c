@@ -37,6 +37,12 @@ static void choose_gate(const sl_settings *s, const sl_gate *gate, bool notes, s
         p->threshold = row->threshold;
         return;
     }
+    if (s->keep == 0) {
+        if (notes)
+            sl_info("%s has no threshold for window %u: its threshold for window %u is used",
+                    s->gate, p->window, gate->window);
+        return;
+    }
     p->has_threshold = false;
     if (notes)
         sl_info("%s has no threshold for --keep %g at window %u: each head keeps the best of its "

@@ -387,11 +387,15 @@ def smallest_largest(layers, first_extra, last_extra, ranks):
 def test_plan(tool):
     n_layers = 9
     model = tool.bench.model("deep.gguf", seed=79, layers=n_layers, width=96, ffn=160, context=1024)
-    hosts = tool.bench.write("hosts", "a # memory=5M\nb slots=2 # memory=10M\n")
+    hosts = tool.bench.write("hosts", "a # memory=1G\nb slots=2 # memory=2G\n")
     deep = [[1.0 if i < 4 else 0.1] * 2 for i in range(n_layers)]  # deep layers keep a tenth
     kept = tool.bench.write("kept.json", json.dumps({"retention": deep}))
     words = ["plan", "-m", model, "--hosts", hosts, "--context", 1000, "--sequences", 2,
              "--policy", "random"]
+    value = tool.json(*words, "--retention", kept)
+    # a limit that leaves two MB for layers
+    limit = max(r["beside_bytes"] for r in value["planned"]["ranks"]) + (2 << 20)
+    tool.bench.write("hosts", f"a # memory={limit}\nb slots=2 # memory={2 * limit}\n")
     value = tool.json(*words, "--retention", kept)
     layers = [l["weights_bytes"] + l["cache_bytes"] for l in value["layers"]]
     e2e.check([l["keep"] for l in value["layers"]] == [l[0] for l in deep], f"plan: {value}")
@@ -406,7 +410,8 @@ def test_plan(tool):
     e2e.check(value["planned"]["longest_context"] > value["even"]["longest_context"] > 0,
               f"plan: {value}")
     out, _, what = tool.run(0, *words)
-    e2e.check(out.count(b"\n") == 12 and b"no other split has a smaller largest" in out,
+    e2e.check(out.count(b"\n") == 12
+              and b"no other split within the limits has a smaller largest" in out,
               f"{what}: {out.decode()}")
     bad = tool.bench.write("bad-hosts", "a\nb slots=none\n")
     tool.refuse(4, "line 2", "plan", "-m", tool.model, "--hosts", bad)

@@ -38,7 +38,8 @@ static void test_without_gate(void **state)
     assert_true(p.kind == SL_POLICY_SNAPKV && p.keep == 0.25 && p.window == 9);
 }
 
-/* As the file says, unless rate or window are given: then by the row for both, or by ranks. */
+/* As the file says, unless rate or window are given: then by the row for both. Without one a rate given is
+ * reached by ranks. */
 static void test_gate(void **state)
 {
     (void)state;
@@ -52,6 +53,8 @@ static void test_gate(void **state)
     p = choose(&gate, NULL, 0.5, 16);
     assert_true(p.has_threshold && p.threshold == 2);
     p = choose(&gate, NULL, 0, 32);
+    assert_true(p.has_threshold && p.threshold == 7 && p.keep == 0.5 && p.window == 32);
+    p = choose(&gate, NULL, 0.5, 32);
     assert_true(!p.has_threshold && p.keep == 0.5 && p.window == 32);
     p = choose(&gate, NULL, 0.125, SL_NOT_GIVEN);
     assert_true(!p.has_threshold && p.keep == 0.125);
