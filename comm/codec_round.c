@@ -30,12 +30,7 @@ static uint32_t get_u16(const uint8_t *in)
 
 void sl_bf16_round(const float *restrict values, size_t n, uint8_t *restrict out)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = sl_float_bits(values[i]);
-        uint32_t nearest = bits + 0x7fff + (bits >> 16 & 1); /* with the tie towards even */
-        uint32_t quiet = bits | 0x400000;
-        put_u16(out + 2 * i, ((bits & 0x7fffffff) > 0x7f800000 ? quiet : nearest) >> 16);
-    }
+    for (size_t i = 0; i < n; i++) put_u16(out + 2 * i, sl_bf16_of(values[i]));
 }
 
 void sl_bf16_widen(const uint8_t *restrict in, size_t n, float *restrict out)

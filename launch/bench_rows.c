@@ -73,6 +73,7 @@ void sl_bench_rows_place(sl_bench_rows *rows, const sl_engine *engine)
 {
     rows->context = sl_engine_shape(engine)->context;
     rows->kernels = sl_engine_kernels(engine);
+    rows->kv = sl_engine_kv(engine);
     rows->ranks = sl_engine_ranks(engine);
     rows->threads = sl_engine_threads(engine);
     rows->policy = *sl_engine_policy(engine);
@@ -127,12 +128,13 @@ static json_t *row_json(const sl_bench_rows *rows, const sl_bench_row *row)
         (int)row->n, "depth", (int)row->depth, "sequences", (int)row->n_sequences, "tok_s",
         spread_of(row).median, "tok_s_all", all, "kv_bytes", (json_int_t)row->kv_bytes,
         "peak_bytes", (json_int_t)row->peak_bytes, "beyond_context", (int)is_beyond(rows, row));
-    json_t *with = json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:i}", "machine",
-        rows->machine, "commit", sl_version(), "kernels", rows->kernels, "ranks", rows->ranks,
-        "threads", rows->threads, "binding", rows->binding, "model", s->model, "chunk",
-        (int)s->chunk, "codec", s->codec, "kv", s->kv, "policy", sl_policy_name(rows->policy.kind),
-        "sinks", (int)rows->policy.sinks, "window", (int)rows->policy.window);
+    json_t *with = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:i}",
+                             "machine", rows->machine, "commit", sl_version(), "kernels",
+                             rows->kernels, "ranks", rows->ranks, "threads", rows->threads,
+                             "binding", rows->binding, "model", s->model, "chunk", (int)s->chunk,
+                             "codec", s->codec, "kv", rows->kv, "policy",
+                             sl_policy_name(rows->policy.kind), "sinks", (int)rows->policy.sinks,
+                             "window", (int)rows->policy.window);
     if (rows->policy.kind == SL_POLICY_GATE)
         json_object_set_new(value, "gate_share", json_real(gate_share(row)));
     if (sl_policy_has_rate(rows->policy.kind))

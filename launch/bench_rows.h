@@ -33,7 +33,7 @@ typedef struct {
     /* where and with what, filled in by sl_bench_rows_place */
     uint32_t context; /* the model's */
     char machine[SL_MACHINE_BYTES], binding[64];
-    const char *kernels;
+    const char *kernels, *kv;
     int ranks, threads;
     sl_policy policy;
     sl_roof roof; /* with --profile */

@@ -151,7 +151,7 @@ static sl_status open_plan(planning *p)
         status = SL_ERR_UNSUPPORTED;
     }
     if (status == SL_OK) status = sl_kernels_choose(&p->kernels);
-    if (status == SL_OK) status = sl_kv_type_named(s->kv, &p->kv);
+    if (status == SL_OK) status = sl_kv_type_choose(s->kv, p->kernels, p->shape.head_dim, &p->kv);
     if (status == SL_OK) status = open_gate(p);
     if (status == SL_OK) status = open_hosts(p);
     if (status != SL_OK) return status;

@@ -74,6 +74,8 @@ uint32_t sl_engine_sequences(const sl_engine *engine) { return engine->settings.
 sl_codec_kind sl_engine_codec(const sl_engine *engine) { return engine->codec; }
 const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine->shape; }
 const char *sl_engine_kernels(const sl_engine *engine) { return engine->kernels->name; }
+
+const char *sl_engine_kv(const sl_engine *engine) { return engine->kernels->kv[engine->kv]->name; }
 int sl_engine_threads(const sl_engine *engine) { return engine->threads; }
 const sl_kernels *sl_engine_kernel_set(const sl_engine *engine) { return engine->kernels; }
 
@@ -204,9 +206,9 @@ static sl_status open_model(sl_engine *e)
     sl_status status = check_settings(s);
     if (status == SL_OK) status = sl_codec_kind_named(s->codec, &e->codec);
     if (status == SL_OK) status = sl_kernels_choose(&e->kernels);
-    if (status == SL_OK) status = sl_kv_type_named(s->kv, &e->kv);
     if (status == SL_OK) status = sl_gguf_open(s->model, &e->gguf);
     if (status == SL_OK) status = sl_model_shape_read(e->gguf, &e->shape);
+    if (status == SL_OK) status = sl_kv_type_choose(s->kv, e->kernels, e->shape.head_dim, &e->kv);
     if (status == SL_OK) status = check_kv(e);
     if (status == SL_OK) status = open_policy(e);
     if (status == SL_OK && rank_of(e) == 0) {
@@ -397,7 +399,7 @@ static uint64_t options_hash(const sl_engine *e)
     const sl_policy *p = &e->policy;
     int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %s %s %s %.17g %.9g %d %d %g", s->chunk,
                      e->context, s->sequences, p->sinks, p->window, e->shape.n_layers, s->codec,
-                     s->kv, sl_policy_name(p->kind), p->keep, (double)p->threshold,
+                     sl_engine_kv(e), sl_policy_name(p->kind), p->keep, (double)p->threshold,
                      p->has_threshold, s->keep_out != NULL, s->peer_timeout_s);
     uint64_t gate_hash = e->gate_file ? sl_gate_file_hash(e->gate_file) : 0;
     uint64_t keep_hash = XXH3_64bits(e->layer_keep, e->shape.n_layers * sizeof *e->layer_keep);

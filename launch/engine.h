@@ -40,6 +40,7 @@ uint64_t sl_engine_text_bytes_max(const sl_engine *engine);
 uint32_t sl_engine_sequences(const sl_engine *engine);
 const sl_model_shape *sl_engine_shape(const sl_engine *engine);
 const char *sl_engine_kernels(const sl_engine *engine); /* the set's name */
+const char *sl_engine_kv(const sl_engine *engine);      /* what --kv came to */
 /* What this rank's team is made of; lent. */
 sl_team_options sl_engine_team(const sl_engine *engine);
 const sl_kernels *sl_engine_kernel_set(const sl_engine *engine);

@@ -132,7 +132,7 @@ static const setting SETTINGS[] = {
      AT(memory), PIPELINE | P, 0, 0},
     {"codec", 0, "NAME", "f32", "of activations between ranks: " SL_CODEC_NAMES, KIND_TEXT,
      AT(codec), PIPELINE, 0, 0},
-    {"kv", 0, "NAME", "f16", "of keys and values in the cache: " SL_KV_NAMES, KIND_TEXT, AT(kv),
+    {"kv", 0, "NAME", "auto", "of keys and values in the cache: " SL_KV_NAMES, KIND_TEXT, AT(kv),
      PIPELINE | P, 0, 0},
     {"gate", 'g', "FILE", NULL, "Attention-Gates that decide what the cache keeps", KIND_TEXT,
      AT(gate), POLICIED, 0, 0},

@@ -153,6 +153,9 @@ static sl_status check_spans(const bounds *b, uint32_t rows_max)
     for (uint32_t i = 0; i < b->frame->n_spans; i++) {
         sl_status status = check_span(b, i, first_row);
         if (status != SL_OK) return status;
+        if (i > 0 && b->frame->spans[i].kind == SL_SPAN_DECODE &&
+            b->frame->spans[i - 1].kind == SL_SPAN_PROMPT)
+            return refuse(b, "generated token behind a prompt", i, b->frame->spans[i].sequence);
         first_row += b->frame->spans[i].n_tokens;
         results += span_results(&b->frame->spans[i]);
     }

@@ -54,7 +54,8 @@ typedef struct {
 
 typedef enum { SL_SPAN_PROMPT = 1, SL_SPAN_DECODE = 2 } sl_span_kind;
 
-/* Consecutive tokens of one sequence; rows of a frame are its spans' tokens in order. */
+/* Consecutive tokens of one sequence; rows of a frame are its spans' tokens in order. Decode spans come
+ * before those of prompts, which kernels may compute otherwise. */
 typedef struct {
     sl_span_kind kind;
     uint32_t sequence;
@@ -144,7 +145,7 @@ bool sl_frame_stops(const sl_frame *frame);
 /* Flags of one head, [rows_max]. */
 uint8_t *sl_frame_flags(const sl_frame *frame, uint32_t layer, uint32_t head);
 /* Check counts and indices of bytes from elsewhere against the limits and each other:
- * spans tile the rows, slots are below sequences_max, tokens below vocab.
+ * spans tile the rows, decode before prompts, slots are below sequences_max, tokens below vocab.
  * SL_ERR_FORMAT, logged, when something is out of bounds. */
 sl_status sl_frame_check(const sl_frame *frame, const sl_frame_limits *limits,
                          uint32_t sequences_max, uint32_t vocab);

@@ -17,6 +17,10 @@ static inline vec v_set1(float x) { return _mm256_set1_ps(x); }
 static inline vec v_set1_half(uint16_t x) { return v_set1(_cvtsh_ss(x)); }
 static inline vec v_load(const float *x) { return _mm256_loadu_ps(x); }
 static inline vec v_load_half(const void *x) { return _mm256_cvtph_ps(_mm_loadu_si128(x)); }
+static inline vec v_load_bfloat(const void *x)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(x)), 16));
+}
 static inline vec v_load_int8(const void *x)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(x)));
@@ -52,6 +56,12 @@ void sl_kv_f16_attend_avx2(const sl_kv_tile *tiles, size_t n_tiles, const float 
     attend(SL_KV_F16, tiles, n_tiles, q, n_rows, head_dim, state, acc);
 }
 
+void sl_kv_bf16_attend_avx2(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                            size_t head_dim, sl_softmax *state, float *acc)
+{
+    attend(SL_KV_BF16, tiles, n_tiles, q, n_rows, head_dim, state, acc);
+}
+
 void sl_kv_q8_0_attend_avx2(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                             size_t head_dim, sl_softmax *state, float *acc)
 {
@@ -62,6 +72,12 @@ void sl_kv_f16_scores_avx2(const void *page, const float *q, size_t n_rows, size
                            float *out)
 {
     page_scores(SL_KV_F16, page, q, n_rows, head_dim, out);
+}
+
+void sl_kv_bf16_scores_avx2(const void *page, const float *q, size_t n_rows, size_t head_dim,
+                            float *out)
+{
+    page_scores(SL_KV_BF16, page, q, n_rows, head_dim, out);
 }
 
 void sl_kv_q8_0_scores_avx2(const void *page, const float *q, size_t n_rows, size_t head_dim,

@@ -17,6 +17,10 @@ static inline vec v_set1(float x) { return _mm512_set1_ps(x); }
 static inline vec v_set1_half(uint16_t x) { return v_set1(_cvtsh_ss(x)); }
 static inline vec v_load(const float *x) { return _mm512_loadu_ps(x); }
 static inline vec v_load_half(const void *x) { return _mm512_cvtph_ps(_mm256_loadu_si256(x)); }
+static inline vec v_load_bfloat(const void *x)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(x)), 16));
+}
 static inline vec v_load_int8(const void *x)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(x)));
@@ -65,6 +69,12 @@ void sl_kv_f16_attend_avx512(const sl_kv_tile *tiles, size_t n_tiles, const floa
     attend(SL_KV_F16, tiles, n_tiles, q, n_rows, head_dim, state, acc);
 }
 
+void sl_kv_bf16_attend_avx512(const sl_kv_tile *tiles, size_t n_tiles, const float *q,
+                              size_t n_rows, size_t head_dim, sl_softmax *state, float *acc)
+{
+    attend(SL_KV_BF16, tiles, n_tiles, q, n_rows, head_dim, state, acc);
+}
+
 void sl_kv_q8_0_attend_avx512(const sl_kv_tile *tiles, size_t n_tiles, const float *q,
                               size_t n_rows, size_t head_dim, sl_softmax *state, float *acc)
 {
@@ -75,6 +85,12 @@ void sl_kv_f16_scores_avx512(const void *page, const float *q, size_t n_rows, si
                              float *out)
 {
     page_scores(SL_KV_F16, page, q, n_rows, head_dim, out);
+}
+
+void sl_kv_bf16_scores_avx512(const void *page, const float *q, size_t n_rows, size_t head_dim,
+                              float *out)
+{
+    page_scores(SL_KV_BF16, page, q, n_rows, head_dim, out);
 }
 
 void sl_kv_q8_0_scores_avx512(const void *page, const float *q, size_t n_rows, size_t head_dim,

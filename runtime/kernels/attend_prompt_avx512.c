@@ -12,6 +12,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
+#include "runtime/kernels/math_avx512.h"
 #include "runtime/kernels/vnni_avx512.h"
 
 enum {
@@ -41,9 +42,12 @@ typedef struct {
 
 /* ---- quantizing ---- */
 
-static inline __m512 widen(const uint16_t *halves)
+SL_ALWAYS_INLINE __m512 widen(sl_kv_type type, const uint16_t *halves)
 {
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)halves));
+    __m256i v = _mm256_loadu_si256((const void *)halves);
+    if (type == SL_KV_BF16)
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+    return _mm512_cvtph_ps(v);
 }
 
 /* 4 integers of each lane, as its bytes. */
@@ -76,16 +80,18 @@ static inline __m512i quantized(__m512 x, __m512 inverse)
 }
 
 /* One block of the keys of 16 slots. */
-static void quantize_keys(const uint16_t *keys, size_t block, size_t slot, int8_page *out)
+SL_ALWAYS_INLINE void quantize_keys(sl_kv_type type, const uint16_t *keys, size_t block,
+                                    size_t slot, int8_page *out)
 {
     const uint16_t *from = keys + block * SL_BLOCK * SL_PAGE_TOKENS + slot;
     __m512i bits = _mm512_setzero_si512(), sum = bits;
-    for (size_t i = 0; i < SL_BLOCK; i++) bits = larger(bits, widen(from + i * SL_PAGE_TOKENS));
+    for (size_t i = 0; i < SL_BLOCK; i++)
+        bits = larger(bits, widen(type, from + i * SL_PAGE_TOKENS));
     __m512 most = _mm512_castsi512_ps(bits), inverse = inverse_of(most);
     for (size_t i = 0; i < SL_BLOCK; i += 4) {
         __m512i v[4];
         for (size_t k = 0; k < 4; k++) {
-            v[k] = quantized(widen(from + (i + k) * SL_PAGE_TOKENS), inverse);
+            v[k] = quantized(widen(type, from + (i + k) * SL_PAGE_TOKENS), inverse);
             sum = _mm512_add_epi32(sum, v[k]);
         }
         _mm512_store_si512(out->keys[(block * SL_BLOCK + i) / 4][slot], pack_quad(v));
@@ -111,7 +117,8 @@ static void take_keys(const uint8_t *page, size_t head_dim, size_t block, size_t
         }
         _mm512_store_si512(out->keys[(block * SL_BLOCK + i) / 4][slot], pack_quad(v));
     }
-    _mm512_store_ps(&out->key_scale[block][slot], widen(scales + block * SL_PAGE_TOKENS + slot));
+    _mm512_store_ps(&out->key_scale[block][slot],
+                    widen(SL_KV_F16, scales + block * SL_PAGE_TOKENS + slot));
     _mm512_store_si512(&out->key_offset[block][slot],
                        _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sum, 7)));
 }
@@ -121,7 +128,7 @@ SL_ALWAYS_INLINE __m512 value_at(sl_kv_type type, const uint8_t *page, size_t he
                                  size_t column)
 {
     size_t i = slot * head_dim + column;
-    if (type == SL_KV_F16) return widen(sl_page_values(page, head_dim) + i);
+    if (type != SL_KV_Q8_0) return widen(type, sl_page_values(page, head_dim) + i);
     sl_q8_page at = sl_q8_page_of(head_dim);
     const uint16_t *scales = (const void *)(page + at.value_scales);
     __m512i v = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(page + at.values + i)));
@@ -155,8 +162,8 @@ SL_ALWAYS_INLINE void quantize_page(sl_kv_type type, const void *page, size_t he
 {
     for (size_t block = 0; block < head_dim / SL_BLOCK; block++)
         for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot += LANES) {
-            if (type == SL_KV_F16)
-                quantize_keys(page, block, slot, out);
+            if (type != SL_KV_Q8_0)
+                quantize_keys(type, page, block, slot, out);
             else
                 take_keys(page, head_dim, block, slot, out);
         }
@@ -208,18 +215,6 @@ SL_ALWAYS_INLINE void score(size_t rows, const int8_page *page, const uint8_t *q
     }
 }
 
-/* 2^x for x <= 0, relative error below 1e-4, exactly 1 for 0; 2^-100 and less end there. */
-static inline __m512 power_of_two(__m512 x)
-{
-    x = _mm512_max_ps(_mm512_set1_ps(-100), x); /* the second operand if that is NaN */
-    __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); /* 0 <= f < 1 */
-    __m512 p = _mm512_set1_ps(7.70670420e-02F);
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.27644991e-01F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.95116786e-01F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1));
-    return _mm512_scalef_ps(p, x);
-}
-
 static inline __mmask64 slots_mask(sl_slots see)
 {
     return (see.end == 64 ? ~0ULL : (1ULL << see.end) - 1) & ~0ULL << see.begin;
@@ -238,12 +233,13 @@ static float weigh(const float *scores, const float *value_scale, sl_slots see, 
     }
     float max = _mm512_reduce_max_ps(most);
     __mmask16 odd = 0; /* a NaN among the values is told by the scale */
-    const __m512 log2_e = _mm512_set1_ps(1.44269504088896341F);
+    const __m512 log2_e = _mm512_set1_ps(SL_LOG2_E);
     __m512 shift = _mm512_mul_ps(_mm512_set1_ps(max), log2_e), sum = _mm512_setzero_ps(),
            highest = sum;
     for (size_t v = 0; v < TILE_VECTORS; v++) {
         __mmask16 seen = (__mmask16)(mask >> v * LANES);
-        __m512 p = _mm512_maskz_mov_ps(seen, power_of_two(_mm512_fmsub_ps(s[v], log2_e, shift)));
+        __m512 p = _mm512_maskz_mov_ps(
+            seen, sl_power_of_two_avx512(_mm512_fmsub_ps(s[v], log2_e, shift)));
         sum = _mm512_add_ps(sum, p);
         s[v] = _mm512_maskz_mul_ps(seen, p, _mm512_load_ps(value_scale + v * LANES));
         highest = _mm512_max_ps(highest, s[v]);
@@ -258,7 +254,7 @@ static float weigh(const float *scores, const float *value_scale, sl_slots see, 
         past = 1;
     else if (state->max > -INFINITY)
         past = _mm512_cvtss_f32(
-            power_of_two(_mm512_fmsub_ps(_mm512_set1_ps(state->max), log2_e, shift)));
+            sl_power_of_two_avx512(_mm512_fmsub_ps(_mm512_set1_ps(state->max), log2_e, shift)));
     state->sum = state->sum * past + _mm512_reduce_add_ps(sum);
     state->max = max;
     *scale_out = odd ? NAN : top * (1.0F / 255);
@@ -366,6 +362,15 @@ void sl_kv_f16_attend_prompt_avx512(const sl_kv_tile *tiles, size_t n_tiles, con
         attend_prompt(SL_KV_F16, tiles, n_tiles, q, n_rows, head_dim, state, acc);
     else
         sl_kv_f16_attend_avx512(tiles, n_tiles, q, n_rows, head_dim, state, acc);
+}
+
+void sl_kv_bf16_attend_prompt_avx512(const sl_kv_tile *tiles, size_t n_tiles, const float *q,
+                                     size_t n_rows, size_t head_dim, sl_softmax *state, float *acc)
+{
+    if (head_dim % SL_BLOCK == 0)
+        attend_prompt(SL_KV_BF16, tiles, n_tiles, q, n_rows, head_dim, state, acc);
+    else
+        sl_kv_bf16_attend_avx512(tiles, n_tiles, q, n_rows, head_dim, state, acc);
 }
 
 void sl_kv_q8_0_attend_prompt_avx512(const sl_kv_tile *tiles, size_t n_tiles, const float *q,

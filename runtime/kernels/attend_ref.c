@@ -77,6 +77,12 @@ void sl_kv_f16_attend_ref(const sl_kv_tile *tiles, size_t n_tiles, const float *
     attend(sl_kv_f16_get, tiles, n_tiles, q, n_rows, head_dim, state, acc);
 }
 
+void sl_kv_bf16_attend_ref(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
+                           size_t head_dim, sl_softmax *state, float *acc)
+{
+    attend(sl_kv_bf16_get, tiles, n_tiles, q, n_rows, head_dim, state, acc);
+}
+
 void sl_kv_q8_0_attend_ref(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                            size_t head_dim, sl_softmax *state, float *acc)
 {
@@ -87,6 +93,12 @@ void sl_kv_f16_scores_ref(const void *page, const float *q, size_t n_rows, size_
                           float *out)
 {
     scores(sl_kv_f16_get, page, q, n_rows, head_dim, out);
+}
+
+void sl_kv_bf16_scores_ref(const void *page, const float *q, size_t n_rows, size_t head_dim,
+                           float *out)
+{
+    scores(sl_kv_bf16_get, page, q, n_rows, head_dim, out);
 }
 
 void sl_kv_q8_0_scores_ref(const void *page, const float *q, size_t n_rows, size_t head_dim,

@@ -21,7 +21,7 @@ enum {
 
 /* What the numbers of a panel are. int8 has a scale for 32 rows of a column of keys, and for 32
  * columns of a row of values. */
-typedef enum { F32, F16, Q8_KEYS, Q8_VALUES } form;
+typedef enum { F32, F16, BF16, Q8_KEYS, Q8_VALUES } form;
 
 /* [..][width] */
 typedef struct {
@@ -64,6 +64,7 @@ SL_ALWAYS_INLINE vec panel_load(panel b, form f, size_t row, size_t column, int 
     switch (f) {
     case F32: return v_load((const float *)b.data + i);
     case F16: fetch_ahead(b, halves, 2 * first); return v_load_half(halves);
+    case BF16: fetch_ahead(b, halves, 2 * first); return v_load_bfloat(halves);
     case Q8_KEYS:
         fetch_ahead(b, bytes, first);
         return v_mul(v_load_int8(bytes), v_load_half(b.scales + row / SL_BLOCK * b.width + column));
@@ -128,6 +129,7 @@ static void multiply(size_t rows, const float *a, size_t a_stride, panel b, rang
     switch (b.form) {
     case F32: multiply_few(F32, rows, a, a_stride, b, inner, out); break;
     case F16: multiply_few(F16, rows, a, a_stride, b, inner, out); break;
+    case BF16: multiply_few(BF16, rows, a, a_stride, b, inner, out); break;
     case Q8_KEYS: multiply_few(Q8_KEYS, rows, a, a_stride, b, inner, out); break;
     case Q8_VALUES: multiply_few(Q8_VALUES, rows, a, a_stride, b, inner, out); break;
     }
@@ -227,7 +229,7 @@ SL_ALWAYS_INLINE void widen_form(form f, panel from, size_t height, float *to)
  * q8_0, a decoded token's, would take 1.4 times as long. */
 static bool shares_widened(sl_kv_type type, size_t n_rows)
 {
-    return n_rows >= (type == SL_KV_F16 ? 12 : 4);
+    return n_rows >= (type == SL_KV_Q8_0 ? 4 : 12);
 }
 
 static panel widen(panel from, size_t height, float *to)
@@ -235,6 +237,7 @@ static panel widen(panel from, size_t height, float *to)
     switch (from.form) {
     case F32: return from;
     case F16: widen_form(F16, from, height, to); break;
+    case BF16: widen_form(BF16, from, height, to); break;
     case Q8_KEYS: widen_form(Q8_KEYS, from, height, to); break;
     case Q8_VALUES: widen_form(Q8_VALUES, from, height, to); break;
     }
@@ -243,8 +246,9 @@ static panel widen(panel from, size_t height, float *to)
 
 static panels panels_of(sl_kv_type type, const void *page, size_t head_dim, ptrdiff_t next)
 {
-    panel keys = {page, NULL, SL_PAGE_TOKENS, F16, next};
-    panel values = {sl_page_values(page, head_dim), NULL, head_dim, F16, next};
+    form halves = type == SL_KV_BF16 ? BF16 : F16;
+    panel keys = {page, NULL, SL_PAGE_TOKENS, halves, next};
+    panel values = {sl_page_values(page, head_dim), NULL, head_dim, halves, next};
     if (type == SL_KV_Q8_0) {
         const uint8_t *bytes = page;
         sl_q8_page at = sl_q8_page_of(head_dim);
@@ -263,7 +267,7 @@ static void attend(sl_kv_type type, const sl_kv_tile *tiles, size_t n_tiles, con
     _Alignas(64) float widened[2][SL_HEAD_DIM_MAX * SL_PAGE_TOKENS];
     SL_ASSERT(head_dim % 16 == 0 && head_dim <= SL_HEAD_DIM_MAX);
     if (n_tiles > 0 && !shares_widened(type, n_rows))
-        fetch_page(tiles[0].page, 2 * head_dim * SL_PAGE_TOKENS * (type == SL_KV_F16 ? 2 : 1));
+        fetch_page(tiles[0].page, 2 * head_dim * SL_PAGE_TOKENS * (type == SL_KV_Q8_0 ? 1 : 2));
     for (size_t t = 0; t < n_tiles; t++) {
         const void *page = tiles[t].page, *next = tiles[t + 1 < n_tiles ? t + 1 : t].page;
         ptrdiff_t ahead = (ptrdiff_t)((uintptr_t)next - (uintptr_t)page);

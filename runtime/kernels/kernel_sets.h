@@ -45,7 +45,13 @@ static inline bool sl_type_is_float(uint32_t type)
 typedef struct {
     size_t quads, n_quads, bytes;
 } sl_panel_form;
-sl_panel_form sl_panel_form_of(uint32_t type);
+SL_ALWAYS_INLINE sl_panel_form sl_panel_form_of(uint32_t type)
+{
+    size_t minimum = type == SL_TYPE_Q4_1 ? SL_PANEL * sizeof(uint16_t) : 0;
+    size_t n_quads = type == SL_TYPE_Q8_0 ? SL_BLOCK / 4 : SL_BLOCK / 8;
+    size_t quads = SL_PANEL * sizeof(uint16_t) + minimum;
+    return (sl_panel_form){quads, n_quads, quads + n_quads * SL_PANEL * 4};
+}
 
 /* Block b of a row of quantized weights, packed or not, as in the file; out: room for one. */
 void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, void *out);
@@ -55,7 +61,7 @@ static inline const void *sl_matrix_row_data(const sl_matrix *w, size_t row)
     return (const uint8_t *)w->data + row * w->row_bytes;
 }
 
-/* ---- a page of the f16 layout: K transposed, [head_dim][64 tokens], so that scores are vectors
+/* ---- a page of the 16-bit layouts: K transposed, [head_dim][64 tokens], so that scores are vectors
  * over tokens; then V, [64 tokens][head_dim], so that outputs are vectors over the head ---- */
 
 enum { SL_HEAD_DIM_MAX = 256 };
@@ -85,6 +91,10 @@ sl_slots sl_tile_visible(const sl_kv_tile *tile, size_t row);
 size_t sl_kv_f16_page_bytes(size_t head_dim);
 void sl_kv_f16_copy(void *to, size_t to_slot, const void *from, size_t from_slot, size_t head_dim);
 void sl_kv_f16_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
+void sl_kv_bf16_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
+/* A token as bf16: k, v, key, value [head_dim]. */
+void sl_kv_bf16_round(const float *k, const float *v, size_t head_dim, uint16_t *key,
+                      uint16_t *value);
 size_t sl_kv_q8_0_page_bytes(size_t head_dim);
 /* As the layout's put, rows quantized by one of sl_kernels.quantize. */
 void sl_kv_q8_0_put(sl_quantize *quantize, void *page, size_t slot, const float *k, const float *v,
@@ -110,9 +120,9 @@ void sl_rmsnorm_ref(const float *x, const float *gain, size_t n_rows, size_t wid
                     float *out);
 void sl_swiglu_ref(const float *gate, const float *up, size_t n, float *out);
 void sl_add_ref(const float *y, size_t n, float *x);
-sl_kv_put sl_kv_f16_put_ref, sl_kv_q8_0_put_ref;
-sl_kv_attend sl_kv_f16_attend_ref, sl_kv_q8_0_attend_ref;
-sl_kv_scores sl_kv_f16_scores_ref, sl_kv_q8_0_scores_ref;
+sl_kv_put sl_kv_f16_put_ref, sl_kv_bf16_put, sl_kv_q8_0_put_ref;
+sl_kv_attend sl_kv_f16_attend_ref, sl_kv_bf16_attend_ref, sl_kv_q8_0_attend_ref;
+sl_kv_scores sl_kv_f16_scores_ref, sl_kv_bf16_scores_ref, sl_kv_q8_0_scores_ref;
 
 sl_quantize sl_quantize_avx2;
 void sl_matmul_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
@@ -125,16 +135,34 @@ void sl_rmsnorm_avx2(const float *x, const float *gain, size_t n_rows, size_t wi
 void sl_swiglu_avx2(const float *gate, const float *up, size_t n, float *out);
 void sl_add_avx2(const float *y, size_t n, float *x);
 sl_kv_put sl_kv_f16_put_avx2, sl_kv_q8_0_put_avx2;
-sl_kv_attend sl_kv_f16_attend_avx2, sl_kv_q8_0_attend_avx2;
-sl_kv_scores sl_kv_f16_scores_avx2, sl_kv_q8_0_scores_avx2;
+sl_kv_attend sl_kv_f16_attend_avx2, sl_kv_bf16_attend_avx2, sl_kv_q8_0_attend_avx2;
+sl_kv_scores sl_kv_f16_scores_avx2, sl_kv_bf16_scores_avx2, sl_kv_q8_0_scores_avx2;
 
 /* The avx512 set is avx2 but for what takes the time. */
 sl_quantize sl_quantize_avx512;
 void sl_matmul_avx512(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                       float *out, size_t out_stride);
-sl_kv_attend sl_kv_f16_attend_avx512, sl_kv_q8_0_attend_avx512;
-sl_kv_attend sl_kv_f16_attend_prompt_avx512, sl_kv_q8_0_attend_prompt_avx512;
-sl_kv_scores sl_kv_f16_scores_avx512, sl_kv_q8_0_scores_avx512;
+sl_kv_attend sl_kv_f16_attend_avx512, sl_kv_bf16_attend_avx512, sl_kv_q8_0_attend_avx512;
+sl_kv_attend sl_kv_f16_attend_prompt_avx512, sl_kv_bf16_attend_prompt_avx512,
+    sl_kv_q8_0_attend_prompt_avx512;
+sl_kv_scores sl_kv_f16_scores_avx512, sl_kv_bf16_scores_avx512, sl_kv_q8_0_scores_avx512;
+
+/* The amx set is avx512 but for prompts, and for pages of bf16 in a layout of their own. */
+sl_kv_put sl_kv_tiled_put;
+void sl_kv_tiled_copy(void *to, size_t to_slot, const void *from, size_t from_slot,
+                      size_t head_dim);
+void sl_kv_tiled_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
+void sl_round_amx(const float *x, size_t n, uint16_t *out);
+void sl_matmul_amx(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
+                   float *out, size_t out_stride);
+sl_kv_attend sl_kv_bf16_attend_amx;
+sl_kv_scores sl_kv_bf16_scores_amx;
+/* The same with tiles in software (tiles_amx.h). */
+void sl_round_amx_emulated(const float *x, size_t n, uint16_t *out);
+void sl_matmul_amx_emulated(const sl_matrix *w, const sl_activations *a, size_t out_begin,
+                            size_t out_end, float *out, size_t out_stride);
+sl_kv_attend sl_kv_bf16_attend_amx_emulated;
+sl_kv_scores sl_kv_bf16_scores_amx_emulated;
 
 uint64_t sl_peak_ref(uint64_t n_rounds), sl_peak_avx2(uint64_t n_rounds),
     sl_peak_avx512(uint64_t n_rounds);

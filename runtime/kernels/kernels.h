@@ -1,6 +1,6 @@
 /* runtime/kernels/kernels.h - the arithmetic, one table per kernel set.
  * The table is filled with `ref` and overwritten by what the CPU supports; SLUICE_KERNELS
- * =ref|avx2|avx512 forces a lower one. A kernel is a single-threaded pure function over
+ * =ref|avx2|avx512|amx forces a lower one (amx-emulated is amx without its instructions, for tests). A kernel is a single-threaded pure function over
  * a range; the stage splits ranges over threads.
  *
  * Contract 1: an output element's bits depend on its own row of x, its own row of w and
@@ -21,8 +21,8 @@ enum {
     SL_PANEL = 16, /* rows of a panel of packed weights (pack.h) */
 };
 
-/* A linear map's weights: [n_out][n_in], as in the file, row-major, or packed. `type` is ggml's number: f32 0, f16 1, q4_0 2, q4_1 3, q8_0 8, bf16 30. n_in is a multiple of
- * SL_BLOCK for the quantized types. */
+/* A linear map's weights: [n_out][n_in], as in the file, row-major, or packed. `type` is ggml's number:
+ * f32 0, f16 1, q4_0 2, q4_1 3, q8_0 8, bf16 30. n_in is a multiple of SL_BLOCK for the quantized types. */
 typedef struct {
     const void *data;
     uint32_t type;
@@ -31,13 +31,15 @@ typedef struct {
     bool packed; /* in panels */
 } sl_matrix;
 
-/* Rows entering a linear map, in the form its weights want: as they are, or quantized. */
+/* Rows entering a linear map, in the form its weights want: as they are, or quantized. The last n_bf16, of
+ * prompts where the set has tiles for them, are rounded to bf16 instead. */
 typedef struct {
-    size_t n_rows, width;
-    float *x;     /* [n_rows][width] */
-    int8_t *q;    /* [n_rows][width] */
-    float *scale; /* [n_rows][width / 32], the f16 scale widened */
-    float *sum;   /* [n_rows][width / 32], scale * sum of q: meets the minimum of q4_0, q4_1 */
+    size_t n_rows, width, n_bf16;
+    float *x;       /* [n_rows][width] */
+    int8_t *q;      /* [n_rows][width] */
+    float *scale;   /* [n_rows][width / 32], the f16 scale widened */
+    float *sum;     /* [n_rows][width / 32], scale * sum of q: meets the minimum of q4_0, q4_1 */
+    uint16_t *bf16; /* [n_rows][width] */
 } sl_activations;
 
 /* Blocks of activations to int8, as the oracle does: scale = f16(max|x| / 127), q = clip(rint(x /
@@ -45,13 +47,15 @@ typedef struct {
 typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum);
 
 typedef struct sl_kernels {
-    const char *name; /* "ref", "avx2", "avx512" */
+    const char *name; /* "ref", "avx2", "avx512", "amx" */
 
     sl_quantize *quantize;
+    /* x[n] to the nearest bf16, n a multiple of SL_BLOCK; NULL: a set that has rows of prompts in int8, too. */
+    void (*round)(const float *x, size_t n, uint16_t *out);
 
     /* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end).
      * out: row t's column out_begin is at out + t * out_stride. Quantized types are packed, and use
-     * a->q with exact integer sums per block, f32 sums of blocks in order; f32, f16 and
+     * a->q with exact integer sums per block, f32 sums of blocks in order, or a->bf16; f32, f16 and
      * bf16 use a->x. out_begin is a multiple of SL_PANEL. */
     void (*matmul)(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
                    float *out, size_t out_stride);
@@ -69,6 +73,7 @@ typedef struct sl_kernels {
     void (*add)(const float *y, size_t n, float *x);
 
     const sl_kv_layout *kv[SL_KV_TYPES];
+    sl_kv_type kv_best; /* the fastest at 16 bits */
 
     /* n_rounds of products of int8 out of registers: nothing but how fast that goes. Returns how many
      * multiplications and additions they were. */
@@ -83,6 +88,9 @@ const sl_kernels *sl_kernels_named(const char *name);
 
 /* SL_ERR_OPTION, logged with the names there are. */
 sl_status sl_kv_type_named(const char *name, sl_kv_type *out);
+/* The same, where "auto" is the set's best, or f16 when that has no such heads. */
+sl_status sl_kv_type_choose(const char *name, const sl_kernels *kernels, size_t head_dim,
+                            sl_kv_type *out);
 
 /* One row of an embedding table as f32 [n_in]; any supported type. */
 void sl_matrix_row(const sl_matrix *w, size_t row, float *out);

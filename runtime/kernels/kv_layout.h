@@ -33,12 +33,14 @@ typedef struct {
 
 /* How a page stores its numbers. */
 typedef enum {
-    SL_KV_F16,  /* clamped to the finite range */
+    SL_KV_F16, /* clamped to the finite range */
+    SL_KV_BF16, /* of a token with a NaN, every key is one, and values are 0: who sees it knows, and who
+                   does not can multiply its values by 0 */
     SL_KV_Q8_0, /* int8 with an f16 scale for every 32, made as sl_kernels.quantize does */
     SL_KV_TYPES
 } sl_kv_type;
 
-#define SL_KV_NAMES "f16, q8_0"
+#define SL_KV_NAMES "auto, f16, bf16, q8_0"
 
 typedef struct {
     const char *name;
@@ -46,7 +48,7 @@ typedef struct {
 
     size_t (*page_bytes)(size_t head_dim);
     /* Write token `slot`: k, v [head_dim] f32. What is infinite or huge becomes the largest number
-     * there is room for, a NaN stays one (in q8_0 with the 32 it belongs to). */
+     * there is room for, a NaN stays one (in q8_0 with the 32 it belongs to, bf16: above). */
     void (*put)(void *page, size_t slot, const float *k, const float *v, size_t head_dim);
     /* Move stored bits unchanged; slots of the same or different pages. */
     void (*copy)(void *to, size_t to_slot, const void *from, size_t from_slot, size_t head_dim);

@@ -22,9 +22,12 @@ typedef struct {
 /* Rows of `a` from piece->row on, as many as it has. */
 static sl_activations rows_of(const sl_activations *a, const piece *p)
 {
-    size_t n_blocks = a->width / SL_BLOCK;
+    size_t n_blocks = a->width / SL_BLOCK, end = p->row + p->n_rows;
+    size_t n_int8 = a->n_rows - a->n_bf16, from = p->row < n_int8 ? n_int8 : p->row;
     return (sl_activations){.n_rows = p->n_rows,
                             .width = a->width,
+                            .n_bf16 = end > from ? end - from : 0,
+                            .bf16 = a->bf16 ? a->bf16 + p->row * a->width : NULL,
                             .x = a->x ? a->x + p->row * a->width : NULL,
                             .q = a->q + p->row * a->width,
                             .scale = a->scale + p->row * n_blocks,
@@ -89,13 +92,23 @@ static const sl_linear *walk_next(walk *w, piece *out)
 
 /* ---- what is done with them ---- */
 
+/* n numbers that belong to `row` of a, at `at` in its arrays. */
+static void quantize(const sl_kernels *kernels, const sl_activations *a, size_t row, const float *x,
+                     size_t at, size_t n)
+{
+    if (row < a->n_rows - a->n_bf16)
+        kernels->quantize(x, n / SL_BLOCK, a->q + at, a->scale + at / SL_BLOCK,
+                          a->sum + at / SL_BLOCK);
+    else
+        kernels->round(x, n, a->bf16 + at);
+}
+
 void sl_linear_quantize(const sl_kernels *kernels, const sl_activations *a, size_t begin,
                         size_t end)
 {
-    size_t n_blocks = a->width / SL_BLOCK;
     SL_ASSERT(a->width % SL_BLOCK == 0 && end <= a->n_rows);
-    kernels->quantize(a->x + begin * a->width, (end - begin) * n_blocks, a->q + begin * a->width,
-                      a->scale + begin * n_blocks, a->sum + begin * n_blocks);
+    for (size_t row = begin; row < end; row++)
+        quantize(kernels, a, row, a->x + row * a->width, row * a->width, a->width);
 }
 
 void sl_linear_run(const sl_kernels *kernels, sl_member me, const sl_activations *a,
@@ -145,8 +158,7 @@ void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activati
             if (sl_type_is_float(next))
                 memcpy(hidden->x + at, row, p.n_columns * sizeof *row);
             else
-                kernels->quantize(row, p.n_columns / SL_BLOCK, hidden->q + at,
-                                  hidden->scale + at / SL_BLOCK, hidden->sum + at / SL_BLOCK);
+                quantize(kernels, hidden, p.row + t, row, at, p.n_columns);
         }
     }
 }

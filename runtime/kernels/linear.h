@@ -13,7 +13,7 @@ typedef struct {
     float *out;        /* [n_rows][n_out] */
 } sl_linear;
 
-/* Quantize rows [begin, end) of `a` from a->x. */
+/* Quantize rows [begin, end) of `a` from a->x, the last n_bf16 of all rounded to bf16. */
 void sl_linear_quantize(const sl_kernels *kernels, const sl_activations *a, size_t begin,
                         size_t end);
 
@@ -24,7 +24,7 @@ void sl_linear_run(const sl_kernels *kernels, sl_member me, const sl_activations
 void sl_linear_add(const sl_kernels *kernels, sl_member me, const sl_activations *a,
                    const sl_linear *map);
 /* swiglu(gate(a), up(a)) as the input of a map with weights of type `next`: hidden->x of a float one,
- * else quantized. The maps' own `out` are not used. */
+ * else quantized, or bf16 as a's rows are. The maps' own `out` are not used. */
 void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
                       const sl_linear *gate, const sl_linear *up, uint32_t next,
                       const sl_activations *hidden);

@@ -22,13 +22,6 @@ typedef struct {
     vec scale, minimum; /* q8_0 has no minimum */
 } weights;
 
-SL_ALWAYS_INLINE size_t panel_block_bytes(uint32_t type)
-{
-    size_t heads = type == SL_TYPE_Q4_1 ? 2 * HEAD_BYTES : HEAD_BYTES;
-    size_t quads = type == SL_TYPE_Q8_0 ? QUADS : QUADS / 2;
-    return heads + quads * QUAD_BYTES;
-}
-
 /* `part` counts vectors of LANES columns within the panel. */
 SL_ALWAYS_INLINE weights unpack(uint32_t type, const uint8_t *block, size_t part)
 {
@@ -60,8 +53,8 @@ SL_ALWAYS_INLINE void multiply_tile(int rows, uint32_t type, const uint8_t *pane
     size_t n_blocks = a->width / SL_BLOCK, at = row * n_blocks;
     vec sum[TILE_ROWS];
     for (int r = 0; r < rows; r++) sum[r] = v_set1(0);
-    for (size_t b = 0; b < n_blocks; b++, at++, panel += panel_block_bytes(type)) {
-        for (size_t i = 0; rows < TILE_ROWS && i < panel_block_bytes(type); i += 64)
+    for (size_t b = 0; b < n_blocks; b++, at++, panel += sl_panel_form_of(type).bytes) {
+        for (size_t i = 0; rows < TILE_ROWS && i < sl_panel_form_of(type).bytes; i += 64)
             __builtin_prefetch(panel + AHEAD_BYTES + i);
         weights w = unpack(type, panel, part);
         ivec dot[TILE_ROWS];

@@ -6,14 +6,6 @@
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
 
-sl_panel_form sl_panel_form_of(uint32_t type)
-{
-    size_t minimum = type == SL_TYPE_Q4_1 ? SL_PANEL * sizeof(uint16_t) : 0;
-    size_t n_quads = type == SL_TYPE_Q8_0 ? SL_BLOCK / 4 : SL_BLOCK / 8;
-    size_t quads = SL_PANEL * sizeof(uint16_t) + minimum;
-    return (sl_panel_form){quads, n_quads, quads + n_quads * SL_PANEL * 4};
-}
-
 size_t sl_n_panels(const sl_matrix *w) { return (w->n_out + SL_PANEL - 1) / SL_PANEL; }
 
 size_t sl_packed_bytes(const sl_matrix *w)

@@ -109,8 +109,7 @@ static float *attended_row(const sl_layer_context *c, size_t row, uint32_t head,
 /* What was attended to, as the input of a linear map. */
 static void quantize_rows(const sl_layer_context *c, size_t begin, size_t end)
 {
-    sl_activations a = c->shared.attended;
-    a.n_rows = c->rows_max;
+    sl_activations a = sl_layer_input(c, &c->shared.attended, c->rows_max);
     sl_linear_quantize(c->kernels, &a, begin, end);
 }
 

@@ -9,9 +9,12 @@
 #include "runtime/stage/prompt_end.h"
 
 /* Of linear maps. */
-static sl_activations take_input(sl_arena *arena, size_t rows, size_t width)
+static sl_activations take_input(const sl_kernels *kernels, sl_arena *arena, size_t rows,
+                                 size_t width)
 {
     return (sl_activations){.width = width,
+                            .bf16 = kernels->round ? sl_arena_array(arena, uint16_t, rows * width)
+                                                   : NULL,
                             .x = sl_arena_array(arena, float, rows *width),
                             .q = sl_arena_array(arena, int8_t, rows * width),
                             .scale = sl_arena_array(arena, float, rows *width / SL_BLOCK),
@@ -38,9 +41,9 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
     shared->k = sl_arena_array(arena, float, rows *kv_width);
     shared->v = sl_arena_array(arena, float, rows *kv_width);
     shared->cos_sin = sl_arena_array(arena, float, rows * s->rope.dim);
-    shared->normed = take_input(arena, rows, s->width);
-    shared->attended = take_input(arena, rows, heads_width);
-    shared->hidden = take_input(arena, rows, s->ffn_width);
+    shared->normed = take_input(context->kernels, arena, rows, s->width);
+    shared->attended = take_input(context->kernels, arena, rows, heads_width);
+    shared->hidden = take_input(context->kernels, arena, rows, s->ffn_width);
     shared->run_state = sl_arena_array(arena, sl_softmax, partials);
     shared->run_acc = sl_arena_array(arena, float, partials * s->head_dim);
     shared->decode_spans = sl_arena_array(arena, uint32_t, context->decode_max);
@@ -103,13 +106,22 @@ static void lap_attention(const sl_layer_context *c, sl_member me)
                    4.0 * SL_PAGE_TOKENS * (double)n_products * (double)c->shape->head_dim);
 }
 
+/* The first n_rows of `all` as they enter a map: rows of generated tokens come before those of prompts
+ * (sl_frame_check). */
+sl_activations sl_layer_input(const sl_layer_context *c, const sl_activations *all, size_t n_rows)
+{
+    sl_activations in = *all;
+    in.n_rows = n_rows;
+    in.n_bf16 = c->kernels->round ? n_rows - c->shared.n_decode : 0;
+    return in;
+}
+
 /* The normed rows of x as the input of linear maps. */
 static sl_activations norm_rows(const sl_layer_context *c, sl_member me, const float *x,
                                 const float *gain, size_t n_rows)
 {
     size_t width = c->shape->width;
-    sl_activations in = c->shared.normed;
-    in.n_rows = n_rows;
+    sl_activations in = sl_layer_input(c, &c->shared.normed, n_rows);
     sl_share rows = sl_team_share(me, n_rows, 1);
     for (size_t row = rows.begin; row < rows.end; row++) {
         c->kernels->rmsnorm(x + row * width, gain, 1, width, c->shape->rms_eps, in.x + row * width);
@@ -188,8 +200,7 @@ static void project(sl_layer_context *c, sl_member me, const sl_layer_weights *w
 static void add_attended(const sl_layer_context *c, sl_member me, const sl_layer_weights *w,
                          size_t n_rows, float *x)
 {
-    sl_activations attended = c->shared.attended;
-    attended.n_rows = n_rows;
+    sl_activations attended = sl_layer_input(c, &c->shared.attended, n_rows);
     sl_linear map = {&w->o, w->o_bias, x};
     sl_linear_add(c->kernels, me, &attended, &map);
     sl_team_barrier(me);
@@ -199,8 +210,8 @@ static void add_attended(const sl_layer_context *c, sl_member me, const sl_layer
 static void add_feed_forward(const sl_layer_context *c, sl_member me, const sl_layer_weights *w,
                              size_t n_rows, float *x)
 {
-    sl_activations in = norm_rows(c, me, x, w->ffn_norm, n_rows), hidden = c->shared.hidden;
-    hidden.n_rows = n_rows;
+    sl_activations in = norm_rows(c, me, x, w->ffn_norm, n_rows);
+    sl_activations hidden = sl_layer_input(c, &c->shared.hidden, n_rows);
     sl_linear gate = {&w->gate, w->gate_bias, NULL}, up = {&w->up, w->up_bias, NULL};
     sl_linear down = {&w->down, w->down_bias, x};
     sl_linear_swiglu(c->kernels, me, &in, &gate, &up, w->down.type, &hidden);

@@ -74,6 +74,9 @@ void sl_layer_begin_frame(sl_layer_context *context, sl_member me, const sl_fram
 void sl_layer_forward(sl_layer_context *context, sl_member me, const sl_layer_weights *weights,
                       uint32_t index, sl_frame *frame);
 
+/* Rows as they enter a linear map: those of prompts in bf16 where the kernel set has tiles. */
+sl_activations sl_layer_input(const sl_layer_context *c, const sl_activations *all, size_t n_rows);
+
 /* Rotary embedding of q and k of rows [begin, end). */
 void sl_layer_rotate(const sl_layer_context *c, size_t begin, size_t end);
 

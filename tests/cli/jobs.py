@@ -120,7 +120,7 @@ def test_another_job(jobs):
     jobs.batch([0], source)
     jobs.refuse(2, "--window 128, this is --window 64", source, "--window", 64)
     jobs.refuse(2, "--sinks 4, this is --sinks 8", source, "--sinks", 8)
-    jobs.refuse(2, "--kv f16, this is --kv q8_0", source, "--kv", "q8_0")
+    jobs.refuse(2, "this is --kv q8_0", source, "--kv", "q8_0")
     jobs.refuse(2, "--context 1024, this is --context 512", source, "--context", 512)
     jobs.refuse(2, "model", source, model=jobs.bench.path("other.gguf"))
     jobs.batch([0], source, "--chunk", 100, "-t", 1, "--codec", "f32-zstd", "--sequences", 3)

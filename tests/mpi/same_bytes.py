@@ -99,7 +99,7 @@ def other_ways(runner, reference):
 def every_kernel_set(bench, runner):
     """Another set may round otherwise, but not from run to run. One this CPU lacks is refused."""
     n = 0
-    for kernels in ["ref"] if bench.args.light else ["ref", "avx2", "avx512"]:
+    for kernels in ["ref"] if bench.args.light else ["ref", "avx2", "avx512", "amx-emulated", "amx"]:
         probe = bench.run(0, "run", "-m", runner.model, "-p", "x", "-n", 1, SLUICE_KERNELS=kernels)
         if probe.returncode != 0:
             e2e.check(b"no such kernel set" in probe.stderr, f"{kernels}: {probe.stderr}")

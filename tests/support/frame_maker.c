@@ -53,10 +53,11 @@ static void make_control(sl_control *control, seeded *random)
     make_sampling(&control->sampling, random);
 }
 
-static void make_span(sl_span *span, uint32_t first_row, uint32_t tokens_max, seeded *random)
+static void make_span(sl_span *span, sl_span_kind kind, uint32_t first_row, uint32_t tokens_max,
+                      seeded *random)
 {
     *span = (sl_span){
-        .kind = seeded_below(random, 2) ? SL_SPAN_PROMPT : SL_SPAN_DECODE,
+        .kind = kind,
         .sequence = seeded_below(random, FRAME_MAKER_SEQUENCES),
         .position = seeded_below(random, 1u << 20),
         .first_row = first_row,
@@ -125,9 +126,11 @@ void frame_make_random(sl_frame *frame, const sl_frame_limits *limits, seeded *r
     frame->n_controls = seeded_below(random, limits->controls_max + 1);
     for (uint32_t i = 0; i < frame->n_controls; i++) make_control(&frame->controls[i], random);
     uint32_t spans = seeded_below(random, limits->spans_max + 1);
+    sl_span_kind kind = SL_SPAN_DECODE;
     while (frame->n_spans < spans && frame->n_rows < limits->rows_max) {
         sl_span *span = &frame->spans[frame->n_spans++];
-        make_span(span, frame->n_rows, limits->rows_max - frame->n_rows, random);
+        if (seeded_below(random, 3) == 0) kind = SL_SPAN_PROMPT; /* and all that follow */
+        make_span(span, kind, frame->n_rows, limits->rows_max - frame->n_rows, random);
         frame->n_rows += span->n_tokens;
     }
     for (uint32_t i = 0; i < frame->n_rows; i++) frame->tokens[i] = any_token(random);

@@ -28,7 +28,8 @@ static sl_frame frame;
 static _Alignas(64) uint8_t room[ROOM_BYTES];
 static char talk[4096];
 
-/* Every kind of thing, all legal: rows 0-2 a prompt, 3 a decode row, 4-7 a scored prompt. */
+/* Every kind of thing but generated tokens, all legal: rows 0-2 a prompt, 3 one of a token that is drawn
+ * after, 4-7 a scored prompt. */
 static void make_legal(void)
 {
     memset(controls, 0, sizeof controls);
@@ -61,7 +62,7 @@ static void make_legal(void)
                          .sample = false,
                          .score_from = 3,
                          .next_token = -1};
-    spans[1] = (sl_span){.kind = SL_SPAN_DECODE,
+    spans[1] = (sl_span){.kind = SL_SPAN_PROMPT,
                          .sequence = 2,
                          .position = 900,
                          .first_row = 3,
@@ -179,6 +180,7 @@ static const struct {
     {"span tokens out of range", &spans[2].n_tokens, 5},
     {"span tokens out of range", &spans[2].n_tokens, UINT32_MAX},
     {"decode span of several tokens", &spans[0].kind, SL_SPAN_DECODE},
+    {"generated token behind a prompt", &spans[1].kind, SL_SPAN_DECODE},
     {"span position out of range", &spans[0].position, INT32_MAX - 2},
     {"score_from beyond the span", &spans[0].score_from, 4},
     {"next token out of range or not scored", &spans[2].next_token, VOCAB},

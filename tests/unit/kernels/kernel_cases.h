@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,17 +19,17 @@
 
 #define UNIT 0x1p-24 /* rounding of one f32 operation, relative */
 
-static const char *const set_names[] = {"ref", "avx2", "avx512"};
+static const char *const set_names[] = {"amx-emulated", "ref", "avx2", "avx512", "amx"};
 enum { N_SETS = sizeof set_names / sizeof set_names[0] };
 
 typedef struct {
     uint64_t seed, state;
-    const char *with; /* what else a failure tells */
+    char with[16]; /* what else a failure tells */
 } dice;
 
 static inline dice dice_of(uint64_t seed)
 {
-    return (dice){seed, seed * 0x9e3779b97f4a7c15 + 1, ""};
+    return (dice){seed, seed * 0x9e3779b97f4a7c15 + 1, {0}};
 }
 
 /* xorshift64* (Vigna 2016). */
@@ -86,7 +87,7 @@ static inline void for_all_layouts(void (*run)(const sl_kernels *, const sl_kv_l
         for (uint64_t i = 0; kernels && i < n_seeds * SL_KV_TYPES; i++) {
             const sl_kv_layout *layout = kernels->kv[i % SL_KV_TYPES];
             dice d = dice_of(1 + i / SL_KV_TYPES);
-            d.with = layout == kernels->kv[SL_KV_F16] ? ", f16" : ", q8_0";
+            snprintf(d.with, sizeof d.with, ", %s", layout->name);
             run(kernels, layout, &d);
         }
     }

@@ -58,6 +58,7 @@ static void fill_weights(dice *d, uint32_t type, uint8_t *data, size_t bytes)
 static void quantize_rows(const sl_kernels *k, const sl_activations *a)
 {
     k->quantize(a->x, a->n_rows * a->width / SL_BLOCK, a->q, a->scale, a->sum);
+    if (k->round) k->round(a->x, a->n_rows * a->width, a->bf16);
 }
 
 static void pack(problem *p)
@@ -88,7 +89,10 @@ static problem problem_make(dice *d, const sl_kernels *k, uint32_t type, size_t 
     bool wild = dice_below(d, 2);
     for (size_t i = 0; i < n; i++) x[i] = wild ? dice_wild(d) : dice_float(d);
     sl_matrix w = {data, type, n_out, n_in, row_bytes, false};
-    problem p = {w, w, {n_rows, n_in, x, take(n), take(n / 8 + 4), take(n / 8 + 4)}};
+    problem p = {
+        w, w, {.n_rows = n_rows, .width = n_in, .x = x, .q = take(n), .bf16 = take(2 * n)}};
+    p.a.scale = take(n / 8 + 4), p.a.sum = take(n / 8 + 4);
+    if (k->round) p.a.n_bf16 = dice_below(d, n_rows + 1);
     pack(&p);
     if (n_in % SL_BLOCK == 0) quantize_rows(k, &p.a);
     return p;
@@ -99,7 +103,7 @@ static void problem_release(problem *p)
     release_packed(p);
     free((void *)(uintptr_t)p->w.data);
     free((void *)(uintptr_t)p->a.x);
-    free(p->a.q), free(p->a.scale), free(p->a.sum);
+    free(p->a.q), free(p->a.scale), free(p->a.sum), free(p->a.bf16);
 }
 
 static int nibble_at(const uint8_t *q, size_t i)
@@ -160,11 +164,36 @@ static double exact(const problem *p, size_t t, size_t j, double *bound_out)
     return sum;
 }
 
+static void check_rounded(const problem *p, size_t i)
+{
+    double x = (double)p->a.x[i], is = (double)sl_bf16_to_f32(p->a.bf16[i]);
+    if (fabs(is - x) > fabs(x) * 0x1p-8 + 0x1p-126) fail_msg("%.9g rounded to %.9g", x, is);
+}
+
+/* The same of a row that was rounded to bf16, as its weights are: half a unit of 8 digits. */
+static double rounded(const problem *p, size_t t, size_t j, double *bound_out)
+{
+    size_t n = p->w.n_in;
+    double sum = 0, magnitudes = 0, sizes = 0;
+    for (size_t i = 0; i < n; i++) {
+        double minimum, w = weight(&p->w, j, i, &minimum) + minimum;
+        double x = (double)sl_bf16_to_f32(p->a.bf16[t * n + i]);
+        check_rounded(p, t * n + i);
+        sum += w * x;
+        magnitudes += fabs(w * x);
+        sizes += fabs(w) + fabs(x);
+    }
+    *bound_out = magnitudes * (0x1p-8 + (double)(n + 6) * UNIT) + sizes * 0x1p-125;
+    return sum;
+}
+
 static void check_exact(const sl_kernels *k, dice *d, const problem *p, const float *out)
 {
     for (size_t t = 0; t < p->a.n_rows; t++) {
         for (size_t j = 0; j < p->w.n_out; j++) {
-            double bound, expected = exact(p, t, j, &bound), is = (double)out[t * p->w.n_out + j];
+            bool bf16 = is_quantized(layout_of(p->w.type)) && t >= p->a.n_rows - p->a.n_bf16;
+            double bound, is = (double)out[t * p->w.n_out + j];
+            double expected = bf16 ? rounded(p, t, j, &bound) : exact(p, t, j, &bound);
             check(fabs(is - expected) <= bound, k, d,
                   "type %u, %zu x %zu: [%zu][%zu] is %.9g, not %.9g +- %.3g\n", p->w.type,
                   p->w.n_out, p->w.n_in, t, j, is, expected, bound);
@@ -181,8 +210,10 @@ static void check_pieces(const sl_kernels *k, dice *d, const problem *p, const f
         size_t begin = dice_below(d, sl_n_panels(&p->w)) * SL_PANEL,
                end = begin + dice_below(d, n_out - begin + 1);
         sl_activations part = p->a;
+        size_t n_int8 = p->a.n_rows - p->a.n_bf16, from = row < n_int8 ? n_int8 : row;
         part.n_rows = rows;
-        part.x += row * n_in, part.q += row * n_in;
+        part.n_bf16 = row + rows > from ? row + rows - from : 0;
+        part.x += row * n_in, part.q += row * n_in, part.bf16 += row * n_in;
         part.scale += row * n_in / SL_BLOCK, part.sum += row * n_in / SL_BLOCK;
 
         float *out = take(rows * stride * 4), *expected = take(rows * stride * 4);

@@ -138,13 +138,14 @@ static void put_row(driver *d, uint32_t i)
     p->n_put++;
 }
 
-static void put_span(driver *d, uint32_t i)
+/* Of its prompt, or else of what it generates. */
+static void put_span(driver *d, uint32_t i, bool of_prompt)
 {
     const sl_frame *f = &d->rig->frame;
     if (d->p[i].stage != RUNNING || f->n_rows == d->rig->limits.rows_max ||
-        f->n_spans == d->rig->limits.spans_max)
+        f->n_spans == d->rig->limits.spans_max || prompt_done(d, i) == of_prompt)
         return;
-    if (!prompt_done(d, i))
+    if (of_prompt)
         put_prompt(d, i);
     else if (d->p[i].n_waiting == 0)
         put_row(d, i);
@@ -192,10 +193,10 @@ static void fill(driver *d)
     for (uint32_t i = 0; i < n; i++) {
         if (d->alone || seeded_below(&d->random, 2)) start(d, i);
     }
-    for (uint32_t k = 0; k < n; k++) {
+    for (uint32_t k = 0; k < 2 * n; k++) { /* rows before prompts */
         uint32_t i = (from + k) % n;
         if (d->alone && d->rig->frame.n_spans > 0) return;
-        if (d->alone || seeded_below(&d->random, 4) > 0) put_span(d, i);
+        if (d->alone || seeded_below(&d->random, 4) > 0) put_span(d, i, k >= n);
     }
 }
 

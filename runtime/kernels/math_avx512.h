@@ -1,0 +1,21 @@
+/* runtime/kernels/math_avx512.h - small steps the avx512 kernels share. */
+#ifndef SL_MATH_AVX512_H
+#define SL_MATH_AVX512_H
+
+#include <immintrin.h>
+
+#define SL_LOG2_E 1.44269504088896341F
+
+/* 2^x for x <= 0, relative error below 1e-4, exactly 1 for 0; 2^-100 and less end there. */
+static inline __m512 sl_power_of_two_avx512(__m512 x)
+{
+    x = _mm512_max_ps(_mm512_set1_ps(-100), x); /* the second operand if that is NaN */
+    __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); /* 0 <= f < 1 */
+    __m512 p = _mm512_set1_ps(7.70670420e-02F);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.27644991e-01F));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.95116786e-01F));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1));
+    return _mm512_scalef_ps(p, x);
+}
+
+#endif
