@@ -1,7 +1,8 @@
 /* runtime/kernels/attend_avx512.c - attention sixteen lanes at a time: see attend_simd.h. */
-#include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "runtime/kernels/math_avx512.h"
 
 enum {
     LANES = 16,
@@ -41,25 +42,7 @@ static inline vec v_zero_if_below(vec v, vec x, float bound)
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(bound), _CMP_NLT_UQ), v);
 }
 
-/* sl_exp_avx2, with an instruction for the power of two. */
-static inline vec v_exp(vec x)
-{
-    x = _mm512_max_ps(_mm512_set1_ps(-120), x);
-    x = _mm512_min_ps(_mm512_set1_ps(120), x);
-    vec n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341F)),
-                                 _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    vec r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
-
-    vec p = _mm512_set1_ps(1.9875691500E-4F);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507E-3F));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073E-3F));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894E-2F));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459E-1F));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201E-1F));
-    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
-    return _mm512_scalef_ps(_mm512_add_ps(p, _mm512_set1_ps(1)), n);
-}
+static inline vec v_exp(vec x) { return sl_exp_avx512(x); }
 
 #include "runtime/kernels/attend_simd.h"
 

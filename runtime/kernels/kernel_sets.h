@@ -114,8 +114,7 @@ typedef void sl_kv_scores(const void *page, const float *q, size_t n_rows, size_
                           float *out);
 
 sl_quantize sl_quantize_ref;
-void sl_matmul_ref(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
-                   float *out, size_t out_stride);
+sl_matmul sl_matmul_ref;
 void sl_rmsnorm_ref(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
                     float *out);
 void sl_swiglu_ref(const float *gate, const float *up, size_t n, float *out);
@@ -125,11 +124,9 @@ sl_kv_attend sl_kv_f16_attend_ref, sl_kv_bf16_attend_ref, sl_kv_q8_0_attend_ref;
 sl_kv_scores sl_kv_f16_scores_ref, sl_kv_bf16_scores_ref, sl_kv_q8_0_scores_ref;
 
 sl_quantize sl_quantize_avx2;
-void sl_matmul_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
-                    float *out, size_t out_stride);
+sl_matmul sl_matmul_avx2;
 /* f32, f16 and bf16 weights. */
-void sl_matmul_float_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin,
-                          size_t out_end, float *out, size_t out_stride);
+sl_matmul sl_matmul_float_avx2;
 void sl_rmsnorm_avx2(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
                      float *out);
 void sl_swiglu_avx2(const float *gate, const float *up, size_t n, float *out);
@@ -140,8 +137,8 @@ sl_kv_scores sl_kv_f16_scores_avx2, sl_kv_bf16_scores_avx2, sl_kv_q8_0_scores_av
 
 /* The avx512 set is avx2 but for what takes the time. */
 sl_quantize sl_quantize_avx512;
-void sl_matmul_avx512(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
-                      float *out, size_t out_stride);
+sl_matmul sl_matmul_avx512;
+void sl_swiglu_avx512(const float *gate, const float *up, size_t n, float *out);
 sl_kv_attend sl_kv_f16_attend_avx512, sl_kv_bf16_attend_avx512, sl_kv_q8_0_attend_avx512;
 sl_kv_attend sl_kv_f16_attend_prompt_avx512, sl_kv_bf16_attend_prompt_avx512,
     sl_kv_q8_0_attend_prompt_avx512;
@@ -153,14 +150,12 @@ void sl_kv_tiled_copy(void *to, size_t to_slot, const void *from, size_t from_sl
                       size_t head_dim);
 void sl_kv_tiled_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
 void sl_round_amx(const float *x, size_t n, uint16_t *out);
-void sl_matmul_amx(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
-                   float *out, size_t out_stride);
+sl_matmul sl_matmul_amx;
 sl_kv_attend sl_kv_bf16_attend_amx;
 sl_kv_scores sl_kv_bf16_scores_amx;
 /* The same with tiles in software (tiles_amx.h). */
 void sl_round_amx_emulated(const float *x, size_t n, uint16_t *out);
-void sl_matmul_amx_emulated(const sl_matrix *w, const sl_activations *a, size_t out_begin,
-                            size_t out_end, float *out, size_t out_stride);
+sl_matmul sl_matmul_amx_emulated;
 sl_kv_attend sl_kv_bf16_attend_amx_emulated;
 sl_kv_scores sl_kv_bf16_scores_amx_emulated;
 

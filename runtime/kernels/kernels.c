@@ -88,7 +88,7 @@ static const sl_kernels kernels_avx512 = {
     .quantize = sl_quantize_avx512,
     .matmul = sl_matmul_avx512,
     .rmsnorm = sl_rmsnorm_avx2,
-    .swiglu = sl_swiglu_avx2,
+    .swiglu = sl_swiglu_avx512,
     .add = sl_add_avx2,
     .kv = {&kv_avx512[SL_KV_F16], &kv_avx512[SL_KV_BF16], &kv_avx512[SL_KV_Q8_0]},
     .peak = sl_peak_avx512,
@@ -98,8 +98,8 @@ static const sl_kernels kernels_avx512 = {
     .name = "bf16", .head_dim_step = SL_BLOCK, .page_bytes = sl_kv_f16_page_bytes, \
     .put = sl_kv_tiled_put, .copy = sl_kv_tiled_copy, .get = sl_kv_tiled_get,      \
     .merge = sl_softmax_merge, .finish = sl_softmax_finish
-#define KERNELS_AMX                                                                       \
-    .quantize = sl_quantize_avx512, .rmsnorm = sl_rmsnorm_avx2, .swiglu = sl_swiglu_avx2, \
+#define KERNELS_AMX                                                                         \
+    .quantize = sl_quantize_avx512, .rmsnorm = sl_rmsnorm_avx2, .swiglu = sl_swiglu_avx512, \
     .add = sl_add_avx2, .kv_best = SL_KV_BF16, .peak = sl_peak_avx512
 
 static const sl_kv_layout kv_amx = {KV_TILED, .attend = sl_kv_bf16_attend_amx,

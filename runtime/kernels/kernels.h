@@ -46,6 +46,13 @@ typedef struct {
  * scale), -127, 127), sum = scale * sum of q. x, q: [n_blocks][32]; scale, sum: [n_blocks]. */
 typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum);
 
+/* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end), or that added
+ * to what is there. out: row t's column out_begin is at out + t * out_stride. Quantized types are packed, and
+ * use a->q with exact integer sums per block, f32 sums of blocks in order, or a->bf16; f32, f16 and bf16
+ * use a->x. out_begin is a multiple of SL_PANEL. */
+typedef void sl_matmul(const sl_matrix *w, const sl_activations *a, size_t out_begin,
+                       size_t out_end, bool add, float *out, size_t out_stride);
+
 typedef struct sl_kernels {
     const char *name; /* "ref", "avx2", "avx512", "amx" */
 
@@ -53,12 +60,7 @@ typedef struct sl_kernels {
     /* x[n] to the nearest bf16, n a multiple of SL_BLOCK; NULL: a set that has rows of prompts in int8, too. */
     void (*round)(const float *x, size_t n, uint16_t *out);
 
-    /* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end).
-     * out: row t's column out_begin is at out + t * out_stride. Quantized types are packed, and use
-     * a->q with exact integer sums per block, f32 sums of blocks in order, or a->bf16; f32, f16 and
-     * bf16 use a->x. out_begin is a multiple of SL_PANEL. */
-    void (*matmul)(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
-                   float *out, size_t out_stride);
+    sl_matmul *matmul;
 
     /* out[t][i] = gain[i] * x[t][i] / sqrt(mean_i(x[t][i]^2) + eps).
      * Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4. out may be x. */

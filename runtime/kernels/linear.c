@@ -36,10 +36,10 @@ static sl_activations rows_of(const sl_activations *a, const piece *p)
 
 /* out: [piece->n_rows][stride], from the piece's first row and column on. */
 static void multiply(const sl_kernels *kernels, const sl_linear *map, const sl_activations *a,
-                     const piece *p, float *out, size_t stride)
+                     const piece *p, bool add, float *out, size_t stride)
 {
     sl_activations rows = rows_of(a, p);
-    kernels->matmul(map->matrix, &rows, p->column, p->column + p->n_columns, out, stride);
+    kernels->matmul(map->matrix, &rows, p->column, p->column + p->n_columns, add, out, stride);
     for (size_t t = 0; map->bias && t < p->n_rows; t++)
         kernels->add(map->bias + p->column, p->n_columns, out + t * stride);
 }
@@ -111,31 +111,28 @@ void sl_linear_quantize(const sl_kernels *kernels, const sl_activations *a, size
         quantize(kernels, a, row, a->x + row * a->width, row * a->width, a->width);
 }
 
-void sl_linear_run(const sl_kernels *kernels, sl_member me, const sl_activations *a,
-                   const sl_linear *maps, size_t n_maps)
+static void run(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                const sl_linear *maps, size_t n_maps, bool add)
 {
     piece p;
     const sl_linear *map;
     walk w = walk_begin(me, maps, n_maps, a->n_rows);
     while ((map = walk_next(&w, &p))) {
         size_t n_out = map->matrix->n_out;
-        multiply(kernels, map, a, &p, map->out + p.row * n_out + p.column, n_out);
+        multiply(kernels, map, a, &p, add, map->out + p.row * n_out + p.column, n_out);
     }
+}
+
+void sl_linear_run(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                   const sl_linear *maps, size_t n_maps)
+{
+    run(kernels, me, a, maps, n_maps, false);
 }
 
 void sl_linear_add(const sl_kernels *kernels, sl_member me, const sl_activations *a,
                    const sl_linear *map)
 {
-    _Alignas(64) float product[PIECE_ROWS * PIECE_COLUMNS];
-    piece p;
-    size_t n_out = map->matrix->n_out;
-    walk w = walk_begin(me, map, 1, a->n_rows);
-    while (walk_next(&w, &p)) {
-        multiply(kernels, map, a, &p, product, PIECE_COLUMNS);
-        for (size_t t = 0; t < p.n_rows; t++)
-            kernels->add(product + t * PIECE_COLUMNS, p.n_columns,
-                         map->out + (p.row + t) * n_out + p.column);
-    }
+    run(kernels, me, a, map, 1, true);
 }
 
 void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
@@ -149,12 +146,13 @@ void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activati
               hidden->width % SL_BLOCK == 0);
     walk w = walk_begin(me, up, 1, a->n_rows);
     while (walk_next(&w, &p)) {
-        multiply(kernels, gate, a, &p, gated, PIECE_COLUMNS);
-        multiply(kernels, up, a, &p, product, PIECE_COLUMNS);
+        multiply(kernels, gate, a, &p, false, gated, PIECE_COLUMNS);
+        multiply(kernels, up, a, &p, false, product, PIECE_COLUMNS);
+        SL_ASSERT(p.n_columns == PIECE_COLUMNS);
+        kernels->swiglu(gated, product, p.n_rows * PIECE_COLUMNS, product);
         for (size_t t = 0; t < p.n_rows; t++) {
-            float *row = product + t * PIECE_COLUMNS;
+            const float *row = product + t * PIECE_COLUMNS;
             size_t at = (p.row + t) * hidden->width + p.column;
-            kernels->swiglu(gated + t * PIECE_COLUMNS, row, p.n_columns, row);
             if (sl_type_is_float(next))
                 memcpy(hidden->x + at, row, p.n_columns * sizeof *row);
             else

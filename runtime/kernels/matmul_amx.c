@@ -94,13 +94,13 @@ static void unpack(const sl_matrix *w, size_t column, size_t block, size_t n_blo
 
 /* ---- products ---- */
 
-/* out (+)= x w, of ROWS rows and COLUMNS columns; x: the rows' inputs of this step. */
+/* out += x w, or fresh, of ROWS rows and COLUMNS columns; x: the rows' inputs of this step. */
 static void multiply_tiles(const uint16_t *x, size_t width, const weights *w, size_t n_blocks,
-                           bool first, float *out, size_t out_stride)
+                           bool fresh, float *out, size_t out_stride)
 {
     size_t x_bytes = width * sizeof *x, out_bytes = out_stride * sizeof *out;
     float *lower = out + SL_TILE_ROWS * out_stride;
-    if (first) {
+    if (fresh) {
         sl_tile_zero(0);
         sl_tile_zero(1);
         sl_tile_zero(2);
@@ -136,58 +136,60 @@ static void copy_floats(const float *from, size_t from_stride, size_t n_rows, si
 
 /* The same of fewer rows or columns: what tiles want beyond them is made up. */
 static void multiply_edge(const uint16_t *x, size_t width, size_t n_rows, const weights *w,
-                          size_t n_blocks, bool first, size_t n_columns, float *out,
+                          size_t n_blocks, bool fresh, size_t n_columns, float *out,
                           size_t out_stride)
 {
     _Alignas(64) uint16_t rows[ROWS * STEP] = {0};
     _Alignas(64) float product[ROWS * COLUMNS] = {0};
     size_t n = n_blocks * SL_BLOCK;
     for (size_t r = 0; r < n_rows; r++) memcpy(rows + r * n, x + r * width, n * sizeof *x);
-    if (!first) copy_floats(out, out_stride, n_rows, n_columns, product, COLUMNS);
-    multiply_tiles(rows, n, w, n_blocks, first, product, COLUMNS);
+    if (!fresh) copy_floats(out, out_stride, n_rows, n_columns, product, COLUMNS);
+    multiply_tiles(rows, n, w, n_blocks, fresh, product, COLUMNS);
     copy_floats(product, COLUMNS, n_rows, n_columns, out, out_stride);
 }
 
 /* COLUMNS columns from `column` on of n_rows rows of bf16, or as many as there are. */
 static void multiply_columns(const sl_matrix *w, const uint16_t *x, size_t n_rows, size_t column,
-                             size_t n_columns, float *out, size_t out_stride)
+                             size_t n_columns, bool add, float *out, size_t out_stride)
 {
     weights unpacked;
     size_t n_blocks = w->n_in / SL_BLOCK;
     if (n_columns <= SL_PANEL) memset(&unpacked.tile[1], 0, sizeof unpacked.tile[1]);
     for (size_t block = 0; block < n_blocks; block += STEP_BLOCKS) {
         size_t n = n_blocks - block < STEP_BLOCKS ? n_blocks - block : STEP_BLOCKS;
+        bool fresh = block == 0 && !add;
         unpack(w, column, block, n, &unpacked);
         for (size_t row = 0; row < n_rows; row += ROWS) {
             const uint16_t *from = x + row * w->n_in + block * SL_BLOCK;
             float *to = out + row * out_stride;
             if (n_rows - row < ROWS || n_columns < COLUMNS)
                 multiply_edge(from, w->n_in, n_rows - row < ROWS ? n_rows - row : ROWS, &unpacked,
-                              n, block == 0, n_columns, to, out_stride);
+                              n, fresh, n_columns, to, out_stride);
             else
-                multiply_tiles(from, w->n_in, &unpacked, n, block == 0, to, out_stride);
+                multiply_tiles(from, w->n_in, &unpacked, n, fresh, to, out_stride);
         }
     }
 }
 
 void SL_AMX(sl_matmul)(const sl_matrix *w, const sl_activations *a, size_t out_begin,
-                       size_t out_end, float *out, size_t out_stride)
+                       size_t out_end, bool add, float *out, size_t out_stride)
 {
     sl_activations generated = *a;
     SL_ASSERT(a->n_bf16 <= a->n_rows && out_begin % SL_PANEL == 0 && out_end <= w->n_out);
     if (sl_type_is_float(w->type)) {
-        sl_matmul_avx512(w, a, out_begin, out_end, out, out_stride);
+        sl_matmul_avx512(w, a, out_begin, out_end, add, out, out_stride);
         return;
     }
     SL_ASSERT(w->packed && a->width == w->n_in);
     generated.n_rows -= a->n_bf16;
     generated.n_bf16 = 0;
-    if (generated.n_rows > 0) sl_matmul_avx512(w, &generated, out_begin, out_end, out, out_stride);
+    if (generated.n_rows > 0)
+        sl_matmul_avx512(w, &generated, out_begin, out_end, add, out, out_stride);
     if (a->n_bf16 == 0) return;
     sl_tiles_begin();
     for (size_t column = out_begin; column < out_end; column += COLUMNS)
         multiply_columns(w, a->bf16 + generated.n_rows * a->width, a->n_bf16, column,
-                         out_end - column < COLUMNS ? out_end - column : COLUMNS,
+                         out_end - column < COLUMNS ? out_end - column : COLUMNS, add,
                          out + generated.n_rows * out_stride + column - out_begin, out_stride);
     sl_tiles_end();
 }

@@ -4,16 +4,21 @@
 #include "runtime/kernels/kernel_sets.h"
 #include "runtime/kernels/math_avx2.h"
 
-enum { LANES = 8, TILE_ROWS = 4 };
+enum { LANES = 8, TILE_ROWS = 4, TILE_VECTORS = 1 };
 
 typedef __m256 vec;
 typedef __m256i ivec;
 
 static inline vec v_set1(float x) { return _mm256_set1_ps(x); }
 static inline vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+static inline vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 static inline vec v_from_integers(ivec v) { return _mm256_cvtepi32_ps(v); }
 
+static inline vec v_load_first(const float *x, size_t n)
+{
+    return _mm256_maskload_ps(x, sl_tail_mask_avx2(n));
+}
 static inline void v_store_first(float *x, size_t n, vec v)
 {
     _mm256_maskstore_ps(x, sl_tail_mask_avx2(n), v);
@@ -24,10 +29,10 @@ static inline ivec i_load(const void *x) { return _mm256_loadu_si256(x); }
 static inline ivec i_low_nibbles(ivec v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 static inline ivec i_high_nibbles(ivec v) { return i_low_nibbles(_mm256_srli_epi16(v, 4)); }
 
-/* ---- dot[r] = sum_i w_i q_i of a block, per column, for rows of q that lie `width` apart ---- */
+static inline ivec i_zero(void) { return _mm256_setzero_si256(); }
 
 /* Four bytes of a row in every lane. */
-static inline ivec broadcast_quad(const int8_t *q)
+static inline ivec i_broadcast(const int8_t *q)
 {
     int32_t quad;
     memcpy(&quad, q, sizeof quad);
@@ -36,47 +41,38 @@ static inline ivec broadcast_quad(const int8_t *q)
 
 /* Keep a running sum as it is: gcc would rather add the products up in a tree, and spill them,
  * at half the speed. */
-static inline void hold(ivec *sum) { __asm__("" : "+x"(*sum)); }
-
-SL_ALWAYS_INLINE void dot_nibbles(int rows, const ivec quad[SL_BLOCK / 4], const int8_t *q,
-                                  size_t width, ivec dot[TILE_ROWS])
+static inline ivec held(ivec sum)
 {
-    /* a product pair is at most 2 * 15 * 127, so 8 of them fit 16 bits */
-    for (int r = 0; r < rows; r++) dot[r] = _mm256_setzero_si256();
-    for (size_t i = 0; i < SL_BLOCK / 4; i++) {
-        for (int r = 0; r < rows; r++) {
-            ivec x = broadcast_quad(q + (size_t)r * width + 4 * i);
-            dot[r] = _mm256_add_epi16(dot[r], _mm256_maddubs_epi16(quad[i], x));
-            hold(&dot[r]);
-        }
-    }
-    for (int r = 0; r < rows; r++) dot[r] = _mm256_madd_epi16(dot[r], _mm256_set1_epi16(1));
+    __asm__("" : "+x"(sum));
+    return sum;
 }
 
-SL_ALWAYS_INLINE void dot_q8_0(int rows, const ivec quad[SL_BLOCK / 4], const int8_t *q,
-                               size_t width, ivec dot[TILE_ROWS])
+/* Nibbles: a product pair is at most 2 * 15 * 127, so 8 of them fit 16 bits. The instruction wants unsigned
+ * times signed: of q8_0 it gets |w| times q with w's sign; |q| <= 127, so a pair is at most 2 * 128 * 127. */
+static inline ivec dot_add(uint32_t type, ivec sum, ivec w, ivec x)
 {
-    /* the instruction wants unsigned times signed: |w| times q with w's sign; |q| <= 127, so a
-     * pair is at most 2 * 128 * 127 */
-    for (int r = 0; r < rows; r++) dot[r] = _mm256_setzero_si256();
-    for (size_t i = 0; i < SL_BLOCK / 4; i++) {
-        ivec magnitude = _mm256_abs_epi8(quad[i]);
-        for (int r = 0; r < rows; r++) {
-            ivec x = broadcast_quad(q + (size_t)r * width + 4 * i);
-            x = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(x, quad[i]));
-            dot[r] = _mm256_add_epi32(dot[r], _mm256_madd_epi16(x, _mm256_set1_epi16(1)));
-            hold(&dot[r]);
-        }
-    }
+    if (type != SL_TYPE_Q8_0) return held(_mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)));
+    ivec pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    return held(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+}
+static inline ivec dot_extra(uint32_t type, ivec sum, ivec w)
+{
+    (void)type, (void)w;
+    return sum;
+}
+static inline ivec dot_end(uint32_t type, ivec sum, ivec extra)
+{
+    (void)extra;
+    return type == SL_TYPE_Q8_0 ? sum : _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
 }
 
 #include "runtime/kernels/matmul_simd.h"
 
 void sl_matmul_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
-                    float *out, size_t out_stride)
+                    bool add, float *out, size_t out_stride)
 {
     if (sl_type_is_float(w->type))
-        sl_matmul_float_avx2(w, a, out_begin, out_end, out, out_stride);
+        sl_matmul_float_avx2(w, a, out_begin, out_end, add, out, out_stride);
     else
-        multiply(w, a, out_begin, out_end, out, out_stride);
+        multiply(w, a, out_begin, out_end, add, out, out_stride);
 }

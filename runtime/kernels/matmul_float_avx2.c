@@ -27,7 +27,8 @@ static __m256 load_last_weights(const void *w, uint32_t type, size_t i, size_t n
 }
 
 SL_ALWAYS_INLINE void multiply_tile(int rows, int columns, uint32_t type, const sl_matrix *w,
-                                    const float *x, size_t column, float *out, size_t out_stride)
+                                    const float *x, size_t column, bool add, float *out,
+                                    size_t out_stride)
 {
     size_t n = w->n_in, i = 0;
     const void *weights[TILE_COLUMNS];
@@ -47,42 +48,48 @@ SL_ALWAYS_INLINE void multiply_tile(int rows, int columns, uint32_t type, const 
     for (int c = 0; c < columns; c++) last_w[c] = load_last_weights(weights[c], type, i, n - i);
     for (int r = 0; r < rows; r++) {
         __m256 in = _mm256_maskload_ps(x + (size_t)r * n + i, sl_tail_mask_avx2(n - i));
-        for (int c = 0; c < columns; c++)
-            out[(size_t)r * out_stride + (size_t)c] = sl_sum_avx2(
-                _mm256_fmadd_ps(last_w[c], in, sum[r][c]));
+        for (int c = 0; c < columns; c++) {
+            float *at = out + (size_t)r * out_stride + c;
+            float product = sl_sum_avx2(_mm256_fmadd_ps(last_w[c], in, sum[r][c]));
+            *at = add ? *at + product : product;
+        }
     }
 }
 
 SL_ALWAYS_INLINE void multiply_rows(int rows, uint32_t type, const sl_matrix *w, const float *x,
-                                    size_t begin, size_t end, float *out, size_t out_stride)
+                                    size_t begin, size_t end, bool add, float *out,
+                                    size_t out_stride)
 {
     size_t column = begin;
     for (; column + TILE_COLUMNS <= end; column += TILE_COLUMNS)
-        multiply_tile(rows, TILE_COLUMNS, type, w, x, column, out + column - begin, out_stride);
+        multiply_tile(rows, TILE_COLUMNS, type, w, x, column, add, out + column - begin,
+                      out_stride);
     for (; column < end; column++)
-        multiply_tile(rows, 1, type, w, x, column, out + column - begin, out_stride);
+        multiply_tile(rows, 1, type, w, x, column, add, out + column - begin, out_stride);
 }
 
 SL_ALWAYS_INLINE void multiply(uint32_t type, const sl_matrix *w, const sl_activations *a,
-                               size_t begin, size_t end, float *out, size_t out_stride)
+                               size_t begin, size_t end, bool add, float *out, size_t out_stride)
 {
     size_t row = 0;
     for (; row + TILE_ROWS <= a->n_rows; row += TILE_ROWS)
-        multiply_rows(TILE_ROWS, type, w, a->x + row * a->width, begin, end, out + row * out_stride,
-                      out_stride);
+        multiply_rows(TILE_ROWS, type, w, a->x + row * a->width, begin, end, add,
+                      out + row * out_stride, out_stride);
     for (; row < a->n_rows; row++)
-        multiply_rows(1, type, w, a->x + row * a->width, begin, end, out + row * out_stride,
+        multiply_rows(1, type, w, a->x + row * a->width, begin, end, add, out + row * out_stride,
                       out_stride);
 }
 
 void sl_matmul_float_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin,
-                          size_t out_end, float *out, size_t out_stride)
+                          size_t out_end, bool add, float *out, size_t out_stride)
 {
     SL_ASSERT(a->width == w->n_in && out_end <= w->n_out);
     switch (w->type) {
-    case SL_TYPE_F32: multiply(SL_TYPE_F32, w, a, out_begin, out_end, out, out_stride); break;
-    case SL_TYPE_F16: multiply(SL_TYPE_F16, w, a, out_begin, out_end, out, out_stride); break;
-    case SL_TYPE_BF16: multiply(SL_TYPE_BF16, w, a, out_begin, out_end, out, out_stride); break;
+    case SL_TYPE_F32: multiply(SL_TYPE_F32, w, a, out_begin, out_end, add, out, out_stride); break;
+    case SL_TYPE_F16: multiply(SL_TYPE_F16, w, a, out_begin, out_end, add, out, out_stride); break;
+    case SL_TYPE_BF16:
+        multiply(SL_TYPE_BF16, w, a, out_begin, out_end, add, out, out_stride);
+        break;
     default: SL_ASSERT(!"a type without kernels");
     }
 }

@@ -91,10 +91,12 @@ static float dot(const sl_matrix *w, size_t j, const sl_activations *a, size_t t
 }
 
 void sl_matmul_ref(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
-                   float *out, size_t out_stride)
+                   bool add, float *out, size_t out_stride)
 {
     SL_ASSERT(a->width == w->n_in && out_end <= w->n_out);
     for (size_t t = 0; t < a->n_rows; t++)
-        for (size_t j = out_begin; j < out_end; j++)
-            out[t * out_stride + j - out_begin] = dot(w, j, a, t);
+        for (size_t j = out_begin; j < out_end; j++) {
+            float *at = out + t * out_stride + j - out_begin, product = dot(w, j, a, t);
+            *at = add ? *at + product : product;
+        }
 }

@@ -13,15 +13,6 @@ static inline __m512i sl_dot_add(__m512i sum, __m512i u, __m512i s)
     return sum;
 }
 
-/* The same with 4 signed bytes in memory for every lane. */
-static inline __m512i sl_dot_add_each(__m512i sum, __m512i u, const int8_t *s)
-{
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0"
-            : "+v"(sum)
-            : "v"(u), "m"(*(const int32_t(*)[1])(const void *)s));
-    return sum;
-}
-
 /* 4 bytes in every lane. */
 static inline __m512i sl_broadcast_quad(const void *bytes)
 {

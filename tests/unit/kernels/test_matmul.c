@@ -187,13 +187,17 @@ static double rounded(const problem *p, size_t t, size_t j, double *bound_out)
     return sum;
 }
 
+static bool is_rounded(const problem *p, size_t t)
+{
+    return is_quantized(layout_of(p->w.type)) && t >= p->a.n_rows - p->a.n_bf16;
+}
+
 static void check_exact(const sl_kernels *k, dice *d, const problem *p, const float *out)
 {
     for (size_t t = 0; t < p->a.n_rows; t++) {
         for (size_t j = 0; j < p->w.n_out; j++) {
-            bool bf16 = is_quantized(layout_of(p->w.type)) && t >= p->a.n_rows - p->a.n_bf16;
             double bound, is = (double)out[t * p->w.n_out + j];
-            double expected = bf16 ? rounded(p, t, j, &bound) : exact(p, t, j, &bound);
+            double expected = is_rounded(p, t) ? rounded(p, t, j, &bound) : exact(p, t, j, &bound);
             check(fabs(is - expected) <= bound, k, d,
                   "type %u, %zu x %zu: [%zu][%zu] is %.9g, not %.9g +- %.3g\n", p->w.type,
                   p->w.n_out, p->w.n_in, t, j, is, expected, bound);
@@ -221,7 +225,7 @@ static void check_pieces(const sl_kernels *k, dice *d, const problem *p, const f
         for (size_t t = 0; t < rows; t++)
             memcpy(expected + t * stride + begin, whole + (row + t) * n_out + begin,
                    (end - begin) * 4);
-        k->matmul(&p->packed, &part, begin, end, out + begin, stride);
+        k->matmul(&p->packed, &part, begin, end, false, out + begin, stride);
         check(memcmp(out, expected, rows * stride * 4) == 0, k, d,
               "type %u, %zu x %zu, rows %zu+%zu, columns %zu..%zu differ from the whole\n",
               p->w.type, n_out, n_in, row, rows, begin, end);
@@ -229,14 +233,32 @@ static void check_pieces(const sl_kernels *k, dice *d, const problem *p, const f
     }
 }
 
+/* Added to what was there: one more rounding; tiles begin with it. */
+static void check_added(const sl_kernels *k, dice *d, const problem *p, const float *whole)
+{
+    size_t n = p->a.n_rows * p->w.n_out;
+    float *before = take(n * 4), *out = take(n * 4);
+    for (size_t i = 0; i < n; i++) out[i] = before[i] = dice_float(d) * whole[i];
+    k->matmul(&p->packed, &p->a, 0, p->w.n_out, true, out, p->w.n_out);
+    for (size_t i = 0; i < n; i++) {
+        size_t t = i / p->w.n_out, j = i % p->w.n_out;
+        double bound = 0, sum = (double)before[i] + (double)whole[i];
+        if (is_rounded(p, t)) rounded(p, t, j, &bound);
+        check(fabs((double)out[i] - sum) <= bound + UNIT * fabs(sum) + 0x1p-149, k, d,
+              "[%zu][%zu] of %.9g: %.9g, not %.9g\n", t, j, (double)before[i], (double)out[i], sum);
+    }
+    free(before), free(out);
+}
+
 static void solve(const sl_kernels *k, dice *d, uint32_t type, size_t n_out, size_t n_in,
                   size_t n_rows)
 {
     problem p = problem_make(d, k, type, n_out, n_in, n_rows);
     float *out = take(n_rows * n_out * 4);
-    k->matmul(&p.packed, &p.a, 0, n_out, out, n_out);
+    k->matmul(&p.packed, &p.a, 0, n_out, false, out, n_out);
     check_exact(k, d, &p, out);
     check_pieces(k, d, &p, out);
+    check_added(k, d, &p, out);
     free(out);
     problem_release(&p);
 }
@@ -276,7 +298,7 @@ static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
                 for (size_t e = 0; e < 5 * 96; e++) x[e] = (float)sign;
                 quantize_rows(k, &p.a);
                 release_packed(&p), pack(&p);
-                k->matmul(&p.packed, &p.a, 0, 9, out, 9);
+                k->matmul(&p.packed, &p.a, 0, 9, false, out, 9);
                 check_exact(k, d, &p, out);
                 problem_release(&p);
             }
