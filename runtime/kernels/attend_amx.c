@@ -10,14 +10,13 @@
 
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
+#include "runtime/kernels/lanes_avx512.h"
 #include "runtime/kernels/math_avx512.h"
 #include "runtime/kernels/tiles_amx.h"
 
 enum {
-    LANES = SL_TILE_ROWS, /* query rows that go together */
-    GROUPS_MAX = 8,       /* so many rows meet a page while it is in the cache */
+    GROUPS_MAX = 16, /* so many rows meet a page while it is in the cache */
     DEPTH_MAX = SL_HEAD_DIM_MAX / SL_TILE_DEPTH,
-    SLOT_TILES = SL_PAGE_TOKENS / SL_TILE_ROWS,
     HALVES = SL_PAGE_TOKENS / SL_TILE_DEPTH,
 };
 
@@ -28,13 +27,6 @@ typedef struct {
     _Alignas(64) float max[LANES], sum[LANES];
     size_t n_rows;
 } group;
-
-/* What its lanes see of a tile: slots [begin, end). */
-typedef struct {
-    _Alignas(64) int32_t begin[LANES], end[LANES];
-    __mmask16 some;
-    bool all; /* every lane, every slot */
-} sight;
 
 /* ---- rows into lanes, and back ---- */
 
@@ -66,23 +58,10 @@ static void group_store(const group *g, size_t head_dim, sl_softmax *state, floa
     }
 }
 
-static sight sight_of(const sl_kv_tile *tile, size_t row, size_t n_rows)
-{
-    sight s = {.all = true};
-    for (size_t r = 0; r < LANES; r++) {
-        sl_slots see = r < n_rows ? sl_tile_visible(tile, row + r) : (sl_slots){0, 0};
-        s.begin[r] = see.begin;
-        s.end[r] = see.end;
-        if (see.begin < see.end) s.some |= (__mmask16)(1U << r);
-        s.all = s.all && see.begin == 0 && see.end == SL_PAGE_TOKENS;
-    }
-    return s;
-}
-
 /* ---- the two products ---- */
 
 /* scores [SL_PAGE_TOKENS][LANES] */
-static void score(const uint16_t *page, const group *g, size_t head_dim, float *scores)
+static void score(const uint16_t *page, const group *g, size_t head_dim, float (*scores)[LANES])
 {
     size_t row_bytes = head_dim * sizeof *page, tile = SL_TILE_ROWS * head_dim;
     sl_tile_zero(0);
@@ -101,10 +80,10 @@ static void score(const uint16_t *page, const group *g, size_t head_dim, float *
         sl_tile_load(5, keys + 3 * tile, row_bytes);
         sl_tile_multiply(3, 5, 6);
     }
-    sl_tile_store(0, scores, 64);
-    sl_tile_store(1, scores + SL_TILE_ROWS * LANES, 64);
-    sl_tile_store(2, scores + 2 * SL_TILE_ROWS * LANES, 64);
-    sl_tile_store(3, scores + 3 * SL_TILE_ROWS * LANES, 64);
+    sl_tile_store(0, scores[0], 64);
+    sl_tile_store(1, scores[SL_TILE_ROWS], 64);
+    sl_tile_store(2, scores[2 * SL_TILE_ROWS], 64);
+    sl_tile_store(3, scores[3 * SL_TILE_ROWS], 64);
 }
 
 /* out[32][LANES] += values x weights: of 32 numbers of the head. values: [HALVES][head_dim][32]. */
@@ -126,18 +105,6 @@ static void gather(const uint16_t *values, size_t head_dim,
 
 /* ---- weights ---- */
 
-/* Scores of what is not seen to minus infinity. */
-static void hide(const sight *s, float *scores)
-{
-    __m512i begin = _mm512_load_si512(s->begin), end = _mm512_load_si512(s->end);
-    for (int slot = 0; slot < SL_PAGE_TOKENS; slot++, scores += LANES) {
-        __m512i at = _mm512_set1_epi32(slot);
-        __mmask16 seen = _mm512_cmple_epi32_mask(begin, at) & _mm512_cmpgt_epi32_mask(end, at);
-        _mm512_store_ps(
-            scores, _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), seen, _mm512_load_ps(scores)));
-    }
-}
-
 /* Slots of even and odd number side by side, as bf16. What rounding makes of an odd NaN does not matter: the
  * sum of the weights tells it. */
 static inline __m512i pairs_of(__m512 even, __m512 odd)
@@ -158,16 +125,16 @@ static inline __m512 weight_of(const float *score, __m512 shift)
 
 /* Scores to weights, [HALVES][pair of slots][LANES][2]; moves the lanes' state. Returns what their past is
  * scaled by. */
-static __m512 weigh(const float *scores, __mmask16 some, group *g,
+static __m512 weigh(const float (*scores)[LANES], __mmask16 some, group *g,
                     uint16_t (*weights)[SL_TILE_NUMBERS])
 {
     __m512 before = _mm512_load_ps(g->max), max = before;
     for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot++)
-        max = _mm512_max_ps(max, _mm512_load_ps(scores + slot * LANES));
+        max = _mm512_max_ps(max, _mm512_load_ps(scores[slot]));
     __m512 shift = _mm512_mul_ps(max, _mm512_set1_ps(SL_LOG2_E));
     __m512 even = _mm512_setzero_ps(), odd = even;
-    for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot += 2, scores += 2 * LANES) {
-        __m512 a = weight_of(scores, shift), b = weight_of(scores + LANES, shift);
+    for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot += 2) {
+        __m512 a = weight_of(scores[slot], shift), b = weight_of(scores[slot + 1], shift);
         _mm512_store_si512(&weights[slot / SL_TILE_DEPTH][slot % SL_TILE_DEPTH * LANES],
                            pairs_of(a, b));
         even = _mm512_add_ps(even, a);
@@ -186,13 +153,13 @@ static __m512 weigh(const float *scores, __mmask16 some, group *g,
 
 /* ---- pages ---- */
 
-static void attend_page(const uint16_t *page, const sight *s, size_t head_dim, group *g)
+static void attend_page(const uint16_t *page, const sl_sight *s, size_t head_dim, group *g)
 {
-    _Alignas(64) float scores[SL_PAGE_TOKENS * LANES], out[SL_TILE_DEPTH][LANES];
+    _Alignas(64) float scores[SL_PAGE_TOKENS][LANES], out[SL_TILE_DEPTH][LANES];
     _Alignas(64) uint16_t weights[HALVES][SL_TILE_NUMBERS];
     const uint16_t *values = page + SL_PAGE_TOKENS * head_dim;
     score(page, g, head_dim, scores);
-    if (!s->all) hide(s, scores);
+    if (!s->all) sl_hide(s, scores);
     __m512 past = weigh(scores, s->some, g, weights);
     for (size_t i = 0; i < head_dim; i += SL_TILE_DEPTH) {
         for (size_t d = 0; d < SL_TILE_DEPTH; d++)
@@ -222,7 +189,7 @@ static void attend_groups(const sl_kv_tile *tiles, size_t n_tiles, size_t first,
     for (size_t t = 0; t < n_tiles; t++) {
         if (n_groups == 1 && t + 1 < n_tiles) fetch_page(tiles[t + 1].page, head_dim);
         for (size_t i = 0; i < n_groups; i++) {
-            sight s = sight_of(&tiles[t], first + i * LANES, groups[i].n_rows);
+            sl_sight s = sl_sight_of(&tiles[t], first + i * LANES, groups[i].n_rows);
             if (s.some) attend_page(tiles[t].page, &s, head_dim, &groups[i]);
         }
     }
@@ -246,7 +213,7 @@ void SL_AMX(sl_kv_bf16_attend)(const sl_kv_tile *tiles, size_t n_tiles, const fl
 void SL_AMX(sl_kv_bf16_scores)(const void *page, const float *q, size_t n_rows, size_t head_dim,
                                float *out)
 {
-    _Alignas(64) float scores[SL_PAGE_TOKENS * LANES];
+    _Alignas(64) float scores[SL_PAGE_TOKENS][LANES];
     const sl_softmax none[LANES] = {{0}};
     group g;
     sl_tiles_begin();
@@ -256,7 +223,7 @@ void SL_AMX(sl_kv_bf16_scores)(const void *page, const float *q, size_t n_rows, 
         score(page, &g, head_dim, scores);
         for (size_t r = 0; r < n; r++)
             for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot++)
-                out[(row + r) * SL_PAGE_TOKENS + slot] = scores[slot * LANES + r];
+                out[(row + r) * SL_PAGE_TOKENS + slot] = scores[slot][r];
     }
     sl_tiles_end();
 }

@@ -1,10 +1,12 @@
 /* runtime/kernels/attend_prompt_avx512.c - attention of many queries, in int8 with VNNI's byte dot
  * product. A tile is quantized once for all rows that look at it:
  *   keys    int8, a scale for 32 numbers of a slot, as activations are everywhere; queries alike;
- *   values  int8, a scale a slot, which goes into the weights: sum_s p_s v_s = sum_s (p_s d_s) q_s;
- *   weights uint8, a scale a row and tile, so that a tile of small weights keeps its digits.
- * Sums of weights are of the exact ones. A slot's numbers depend on that slot alone, and a row's on the
- * row and what it sees, so neither blocks nor chunks can change a bit (contract 1); what a row does not
+ *   values  int8, a scale a slot, which goes into the weights: sum_s p_s v_s = sum_s (p_s d_s) q_s. Its
+ *           logarithm is added to the score, so that 2^x makes p_s d_s at once;
+ *   weights uint8, the largest of a row and tile 255, so that a tile of small weights keeps its digits.
+ * Sums of weights are of the exact ones. A lane is a query row, and keys and values are broadcast: maximum,
+ * weights and sums are vertical (lanes_avx512.h). A slot's numbers depend on that slot alone, and a row's on
+ * the row and what it sees, so neither blocks nor chunks can change a bit (contract 1); what a row does not
  * see has weight 0, whatever is left over there. */
 #include <math.h>
 #include <stdbool.h>
@@ -12,17 +14,21 @@
 
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
+#include "runtime/kernels/lanes_avx512.h"
 #include "runtime/kernels/math_avx512.h"
 #include "runtime/kernels/vnni_avx512.h"
 
 enum {
-    LANES = 16,
-    TILE_VECTORS = SL_PAGE_TOKENS / LANES,
-    GROUP_ROWS = 6, /* x 4 vectors: 24 sums, 4 of keys, a factor: 29 of 32 registers */
-    ROWS_MAX = 192,
+    GROUPS_MAX = 16, /* of LANES rows: so many meet a page while it is in the cache */
+    PAIR = 2,        /* groups that share a broadcast, */
+    STEP = 8,        /* of so many slots or numbers of the head: 16 sums */
     BLOCKS_MAX = SL_HEAD_DIM_MAX / SL_BLOCK,
+    QUADS_MAX = SL_HEAD_DIM_MAX / 4,
     SLOT_QUADS = SL_PAGE_TOKENS / 4,
 };
+
+/* What is smaller than f16 can tell is nothing; so logarithms of scales lie close enough for 2^x. */
+#define VALUE_LEAST 0x1p-24F
 
 /* A page, quantized. A quad of keys is 4 numbers of each slot, one of values 4 slots of each column. */
 typedef struct {
@@ -31,14 +37,24 @@ typedef struct {
     _Alignas(64) int32_t
         key_offset[BLOCKS_MAX][SL_PAGE_TOKENS]; /* -128 * the sum of a block's keys */
     _Alignas(64) int8_t values[SLOT_QUADS * SL_HEAD_DIM_MAX * 4]; /* [SLOT_QUADS][head_dim][4] */
-    _Alignas(64) float value_scale[SL_PAGE_TOKENS];
+    _Alignas(64) float log_scale[SL_PAGE_TOKENS], inverse_scale[SL_PAGE_TOKENS]; /* of values */
 } int8_page;
 
-/* Query rows: bytes are q + 128, since the instruction wants unsigned times signed. */
+/* LANES query rows and where their softmax stands; unused lanes see nothing. Bytes of q are q + 128, since the
+ * instruction wants unsigned times signed; its scales make scores in powers of two. */
 typedef struct {
-    _Alignas(64) uint8_t q[ROWS_MAX * SL_HEAD_DIM_MAX];
-    float scale[ROWS_MAX * BLOCKS_MAX];
-} int8_queries;
+    _Alignas(64) uint8_t q[QUADS_MAX][LANES][4];
+    _Alignas(64) float scale[BLOCKS_MAX][LANES];
+    _Alignas(64) float out[SL_HEAD_DIM_MAX][LANES], max[LANES], sum[LANES];
+    size_t n_rows;
+} group;
+
+/* Of a group and a page: [slot][lane]; [quad of slots][lane][4], and what is made of them and of the past. */
+typedef struct {
+    _Alignas(64) float scores[SL_PAGE_TOKENS][LANES];
+    _Alignas(64) uint8_t weights[SLOT_QUADS][LANES][4];
+    _Alignas(64) float past[LANES], scale[LANES];
+} meeting;
 
 /* ---- quantizing ---- */
 
@@ -146,14 +162,41 @@ SL_ALWAYS_INLINE void quantize_values(sl_kv_type type, const uint8_t *page, size
         uint32_t most = _mm512_reduce_max_epu32(bits);
         float largest;
         memcpy(&largest, &most, sizeof largest);
-        out->value_scale[slot + k] = largest * (1.0F / 127);
-        inverse[k] = _mm512_set1_ps(largest > 0 ? 127 / largest : 0);
+        out->inverse_scale[slot + k] = largest; /* for now */
+        inverse[k] = _mm512_set1_ps(largest >= VALUE_LEAST ? 127 / largest : 0);
     }
     for (size_t i = 0; i < head_dim; i += LANES) {
         __m512i v[4];
         for (size_t k = 0; k < 4; k++)
             v[k] = quantized(value_at(type, page, head_dim, slot + k, i), inverse[k]);
         _mm512_store_si512(out->values + (slot / 4 * head_dim + i) * 4, pack_quad(v));
+    }
+}
+
+/* log2 x of x > 0, within 2e-5; a NaN of one. */
+static inline __m512 log_of_two(__m512 x)
+{
+    __m512 m = _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+    __m512 p = _mm512_set1_ps(4.39286279e-02F);
+    p = _mm512_fmadd_ps(p, m, _mm512_set1_ps(-4.09475586e-01F));
+    p = _mm512_fmadd_ps(p, m, _mm512_set1_ps(1.61017755F));
+    p = _mm512_fmadd_ps(p, m, _mm512_set1_ps(-3.52021884F));
+    p = _mm512_fmadd_ps(p, m, _mm512_set1_ps(5.06975632F));
+    p = _mm512_fmadd_ps(p, m, _mm512_set1_ps(-2.79415368F));
+    return _mm512_add_ps(_mm512_getexp_ps(x), p);
+}
+
+/* From the largest magnitudes of values. The logarithm tells a NaN; the inverse meets weights of 0. */
+static void finish_scales(int8_page *out)
+{
+    const __m512 least = _mm512_set1_ps(VALUE_LEAST), step = _mm512_set1_ps(1.0F / 127);
+    for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot += LANES) {
+        __m512 most = _mm512_load_ps(&out->inverse_scale[slot]);
+        __m512 number = _mm512_max_ps(most, least); /* the second if the first is none */
+        __m512 told = _mm512_max_ps(least, most);
+        _mm512_store_ps(&out->log_scale[slot], log_of_two(_mm512_mul_ps(told, step)));
+        _mm512_store_ps(&out->inverse_scale[slot],
+                        _mm512_div_ps(_mm512_set1_ps(1), _mm512_mul_ps(number, step)));
     }
 }
 
@@ -169,176 +212,197 @@ SL_ALWAYS_INLINE void quantize_page(sl_kv_type type, const void *page, size_t he
         }
     for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot += 4)
         quantize_values(type, page, head_dim, slot, out);
+    finish_scales(out);
 }
 
-static void quantize_queries(const float *q, size_t n_rows, size_t head_dim, int8_queries *out)
-{
-    float sum[ROWS_MAX * BLOCKS_MAX];
-    size_t n_blocks = n_rows * head_dim / SL_BLOCK;
-    sl_quantize_avx512(q, n_blocks, (int8_t *)out->q, out->scale, sum);
-    for (size_t i = 0; i < n_rows * head_dim; i++) out->q[i] ^= 0x80;
-}
+/* ---- rows into lanes, and back ---- */
 
-/* ---- scores, weights, values ---- */
-
-/* scores [rows][SL_PAGE_TOKENS] of rows of q. */
-SL_ALWAYS_INLINE void score(size_t rows, const int8_page *page, const uint8_t *q,
-                            const float *scale, size_t head_dim, float *scores)
+static void group_load(const float *q, size_t n_rows, size_t head_dim, const sl_softmax *state,
+                       const float *acc, group *g)
 {
-    size_t n_blocks = head_dim / SL_BLOCK;
-    for (size_t block = 0; block < n_blocks; block++) {
-        __m512i dot[GROUP_ROWS][TILE_VECTORS];
-        for (size_t r = 0; r < rows; r++)
-            for (size_t v = 0; v < TILE_VECTORS; v++)
-                dot[r][v] = _mm512_load_si512(&page->key_offset[block][v * LANES]);
-        for (size_t i = block * SL_BLOCK; i < (block + 1) * SL_BLOCK; i += 4) {
-            __m512i keys[TILE_VECTORS];
-            for (size_t v = 0; v < TILE_VECTORS; v++)
-                keys[v] = _mm512_load_si512(page->keys[i / 4][v * LANES]);
-            for (size_t r = 0; r < rows; r++) {
-                __m512i x = sl_broadcast_quad(q + r * head_dim + i);
-                for (size_t v = 0; v < TILE_VECTORS; v++)
-                    dot[r][v] = sl_dot_add(dot[r][v], x, keys[v]);
-            }
-        }
-        for (size_t v = 0; v < TILE_VECTORS; v++) {
-            __m512 key_scale = _mm512_load_ps(&page->key_scale[block][v * LANES]);
-            for (size_t r = 0; r < rows; r++) {
-                float *at = scores + r * SL_PAGE_TOKENS + v * LANES;
-                __m512 s = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[r][v]), key_scale);
-                __m512 factor = _mm512_set1_ps(scale[r * n_blocks + block]);
-                s = block == 0 ? _mm512_mul_ps(s, factor)
-                               : _mm512_fmadd_ps(s, factor, _mm512_load_ps(at));
-                _mm512_store_ps(at, s);
-            }
+    memset(g->q, 0, head_dim / 4 * sizeof g->q[0]);
+    memset(g->scale, 0, head_dim / SL_BLOCK * sizeof g->scale[0]);
+    memset(g->out, 0, head_dim * sizeof g->out[0]);
+    g->n_rows = n_rows;
+    for (size_t r = 0; r < LANES; r++) {
+        g->max[r] = r < n_rows ? state[r].max : -INFINITY;
+        g->sum[r] = r < n_rows ? state[r].sum : 0;
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        int8_t bytes[SL_HEAD_DIM_MAX];
+        float scale[BLOCKS_MAX], sum[BLOCKS_MAX];
+        sl_quantize_avx512(q + r * head_dim, head_dim / SL_BLOCK, bytes, scale, sum);
+        for (size_t b = 0; b < head_dim / SL_BLOCK; b++) g->scale[b][r] = scale[b] * SL_LOG2_E;
+        for (size_t i = 0; i < head_dim; i++) {
+            g->q[i / 4][r][i % 4] = (uint8_t)bytes[i] ^ 0x80;
+            g->out[i][r] = acc[r * head_dim + i];
         }
     }
 }
 
-static inline __mmask64 slots_mask(sl_slots see)
+static void group_store(const group *g, size_t head_dim, sl_softmax *state, float *acc)
 {
-    return (see.end == 64 ? ~0ULL : (1ULL << see.end) - 1) & ~0ULL << see.begin;
+    for (size_t r = 0; r < g->n_rows; r++) {
+        state[r] = (sl_softmax){.max = g->max[r], .sum = g->sum[r]};
+        for (size_t i = 0; i < head_dim; i++) acc[r * head_dim + i] = g->out[i][r];
+    }
 }
 
-/* A row's scores to weights in uint8, times *scale_out; moves the row's state and returns what its past
- * is scaled by. */
-static float weigh(const float *scores, const float *value_scale, sl_slots see, sl_softmax *state,
-                   uint8_t *weights, float *scale_out)
+/* ---- scores, weights, values: of n groups ---- */
+
+static inline __m512 each(const float *x) { return _mm512_set1_ps(*x); }
+
+/* Of STEP slots: log2 of weights times value scales. */
+SL_ALWAYS_INLINE void score(size_t n, const int8_page *page, const group *g, size_t head_dim,
+                            size_t slot, meeting *m)
 {
-    __mmask64 mask = slots_mask(see);
-    __m512 s[TILE_VECTORS], most = _mm512_set1_ps(state->max);
-    for (size_t v = 0; v < TILE_VECTORS; v++) {
-        s[v] = _mm512_load_ps(scores + v * LANES);
-        most = _mm512_mask_max_ps(most, (__mmask16)(mask >> v * LANES), most, s[v]);
-    }
-    float max = _mm512_reduce_max_ps(most);
-    __mmask16 odd = 0; /* a NaN among the values is told by the scale */
-    const __m512 log2_e = _mm512_set1_ps(SL_LOG2_E);
-    __m512 shift = _mm512_mul_ps(_mm512_set1_ps(max), log2_e), sum = _mm512_setzero_ps(),
-           highest = sum;
-    for (size_t v = 0; v < TILE_VECTORS; v++) {
-        __mmask16 seen = (__mmask16)(mask >> v * LANES);
-        __m512 p = _mm512_maskz_mov_ps(
-            seen, sl_power_of_two_avx512(_mm512_fmsub_ps(s[v], log2_e, shift)));
-        sum = _mm512_add_ps(sum, p);
-        s[v] = _mm512_maskz_mul_ps(seen, p, _mm512_load_ps(value_scale + v * LANES));
-        highest = _mm512_max_ps(highest, s[v]);
-        odd |= _mm512_cmp_ps_mask(s[v], s[v], _CMP_UNORD_Q);
-    }
-    float top = _mm512_reduce_max_ps(highest), past = 0;
-    __m512 inverse = _mm512_set1_ps(top > 0 ? 255 / top : 0);
-    for (size_t v = 0; v < TILE_VECTORS; v++)
-        _mm_store_si128((__m128i *)(void *)(weights + v * LANES),
-                        _mm512_cvtusepi32_epi8(_mm512_cvtps_epu32(_mm512_mul_ps(s[v], inverse))));
-    if (state->max == max)
-        past = 1;
-    else if (state->max > -INFINITY)
-        past = _mm512_cvtss_f32(
-            sl_power_of_two_avx512(_mm512_fmsub_ps(_mm512_set1_ps(state->max), log2_e, shift)));
-    state->sum = state->sum * past + _mm512_reduce_add_ps(sum);
-    state->max = max;
-    *scale_out = odd ? NAN : top * (1.0F / 255);
-    return past;
+    size_t block = 0;
+    do {
+        __m512i dot[STEP][PAIR];
+        for (size_t s = 0; s < STEP; s++)
+            for (size_t v = 0; v < n; v++)
+                dot[s][v] = _mm512_set1_epi32(page->key_offset[block][slot + s]);
+        for (size_t i = block * SL_BLOCK / 4; i < (block + 1) * SL_BLOCK / 4; i++) {
+            __m512i q[PAIR];
+            for (size_t v = 0; v < n; v++) q[v] = _mm512_load_si512(g[v].q[i]);
+            for (size_t s = 0; s < STEP; s++) {
+                __m512i key = sl_broadcast_quad(page->keys[i][slot + s]);
+                for (size_t v = 0; v < n; v++) dot[s][v] = sl_dot_add(dot[s][v], q[v], key);
+            }
+        }
+        for (size_t s = 0; s < STEP; s++) {
+            __m512 key_scale = each(&page->key_scale[block][slot + s]);
+            for (size_t v = 0; v < n; v++) {
+                float *at = m[v].scores[slot + s];
+                __m512 sum = block == 0 ? each(&page->log_scale[slot + s]) : _mm512_load_ps(at);
+                __m512 scale = _mm512_mul_ps(key_scale, _mm512_load_ps(g[v].scale[block]));
+                _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[s][v]), scale, sum));
+            }
+        }
+    } while (++block < head_dim / SL_BLOCK);
 }
 
-/* A row that does not see the tile keeps its bits. */
-static inline bool is_same(float past, float scale) { return past == 1 && scale == 0; }
-
-/* acc = acc * past + scale * (weights x values), of `rows` rows over `vectors` vectors of columns. */
-SL_ALWAYS_INLINE void gather(size_t rows, size_t vectors, const int8_page *page, size_t head_dim,
-                             size_t column, const uint8_t *weights, const float *past,
-                             const float *scale, float *acc)
+/* Scores to weights, from the lanes' highest score, `top`. Returns the sum of those without value scales. */
+SL_ALWAYS_INLINE __m512 weigh_slots(bool all, const int8_page *page, __m512 top, meeting *m)
 {
-    __m512i dot[GROUP_ROWS][TILE_VECTORS];
-    for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < vectors; v++) dot[r][v] = _mm512_setzero_si512();
+    __m512 sum[4];
+    for (size_t k = 0; k < 4; k++) sum[k] = _mm512_setzero_ps();
     for (size_t i = 0; i < SLOT_QUADS; i++) {
-        __m512i values[TILE_VECTORS];
-        for (size_t v = 0; v < vectors; v++)
-            values[v] = _mm512_load_si512(page->values + (i * head_dim + column + v * LANES) * 4);
-        for (size_t r = 0; r < rows; r++) {
-            __m512i x = sl_broadcast_quad(weights + r * SL_PAGE_TOKENS + 4 * i);
-            for (size_t v = 0; v < vectors; v++) dot[r][v] = sl_dot_add(dot[r][v], x, values[v]);
+        __m512i quad = _mm512_setzero_si512();
+        for (size_t k = 0; k < 4; k++) {
+            __m512 x = _mm512_sub_ps(_mm512_load_ps(m->scores[4 * i + k]), top);
+            __m512 p = sl_power_of_two_avx512(x);
+            if (!all) /* of what is hidden */
+                p = _mm512_mask_mov_ps(p,
+                                       _mm512_cmp_ps_mask(x, _mm512_set1_ps(-INFINITY), _CMP_EQ_OQ),
+                                       _mm512_setzero_ps());
+            sum[k] = _mm512_fmadd_ps(p, each(&page->inverse_scale[4 * i + k]), sum[k]);
+            __m512i byte = _mm512_cvtps_epi32(_mm512_mul_ps(p, _mm512_set1_ps(255)));
+            quad = _mm512_or_si512(quad, _mm512_slli_epi32(byte, 8 * (unsigned)k));
+        }
+        _mm512_store_si512(m->weights[i], quad);
+    }
+    return _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3]));
+}
+
+/* Moves the lanes' state, whose max is where their weights are counted from. */
+static void weigh(const int8_page *page, const sl_sight *see, group *g, meeting *m)
+{
+    __m512 most[4], one = _mm512_set1_ps(1), max = _mm512_load_ps(g->max);
+    if (!see->all) sl_hide(see, m->scores);
+    for (size_t k = 0; k < 4; k++) most[k] = _mm512_load_ps(m->scores[k]);
+    for (size_t slot = 4; slot < SL_PAGE_TOKENS; slot += 4)
+        for (size_t k = 0; k < 4; k++)
+            most[k] = _mm512_max_ps(most[k], _mm512_load_ps(m->scores[slot + k]));
+    __m512 top = _mm512_max_ps(_mm512_max_ps(most[0], most[1]), _mm512_max_ps(most[2], most[3]));
+    __m512 total = see->all ? weigh_slots(true, page, top, m) : weigh_slots(false, page, top, m);
+
+    __m512 before = _mm512_mul_ps(max, _mm512_set1_ps(SL_LOG2_E)),
+           apart = _mm512_sub_ps(top, before);
+    __mmask16 rises = _mm512_cmp_ps_mask(top, before, _CMP_NLE_UQ);
+    __m512 smaller = sl_power_of_two_avx512(
+        _mm512_sub_ps(_mm512_setzero_ps(), _mm512_abs_ps(apart)));
+    __m512 past = _mm512_mask_mov_ps(one, rises, smaller);
+    __m512 present = _mm512_mask_mov_ps(smaller, rises, one);
+    total = _mm512_mul_ps(total, present);
+    /* a NaN among scores or values is told by the sum, and must be by the rest */
+    __mmask16 odd = _mm512_cmp_ps_mask(total, total, _CMP_UNORD_Q);
+    present = _mm512_mask_mov_ps(present, odd, total);
+    _mm512_store_ps(m->past, past);
+    _mm512_store_ps(m->scale, _mm512_mul_ps(present, _mm512_set1_ps(1.0F / 255)));
+    _mm512_mask_store_ps(g->sum, see->some, _mm512_fmadd_ps(_mm512_load_ps(g->sum), past, total));
+    _mm512_mask_store_ps(g->max, see->some & rises,
+                         _mm512_mul_ps(top, _mm512_set1_ps(1 / SL_LOG2_E)));
+}
+
+/* Of STEP numbers of the head: out = out * past + scale * (weights x values), of lanes that see something. */
+SL_ALWAYS_INLINE void gather(size_t n, const int8_page *page, const sl_sight *see, size_t head_dim,
+                             size_t first, const meeting *m, group *g)
+{
+    __m512i dot[STEP][PAIR];
+    for (size_t d = 0; d < STEP; d++)
+        for (size_t v = 0; v < n; v++) dot[d][v] = _mm512_setzero_si512();
+    for (size_t i = 0; i < SLOT_QUADS; i++) {
+        const int8_t *values = page->values + (i * head_dim + first) * 4;
+        __m512i weights[PAIR];
+        for (size_t v = 0; v < n; v++) weights[v] = _mm512_load_si512(m[v].weights[i]);
+        for (size_t d = 0; d < STEP; d++) {
+            __m512i value = sl_broadcast_quad(values + 4 * d);
+            for (size_t v = 0; v < n; v++) dot[d][v] = sl_dot_add(dot[d][v], weights[v], value);
         }
     }
-    for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < vectors && !is_same(past[r], scale[r]); v++) {
-            float *at = acc + r * head_dim + column + v * LANES;
-            __m512 sum = _mm512_mul_ps(_mm512_loadu_ps(at), _mm512_set1_ps(past[r]));
-            _mm512_storeu_ps(
-                at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[r][v]), _mm512_set1_ps(scale[r]), sum));
+    for (size_t d = 0; d < STEP; d++)
+        for (size_t v = 0; v < n; v++) {
+            float *at = g[v].out[first + d];
+            __m512 sum = _mm512_mul_ps(_mm512_load_ps(at), _mm512_load_ps(m[v].past));
+            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[d][v]), _mm512_load_ps(m[v].scale), sum);
+            _mm512_mask_store_ps(at, see[v].some, sum);
         }
 }
 
 /* ---- tiles ---- */
 
-static bool sees(sl_slots slots) { return slots.begin < slots.end; }
-
-/* `rows` rows from `row` on over one tile. */
-SL_ALWAYS_INLINE void attend_group(size_t rows, const sl_kv_tile *tile, const int8_page *page,
-                                   size_t row, const int8_queries *queries, size_t head_dim,
-                                   sl_softmax *state, float *acc)
+SL_ALWAYS_INLINE void attend_page(size_t n, const int8_page *page, const sl_sight *see,
+                                  size_t head_dim, group *g)
 {
-    _Alignas(64) float scores[GROUP_ROWS * SL_PAGE_TOKENS];
-    _Alignas(64) uint8_t weights[GROUP_ROWS * SL_PAGE_TOKENS];
-    float past[GROUP_ROWS], scale[GROUP_ROWS];
-    bool any = false;
-    for (size_t r = 0; r < rows; r++) any = any || sees(sl_tile_visible(tile, row + r));
-    if (!any) return;
-    score(rows, page, queries->q + row * head_dim, queries->scale + row * head_dim / SL_BLOCK,
-          head_dim, scores);
-    for (size_t r = 0; r < rows; r++) {
-        sl_slots see = sl_tile_visible(tile, row + r);
-        uint8_t *own = weights + r * SL_PAGE_TOKENS;
-        past[r] = 1, scale[r] = 0;
-        if (sees(see))
-            past[r] = weigh(scores + r * SL_PAGE_TOKENS, page->value_scale, see, &state[row + r],
-                            own, &scale[r]);
-        else
-            memset(own, 0, SL_PAGE_TOKENS);
-    }
-    size_t column = 0;
-    for (; column + SL_PAGE_TOKENS <= head_dim; column += SL_PAGE_TOKENS)
-        gather(rows, TILE_VECTORS, page, head_dim, column, weights, past, scale,
-               acc + row * head_dim);
-    for (; column < head_dim; column += SL_BLOCK)
-        gather(rows, 2, page, head_dim, column, weights, past, scale, acc + row * head_dim);
+    meeting m[PAIR];
+    for (size_t slot = 0; slot < SL_PAGE_TOKENS; slot += STEP) score(n, page, g, head_dim, slot, m);
+    for (size_t v = 0; v < n; v++) weigh(page, &see[v], &g[v], &m[v]);
+    for (size_t d = 0; d < head_dim; d += STEP) gather(n, page, see, head_dim, d, m, g);
 }
 
-SL_ALWAYS_INLINE void attend_rows(sl_kv_type type, const sl_kv_tile *tiles, size_t n_tiles,
-                                  size_t first, size_t n_rows, const int8_queries *queries,
-                                  size_t head_dim, sl_softmax *state, float *acc)
+static size_t page_bytes(sl_kv_type type, size_t head_dim)
+{
+    return type == SL_KV_Q8_0 ? sl_kv_q8_0_page_bytes(head_dim) : sl_kv_f16_page_bytes(head_dim);
+}
+
+/* Part `part` of n of the next tile, while groups meet this one: all at once would be waited for. */
+static void fetch_part(const void *page, size_t bytes, size_t part, size_t n)
+{
+    for (size_t i = bytes * part / n / 64 * 64; i < bytes * (part + 1) / n; i += 64)
+        __builtin_prefetch((const uint8_t *)page + i, 0, 2);
+}
+
+SL_ALWAYS_INLINE void attend_groups(sl_kv_type type, const sl_kv_tile *tiles, size_t n_tiles,
+                                    size_t first, size_t n_groups, size_t head_dim, group *groups)
 {
     int8_page page;
     for (size_t t = 0; t < n_tiles; t++) {
-        sl_kv_tile tile = tiles[t];
-        if (tile.visible) tile.visible += first;
-        quantize_page(type, tile.page, head_dim, &page);
-        size_t row = 0;
-        for (; row + GROUP_ROWS <= n_rows; row += GROUP_ROWS)
-            attend_group(GROUP_ROWS, &tile, &page, row, queries, head_dim, state, acc);
-        for (; row < n_rows; row++)
-            attend_group(1, &tile, &page, row, queries, head_dim, state, acc);
+        quantize_page(type, tiles[t].page, head_dim, &page);
+        for (size_t i = 0; i < n_groups; i += PAIR) {
+            sl_sight see[PAIR] = {0};
+            size_t n = n_groups - i < PAIR ? n_groups - i : PAIR;
+            if (t + 1 < n_tiles)
+                fetch_part(tiles[t + 1].page, page_bytes(type, head_dim), i / PAIR,
+                           (n_groups + 1) / PAIR);
+            for (size_t v = 0; v < n; v++)
+                see[v] = sl_sight_of(&tiles[t], first + (i + v) * LANES, groups[i + v].n_rows);
+            if (!see[0].some && !see[1].some) continue;
+            if (n == PAIR)
+                attend_page(PAIR, &page, see, head_dim, &groups[i]);
+            else
+                attend_page(1, &page, see, head_dim, &groups[i]);
+        }
     }
 }
 
@@ -346,12 +410,17 @@ SL_ALWAYS_INLINE void attend_prompt(sl_kv_type type, const sl_kv_tile *tiles, si
                                     const float *q, size_t n_rows, size_t head_dim,
                                     sl_softmax *state, float *acc)
 {
-    int8_queries queries;
+    group groups[GROUPS_MAX];
     SL_ASSERT(head_dim % SL_BLOCK == 0 && head_dim <= SL_HEAD_DIM_MAX);
-    for (size_t first = 0; first < n_rows; first += ROWS_MAX) {
-        size_t n = n_rows - first < ROWS_MAX ? n_rows - first : ROWS_MAX, at = first * head_dim;
-        quantize_queries(q + at, n, head_dim, &queries);
-        attend_rows(type, tiles, n_tiles, first, n, &queries, head_dim, state + first, acc + at);
+    for (size_t first = 0; first < n_rows; first += GROUPS_MAX * LANES) {
+        size_t n_groups = 0;
+        for (size_t row = first; row < n_rows && n_groups < GROUPS_MAX; row += LANES, n_groups++)
+            group_load(q + row * head_dim, n_rows - row < LANES ? n_rows - row : LANES, head_dim,
+                       state + row, acc + row * head_dim, &groups[n_groups]);
+        attend_groups(type, tiles, n_tiles, first, n_groups, head_dim, groups);
+        for (size_t i = 0; i < n_groups; i++)
+            group_store(&groups[i], head_dim, state + first + i * LANES,
+                        acc + (first + i * LANES) * head_dim);
     }
 }
 

@@ -40,7 +40,7 @@ typedef struct {
     uint8_t *survives; /* [context] */
 } sl_thread_scratch;
 
-enum { SL_QUERY_ROWS = 128 }; /* query rows that share one pass over the tiles */
+enum { SL_QUERY_ROWS = 256 }; /* query rows that share one pass over the tiles */
 
 typedef struct sl_layer_context {
     const sl_model_shape *shape;
