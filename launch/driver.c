@@ -59,6 +59,7 @@ struct sl_driver {
     uint32_t finished_first, finished_count;
     uint32_t *frame_pages; /* [frames_max] head pages of frames under way */
     uint64_t frames_sent, frames_back;
+    uint32_t decode_frames_out; /* of those under way, that carry generated tokens */
     bool closed; /* pages ran out: nobody new until somebody finishes */
     bool ending, stop_sent, stopped;
     char *text; /* room for one decoded token */
@@ -464,6 +465,7 @@ static void add_spans(sl_driver *d, sl_frame *frame, uint32_t n_items, uint32_t 
         .stages = d->options.limits.ranks,
         .frames_in_flight = sl_driver_frames_out(d),
         .frames_max = d->options.frames_max,
+        .decode_frames_in_flight = d->decode_frames_out,
         .head_pages = sl_credit_head_pages_free(&d->credit) - *head_pages,
     };
     uint32_t n_picks = sl_batching_next(&room, d->items, n_items, d->picks);
@@ -473,6 +475,12 @@ static void add_spans(sl_driver *d, sl_frame *frame, uint32_t n_items, uint32_t 
         *head_pages += sl_credit_tokens_pages(n) + (n == item->prompt_tokens ? item->end_pages : 0);
         add_span(d, frame, d->item_sequence[d->picks[i].index], d->picks[i].n_tokens);
     }
+}
+
+/* Generated tokens come first. */
+static bool carries_rows(const sl_frame *frame)
+{
+    return frame->n_spans > 0 && frame->spans[0].kind == SL_SPAN_DECODE;
 }
 
 static bool may_stop(const sl_driver *d) { return d->ending && d->n_entries == 0 && !d->stop_sent; }
@@ -504,6 +512,7 @@ bool sl_driver_fill(sl_driver *driver, sl_frame *frame)
     sl_credit_take(&driver->credit, head_pages);
     driver->frame_pages[frame->number % driver->options.frames_max] = head_pages;
     driver->frames_sent++;
+    driver->decode_frames_out += carries_rows(frame);
     return true;
 }
 
@@ -660,6 +669,7 @@ sl_status sl_driver_take(sl_driver *driver, const sl_frame *frame)
     }
     take_ledger(driver, frame);
     driver->frames_back++;
+    driver->decode_frames_out -= carries_rows(frame);
     take_accounts(driver, frame);
     sl_status status = take_results(driver, frame);
     if (status != SL_OK) return status;

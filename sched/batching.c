@@ -49,6 +49,7 @@ uint32_t sl_batching_next(const sl_batching_room *room, const sl_batching_sequen
 
     uint32_t decoding = count_decoding(sequences, n);
     uint32_t share = decoding / room->stages + (decoding % room->stages != 0);
+    if (room->decode_frames_in_flight >= room->stages) share = 0;
     for (uint32_t i = 0; i < n && f.n_picks < share; i++) {
         SL_ASSERT(!sequences[i].row_ready || sequences[i].prompt_tokens == 0);
         if (sequences[i].row_ready && !pick(&f, i, 1, &ROW)) break;

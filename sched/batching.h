@@ -4,7 +4,9 @@
  *  1. Nothing while frames_in_flight has reached frames_max.
  *  2. One row for each sequence whose next token is known, oldest first, but at most
  *     ceil(decoding / stages) of them, where `decoding` counts all sequences past their prompt,
- *     in flight or not: with one frame a stage, each carries its share and stages overlap.
+ *     in flight or not: with one frame a stage, each carries its share and stages overlap. None while
+ *     as many frames with such rows are in flight as there are stages: those that wait meanwhile go
+ *     together, and weights are read once for all of them.
  *  3. Prompt tokens, oldest first, up to rows_max rows in all.
  * No rule takes more rows than rows_max, more spans than spans_max, or more head pages (see
  * credit.h) than head_pages; what does not fit waits. So does a prompt that must go in one piece. */
@@ -25,6 +27,7 @@ typedef struct {
     uint32_t rows_max, spans_max;          /* of a frame: rows_max is the chunk */
     uint32_t stages;                       /* of the pipeline, at least 1 */
     uint32_t frames_in_flight, frames_max; /* sent and not back; how many may be */
+    uint32_t decode_frames_in_flight;      /* those with rows of rule 2 */
     uint32_t head_pages;                   /* credit: sl_credit_head_pages_free, less forks */
 } sl_batching_room;
 

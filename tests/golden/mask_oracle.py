@@ -64,7 +64,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("oracle", "sluice", "model", "text"):
         p.add_argument(name)
-    p.add_argument("--pieces", type=int, default=2)
+    p.add_argument("--pieces", type=int, default=8)
     p.add_argument("--context", type=int, default=1024)
     p.add_argument("--gate")
     p.add_argument("--only", default="")

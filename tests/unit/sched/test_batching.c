@@ -71,6 +71,19 @@ static void test_rule_2_decode_rows_first_and_oldest_first(void **state)
     assert_picks(&room, sequences, 4, (sl_batching_pick[]){{1, 1}, {3, 1}, {0, 10}}, 3);
 }
 
+/* Two stages have a frame of them each: rows wait for one to come back, prompts do not. */
+static void test_rule_2_rows_wait_for_each_other(void **state)
+{
+    (void)state;
+    sl_batching_room room = roomy();
+    room.stages = 2, room.frames_max = 4;
+    const sl_batching_sequence sequences[] = {ready(), flying(), flying(), prompt(10)};
+    room.frames_in_flight = 2, room.decode_frames_in_flight = 2;
+    assert_picks(&room, sequences, 4, (sl_batching_pick[]){{3, 10}}, 1);
+    room.decode_frames_in_flight = 1;
+    assert_picks(&room, sequences, 4, (sl_batching_pick[]){{0, 1}, {3, 10}}, 2);
+}
+
 static void test_rule_2_share_of_a_stage(void **state)
 {
     (void)state;
@@ -185,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_nothing_to_do),
         cmocka_unit_test(test_rule_1_frames_in_flight),
         cmocka_unit_test(test_rule_2_decode_rows_first_and_oldest_first),
+        cmocka_unit_test(test_rule_2_rows_wait_for_each_other),
         cmocka_unit_test(test_rule_2_share_of_a_stage),
         cmocka_unit_test(test_rule_3_prompts_fill_the_rows),
         cmocka_unit_test(test_decode_rows_stay_within_the_rows),
