@@ -15,8 +15,7 @@
 enum {
     HEAD_BYTES = SL_PANEL * sizeof(uint16_t), /* scales, or minimums */
     QUAD_BYTES = SL_PANEL * 4,
-    FEW_ROWS = 16,      /* they wait for memory, not for arithmetic: */
-    AHEAD_BYTES = 2560, /* it is fetched so early */
+    FEW_ROWS = 16, /* they wait for memory: the last of them fetches the next strip */
 };
 
 /* Neighbouring vectors of columns: where the first block of the first is, and how far apart they are. */
@@ -70,11 +69,12 @@ SL_ALWAYS_INLINE void dot_block(int rows, int vectors, uint32_t type, const stri
         for (int v = 0; v < vectors; v++) dot[r][v] = dot_end(type, dot[r][v], extra[v]);
 }
 
-SL_ALWAYS_INLINE void fetch_ahead(int vectors, const strip *s, size_t bytes)
+/* The same block of the vectors behind these. */
+SL_ALWAYS_INLINE void fetch_next(int vectors, const strip *s, size_t bytes)
 {
+    const uint8_t *next = s->halves + (size_t)vectors * s->step;
     for (int v = 0; v < vectors; v++)
-        for (size_t i = 0; i < bytes; i += 64)
-            __builtin_prefetch(s->halves + (size_t)v * s->step + AHEAD_BYTES + i);
+        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(next + (size_t)v * s->step + i);
 }
 
 /* Rows [row, row + rows) of so many vectors; out: of the first row, n_columns of it. */
@@ -84,12 +84,13 @@ SL_ALWAYS_INLINE void multiply_tile(int rows, int vectors, uint32_t type, strip 
 {
     size_t n_blocks = a->width / SL_BLOCK, at = row * n_blocks,
            bytes = sl_panel_form_of(type).bytes;
+    bool fetches = a->n_rows <= FEW_ROWS && row + (size_t)rows == a->n_rows;
     vec sum[TILE_ROWS][TILE_VECTORS];
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++) sum[r][v] = v_set1(0);
     for (size_t b = 0; b < n_blocks; b++, at++, s.halves += bytes, s.quads += bytes) {
         ivec dot[TILE_ROWS][TILE_VECTORS];
-        if (rows < TILE_ROWS || a->n_rows <= FEW_ROWS) fetch_ahead(vectors, &s, bytes);
+        if (fetches) fetch_next(vectors, &s, bytes);
         dot_block(rows, vectors, type, &s, a->q + at * SL_BLOCK, a->width, dot);
         for (int v = 0; v < vectors; v++) {
             const uint8_t *halves = s.halves + (size_t)v * s.step;
