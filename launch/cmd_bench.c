@@ -12,6 +12,7 @@
 #include "launch/alone.h"
 #include "launch/bench_codec.h"
 #include "launch/bench_compare.h"
+#include "launch/bench_figure3.h"
 #include "launch/bench_link.h"
 #include "launch/bench_profile.h"
 #include "launch/bench_rows.h"
@@ -204,7 +205,8 @@ static int bench_command(sl_settings *settings)
         return SL_EXIT_USAGE;
     }
     if (settings->n_words > 0) {
-        sl_error("bench what? There are: bench, bench codec, bench link, bench --compare A B");
+        sl_error("bench what? There are: bench, bench codec, bench link, bench figure3, bench "
+                 "--compare A B");
         return SL_EXIT_USAGE;
     }
     bench b = {0};
@@ -236,7 +238,7 @@ const sl_command_entry sl_cmd_bench = {
     .run = bench_command,
 };
 
-/* ---- codecs and links ---- */
+/* ---- codecs, links, figure 3 ---- */
 
 static int codec_command(sl_settings *settings) { return sl_run_alone(sl_bench_codec, settings); }
 
@@ -266,4 +268,27 @@ const sl_command_entry sl_cmd_bench_link = {
     .examples = "  mpirun --hostfile hosts sluice bench link -m model.gguf\n"
                 "  mpirun -n 3 sluice bench link --json",
     .run = link_command,
+};
+
+static int figure3_command(sl_settings *settings)
+{
+    if (sl_launched_rank()) {
+        sl_error("bench figure3 starts a process for each point itself: not under mpirun or srun");
+        return SL_EXIT_USAGE;
+    }
+    return sl_exit_code(sl_bench_figure3(settings));
+}
+
+const sl_command_entry sl_cmd_bench_figure3 = {
+    .command = SL_COMMAND_BENCH_FIGURE3,
+    .name = "bench figure3",
+    .summary = "peak memory and time of prompts against their length",
+    .usage = "-m MODEL (-g GATE | --policy NAME) -o NAME",
+    .about = "Read prompts of each length with the full cache and with a pruned one, each in a "
+             "process of "
+             "its own: NAME.csv, written as points are measured, and NAME.png, as figure 3 of "
+             "arXiv:2410.12876. Lengths beyond the model's training are marked.",
+    .examples = "  sluice bench figure3 -m model.gguf -g gate.gguf -o figure3\n"
+                "  sluice bench figure3 -m model.gguf --policy random --keep 0.25 -p 512,8192 -o f",
+    .run = figure3_command,
 };

@@ -12,7 +12,7 @@ enum { WIDTH_MIN = 760 };  /* of the title */
 
 /* ---- gnuplot ---- */
 
-static sl_status begin_plot(const char *path, int width, int height, FILE **plot_out)
+sl_status sl_picture_begin(const char *path, int width, int height, FILE **plot_out)
 {
     if (system("command -v gnuplot >/dev/null 2>&1") != 0) {
         sl_error("no picture without gnuplot: launch/prepare.sh installs it (Debian: gnuplot-nox)");
@@ -34,7 +34,7 @@ static sl_status begin_plot(const char *path, int width, int height, FILE **plot
     return SL_OK;
 }
 
-static sl_status end_plot(FILE *plot, const char *path)
+sl_status sl_picture_end(FILE *plot, const char *path)
 {
     fputs("unset multiplot\n", plot);
     if (pclose(plot) == 0) return SL_OK;
@@ -96,7 +96,7 @@ sl_status sl_picture_fates(const sl_look *look, const char *path)
     FILE *plot;
     int width = 120 + (int)n * cell, height = 40 + panel * (int)heads + text;
     if (width < WIDTH_MIN) width = WIDTH_MIN;
-    sl_status status = begin_plot(path, width, height, &plot);
+    sl_status status = sl_picture_begin(path, width, height, &plot);
     if (status != SL_OK) return status;
     double unit = 1.0 / height;
     fprintf(plot,
@@ -116,7 +116,7 @@ sl_status sl_picture_fates(const sl_look *look, const char *path)
                 "set ylabel 'layer, KV head %u'\nplot $fates matrix with image\n",
                 top, top - layers * 8 * unit, head);
     }
-    sl_status ended = end_plot(plot, path);
+    sl_status ended = sl_picture_end(plot, path);
     return status == SL_OK ? ended : status;
 }
 
@@ -140,7 +140,7 @@ sl_status sl_picture_maps(const sl_look *look, const sl_counts *layers, const ch
     size_t n = look->tokens.n, map = n * n;
     uint32_t heads = look->shape.n_heads, columns = heads + look->gate_heads;
     FILE *plot;
-    sl_status status = begin_plot(path, (int)columns * 190, 40 + (int)layers->n * 210, &plot);
+    sl_status status = sl_picture_begin(path, (int)columns * 190, 40 + (int)layers->n * 210, &plot);
     if (status != SL_OK) return status;
     fprintf(
         plot,
@@ -157,5 +157,5 @@ sl_status sl_picture_maps(const sl_look *look, const sl_counts *layers, const ch
             put_map(plot, look->gate + (i * look->gate_heads + head) * map, n, "gate head", head,
                     layers->items[i]);
     }
-    return end_plot(plot, path);
+    return sl_picture_end(plot, path);
 }

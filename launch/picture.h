@@ -2,7 +2,14 @@
 #ifndef SL_PICTURE_H
 #define SL_PICTURE_H
 
+#include <stdio.h>
+
 #include "launch/look.h"
+
+/* A gnuplot that draws to `path`, which ends in .png or .svg, of so many pixels: its script goes to
+ * *plot_out. SL_ERR_FILE, logged: there is no gnuplot, or it failed. */
+sl_status sl_picture_begin(const char *path, int width, int height, FILE **plot_out);
+sl_status sl_picture_end(FILE *plot, const char *path);
 
 /* The eviction pattern as Zeng et al. draw it (arXiv:2410.12876, figure 1): for each KV head layers by
  * tokens, black where evicted, the text along it. `path` ends in .png or .svg.

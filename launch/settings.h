@@ -78,6 +78,7 @@ typedef enum {
     SL_COMMAND_SHOW_CACHE = 256,
     SL_COMMAND_TRAIN_INIT = 512,
     SL_COMMAND_PLAN = 1024,
+    SL_COMMAND_BENCH_FIGURE3 = 2048,
 } sl_command;
 
 /* Parse argv (argv[0] is the command's name) for one command: defaults, then SLUICE_* variables,

@@ -421,6 +421,33 @@ def test_plan(tool):
     tool.refuse(4, "layer 0, KV head 1", *words, "--retention", wrong)
 
 
+def test_bench_figure3(tool):
+    name = tool.bench.path("figure3")
+    words = ["bench", "figure3", "-m", tool.model, "-o", name, "-p", "64,300,1100", "-r", 1]
+    if tool.ranks:
+        return tool.refuse(2, "not under mpirun", *words, "--policy", "streaming")
+    tool.refuse(2, "-g GATE or --policy NAME", *words)
+    tool.refuse(4, "could not be measured", *words, "-g", tool.model)
+    drawn = shutil.which("gnuplot") is not None
+    ran = tool.bench.run(0, *words, "--policy", "streaming", "--window", 16, "--json")
+    e2e.check(ran.returncode == (0 if drawn else 4), f"bench figure3: {ran.stderr.decode()}")
+    points = json.loads(ran.stdout)["points"]
+    with open(name + ".csv") as file:
+        rows = [line.strip().split(",") for line in file]
+    e2e.check(rows[0] == ["tokens", "cache", "seconds", "tok_s", "peak_mb", "cache_mb",
+                          "beyond_context"] and len(rows) == 7, f"bench figure3: {rows}")
+    for row, point, case in zip(rows[1:], points, [(n, c) for n in (64, 300, 1100)
+                                                   for c in ("full", "pruned")]):
+        e2e.check((int(row[0]), row[1]) == case == (point["tokens"], point["cache"])
+                  and row[6] == str(int(case[0] > 1024)) and point["peak_bytes"] > 0
+                  and abs(float(row[2]) * float(row[3]) / case[0] - 1) < 0.01,
+                  f"bench figure3: {row}, {point}")
+    e2e.check(points[4]["cache_bytes"] > 3 * points[5]["cache_bytes"], f"bench figure3: {points}")
+    if drawn:
+        with open(name + ".png", "rb") as file:
+            e2e.check(file.read(4) == b"\x89PNG", "bench figure3: no picture")
+
+
 def test_bench_link(tool):
     if tool.ranks < 2:
         return tool.refuse(2, "mpirun", "bench", "link")
@@ -439,7 +466,7 @@ def body(bench):
     for ranks in (0, 2):
         tool = Tool(bench, ranks)
         tests = [test_help, test_usage, test_bad_files, test_show, test_show_gate, test_tokenize,
-                 test_run, test_bench, test_bench_codec, test_bench_link, test_gates, test_plan]
+                 test_run, test_bench, test_bench_figure3, test_bench_codec, test_bench_link, test_gates, test_plan]
         if shutil.which("gnuplot"):
             tests.append(test_show_cache)
         if bench.args.light and ranks:
