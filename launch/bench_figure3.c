@@ -16,8 +16,6 @@
 #include "launch/version.h"
 #include "runtime/base/log.h"
 
-extern char **environ;
-
 enum { CACHES = 2, WORDS_MAX = 40, PATH_BYTES = 1024 };
 
 static const char *const CACHE_NAMES[CACHES] = {"full", "pruned"};

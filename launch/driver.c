@@ -60,7 +60,7 @@ struct sl_driver {
     uint32_t *frame_pages; /* [frames_max] head pages of frames under way */
     uint64_t frames_sent, frames_back;
     uint32_t decode_frames_out; /* of those under way, that carry generated tokens */
-    bool closed; /* pages ran out: nobody new until somebody finishes */
+    bool closed;                /* pages ran out: nobody new until somebody finishes */
     bool ending, stop_sent, stopped;
     char *text; /* room for one decoded token */
     sl_driver_progress progress;

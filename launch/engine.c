@@ -75,7 +75,11 @@ sl_codec_kind sl_engine_codec(const sl_engine *engine) { return engine->codec; }
 const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine->shape; }
 const char *sl_engine_kernels(const sl_engine *engine) { return engine->kernels->name; }
 
-const char *sl_engine_kv(const sl_engine *engine) { return engine->kernels->kv[engine->kv]->name; }
+const char *sl_engine_kv(const sl_engine *engine)
+{
+    SL_ASSERT(engine->kernels);
+    return engine->kernels->kv[engine->kv]->name;
+}
 int sl_engine_threads(const sl_engine *engine) { return engine->threads; }
 const sl_kernels *sl_engine_kernel_set(const sl_engine *engine) { return engine->kernels; }
 

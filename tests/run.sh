@@ -53,6 +53,9 @@ suite() {
     echo "== suite $preset: $((SECONDS - start)) s"
 }
 
+# Sets of kernels that the suite could not run here.
+kernel_sets() { build/dev/tests/unit/test_kernels 2>&1 | sed -n 's/^set /== kernel set /p'; }
+
 sources() { find runtime sched comm proto launch tests -name "$1" -print0; }
 format() { sources '*.[ch]' | xargs -0 clang-format --dry-run -Werror; }
 tidy() {
@@ -74,6 +77,7 @@ export SLUICE_TEST_VOCABS
 
 check "clang-format" format
 suite dev
+kernel_sets
 if [ $quick = no ]; then
     suite sanitize
     suite tsan

@@ -63,7 +63,7 @@ static void group_store(const group *g, size_t head_dim, sl_softmax *state, floa
 /* scores [SL_PAGE_TOKENS][LANES] */
 static void score(const uint16_t *page, const group *g, size_t head_dim, float (*scores)[LANES])
 {
-    size_t row_bytes = head_dim * sizeof *page, tile = SL_TILE_ROWS * head_dim;
+    const size_t rows = SL_TILE_ROWS, row_bytes = head_dim * sizeof *page, tile = rows * head_dim;
     sl_tile_zero(0);
     sl_tile_zero(1);
     sl_tile_zero(2);
@@ -81,17 +81,17 @@ static void score(const uint16_t *page, const group *g, size_t head_dim, float (
         sl_tile_multiply(3, 5, 6);
     }
     sl_tile_store(0, scores[0], 64);
-    sl_tile_store(1, scores[SL_TILE_ROWS], 64);
-    sl_tile_store(2, scores[2 * SL_TILE_ROWS], 64);
-    sl_tile_store(3, scores[3 * SL_TILE_ROWS], 64);
+    sl_tile_store(1, scores[rows], 64);
+    sl_tile_store(2, scores[2 * rows], 64);
+    sl_tile_store(3, scores[3 * rows], 64);
 }
 
 /* out[32][LANES] += values x weights: of 32 numbers of the head. values: [HALVES][head_dim][32]. */
 static void gather(const uint16_t *values, size_t head_dim,
-                   const uint16_t (*weights)[SL_TILE_NUMBERS], float *out)
+                   const uint16_t (*weights)[SL_TILE_NUMBERS], float (*out)[LANES])
 {
-    sl_tile_load(0, out, 64);
-    sl_tile_load(1, out + SL_TILE_ROWS * LANES, 64);
+    sl_tile_load(0, out[0], 64);
+    sl_tile_load(1, out[SL_TILE_ROWS], 64);
     for (size_t h = 0; h < HALVES; h++, values += head_dim * SL_TILE_DEPTH) {
         sl_tile_load(6, weights[h], 64);
         sl_tile_load(4, values, 64);
@@ -99,8 +99,8 @@ static void gather(const uint16_t *values, size_t head_dim,
         sl_tile_load(5, values + SL_TILE_NUMBERS, 64);
         sl_tile_multiply(1, 5, 6);
     }
-    sl_tile_store(0, out, 64);
-    sl_tile_store(1, out + SL_TILE_ROWS * LANES, 64);
+    sl_tile_store(0, out[0], 64);
+    sl_tile_store(1, out[SL_TILE_ROWS], 64);
 }
 
 /* ---- weights ---- */
@@ -164,7 +164,7 @@ static void attend_page(const uint16_t *page, const sl_sight *s, size_t head_dim
     for (size_t i = 0; i < head_dim; i += SL_TILE_DEPTH) {
         for (size_t d = 0; d < SL_TILE_DEPTH; d++)
             _mm512_store_ps(out[d], _mm512_mul_ps(_mm512_load_ps(g->out[i + d]), past));
-        gather(values + i * SL_TILE_DEPTH, head_dim, weights, out[0]);
+        gather(values + i * SL_TILE_DEPTH, head_dim, weights, out);
         for (size_t d = 0; d < SL_TILE_DEPTH; d++)
             _mm512_mask_store_ps(g->out[i + d], s->some, _mm512_load_ps(out[d]));
     }

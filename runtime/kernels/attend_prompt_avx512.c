@@ -20,8 +20,9 @@
 
 enum {
     GROUPS_MAX = 16, /* of LANES rows: so many meet a page while it is in the cache */
-    PAIR = 2,        /* groups that share a broadcast, */
-    STEP = 8,        /* of so many slots or numbers of the head: 16 sums */
+    ROWS_MAX = GROUPS_MAX * LANES,
+    PAIR = 2, /* groups that share a broadcast, */
+    STEP = 8, /* of so many slots or numbers of the head: 16 sums */
     BLOCKS_MAX = SL_HEAD_DIM_MAX / SL_BLOCK,
     QUADS_MAX = SL_HEAD_DIM_MAX / 4,
     SLOT_QUADS = SL_PAGE_TOKENS / 4,
@@ -412,7 +413,7 @@ SL_ALWAYS_INLINE void attend_prompt(sl_kv_type type, const sl_kv_tile *tiles, si
 {
     group groups[GROUPS_MAX];
     SL_ASSERT(head_dim % SL_BLOCK == 0 && head_dim <= SL_HEAD_DIM_MAX);
-    for (size_t first = 0; first < n_rows; first += GROUPS_MAX * LANES) {
+    for (size_t first = 0; first < n_rows; first += ROWS_MAX) {
         size_t n_groups = 0;
         for (size_t row = first; row < n_rows && n_groups < GROUPS_MAX; row += LANES, n_groups++)
             group_load(q + row * head_dim, n_rows - row < LANES ? n_rows - row : LANES, head_dim,

@@ -1,7 +1,7 @@
 /* runtime/kernels/kernels.h - the arithmetic, one table per kernel set.
- * The table is filled with `ref` and overwritten by what the CPU supports; SLUICE_KERNELS
- * =ref|avx2|avx512|amx forces a lower one (amx-emulated is amx without its instructions, for tests). A kernel is a single-threaded pure function over
- * a range; the stage splits ranges over threads.
+ * The best that the CPU supports is chosen; SLUICE_KERNELS=ref|avx2|avx512|amx forces another, and
+ * amx-emulated is amx with its tiles in software, for tests. A kernel is a single-threaded pure
+ * function over a range; who calls it splits ranges over threads.
  *
  * Contract 1: an output element's bits depend on its own row of x, its own row of w and
  * nothing else: not on how many rows are computed together or where a range starts. So sums

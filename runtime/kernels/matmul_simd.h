@@ -15,6 +15,7 @@
 enum {
     HEAD_BYTES = SL_PANEL * sizeof(uint16_t), /* scales, or minimums */
     QUAD_BYTES = SL_PANEL * 4,
+    TILE_COLUMNS = TILE_VECTORS * LANES,
     FEW_ROWS = 16, /* they wait for memory: the last of them fetches the next strip */
 };
 
@@ -134,8 +135,8 @@ SL_ALWAYS_INLINE void multiply_type(uint32_t type, const sl_matrix *w, const sl_
                                     size_t begin, size_t end, bool add, float *out, size_t stride)
 {
     for (size_t column = begin, n; column < end; column += n, out += n) {
-        n = end - column < TILE_VECTORS * LANES ? end - column : TILE_VECTORS * LANES;
-        if (n > (TILE_VECTORS - 1) * LANES) {
+        n = end - column < TILE_COLUMNS ? end - column : TILE_COLUMNS;
+        if (n + LANES > TILE_COLUMNS) {
             multiply_strip(TILE_VECTORS, type, strip_of(w, column), a, n, add, out, stride);
         } else {
             n = n < LANES ? n : LANES;

@@ -70,16 +70,16 @@ static inline void sl_tile_product(sl_tile *c, const sl_tile *a, const sl_tile *
 
 #else
 
-#define SL_AMX(name)                  name##_amx
+#define SL_AMX(name)    name##_amx
 
 /* Of this thread, from begin to end: all tiles full (palette 1). */
 static inline void sl_tiles_begin(void)
 {
-    struct {
+    _Alignas(64) struct {
         uint8_t palette, start_row, reserved[14];
         uint16_t row_bytes[16];
         uint8_t rows[16];
-    } _Alignas(64) form = {.palette = 1};
+    } form = {.palette = 1};
     for (size_t i = 0; i < SL_TILES; i++) {
         form.row_bytes[i] = 64;
         form.rows[i] = SL_TILE_ROWS;
@@ -90,11 +90,16 @@ static inline void sl_tiles_begin(void)
 }
 static inline void sl_tiles_end(void) { _tile_release(); }
 
-/* Tiles are numbers in the instruction, so these cannot be functions. Strides are in bytes. */
-#define sl_tile_zero(t)               _tile_zero(t)
-#define sl_tile_load(t, from, stride) _tile_loadd(t, from, stride)
-#define sl_tile_store(t, to, stride)  _tile_stored(t, to, stride)
-#define sl_tile_multiply(c, a, b)     _tile_dpbf16ps(c, a, b)
+/* Tiles are numbers in the instruction, so these cannot be functions. Strides are in bytes. gcc 12 does not
+ * know that a load reads memory: what is stored before it must be told to stay so. */
+#define sl_tile_zero(t) _tile_zero(t)
+#define sl_tile_load(t, from, stride)        \
+    do {                                     \
+        __asm__ volatile("" : : : "memory"); \
+        _tile_loadd(t, from, stride);        \
+    } while (0)
+#define sl_tile_store(t, to, stride) _tile_stored(t, to, stride)
+#define sl_tile_multiply(c, a, b)    _tile_dpbf16ps(c, a, b)
 
 #endif
 

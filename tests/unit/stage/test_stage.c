@@ -193,10 +193,12 @@ static void fill(driver *d)
     for (uint32_t i = 0; i < n; i++) {
         if (d->alone || seeded_below(&d->random, 2)) start(d, i);
     }
-    for (uint32_t k = 0; k < 2 * n; k++) { /* rows before prompts */
-        uint32_t i = (from + k) % n;
-        if (d->alone && d->rig->frame.n_spans > 0) return;
-        if (d->alone || seeded_below(&d->random, 4) > 0) put_span(d, i, k >= n);
+    for (int prompts = 0; prompts < 2; prompts++) { /* rows come first */
+        for (uint32_t k = 0; k < n; k++) {
+            uint32_t i = (from + k) % n;
+            if (d->alone && d->rig->frame.n_spans > 0) return;
+            if (d->alone || seeded_below(&d->random, 4) > 0) put_span(d, i, prompts);
+        }
     }
 }
 
