@@ -2,9 +2,9 @@
 #include "launch/bench_figure3.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +22,11 @@ static const char *const CACHE_NAMES[CACHES] = {"full", "pruned"};
 
 typedef struct {
     uint32_t n_tokens;
-    bool measured, beyond; /* the context that the model was trained for */
+    bool measured; /* else the process said why not */
+    bool beyond;   /* the context that the model was trained for */
     double tok_s;
     uint64_t peak_bytes, cache_bytes;
+    json_t *row; /* as bench told it: machine, kernels, threads ... */
 } point;
 
 typedef struct {
@@ -33,7 +35,7 @@ typedef struct {
     FILE *csv;
 } figure;
 
-static double seconds_of(const point *p) { return p->n_tokens / p->tok_s; }
+static double seconds_of(const point *p) { return p->measured ? p->n_tokens / p->tok_s : 0; }
 static double mb_of(uint64_t bytes) { return (double)bytes / 1e6; }
 
 /* ---- one point: a child of ours ---- */
@@ -41,47 +43,56 @@ static double mb_of(uint64_t bytes) { return (double)bytes / 1e6; }
 typedef struct {
     char *words[WORDS_MAX + 1];
     size_t n;
+    bool whole; /* there was memory for all */
 } command;
 
-/* An option and its value, printed. */
-__attribute__((format(printf, 3, 4))) static void add(command *c, const char *option,
-                                                      const char *format, ...)
+static void add_word(command *c, const char *word)
 {
-    char value[PATH_BYTES];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(value, sizeof value, format, list);
-    va_end(list);
-    SL_ASSERT(c->n + 2 <= WORDS_MAX);
-    c->words[c->n++] = strdup(option);
-    c->words[c->n++] = strdup(value);
+    SL_ASSERT(c->n < WORDS_MAX);
+    c->words[c->n] = strdup(word);
+    c->whole = c->whole && c->words[c->n];
+    c->n++;
+}
+
+static void add_text(command *c, const char *option, const char *value)
+{
+    add_word(c, option);
+    add_word(c, value);
+}
+
+static void add_number(command *c, const char *option, double value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.17g", value);
+    add_text(c, option, text);
 }
 
 static void add_policy(command *c, const sl_settings *s)
 {
-    if (s->gate) add(c, "--gate", "%s", s->gate);
-    if (s->policy) add(c, "--policy", "%s", s->policy);
-    if (s->keep > 0) add(c, "--keep", "%.17g", s->keep);
-    if (s->sinks != SL_NOT_GIVEN) add(c, "--sinks", "%u", s->sinks);
-    if (s->window != SL_NOT_GIVEN) add(c, "--window", "%u", s->window);
+    if (s->gate) add_text(c, "--gate", s->gate);
+    if (s->policy) add_text(c, "--policy", s->policy);
+    if (s->keep > 0) add_number(c, "--keep", s->keep);
+    if (s->sinks != SL_NOT_GIVEN) add_number(c, "--sinks", s->sinks);
+    if (s->window != SL_NOT_GIVEN) add_number(c, "--window", s->window);
 }
 
 static command command_of(const sl_settings *s, uint32_t n_tokens, bool pruned)
 {
-    command c = {0};
-    add(&c, "sluice", "bench");
-    add(&c, "--model", "%s", s->model);
-    add(&c, "--prompt", "%u", n_tokens);
-    add(&c, "--n-tokens", "0");
-    add(&c, "--repeat", "%u", s->repeat);
-    add(&c, "--threads", "%u", s->threads);
-    add(&c, "--chunk", "%u", s->chunk);
-    add(&c, "--kv", "%s", s->kv);
+    command c = {.whole = true};
+    add_text(&c, "sluice", "bench");
+    add_text(&c, "--model", s->model);
+    add_number(&c, "--prompt", n_tokens);
+    add_number(&c, "--n-tokens", 0);
+    add_number(&c, "--repeat", s->repeat);
+    add_number(&c, "--threads", s->threads);
+    add_number(&c, "--chunk", s->chunk);
+    add_text(&c, "--kv", s->kv);
     if (pruned)
         add_policy(&c, s);
     else
-        add(&c, "--policy", "full");
-    add(&c, "--json", "--quiet");
+        add_text(&c, "--policy", "full");
+    add_word(&c, "--json");
+    add_word(&c, "--quiet");
     return c;
 }
 
@@ -90,40 +101,44 @@ static void command_free(command *c)
     for (size_t i = 0; i < c->n; i++) free(c->words[i]);
 }
 
-/* Start ourselves again, stdout to a pipe. */
+/* Start ourselves again, stdout to a pipe that nobody else inherits. */
 static sl_status start(command *c, pid_t *pid_out, FILE **output_out)
 {
-    int ends[2], error;
+    int ends[2], error = ENOMEM;
     posix_spawn_file_actions_t actions;
-    if (pipe(ends) != 0) {
+    if (pipe2(ends, O_CLOEXEC) != 0) {
         sl_error("no pipe for a process of bench: %s", strerror(errno));
         return SL_ERR_FILE;
     }
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addclose(&actions, ends[0]);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    posix_spawn_file_actions_addclose(&actions, ends[1]);
-    error = posix_spawn(pid_out, "/proc/self/exe", &actions, NULL, c->words, environ);
-    posix_spawn_file_actions_destroy(&actions);
+    *output_out = c->whole ? fdopen(ends[0], "r") : NULL;
+    if (*output_out) {
+        posix_spawn_file_actions_init(&actions);
+        posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+        error = posix_spawn(pid_out, "/proc/self/exe", &actions, NULL, c->words, environ);
+        posix_spawn_file_actions_destroy(&actions);
+    }
     close(ends[1]);
-    *output_out = error == 0 ? fdopen(ends[0], "r") : NULL;
-    if (*output_out) return SL_OK;
-    close(ends[0]);
-    sl_error("cannot start a process of bench: %s", strerror(error ? error : errno));
+    if (error == 0) return SL_OK;
+    if (*output_out)
+        fclose(*output_out);
+    else
+        close(ends[0]);
+    sl_error("cannot start a process of bench: %s", strerror(error));
     return SL_ERR_FILE;
 }
 
-static sl_status take_row(const json_t *told, point *p)
+static void take_row(json_t *told, point *p)
 {
-    const json_t *row = json_array_get(json_object_get(told, "rows"), 0);
+    json_t *row = json_array_get(json_object_get(told, "rows"), 0);
     p->tok_s = json_number_value(json_object_get(row, "tok_s"));
     p->peak_bytes = (uint64_t)json_integer_value(json_object_get(row, "peak_bytes"));
     p->cache_bytes = (uint64_t)json_integer_value(json_object_get(row, "kv_bytes"));
     p->beyond = json_is_true(json_object_get(row, "beyond_context"));
     p->measured = p->tok_s > 0 && p->peak_bytes > 0;
-    return p->measured ? SL_OK : SL_ERR_FORMAT;
+    p->row = json_incref(row);
 }
 
+/* One that does not fit in memory is left out; other failures end it all. */
 static sl_status measure(const sl_settings *s, bool pruned, point *p)
 {
     pid_t pid;
@@ -136,12 +151,13 @@ static sl_status measure(const sl_settings *s, bool pruned, point *p)
     json_t *told = json_loadf(output, 0, NULL);
     fclose(output);
     while (waitpid(pid, &ended, 0) < 0 && errno == EINTR) continue;
-    status = ended == 0 && told ? take_row(told, p) : SL_ERR_FILE;
+    if (ended == 0 && told) take_row(told, p);
     json_decref(told);
-    if (status != SL_OK)
-        sl_error("the %s cache at %u tokens could not be measured: see above", CACHE_NAMES[pruned],
-                 p->n_tokens);
-    return status;
+    if (p->measured) return SL_OK;
+    sl_error("the %s cache at %u tokens could not be measured: see above", CACHE_NAMES[pruned],
+             p->n_tokens);
+    bool too_large = WIFEXITED(ended) && WEXITSTATUS(ended) == sl_exit_code(SL_ERR_MEMORY);
+    return too_large ? SL_OK : SL_ERR_FILE;
 }
 
 /* ---- telling ---- */
@@ -151,10 +167,24 @@ static point *point_at(const figure *f, uint32_t i, int cache)
     return &f->points[i * CACHES + cache];
 }
 
+static const char *told(const point *p, const char *key)
+{
+    const char *text = json_string_value(json_object_get(p->row, key));
+    return text ? text : "";
+}
+
 static sl_status put_csv(const figure *f, const point *p, int cache)
 {
-    fprintf(f->csv, "%u,%s,%.6f,%.3f,%.3f,%.3f,%d\n", p->n_tokens, CACHE_NAMES[cache],
-            seconds_of(p), p->tok_s, mb_of(p->peak_bytes), mb_of(p->cache_bytes), p->beyond);
+    fprintf(f->csv, "%u,%s,", p->n_tokens, CACHE_NAMES[cache]);
+    if (p->measured)
+        fprintf(f->csv, "%.6f,%.3f,%.3f,%.3f,%d,%s,%g,%s,%s,%lld,\"%s\",%s\n", seconds_of(p),
+                p->tok_s, mb_of(p->peak_bytes), mb_of(p->cache_bytes), p->beyond, told(p, "policy"),
+                json_number_value(json_object_get(p->row, "keep")), told(p, "kv"),
+                told(p, "kernels"),
+                (long long)json_integer_value(json_object_get(p->row, "threads")),
+                told(p, "machine"), sl_version());
+    else
+        fputs(",,,,,,,,,,,\n", f->csv);
     if (fflush(f->csv) == 0) return SL_OK;
     sl_error("%s.csv: %s", f->settings->output, strerror(errno));
     return SL_ERR_FILE;
@@ -164,12 +194,15 @@ static sl_status open_csv(figure *f)
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s.csv", f->settings->output);
-    f->csv = fopen(path, "w");
+    f->csv = fopen(path, "we");
     if (!f->csv) {
         sl_error("cannot write %s: %s", path, strerror(errno));
         return SL_ERR_FILE;
     }
-    fputs("tokens,cache,seconds,tok_s,peak_mb,cache_mb,beyond_context\n", f->csv);
+    fputs(
+        "tokens,cache,seconds,tok_s,peak_mb,cache_mb,beyond_context,policy,keep,kv,kernels,threads,"
+        "machine,commit\n",
+        f->csv);
     return SL_OK;
 }
 
@@ -179,11 +212,12 @@ static json_t *figure_json(const figure *f)
     for (uint32_t i = 0; i < f->settings->prompts.n; i++)
         for (int cache = 0; cache < CACHES; cache++) {
             const point *p = point_at(f, i, cache);
-            json_array_append_new(
-                points, json_pack("{s:i, s:s, s:f, s:f, s:I, s:I, s:b}", "tokens", (int)p->n_tokens,
-                                  "cache", CACHE_NAMES[cache], "seconds", seconds_of(p), "tok_s",
-                                  p->tok_s, "peak_bytes", (json_int_t)p->peak_bytes, "cache_bytes",
-                                  (json_int_t)p->cache_bytes, "beyond_context", (int)p->beyond));
+            json_t *one = p->row ? json_copy(p->row) : json_object();
+            json_object_set_new(one, "tokens", json_integer(p->n_tokens));
+            json_object_set_new(one, "cache", json_string(CACHE_NAMES[cache]));
+            json_object_set_new(one, "seconds",
+                                p->measured ? json_real(seconds_of(p)) : json_null());
+            json_array_append_new(points, one);
         }
     return json_pack("{s:o, s:s}", "points", points, "commit", sl_version());
 }
@@ -197,6 +231,10 @@ static sl_status print_figure(const figure *f)
         for (int cache = 0; cache < CACHES; cache++) {
             const point *p = point_at(f, i, cache);
             any_beyond |= p->beyond;
+            if (!p->measured) {
+                printf("%7u   %-6s %10s\n", p->n_tokens, CACHE_NAMES[cache], "no memory");
+                continue;
+            }
             printf("%7u%c  %-6s %10.3f %10.1f %10.1f %10.1f\n", p->n_tokens, p->beyond ? '*' : ' ',
                    CACHE_NAMES[cache], seconds_of(p), p->tok_s, mb_of(p->peak_bytes),
                    mb_of(p->cache_bytes));
@@ -207,13 +245,22 @@ static sl_status print_figure(const figure *f)
 
 /* ---- the picture ---- */
 
+static void put_number(FILE *plot, const point *p, double number)
+{
+    fprintf(plot, p->measured ? "%g " : "NaN ", number);
+}
+
 static void put_data(const figure *f, FILE *plot)
 {
     fputs("$data << EOD\n", plot);
     for (uint32_t i = 0; i < f->settings->prompts.n; i++) {
         const point *full = point_at(f, i, 0), *pruned = point_at(f, i, 1);
-        fprintf(plot, "%u %g %g %g %g %d\n", full->n_tokens, mb_of(full->peak_bytes),
-                mb_of(pruned->peak_bytes), seconds_of(full), seconds_of(pruned), full->beyond);
+        fprintf(plot, "%u ", full->n_tokens);
+        put_number(plot, full, mb_of(full->peak_bytes));
+        put_number(plot, pruned, mb_of(pruned->peak_bytes));
+        put_number(plot, full, seconds_of(full));
+        put_number(plot, pruned, seconds_of(pruned));
+        fprintf(plot, "%d\n", full->beyond || pruned->beyond);
     }
     fputs("EOD\n", plot);
 }
@@ -261,6 +308,7 @@ static sl_status measure_all(figure *f)
             status = measure(s, cache == 1, p);
             if (status != SL_OK) break;
             status = put_csv(f, p, cache);
+            if (!p->measured) continue;
             sl_info("%u tokens, %s cache: %.2f s, peak %.0f MB", p->n_tokens, CACHE_NAMES[cache],
                     seconds_of(p), mb_of(p->peak_bytes));
         }
@@ -276,6 +324,11 @@ sl_status sl_bench_figure3(const sl_settings *settings)
                  "-g GATE or --policy NAME");
         return SL_ERR_OPTION;
     }
+    if (strlen(settings->output) + sizeof ".csv" > PATH_BYTES) {
+        sl_error("-o: the name is too long");
+        return SL_ERR_OPTION;
+    }
+    if (!sl_picture_possible()) sl_warn("there is no gnuplot: numbers, but no picture");
     f.points = calloc((size_t)settings->prompts.n * CACHES, sizeof *f.points);
     if (!f.points) return SL_ERR_MEMORY;
     sl_status status = open_csv(&f);
@@ -284,6 +337,7 @@ sl_status sl_bench_figure3(const sl_settings *settings)
     if (status == SL_OK)
         status = settings->json ? sl_report_print(figure_json(&f)) : print_figure(&f);
     if (status == SL_OK) status = draw(&f);
+    for (uint32_t i = 0; i < settings->prompts.n * CACHES; i++) json_decref(f.points[i].row);
     free(f.points);
     return status;
 }

@@ -7,7 +7,8 @@
 
 /* Each point is a `sluice bench` of its own, since a process's peak never falls. Writes NAME.csv point by
  * point, then draws NAME.png or .svg; tells a table or JSON on stdout. SL_ERR_OPTION: nothing to compare with;
- * SL_ERR_FILE: a file, a child or gnuplot failed; what was measured is in the CSV. */
+ * SL_ERR_FILE: a file, a child or gnuplot failed; what was measured is in the CSV. A point
+ * that does not fit in memory is left out, and its cells are empty. */
 sl_status sl_bench_figure3(const sl_settings *settings);
 
 #endif

@@ -58,6 +58,7 @@ struct sl_driver {
     sl_request **finished;       /* [entries_max] ring */
     uint32_t finished_first, finished_count;
     uint32_t *frame_pages; /* [frames_max] head pages of frames under way */
+    bool *frame_decodes;   /* [frames_max] whether they carry generated tokens */
     uint64_t frames_sent, frames_back;
     uint32_t decode_frames_out; /* of those under way, that carry generated tokens */
     bool closed;                /* pages ran out: nobody new until somebody finishes */
@@ -92,6 +93,7 @@ void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver
     d->picks = sl_arena_array(arena, sl_batching_pick, options->limits.spans_max);
     d->finished = sl_arena_array(arena, sl_request *, d->entries_max);
     d->frame_pages = sl_arena_array(arena, uint32_t, options->frames_max);
+    d->frame_decodes = sl_arena_array(arena, bool, options->frames_max);
     d->text = sl_arena_array(arena, char, sl_tokenizer_decode_bytes_max(options->tokenizer));
     if (!*driver_out) return;
     sl_credit_init(&d->credit, ranks, options->rank_heads, options->rank_pages, confirmed, pending);
@@ -512,6 +514,7 @@ bool sl_driver_fill(sl_driver *driver, sl_frame *frame)
     sl_credit_take(&driver->credit, head_pages);
     driver->frame_pages[frame->number % driver->options.frames_max] = head_pages;
     driver->frames_sent++;
+    driver->frame_decodes[frame->number % driver->options.frames_max] = carries_rows(frame);
     driver->decode_frames_out += carries_rows(frame);
     return true;
 }
@@ -669,7 +672,7 @@ sl_status sl_driver_take(sl_driver *driver, const sl_frame *frame)
     }
     take_ledger(driver, frame);
     driver->frames_back++;
-    driver->decode_frames_out -= carries_rows(frame);
+    driver->decode_frames_out -= driver->frame_decodes[frame->number % driver->options.frames_max];
     take_accounts(driver, frame);
     sl_status status = take_results(driver, frame);
     if (status != SL_OK) return status;

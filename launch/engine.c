@@ -403,7 +403,7 @@ static uint64_t options_hash(const sl_engine *e)
     const sl_policy *p = &e->policy;
     int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %s %s %s %.17g %.9g %d %d %g", s->chunk,
                      e->context, s->sequences, p->sinks, p->window, e->shape.n_layers, s->codec,
-                     sl_engine_kv(e), sl_policy_name(p->kind), p->keep, (double)p->threshold,
+                     s->kv, sl_policy_name(p->kind), p->keep, (double)p->threshold,
                      p->has_threshold, s->keep_out != NULL, s->peer_timeout_s);
     uint64_t gate_hash = e->gate_file ? sl_gate_file_hash(e->gate_file) : 0;
     uint64_t keep_hash = XXH3_64bits(e->layer_keep, e->shape.n_layers * sizeof *e->layer_keep);

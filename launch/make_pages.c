@@ -69,17 +69,18 @@ static void print_man(void)
            "pipeline of many. Results go to standard output, talk to standard error.\n"
            ".SH COMMANDS\n");
     for (int i = 0; sl_commands[i]; i++) print_command(sl_commands[i]);
-    printf(".SH ENVIRONMENT\nEvery option is also a variable: \\fB\\-\\-peer\\-timeout\\fR is "
-           "\\fBSLUICE_PEER_TIMEOUT\\fR; an option on the command line comes before it.\n"
-           ".TP\n.B SLUICE_KERNELS\nref, avx2 or avx512: a kernel set other than the best this CPU "
-           "has\n"
-           ".SH EXIT STATUS\n"
-           ".IP %d\nsuccess\n.IP %d\na bug: please report the line it printed\n.IP %d\na wrong "
-           "option\n.IP %d\nsome requests ended as error records\n.IP %d\na file is missing, "
-           "malformed or not supported\n.IP %d\nit does not fit in memory; nothing was started\n"
-           ".IP %d\ninterrupted: run the same line again\n.IP 128+N\nended by signal N\n",
-           SL_EXIT_OK, SL_EXIT_BUG, SL_EXIT_USAGE, SL_EXIT_SOME_FAILED, SL_EXIT_INPUT,
-           SL_EXIT_MEMORY, SL_EXIT_INTERRUPTED);
+    printf(
+        ".SH ENVIRONMENT\nEvery option is also a variable: \\fB\\-\\-peer\\-timeout\\fR is "
+        "\\fBSLUICE_PEER_TIMEOUT\\fR; an option on the command line comes before it.\n"
+        ".TP\n.B SLUICE_KERNELS\nref, avx2, avx512 or amx: a kernel set other than the best this "
+        "CPU has; amx\\-emulated: amx with its tiles in software, for tests\n"
+        ".SH EXIT STATUS\n"
+        ".IP %d\nsuccess\n.IP %d\na bug: please report the line it printed\n.IP %d\na wrong "
+        "option\n.IP %d\nsome requests ended as error records\n.IP %d\na file is missing, "
+        "malformed or not supported\n.IP %d\nit does not fit in memory; nothing was started\n"
+        ".IP %d\ninterrupted: run the same line again\n.IP 128+N\nended by signal N\n",
+        SL_EXIT_OK, SL_EXIT_BUG, SL_EXIT_USAGE, SL_EXIT_SOME_FAILED, SL_EXIT_INPUT, SL_EXIT_MEMORY,
+        SL_EXIT_INTERRUPTED);
 }
 
 /* ---- bash completion ---- */

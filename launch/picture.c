@@ -12,9 +12,11 @@ enum { WIDTH_MIN = 760 };  /* of the title */
 
 /* ---- gnuplot ---- */
 
+bool sl_picture_possible(void) { return system("command -v gnuplot >/dev/null 2>&1") == 0; }
+
 sl_status sl_picture_begin(const char *path, int width, int height, FILE **plot_out)
 {
-    if (system("command -v gnuplot >/dev/null 2>&1") != 0) {
+    if (!sl_picture_possible()) {
         sl_error("no picture without gnuplot: launch/prepare.sh installs it (Debian: gnuplot-nox)");
         return SL_ERR_FILE;
     }

@@ -6,6 +6,8 @@
 
 #include "launch/look.h"
 
+/* There is a gnuplot. */
+bool sl_picture_possible(void);
 /* A gnuplot that draws to `path`, which ends in .png or .svg, of so many pixels: its script goes to
  * *plot_out. SL_ERR_FILE, logged: there is no gnuplot, or it failed. */
 sl_status sl_picture_begin(const char *path, int width, int height, FILE **plot_out);

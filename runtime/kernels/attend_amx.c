@@ -120,7 +120,7 @@ static inline __m512 weight_of(const float *score, __m512 shift)
 {
     __m512 x = _mm512_fmsub_ps(_mm512_load_ps(score), _mm512_set1_ps(SL_LOG2_E), shift);
     __mmask16 some = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-100), _CMP_NLE_UQ);
-    return _mm512_maskz_mov_ps(some, sl_power_of_two_avx512(x));
+    return _mm512_maskz_mov_ps(some, sl_exp2_avx512(x));
 }
 
 /* Scores to weights, [HALVES][pair of slots][LANES][2]; moves the lanes' state. Returns what their past is
@@ -140,7 +140,9 @@ static __m512 weigh(const float (*scores)[LANES], __mmask16 some, group *g,
         even = _mm512_add_ps(even, a);
         odd = _mm512_add_ps(odd, b);
     }
-    __m512 past = sl_power_of_two_avx512(_mm512_fmsub_ps(before, _mm512_set1_ps(SL_LOG2_E), shift));
+    /* the past was counted from the rounded product, too */
+    __m512 past = sl_exp2_avx512(
+        _mm512_sub_ps(_mm512_mul_ps(before, _mm512_set1_ps(SL_LOG2_E)), shift));
     __mmask16 had = _mm512_cmp_ps_mask(before, _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ);
     past = _mm512_maskz_mov_ps(had, past);
     past = _mm512_mask_mov_ps(past, _mm512_cmp_ps_mask(before, max, _CMP_EQ_OQ) & had,
@@ -216,6 +218,7 @@ void SL_AMX(sl_kv_bf16_scores)(const void *page, const float *q, size_t n_rows, 
     _Alignas(64) float scores[SL_PAGE_TOKENS][LANES];
     const sl_softmax none[LANES] = {{0}};
     group g;
+    SL_ASSERT(head_dim % SL_TILE_DEPTH == 0 && head_dim <= SL_HEAD_DIM_MAX);
     sl_tiles_begin();
     for (size_t row = 0; row < n_rows; row += LANES) {
         size_t n = n_rows - row < LANES ? n_rows - row : LANES;

@@ -292,7 +292,7 @@ SL_ALWAYS_INLINE __m512 weigh_slots(bool all, const int8_page *page, __m512 top,
         __m512i quad = _mm512_setzero_si512();
         for (size_t k = 0; k < 4; k++) {
             __m512 x = _mm512_sub_ps(_mm512_load_ps(m->scores[4 * i + k]), top);
-            __m512 p = sl_power_of_two_avx512(x);
+            __m512 p = sl_exp2_avx512(x);
             if (!all) /* of what is hidden */
                 p = _mm512_mask_mov_ps(p,
                                        _mm512_cmp_ps_mask(x, _mm512_set1_ps(-INFINITY), _CMP_EQ_OQ),
@@ -321,8 +321,7 @@ static void weigh(const int8_page *page, const sl_sight *see, group *g, meeting 
     __m512 before = _mm512_mul_ps(max, _mm512_set1_ps(SL_LOG2_E)),
            apart = _mm512_sub_ps(top, before);
     __mmask16 rises = _mm512_cmp_ps_mask(top, before, _CMP_NLE_UQ);
-    __m512 smaller = sl_power_of_two_avx512(
-        _mm512_sub_ps(_mm512_setzero_ps(), _mm512_abs_ps(apart)));
+    __m512 smaller = sl_exp2_avx512(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_abs_ps(apart)));
     __m512 past = _mm512_mask_mov_ps(one, rises, smaller);
     __m512 present = _mm512_mask_mov_ps(smaller, rises, one);
     total = _mm512_mul_ps(total, present);

@@ -35,7 +35,7 @@ _Static_assert(sizeof(sl_block_q4_0) == 18 && sizeof(sl_block_q4_1) == 20 &&
                    sizeof(sl_block_q8_0) == 34,
                "packed as in the file");
 
-/* Whether weights of a type meet activations as they are, and not as int8. */
+/* Whether weights of a type meet activations as they are, and not as int8 or bf16. */
 static inline bool sl_type_is_float(uint32_t type)
 {
     return type == SL_TYPE_F32 || type == SL_TYPE_F16 || type == SL_TYPE_BF16;
@@ -61,7 +61,7 @@ static inline const void *sl_matrix_row_data(const sl_matrix *w, size_t row)
     return (const uint8_t *)w->data + row * w->row_bytes;
 }
 
-/* ---- a page of the 16-bit layouts: K transposed, [head_dim][64 tokens], so that scores are vectors
+/* ---- a page of f16, and of bf16 but for tiles (kv_bf16_tiled.c): K transposed, [head_dim][64 tokens], so that scores are vectors
  * over tokens; then V, [64 tokens][head_dim], so that outputs are vectors over the head ---- */
 
 enum { SL_HEAD_DIM_MAX = 256 };
@@ -149,11 +149,13 @@ sl_kv_put sl_kv_tiled_put;
 void sl_kv_tiled_copy(void *to, size_t to_slot, const void *from, size_t from_slot,
                       size_t head_dim);
 void sl_kv_tiled_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
+bool sl_tiles_work_amx(void);
 void sl_round_amx(const float *x, size_t n, uint16_t *out);
 sl_matmul sl_matmul_amx;
 sl_kv_attend sl_kv_bf16_attend_amx;
 sl_kv_scores sl_kv_bf16_scores_amx;
 /* The same with tiles in software (tiles_amx.h). */
+bool sl_tiles_work_amx_emulated(void);
 void sl_round_amx_emulated(const float *x, size_t n, uint16_t *out);
 sl_matmul sl_matmul_amx_emulated;
 sl_kv_attend sl_kv_bf16_attend_amx_emulated;

@@ -139,20 +139,20 @@ static bool runs_avx512(void)
            __builtin_cpu_supports("avx512vnni");
 }
 
-static bool runs_amx_emulated(void)
-{
-    return runs_avx512() && __builtin_cpu_supports("avx512bf16");
-}
+static bool has_avx512_bf16(void) { return runs_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
-/* The kernel gives tiles to a process that asks for them, and to its threads from then on. */
+static bool runs_amx_emulated(void) { return has_avx512_bf16() && sl_tiles_work_amx_emulated(); }
+
+/* The kernel gives tiles to a process that asks for them, and to its threads. */
 static bool runs_amx(void)
 {
     enum { LEAF = 7, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, BOTH = AMX_BF16 | AMX_TILE };
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     unsigned eax, ebx, ecx, edx;
-    return runs_amx_emulated() && __get_cpuid_count(LEAF, 0, &eax, &ebx, &ecx, &edx) &&
-           (edx & BOTH) == BOTH &&
-           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+    if (!has_avx512_bf16() || !__get_cpuid_count(LEAF, 0, &eax, &ebx, &ecx, &edx)) return false;
+    return (edx & BOTH) == BOTH &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 &&
+           sl_tiles_work_amx();
 }
 #endif
 

@@ -54,7 +54,7 @@ typedef void sl_matmul(const sl_matrix *w, const sl_activations *a, size_t out_b
                        size_t out_end, bool add, float *out, size_t out_stride);
 
 typedef struct sl_kernels {
-    const char *name; /* "ref", "avx2", "avx512", "amx" */
+    const char *name; /* "ref", "avx2", "avx512", "amx", "amx-emulated" */
 
     sl_quantize *quantize;
     /* x[n] to the nearest bf16, n a multiple of SL_BLOCK; NULL: a set that has rows of prompts in int8, too. */

@@ -64,7 +64,7 @@ typedef struct {
                    size_t head_dim, sl_softmax *state, float *acc);
 
     /* The same for the many rows of a prompt, where a set may be less exact for speed: its own results
-     * are as reproducible, but not those of attend. */
+     * are as reproducible, but not those of attend. (Tiles round queries and weights to bf16 in both.) */
     void (*attend_prompt)(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                           size_t head_dim, sl_softmax *state, float *acc);
 

@@ -7,7 +7,7 @@
 #define SL_LOG2_E 1.44269504088896341F
 
 /* 2^x for x <= 0, relative error below 1e-4, exactly 1 for 0; 2^-100 and less end there. */
-static inline __m512 sl_power_of_two_avx512(__m512 x)
+static inline __m512 sl_exp2_avx512(__m512 x)
 {
     x = _mm512_max_ps(_mm512_set1_ps(-100), x); /* the second operand if that is NaN */
     __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); /* 0 <= f < 1 */
@@ -23,7 +23,7 @@ static inline __m512 sl_exp_avx512(__m512 x)
 {
     x = _mm512_max_ps(_mm512_set1_ps(-120), x);
     x = _mm512_min_ps(_mm512_set1_ps(120), x);
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341F)),
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(SL_LOG2_E)),
                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
     r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);

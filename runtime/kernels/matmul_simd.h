@@ -16,7 +16,7 @@ enum {
     HEAD_BYTES = SL_PANEL * sizeof(uint16_t), /* scales, or minimums */
     QUAD_BYTES = SL_PANEL * 4,
     TILE_COLUMNS = TILE_VECTORS * LANES,
-    FEW_ROWS = 16, /* they wait for memory: the last of them fetches the next strip */
+    FETCH_ROWS = 16, /* they wait for memory: the last of them fetches the next strip */
 };
 
 /* Neighbouring vectors of columns: where the first block of the first is, and how far apart they are. */
@@ -85,7 +85,7 @@ SL_ALWAYS_INLINE void multiply_tile(int rows, int vectors, uint32_t type, strip 
 {
     size_t n_blocks = a->width / SL_BLOCK, at = row * n_blocks,
            bytes = sl_panel_form_of(type).bytes;
-    bool fetches = a->n_rows <= FEW_ROWS && row + (size_t)rows == a->n_rows;
+    bool fetches = a->n_rows <= FETCH_ROWS && row + (size_t)rows == a->n_rows;
     vec sum[TILE_ROWS][TILE_VECTORS];
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++) sum[r][v] = v_set1(0);

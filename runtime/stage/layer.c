@@ -147,7 +147,7 @@ static uint32_t list_decode_spans(const sl_layer_context *c, const sl_frame *fra
     uint32_t n = 0;
     for (uint32_t i = 0; i < frame->n_spans; i++) {
         if (frame->spans[i].kind != SL_SPAN_DECODE) continue;
-        SL_ASSERT(n < c->decode_max);
+        SL_ASSERT(n < c->decode_max && frame->spans[i].first_row == n); /* before prompts */
         c->shared.decode_spans[n++] = i;
     }
     return n;

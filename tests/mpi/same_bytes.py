@@ -259,7 +259,8 @@ def small_cache(bench):
 
 def body(bench):
     print(f"model seed {SEED}")
-    model = bench.model("model.gguf", seed=SEED, layers=8, width=96, ffn=160, context=1024)
+    model = bench.model("model.gguf", seed=SEED, layers=8, width=96, ffn=160, head_dim=32,
+                        context=1024)
     runner = Runner(bench, model, bench.job("in.jsonl", requests()))
     reference, _, report = runner.run("reference", 0, "-t", 2, "--sequences", SEQUENCES)
     e2e.check(len(reference) == 24 and report["failed"] == 3 and report["requests"] == 24,

@@ -2,7 +2,7 @@
  * and contract 1: a row's bits depend on its own query and tiles. */
 #include "tests/unit/kernels/kernel_cases.h"
 
-enum { TILES_MAX = 7, ROWS_MAX = 40 };
+enum { TILES_MAX = 7, ROWS_MAX = 300 };
 
 typedef struct {
     const sl_kv_layout *l;
@@ -57,7 +57,9 @@ static problem *problem_make(const sl_kv_layout *l, dice *d)
     p->l = l;
     p->prompt = dice_below(d, 2);
     p->n_tiles = 1 + dice_below(d, TILES_MAX);
-    p->n_rows = dice_below(d, 2) ? 1 + dice_below(d, 8) : 1 + dice_below(d, ROWS_MAX);
+    p->n_rows = dice_below(d, 2)    ? 1 + dice_below(d, 8)
+                : dice_below(d, 16) ? 1 + dice_below(d, 40)
+                                    : 1 + dice_below(d, ROWS_MAX); /* beyond any block of a set */
     p->head_dim = dice_head_dim(d, l);
     for (size_t t = 0; t < p->n_tiles; t++) {
         bool together = dice_below(d, 3) == 0, all = dice_below(d, 4) == 0;
@@ -136,28 +138,37 @@ static bool is_tiled(const sl_kv_layout *l)
 /* What bf16 may add: half a unit of 8 digits to a query, and to a weight. */
 static double bf16_bound(double size) { return 2 * expm1(fmin(size * 0x1p-8 + 2e-4, 1)) + 0x1p-7; }
 
+/* A row's output in double, and what its bound is made of: the sum of |q_i k_i|, and how many slots. */
+static size_t softmax_row(const problem *p, size_t r, double *expected, double *size_out)
+{
+    static double scores[TILES_MAX * SL_PAGE_TOKENS];
+    static float values[TILES_MAX * SL_PAGE_TOKENS][256];
+    double max = -(double)INFINITY, sum = 0;
+    size_t n = scores_of(p, r, scores, values, size_out);
+    for (size_t i = 0; i < n; i++) max = fmax(max, scores[i]);
+    for (size_t i = 0; i < n; i++) sum += exp(scores[i] - max);
+    for (size_t e = 0; e < p->head_dim; e++) {
+        expected[e] = 0;
+        for (size_t i = 0; i < n; i++)
+            expected[e] += exp(scores[i] - max) / sum * (double)values[i][e];
+    }
+    return n;
+}
+
 /* A score is off by at most head_dim units of the sum of |q_i k_i|, and so, relatively, is its
  * weight; weights, their sum and the output add a unit a slot and a few. Twice, for numerator and
  * denominator; values are within 1. */
 static void check_row(const problem *p, const sl_kernels *k, dice *d, size_t r, const float *out)
 {
-    static double scores[TILES_MAX * SL_PAGE_TOKENS];
-    static float values[TILES_MAX * SL_PAGE_TOKENS][256];
-    double size, max = -(double)INFINITY, sum = 0;
-    size_t n = scores_of(p, r, scores, values, &size);
-    for (size_t i = 0; i < n; i++) max = fmax(max, scores[i]);
-    for (size_t i = 0; i < n; i++) sum += exp(scores[i] - max);
+    double size, expected[256];
+    size_t n = softmax_row(p, r, expected, &size);
     double bound = 2 * UNIT * ((double)p->head_dim * size + (double)n + 20);
     if (p->prompt && p->l->attend_prompt != p->l->attend) bound += int8_bound(p, r);
     if (is_tiled(p->l)) bound += bf16_bound(size);
-    for (size_t e = 0; e < p->head_dim; e++) {
-        double expected = 0;
-        for (size_t i = 0; i < n; i++)
-            expected += exp(scores[i] - max) / sum * (double)values[i][e];
-        check(fabs(out[e] - expected) <= bound, k, d,
+    for (size_t e = 0; e < p->head_dim; e++)
+        check(fabs(out[e] - expected[e]) <= bound, k, d,
               "head_dim %zu, row %zu of %zu, %zu slots: %.9g, not %.9g +- %.3g\n", p->head_dim, r,
-              p->n_rows, n, (double)out[e], expected, bound);
-    }
+              p->n_rows, n, (double)out[e], expected[e], bound);
 }
 
 static void begin(const problem *p, result *x)
@@ -285,31 +296,34 @@ static void merge_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
     problem_release(p);
 }
 
-/* On ordinary numbers, unlike the worst case: 2% of the output's root mean square. */
+/* On ordinary numbers, unlike the worst case: of the output's root mean square 2% in int8, 1% through tiles,
+ * next to nothing in f32. */
 static void precise_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 {
     problem *p = problem_make(l, d);
-    result *exact = take(sizeof *exact), *x = take(sizeof *x);
-    double off = 0, size = 0;
+    result *x = take(sizeof *x);
     for (size_t i = 0; i < p->n_rows * p->head_dim; i++) p->q[i] = 0.25F * dice_float(d);
-    for (size_t t = 0; t < p->n_tiles; t++) p->tiles[t].visible = NULL;
-    memset(p->visible, 0, sizeof p->visible);
-    for (size_t t = 0; t < p->n_tiles; t++)
+    for (size_t t = 0; t < p->n_tiles; t++) {
+        p->tiles[t].visible = NULL;
         for (size_t r = 0; r < p->n_rows; r++) p->visible[t][r] = (sl_slots){0, SL_PAGE_TOKENS};
-    for (size_t t = 0; t < p->n_tiles; t++) fill_page(p, d, t);
-    p->prompt = false, attend(p, exact);
-    p->prompt = true, attend(p, x);
-    for (size_t r = 0; r < p->n_rows; r++) {
-        float a[256], b[256], *at = exact->acc + r * p->head_dim;
-        l->finish(&exact->state[r], at, p->head_dim, a);
-        l->finish(&x->state[r], x->acc + r * p->head_dim, p->head_dim, b);
+        fill_page(p, d, t);
+    }
+    bool int8 = p->prompt && l->attend_prompt != l->attend;
+    double off = 0, size = 0, limit = int8 ? 0.02 : is_tiled(l) ? 0.01 : 1e-5;
+    attend(p, x);
+    for (size_t r = 0; r < p->n_rows; r += 1 + p->n_rows / 20) {
+        double expected[256], unused;
+        float out[256];
+        softmax_row(p, r, expected, &unused);
+        l->finish(&x->state[r], x->acc + r * p->head_dim, p->head_dim, out);
         for (size_t i = 0; i < p->head_dim; i++) {
-            off += pow((double)b[i] - (double)a[i], 2);
-            size += pow((double)a[i], 2);
+            off += pow((double)out[i] - expected[i], 2);
+            size += pow(expected[i], 2);
         }
     }
-    check(off <= 4e-4 * size, k, d, "off by %g of the root mean square\n", sqrt(off / size));
-    free(exact), free(x);
+    check(off <= limit * limit * size, k, d, "off by %g of the root mean square\n",
+          sqrt(off / size));
+    free(x);
     problem_release(p);
 }
 
@@ -334,7 +348,8 @@ static void merges_nothing(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 static void scores_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 {
     problem *p = problem_make(l, d);
-    float together[ROWS_MAX * SL_PAGE_TOKENS], alone[SL_PAGE_TOKENS], key[256], value[256];
+    static float together[ROWS_MAX * SL_PAGE_TOKENS];
+    float alone[SL_PAGE_TOKENS], key[256], value[256];
     l->scores(p->pages[0], p->q, p->n_rows, p->head_dim, together);
     for (size_t r = 0; r < p->n_rows; r++) {
         const float *q = p->q + r * p->head_dim, *got = together + r * SL_PAGE_TOKENS;

@@ -268,7 +268,9 @@ static void solves(const sl_kernels *k, dice *d)
     for (size_t i = 0; i < N_LAYOUTS; i++) {
         size_t n_in = is_quantized(&layouts[i]) ? SL_BLOCK * (1 + dice_below(d, 12))
                                                 : 1 + dice_below(d, 100);
-        solve(k, d, layouts[i].type, 1 + dice_below(d, 50), n_in, 1 + dice_below(d, 20));
+        bool few = dice_below(d, 4); /* else more than a tile of any set */
+        solve(k, d, layouts[i].type, 1 + dice_below(d, few ? 50 : 120), n_in,
+              1 + dice_below(d, few ? 20 : 100));
     }
 }
 

@@ -291,10 +291,10 @@ static void check_ways(const synth_shape *shape, const sl_kernels *kernels, stag
 static void test_same_bits(void **state)
 {
     (void)state;
-    static const char *const sets[] = {"ref", "avx2", "avx512"};
-    static const uint32_t windows[] = {24, 1, 128};
+    static const char *const sets[] = {"ref", "avx2", "avx512", "amx-emulated", "amx"};
+    static const uint32_t windows[] = {24, 1, 128, 24, 24};
     static batch b;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         const sl_kernels *kernels = sl_kernels_named(sets[i]);
         if (!kernels) continue;
         synth_shape shape = small_shape();
@@ -306,7 +306,7 @@ static void test_same_bits(void **state)
         shape.ffn_type = SYNTH_F32;
         shape.tie = SYNTH_UNTIED;
         shape.kv_heads = 4, shape.head_dim = 32, shape.layers = 3;
-        o.policy.sinks = 0, o.kv = SL_KV_Q8_0;
+        o.policy.sinks = 0, o.kv = i < 3 ? SL_KV_Q8_0 : SL_KV_BF16;
         check_ways(&shape, kernels, o, &b, 2);
         shape.attention_type = SYNTH_Q4_0, shape.ffn_type = SYNTH_BF16;
         shape.bias = SYNTH_BIASED;
