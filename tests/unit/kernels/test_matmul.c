@@ -308,6 +308,29 @@ static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
     }
 }
 
+/* A row with what is no number says so in all its columns, and is seen by no other. */
+static void keeps_rows_apart(const sl_kernels *k, dice *d)
+{
+    enum { OUT = 40, ROWS = 40 };
+    for (size_t i = 0; i < N_LAYOUTS; i++) {
+        problem p = problem_make(d, k, layouts[i].type, OUT, 96, ROWS);
+        float *before = take(sizeof(float) * OUT * ROWS), *after = take(sizeof(float) * OUT * ROWS);
+        size_t odd = dice_below(d, ROWS);
+        k->matmul(&p.packed, &p.a, 0, OUT, false, before, OUT);
+        float *x = (float *)(uintptr_t)p.a.x;
+        x[odd * 96 + dice_below(d, 96)] = NAN;
+        quantize_rows(k, &p.a);
+        k->matmul(&p.packed, &p.a, 0, OUT, false, after, OUT);
+        for (size_t t = 0; t < ROWS; t++)
+            for (size_t j = 0; j < OUT; j++)
+                check(t == odd ? isnan(after[t * OUT + j])
+                               : memcmp(&before[t * OUT + j], &after[t * OUT + j], 4) == 0,
+                      k, d, "type %u, [%zu][%zu]: row %zu is odd\n", p.w.type, t, j, odd);
+        free(before), free(after);
+        problem_release(&p);
+    }
+}
+
 static void reads_rows(const sl_kernels *k, dice *d)
 {
     for (size_t i = 0; i < N_LAYOUTS; i++) {
@@ -331,11 +354,13 @@ static void reads_rows(const sl_kernels *k, dice *d)
 static void any_shape(void **unused) { (void)unused, for_all_sets(solves, 60); }
 static void long_rows(void **unused) { (void)unused, for_all_sets(solves_long_rows, 1); }
 static void largest_sums(void **unused) { (void)unused, for_all_sets(keeps_the_largest_sums, 2); }
+static void apart(void **unused) { (void)unused, for_all_sets(keeps_rows_apart, 20); }
 static void rows(void **unused) { (void)unused, for_all_sets(reads_rows, 5); }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(any_shape), cmocka_unit_test(long_rows),
-                                       cmocka_unit_test(largest_sums), cmocka_unit_test(rows)};
+                                       cmocka_unit_test(largest_sums), cmocka_unit_test(apart),
+                                       cmocka_unit_test(rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
