@@ -11,7 +11,7 @@
 #include "launch/commands.h"
 #include "launch/engine.h"
 #include "runtime/base/log.h"
-#include "runtime/gate/gate_file.h"
+#include "runtime/gate/gate_params.h"
 #include "runtime/model/weights.h"
 
 typedef struct {
@@ -108,76 +108,37 @@ static float weight_of(const making *m, uint32_t layer, uint32_t tensor, uint32_
     return normal(m->settings->seed, layer, tensor, index) / sqrtf((float)n_in);
 }
 
-static size_t row_bytes(uint32_t type, size_t n_in)
+/* Tensors by the numbers their hashes have had since the first file. */
+static void fill_part(const making *m, uint32_t layer, uint32_t tensor, const sl_gate_part *part,
+                      float *params)
 {
-    size_t elements, bytes;
-    sl_type_block(type, &elements, &bytes);
-    return n_in / elements * bytes;
+    uint32_t n = part->n_out * part->n_in;
+    for (uint32_t i = 0; i < n; i++)
+        params[part->at + i] = weight_of(m, layer, tensor, i, part->n_in);
 }
 
-/* As ggml quantizes: scale = f16(max|x| / 127). */
-static void put_q8_0(const float *x, uint8_t *out)
+static void fill_layer(const making *m, uint32_t layer, const sl_gate_params *p, float *params)
 {
-    float most = 0;
-    for (int i = 0; i < SL_BLOCK; i++) most = fmaxf(most, fabsf(x[i]));
-    uint16_t scale = sl_f32_to_f16(most / 127);
-    float inverse = most > 0 ? 127 / most : 0;
-    memcpy(out, &scale, sizeof scale);
-    for (int i = 0; i < SL_BLOCK; i++) out[2 + i] = (uint8_t)(int8_t)lrintf(x[i] * inverse);
-}
-
-static void put_row(const making *m, uint32_t layer, uint32_t tensor, size_t row,
-                    const sl_matrix *w, uint8_t *out)
-{
-    for (size_t i = 0; i < w->n_in; i += SL_BLOCK) {
-        float x[SL_BLOCK] = {0};
-        size_t n = w->n_in - i < SL_BLOCK ? w->n_in - i : SL_BLOCK;
-        for (size_t k = 0; k < n; k++)
-            x[k] = weight_of(m, layer, tensor, (uint32_t)(row * w->n_in + i + k), w->n_in);
-        if (w->type == SL_TYPE_Q8_0)
-            put_q8_0(x, out + i / SL_BLOCK * (2 + SL_BLOCK));
-        else
-            for (size_t k = 0; k < n; k++) ((uint16_t *)out)[i + k] = sl_f32_to_f16(x[k]);
-    }
-}
-
-static sl_matrix take_matrix(making *m, uint32_t layer, uint32_t tensor, uint32_t type,
-                             size_t n_out, size_t n_in)
-{
-    sl_matrix w = {.type = type, .n_out = n_out, .n_in = n_in, .row_bytes = row_bytes(type, n_in)};
-    uint8_t *bytes = sl_arena_take(&m->arena, n_out * w.row_bytes);
-    for (size_t row = 0; bytes && row < n_out; row++)
-        put_row(m, layer, tensor, row, &w, bytes + row * w.row_bytes);
-    w.data = bytes;
-    return w;
-}
-
-static const float *take_bias(making *m, size_t n, double value)
-{
-    float *bias = sl_arena_array(&m->arena, float, n);
-    for (size_t i = 0; bias && i < n; i++) bias[i] = (float)value;
-    return bias;
+    uint32_t last = m->gate.n_layers - 1;
+    double bias = m->bias[0] + (m->bias[1] - m->bias[0]) * (last > 0 ? (double)layer / last : 0);
+    const sl_gate_part *logits = p->out.n_out > 0 ? &p->out_bias : &p->x_bias;
+    memset(params, 0, p->n * sizeof *params);
+    fill_part(m, layer, 0, &p->x, params);
+    fill_part(m, layer, 1, &p->q, params);
+    fill_part(m, layer, 2, &p->k, params);
+    fill_part(m, layer, 3, &p->v, params);
+    fill_part(m, layer, 4, &p->a, params);
+    fill_part(m, layer, 5, &p->out, params);
+    for (uint32_t i = 0; i < logits->n_out; i++) params[logits->at + i] = (float)bias;
 }
 
 static void make_layer(making *m, uint32_t layer, sl_gate_layer *l)
 {
-    const sl_gate_shape *s = &m->shape;
-    uint32_t n_kv = m->gate.n_kv_heads, last = m->gate.n_layers - 1;
-    double bias = m->bias[0] + (m->bias[1] - m->bias[0]) * (last > 0 ? (double)layer / last : 0);
-    size_t width = m->gate.model_width, inner = sl_gate_inner(s, n_kv);
-    size_t q = (size_t)s->heads * s->width, kv = (size_t)sl_gate_kv_heads(s) * s->width;
-    *l = (sl_gate_layer){.shape = *s};
-    l->x = take_matrix(m, layer, 0, m->type, inner, width);
-    l->x_bias = take_bias(m, inner, s->hidden > 0 ? 0 : bias);
-    if (s->heads > 0) {
-        l->q = take_matrix(m, layer, 1, m->type, q, width);
-        l->k = take_matrix(m, layer, 2, m->type, kv, width);
-        l->v = take_matrix(m, layer, 3, m->type, kv, width);
-        l->a = take_matrix(m, layer, 4, SL_TYPE_F16, inner, q);
-    }
-    if (s->hidden == 0) return;
-    l->out = take_matrix(m, layer, 5, SL_TYPE_F16, n_kv, s->hidden);
-    l->out_bias = take_bias(m, n_kv, bias);
+    sl_gate_params p;
+    sl_gate_params_plan(&m->gate, &m->shape, &p);
+    float *params = sl_arena_array(&m->arena, float, p.n);
+    if (params) fill_layer(m, layer, &p, params);
+    sl_gate_params_encode(&p, params, m->type, &m->arena, l);
 }
 
 /* ---- the file ---- */

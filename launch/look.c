@@ -8,6 +8,7 @@
 #include "launch/policy_choice.h"
 #include "launch/read_file.h"
 #include "runtime/base/log.h"
+#include "runtime/stage/attention_maps.h"
 
 /* ---- opening ---- */
 
@@ -101,12 +102,13 @@ static sl_status compute(const sl_settings *s, const sl_kernels *kernels, sl_loo
 {
     uint32_t n = (uint32_t)look->tokens.n, pages = sl_cache_head_pages(look->policy.window, n);
     if (sl_policy_at_prompt_end(look->policy.kind)) pages *= 2; /* survivors are copied */
-    sl_probe probe = {.layers = s->layers.items,
-                      .n_layers = s->layers.n,
-                      .n_tokens = n,
-                      .gate_heads = look->gate_heads,
-                      .attention = look->attention,
-                      .gate = look->gate};
+    sl_attention_maps maps = {.layers = s->layers.items,
+                              .n_layers = s->layers.n,
+                              .n_tokens = n,
+                              .gate_heads = look->gate_heads,
+                              .attention = look->attention,
+                              .gate = look->gate};
+    sl_probe probe = {.context = &maps, .layer = sl_attention_maps_take};
     sl_stage_options options = {.kernels = kernels,
                                 .limits = {.rows_max = n,
                                            .spans_max = 1,

@@ -267,6 +267,7 @@ void sl_attention_run(sl_layer_context *c, sl_member me, sl_frame *frame, uint32
     if (c->shared.n_decode > 0) attend_decode(c, me, frame, c->shared.n_decode, layer);
     if (me.thread == 0) { /* reads what nobody writes before the next layer's barriers */
         for (uint32_t i = 0; i < frame->n_spans; i++) account(c, frame, &frame->spans[i], layer);
-        if (c->probe) sl_probe_layer(c, frame, layer);
+        if (c->probe) c->probe->layer(c->probe->context, c, frame, layer);
     }
+    if (c->probe) sl_team_barrier(me); /* what it looks at stays as it is */
 }

@@ -1,5 +1,5 @@
-/* runtime/stage/probe.c - see probe.h. Plain loops over f32: a picture needs no speed. */
-#include "runtime/stage/probe.h"
+/* runtime/stage/attention_maps.c - see attention_maps.h. Plain loops over f32: a picture needs no speed. */
+#include "runtime/stage/attention_maps.h"
 
 #include <math.h>
 
@@ -33,10 +33,10 @@ static float dot(const float *a, const float *b, size_t n)
 }
 
 static void map_head(const sl_layer_context *c, const sl_frame *frame, uint32_t layer,
-                     uint32_t head, float *map)
+                     uint32_t head, uint32_t n, float *map)
 {
     const sl_model_shape *s = c->shape;
-    uint32_t n = c->probe->n_tokens, kv_head = head / sl_attention_group(s);
+    uint32_t kv_head = head / sl_attention_group(s);
     const uint8_t *flags = sl_frame_flags(frame, c->layer_begin + layer, kv_head);
     const float *q = c->shared.q + (size_t)head * s->head_dim;
     const float *k = c->shared.k + (size_t)kv_head * s->head_dim;
@@ -52,16 +52,18 @@ static void map_head(const sl_layer_context *c, const sl_frame *frame, uint32_t 
     }
 }
 
-void sl_probe_layer(const sl_layer_context *context, const sl_frame *frame, uint32_t layer)
+void sl_attention_maps_take(void *maps, const sl_layer_context *at, const sl_frame *frame,
+                            uint32_t layer)
 {
-    const sl_layer_context *c = context;
-    const sl_probe *p = c->probe;
+    const sl_layer_context *c = at;
+    const sl_attention_maps *p = maps;
     size_t map = (size_t)p->n_tokens * p->n_tokens;
     SL_ASSERT(frame->n_spans == 1 && frame->flags && frame->spans[0].position == 0);
     for (uint32_t i = 0; i < p->n_layers; i++) {
         if (p->layers[i] != layer) continue;
         for (uint32_t head = 0; head < c->shape->n_heads; head++)
-            map_head(c, frame, layer, head, p->attention + (i * c->shape->n_heads + head) * map);
+            map_head(c, frame, layer, head, p->n_tokens,
+                     p->attention + (i * c->shape->n_heads + head) * map);
         for (uint32_t head = 0; c->gates && p->gate && head < p->gate_heads; head++)
             sl_gates_map(c->gates, layer, &frame->spans[0], head,
                          p->gate + (i * p->gate_heads + head) * map);
