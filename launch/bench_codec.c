@@ -111,7 +111,7 @@ static sl_status compute(const sl_settings *s, half *h)
     };
     sl_status status = sl_lone_stage_open(h->gguf, &h->shape, h->n_layers, &options, s->threads,
                                           &h->lone);
-    return status == SL_OK ? sl_lone_stage_compute(&h->lone, h->tokens.ids) : status;
+    return status == SL_OK ? sl_lone_stage_compute(&h->lone, h->tokens.ids, s->chunk) : status;
 }
 
 static void close_half(half *h)

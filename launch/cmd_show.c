@@ -8,6 +8,7 @@
 #include "launch/commands.h"
 #include "launch/engine.h"
 #include "launch/report.h"
+#include "launch/report_train.h"
 #include "launch/show_gate.h"
 #include "runtime/base/log.h"
 #include "runtime/model/weights.h"
@@ -121,20 +122,22 @@ static int show_command(sl_settings *settings)
     const char *what = settings->n_words == 2 ? settings->words[0] : "";
     if (!strcmp(what, "model")) return sl_run_alone(show_model, settings);
     if (!strcmp(what, "gate")) return sl_run_alone(show_gate, settings);
-    sl_error("show what? There is: show model FILE, show gate FILE");
+    if (!strcmp(what, "report")) return sl_run_alone(sl_report_train_show, settings);
+    sl_error("show what? There is: show model FILE, show gate FILE, show report FILE");
     return SL_EXIT_USAGE;
 }
 
 const sl_command_entry sl_cmd_show = {
     .command = SL_COMMAND_SHOW,
     .name = "show",
-    .summary = "say what is in a file: show model FILE, show gate FILE",
-    .usage = "(model | gate) FILE",
+    .summary = "say what is in a file: show model, show gate, show report",
+    .usage = "(model | gate | report) FILE",
     .about = "Say what is in a model file: keys, tensors, bytes of each layer; or in a gate file: "
              "which model it is for, what the gates of each layer see, their bytes, and what each "
-             "threshold keeps.",
+             "threshold keeps; or in the log of a training run.",
     .examples = "  sluice show model model.gguf\n"
                 "  sluice show gate gate.gguf\n"
-                "  sluice show gate gate.gguf --json",
+                "  sluice show gate gate.gguf --json\n"
+                "  sluice show report gate.gguf.log.jsonl -o curves.png",
     .run = show_command,
 };

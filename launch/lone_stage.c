@@ -48,10 +48,9 @@ void sl_lone_stage_close(sl_lone_stage *lone)
     *lone = (sl_lone_stage){0};
 }
 
-sl_status sl_lone_stage_compute(sl_lone_stage *lone, const int32_t *tokens)
+sl_status sl_lone_stage_compute(sl_lone_stage *lone, const int32_t *tokens, uint32_t n)
 {
     const sl_stage_options *o = &lone->options;
-    uint32_t n = o->limits.rows_max;
     sl_frame *f = &lone->frame;
     sl_frame_reset(f, 0);
     f->n_controls = f->n_spans = 1;
@@ -62,5 +61,10 @@ sl_status sl_lone_stage_compute(sl_lone_stage *lone, const int32_t *tokens)
         .kind = SL_SPAN_PROMPT, .n_tokens = n, .score_from = n, .next_token = -1};
     memcpy(f->tokens, tokens, n * sizeof *f->tokens);
     sl_status status = sl_frame_check(f, &o->limits, 1, o->weights->shape.vocab);
-    return status == SL_OK ? sl_stage_compute(lone->stage, f) : status;
+    if (status == SL_OK) status = sl_stage_compute(lone->stage, f);
+    if (status != SL_OK) return status;
+    sl_frame_reset(f, 1); /* the next prompt begins with nothing of this one */
+    f->n_controls = 1;
+    f->controls[0] = (sl_control){.kind = SL_CONTROL_CLOSE};
+    return sl_stage_compute(lone->stage, f);
 }

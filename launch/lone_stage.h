@@ -23,7 +23,7 @@ sl_status sl_lone_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, u
                              const sl_stage_options *options, uint32_t threads, sl_lone_stage *out);
 void sl_lone_stage_close(sl_lone_stage *lone); /* all zero is fine */
 
-/* A prompt of limits.rows_max tokens through the stage. SL_ERR_FORMAT, logged. */
-sl_status sl_lone_stage_compute(sl_lone_stage *lone, const int32_t *tokens);
+/* A prompt of n tokens, limits.rows_max at most, through the stage. SL_ERR_FORMAT, logged. */
+sl_status sl_lone_stage_compute(sl_lone_stage *lone, const int32_t *tokens, uint32_t n);
 
 #endif

@@ -7,7 +7,7 @@ set -euo pipefail
 
 run_packages=(gcc libc6-dev cmake ninja-build pkg-config git
     openmpi-bin libopenmpi-dev libprotobuf-c-dev protobuf-c-compiler libzstd-dev libhwloc-dev
-    libjansson-dev libxxhash-dev libpcre2-dev gnuplot-nox
+    libjansson-dev libxxhash-dev libpcre2-dev libopenblas-openmp-dev gnuplot-nox
     python3 python3-pip ca-certificates) # pip and certificates: launch/fetch_model.sh
 # The sanitizers' runtime and symbolizer are only recommended by clang, so they are named here.
 test_packages=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev llvm)

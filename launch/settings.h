@@ -60,6 +60,12 @@ typedef struct {
     uint32_t gate_heads, gate_width, gate_hidden;
     bool own_kv;
 
+    /* train warm, train calibrate; text is the eval's */
+    sl_counts lengths, ahead;
+    uint32_t ridge_pieces, pieces;
+    double rate, repeat_share, checkpoint_minutes;
+    const char *checkpoint, *train_log;
+
     bool decode, no_special; /* tokenize */
 
     const char *words[4]; /* arguments that are no options */
@@ -79,6 +85,8 @@ typedef enum {
     SL_COMMAND_TRAIN_INIT = 512,
     SL_COMMAND_PLAN = 1024,
     SL_COMMAND_BENCH_FIGURE3 = 2048,
+    SL_COMMAND_TRAIN_WARM = 4096,
+    SL_COMMAND_TRAIN_CALIBRATE = 8192,
 } sl_command;
 
 /* Parse argv (argv[0] is the command's name) for one command: defaults, then SLUICE_* variables,

@@ -1,0 +1,20 @@
+/* launch/train_ranks.h - what data-parallel ranks do together: add up arrays, and agree whether to go
+ * on. Sums run in the order of ranks, so every rank has the same bits. Collective: each costs one pass of
+ * the array from every rank to every other. */
+#ifndef SL_TRAIN_RANKS_H
+#define SL_TRAIN_RANKS_H
+
+#include <stdbool.h>
+
+#include "comm/comm.h"
+
+/* x [n] = the sum of all ranks' x. SL_ERR_PEER, SL_ERR_MEMORY: logged. */
+sl_status sl_train_sum_doubles(sl_comm *comm, double *x, size_t n);
+sl_status sl_train_sum_floats(sl_comm *comm, float *x, size_t n);
+
+/* The worst status of all ranks. SL_ERR_PEER: one does not answer. */
+sl_status sl_train_agree(sl_comm *comm, sl_status status);
+/* Whether any rank says so. */
+sl_status sl_train_any(sl_comm *comm, bool mine, bool *any_out);
+
+#endif

@@ -1,0 +1,61 @@
+/* runtime/train/vector_math.c - see vector_math.h. One source, compiled for several widths of vectors;
+ * the loader picks. */
+#include "runtime/train/vector_math.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+
+/* e^x for x <= 0, relative error below 1e-6: 2^n times a polynomial on [-1/2, 1/2] (Cephes, expf). */
+static inline float exp_below_zero(float x)
+{
+    static const float ROUND = 12582912.0F; /* 1.5 * 2^23: adding it leaves whole numbers */
+    x = x < -80 ? -80 : x;
+    float n = x * 1.44269504F + ROUND - ROUND;
+    float r = x - n * 0.693359375F + n * 2.12194440e-4F;
+    float p = 1.9875691500E-4F;
+    p = p * r + 1.3981999507E-3F;
+    p = p * r + 8.3334519073E-3F;
+    p = p * r + 4.1665795894E-2F;
+    p = p * r + 1.6666665459E-1F;
+    p = p * r + 5.0000001201E-1F;
+    p = p * r * r + r + 1;
+    int32_t bits = ((int32_t)n + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+CLONES float sl_vector_dot(const float *x, const float *y, size_t n)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
+    return sum;
+}
+
+CLONES void sl_vector_softmax(float *x, size_t n, size_t n_all)
+{
+    float max = x[0], sum = 0;
+#pragma omp simd reduction(max : max)
+    for (size_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += x[i] = exp_below_zero(x[i] - max);
+    float scale = 1 / sum;
+    for (size_t i = 0; i < n; i++) x[i] *= scale;
+    memset(x + n, 0, (n_all - n) * sizeof *x);
+}
+
+CLONES void sl_vector_softmax_backward(const float *w, size_t n, float *d)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += w[i] * d[i];
+    for (size_t i = 0; i < n; i++) d[i] = w[i] * (d[i] - sum);
+}
+
+CLONES void sl_vector_add_squares(const float *x, float scale, size_t n, float *sum)
+{
+    for (size_t j = 0; j < n; j++) sum[j] += scale * x[j] * x[j];
+}

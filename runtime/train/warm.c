@@ -1,0 +1,299 @@
+/* runtime/train/warm.c - see warm.h. Layers are fitted side by side, each by one thread, so what they
+ * become does not depend on the number of threads. */
+#include "runtime/train/warm.h"
+
+#include <string.h>
+
+#include "runtime/base/log.h"
+#include "runtime/train/adamw.h"
+#include "runtime/train/gate_pass.h"
+#include "runtime/train/ridge.h"
+
+/* One layer's gate. */
+typedef struct {
+    sl_gate_params layout;
+    size_t at; /* of its numbers among those of all layers */
+    sl_ridge ridge;
+    sl_gate_pass pass;
+    float *logits, *d_logits; /* [slice][n_kv_heads] */
+} warm_layer;
+
+struct sl_warm {
+    sl_warm_options options;
+    warm_layer *layers;
+    size_t n_params, n_sums, state_bytes;
+    void *state; /* what follows, in this order, but for fits */
+    uint64_t *step;
+    double *sums;          /* [n_sums] */
+    float *params, *m, *v; /* [n_params] */
+    float *gradients;      /* [n_params] */
+    sl_warm_fit *fits;     /* [n_layers] */
+};
+
+/* ---- memory ---- */
+
+static void take_state(sl_warm *w, sl_arena *arena)
+{
+    size_t floats = w->n_params * sizeof(float), sums = w->n_sums * sizeof(double);
+    w->state_bytes = sizeof *w->step + sums + 3 * floats;
+    char *at = w->state = sl_arena_take(arena, w->state_bytes);
+    if (!at) return;
+    w->step = (uint64_t *)at;
+    w->sums = (double *)(at + sizeof *w->step);
+    w->params = (float *)(at + sizeof *w->step + sums);
+    w->m = w->params + w->n_params;
+    w->v = w->m + w->n_params;
+}
+
+static uint32_t reach_of(const sl_gate_shape *shape)
+{
+    return shape->heads > 0 ? shape->back + shape->ahead : 0;
+}
+
+static void init_layer(sl_warm *w, uint32_t index, sl_arena *arena, warm_layer *layer)
+{
+    const sl_gate *gate = w->options.gate;
+    uint32_t n_kv_heads = gate->n_kv_heads, slice = w->options.slice;
+    *layer = (warm_layer){.at = w->n_params};
+    sl_gate_params_plan(gate, &gate->layers[index].shape, &layer->layout);
+    w->n_params += layer->layout.n;
+    if (layer->layout.n == 0) return;
+    sl_ridge_init(gate->model_width, n_kv_heads, arena, &layer->ridge);
+    sl_gate_pass_init(&layer->layout, n_kv_heads, gate->model_width, slice,
+                      reach_of(&layer->layout.shape), arena, &layer->pass);
+    layer->logits = sl_arena_array(arena, float, (size_t)slice *n_kv_heads);
+    layer->d_logits = sl_arena_array(arena, float, (size_t)slice *n_kv_heads);
+}
+
+void sl_warm_init(const sl_warm_options *options, sl_arena *arena, sl_warm **warm_out)
+{
+    const sl_gate *gate = options->gate;
+    sl_warm counted = {0}, *w = sl_arena_array(arena, sl_warm, 1);
+    *warm_out = w;
+    if (!w) w = &counted;
+    *w = (sl_warm){.options = *options};
+    w->layers = sl_arena_array(arena, warm_layer, gate->n_layers);
+    w->fits = sl_arena_array(arena, sl_warm_fit, gate->n_layers);
+    for (uint32_t i = 0; i < gate->n_layers; i++) {
+        warm_layer layer;
+        init_layer(w, i, arena, &layer);
+        w->n_sums += layer.ridge.n_sums;
+        if (w->layers) {
+            w->layers[i] = layer;
+            w->layers[i].pass.layout = &w->layers[i].layout;
+        }
+    }
+    take_state(w, arena);
+    w->gradients = sl_arena_array(arena, float, w->n_params);
+    if (!w->state) return;
+    memset(w->state, 0, w->state_bytes);
+    double *sums = w->sums; /* each layer's live among all, so that one call adds up ranks */
+    for (uint32_t i = 0; i < gate->n_layers; i++) {
+        warm_layer *layer = &w->layers[i];
+        layer->ridge.sums = sums;
+        sums += layer->ridge.n_sums;
+        if (layer->layout.n > 0)
+            sl_gate_params_decode(&layer->layout, &gate->layers[i], w->params + layer->at);
+    }
+}
+
+void *sl_warm_state(sl_warm *warm, size_t *bytes_out)
+{
+    *bytes_out = warm->state_bytes;
+    return warm->state;
+}
+
+double *sl_warm_ridge_sums(sl_warm *warm, size_t *n_out)
+{
+    *n_out = warm->n_sums;
+    return warm->sums;
+}
+
+float *sl_warm_gradients(sl_warm *warm, size_t *n_out)
+{
+    *n_out = warm->n_params;
+    return warm->gradients;
+}
+
+void sl_warm_encode(const sl_warm *warm, uint32_t layer, uint32_t type, sl_arena *arena,
+                    sl_gate_layer *layer_out)
+{
+    const warm_layer *l = &warm->layers[layer];
+    sl_gate_params_encode(&l->layout, warm->params + l->at, type, arena, layer_out);
+}
+
+/* ---- one layer of a piece ---- */
+
+static const float *inputs_of(const sl_warm *w, const sl_warm_piece *p, uint32_t layer)
+{
+    return p->x + (size_t)layer * p->n_tokens * w->options.gate->model_width;
+}
+
+static const float *targets_of(const sl_warm *w, const sl_warm_piece *p, uint32_t layer)
+{
+    return p->target + (size_t)layer * w->options.gate->n_kv_heads * p->n_tokens;
+}
+
+static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+static sl_gate_stretch stretch_of(const sl_warm *w, const sl_warm_piece *p, uint32_t layer,
+                                  uint32_t slice, uint32_t ahead)
+{
+    const sl_gate_shape *shape = &w->layers[layer].layout.shape;
+    uint32_t first = p->first + slice * w->options.slice;
+    bool heads = shape->heads > 0;
+    return (sl_gate_stretch){.x = inputs_of(w, p, layer),
+                             .n_tokens = p->n_tokens,
+                             .first = first,
+                             .n = min_u32(w->options.slice, p->end - first),
+                             .back = heads ? shape->back : 0,
+                             .ahead = heads ? min_u32(shape->ahead, ahead) : 0};
+}
+
+/* ---- ridge ---- */
+
+void sl_warm_ridge_add(sl_warm *warm, const sl_warm_piece *piece)
+{
+    size_t width = warm->options.gate->model_width;
+#pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
+    for (uint32_t i = 0; i < warm->options.gate->n_layers; i++) {
+        warm_layer *layer = &warm->layers[i];
+        if (layer->layout.n == 0 || piece->end <= piece->first) continue;
+        sl_ridge_add(&layer->ridge, piece->end - piece->first,
+                     inputs_of(warm, piece, i) + piece->first * width,
+                     targets_of(warm, piece, i) + piece->first, piece->n_tokens);
+    }
+}
+
+/* A hidden layer that passes on what comes in: relu(z) - relu(-z) = z, in two units a KV head; the
+ * other units stay as they are, unheard until they learn. */
+static void place_in_hidden(const sl_gate_params *l, size_t n_kv_heads, float *params)
+{
+    float *x = params + l->x.at, *bias = params + l->x_bias.at;
+    size_t width = l->x.n_in;
+    float *out = params + l->out.at;
+    memset(out, 0, (size_t)l->out.n_out * l->out.n_in * sizeof *out);
+    for (size_t head = n_kv_heads; head-- > 0;) { /* from the last: solutions lie in the first rows */
+        float *plus = x + 2 * head * width, *minus = plus + width;
+        memmove(plus, x + head * width, width * sizeof *x);
+        for (size_t i = 0; i < width; i++) minus[i] = -plus[i];
+        bias[2 * head] = bias[head];
+        bias[2 * head + 1] = -bias[2 * head];
+        out[head * l->out.n_in + 2 * head] = 1;
+        out[head * l->out.n_in + 2 * head + 1] = -1;
+    }
+    memset(params + l->out_bias.at, 0, n_kv_heads * sizeof *params);
+}
+
+static sl_status solve_layer(const sl_warm *w, uint32_t index, double ridge)
+{
+    const warm_layer *layer = &w->layers[index];
+    const sl_gate_params *l = &layer->layout;
+    size_t n_kv_heads = w->options.gate->n_kv_heads;
+    float *params = w->params + layer->at;
+    if (l->shape.hidden > 0 && l->shape.hidden < 2 * n_kv_heads) {
+        sl_error("layer %u: a hidden layer of %u units cannot start from ridge regression, which needs "
+                 "%zu",
+                 index, l->shape.hidden, 2 * n_kv_heads);
+        return SL_ERR_OPTION;
+    }
+    sl_status status = sl_ridge_solve(&layer->ridge, ridge, params + l->x.at,
+                                      params + l->x_bias.at);
+    if (status == SL_ERR_FORMAT)
+        sl_error("layer %u: ridge regression has no solution: hidden states that are not finite, or "
+                 "no tokens with targets",
+                 index);
+    if (status != SL_OK) return status;
+    memset(params + l->a.at, 0, (size_t)l->a.n_out * l->a.n_in * sizeof *params);
+    if (l->shape.hidden > 0) place_in_hidden(l, n_kv_heads, params);
+    return SL_OK;
+}
+
+sl_status sl_warm_ridge_solve(sl_warm *warm, double ridge)
+{
+    sl_status status = SL_OK;
+    for (uint32_t i = 0; status == SL_OK && i < warm->options.gate->n_layers; i++)
+        if (warm->layers[i].layout.n > 0) status = solve_layer(warm, i, ridge);
+    return status;
+}
+
+/* ---- AdamW ---- */
+
+uint32_t sl_warm_slices(const sl_warm *warm, const sl_warm_piece *piece)
+{
+    uint32_t slice = warm->options.slice;
+    return piece->end > piece->first ? (piece->end - piece->first + slice - 1) / slice : 0;
+}
+
+/* Logits of a stretch, their errors added to the layer's fit, and in d_logits those of the loss. */
+static void pass_forward(sl_warm *w, uint32_t index, const sl_gate_stretch *s,
+                         const float *targets)
+{
+    warm_layer *layer = &w->layers[index];
+    size_t n_kv_heads = w->options.gate->n_kv_heads;
+    float scale = 2.0F / (float)(s->n * n_kv_heads);
+    sl_warm_fit *fit = &w->fits[index];
+    sl_gate_pass_forward(&layer->pass, w->params + layer->at, s, layer->logits);
+    for (size_t head = 0; head < n_kv_heads; head++)
+        for (size_t t = 0; t < s->n; t++) {
+            float y = targets[head * s->n_tokens + s->first + t];
+            float error = layer->logits[t * n_kv_heads + head] - y;
+            layer->d_logits[t * n_kv_heads + head] = scale * error;
+            fit->n += 1;
+            fit->y += (double)y;
+            fit->yy += (double)y * (double)y;
+            fit->ee += (double)error * (double)error;
+        }
+}
+
+void sl_warm_gradient(sl_warm *warm, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead)
+{
+#pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
+    for (uint32_t i = 0; i < warm->options.gate->n_layers; i++) {
+        warm_layer *layer = &warm->layers[i];
+        if (layer->layout.n == 0) continue;
+        sl_gate_stretch s = stretch_of(warm, piece, i, slice, ahead);
+        pass_forward(warm, i, &s, targets_of(warm, piece, i));
+        sl_gate_pass_backward(&layer->pass, warm->params + layer->at, &s, layer->d_logits,
+                              warm->gradients + layer->at);
+    }
+}
+
+void sl_warm_step(sl_warm *warm, float rate)
+{
+    const sl_adamw adamw = {
+        .rate = rate, .decay = 0.01F, .beta1 = 0.9F, .beta2 = 0.999F, .least = 1e-8F};
+    ++*warm->step;
+#pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
+    for (uint32_t i = 0; i < warm->options.gate->n_layers; i++) {
+        size_t at = warm->layers[i].at;
+        sl_adamw_step(&adamw, *warm->step, warm->layers[i].layout.n, warm->gradients + at,
+                      warm->params + at, warm->m + at, warm->v + at);
+    }
+}
+
+/* ---- how good it is ---- */
+
+double sl_warm_fit_r2(const sl_warm_fit *fit)
+{
+    return 1 - fit->ee / (fit->yy - fit->y * fit->y / fit->n);
+}
+
+sl_warm_fit *sl_warm_fits(sl_warm *warm) { return warm->fits; }
+
+void sl_warm_fits_reset(sl_warm *warm)
+{
+    memset(warm->fits, 0, warm->options.gate->n_layers * sizeof *warm->fits);
+}
+
+void sl_warm_measure(sl_warm *warm, const sl_warm_piece *piece, uint32_t ahead)
+{
+    for (uint32_t slice = 0; slice < sl_warm_slices(warm, piece); slice++) {
+#pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
+        for (uint32_t i = 0; i < warm->options.gate->n_layers; i++) {
+            if (warm->layers[i].layout.n == 0) continue;
+            sl_gate_stretch s = stretch_of(warm, piece, i, slice, ahead);
+            pass_forward(warm, i, &s, targets_of(warm, piece, i));
+        }
+    }
+}

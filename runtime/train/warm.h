@@ -1,0 +1,74 @@
+/* runtime/train/warm.h - the gates of all layers fitted to their teacher's targets: the linear part by
+ * ridge regression as pieces stream by, then everything by AdamW, each layer for itself. Knows no texts,
+ * ranks or files: what ranks add up (sums, gradients) and what a checkpoint holds (state) are plain
+ * arrays. */
+#ifndef SL_WARM_H
+#define SL_WARM_H
+
+#include "runtime/gate/gate_params.h"
+
+typedef struct {
+    const sl_gate *gate; /* shapes, and the weights to start from; outlives the warm start */
+    uint32_t tokens_max; /* of a piece */
+    uint32_t slice;      /* tokens of one gradient */
+    int threads;
+} sl_warm_options;
+
+typedef struct sl_warm sl_warm;
+
+/* Memory from the arena; a counting arena measures. Gates start as in the file. */
+void sl_warm_init(const sl_warm_options *options, sl_arena *arena, sl_warm **warm_out);
+
+/* What forward passes gave of one piece. */
+typedef struct {
+    uint32_t n_tokens;
+    uint32_t first, end; /* tokens with targets */
+    const float *x;      /* [n_layers][n_tokens][width] normed inputs */
+    const float *target; /* [n_layers][n_kv_heads][n_tokens] */
+} sl_warm_piece;
+
+/* ---- ridge ---- */
+
+void sl_warm_ridge_add(sl_warm *warm, const sl_warm_piece *piece);
+/* [n] all layers' sums, to be added up over ranks. */
+double *sl_warm_ridge_sums(sl_warm *warm, size_t *n_out);
+/* Set the linear part of every gate to the solution: MHA' adds nothing then, and of a hidden layer two
+ * units a KV head carry the solution. SL_ERR_FORMAT, logged with the layer: the sums are not finite, or
+ * of nothing; SL_ERR_OPTION: a hidden layer too narrow; SL_ERR_MEMORY. */
+sl_status sl_warm_ridge_solve(sl_warm *warm, double ridge);
+
+/* ---- AdamW ---- */
+
+/* Slices of a piece. */
+uint32_t sl_warm_slices(const sl_warm *warm, const sl_warm_piece *piece);
+/* Gradients of the mean squared error over slice `slice`, heads seeing `ahead` tokens at most. */
+void sl_warm_gradient(sl_warm *warm, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead);
+/* [n] all layers' gradients, to be averaged over ranks before the step. */
+float *sl_warm_gradients(sl_warm *warm, size_t *n_out);
+/* One step of all layers. */
+void sl_warm_step(sl_warm *warm, float rate);
+
+/* ---- how good it is ---- */
+
+/* Sums over targets y and logits z of one layer: R^2 = 1 - ee / (yy - y^2 / n). */
+typedef struct {
+    double n, y, yy, ee;
+} sl_warm_fit;
+double sl_warm_fit_r2(const sl_warm_fit *fit);
+
+/* [n_layers], since the last reset; gradients add to it before they change anything, so on pieces never
+ * seen it tells of unseen text. To be added up over ranks. */
+sl_warm_fit *sl_warm_fits(sl_warm *warm);
+void sl_warm_fits_reset(sl_warm *warm);
+/* Add a piece to the fits, and nothing else. */
+void sl_warm_measure(sl_warm *warm, const sl_warm_piece *piece, uint32_t ahead);
+
+/* ---- its state ---- */
+
+/* Everything that lasts from one step to the next. */
+void *sl_warm_state(sl_warm *warm, size_t *bytes_out);
+/* Layer `layer` as a gate file has it, in memory from the arena. */
+void sl_warm_encode(const sl_warm *warm, uint32_t layer, uint32_t type, sl_arena *arena,
+                    sl_gate_layer *layer_out);
+
+#endif
