@@ -68,6 +68,7 @@ static sl_job_identity identity_of(const sl_settings *settings, const sl_engine 
     add_number(&identity, "window", policy->window);
     if (sl_policy_has_rate(policy->kind)) add_real(&identity, "keep", policy->keep);
     if (policy->has_threshold) add_real(&identity, "threshold", (double)policy->threshold);
+    if (policy->steer > 0) add_real(&identity, "steer", (double)policy->steer);
     add_option(&identity, "kv", settings->kv);
     if (!sl_codec_kind_lossless(sl_engine_codec(engine))) {
         add_option(&identity, "codec", settings->codec);

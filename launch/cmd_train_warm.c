@@ -22,7 +22,7 @@
 #include "runtime/train/dense.h"
 #include "runtime/train/warm.h"
 
-enum { SLICE = 512, HELD_OUT_PIECES = 2, TOLD_EVERY_S = 10 };
+enum { SLICE = 256, HELD_OUT_PIECES = 2, TOLD_EVERY_S = 10 };
 
 static const double RIDGE = 1e-3;
 
@@ -88,13 +88,13 @@ static sl_status open_model(training *t)
     if (status != SL_OK) return status;
     const sl_gate *gate = gate_of(t);
     int on_host = sl_comm_ranks_on_host(t->comm);
-    sl_train_pass_options options = {
-        .gguf = t->gguf,
-        .shape = shape,
-        .tokens_max = longest(s),
-        .window = s->window != SL_NOT_GIVEN ? s->window : gate->window,
-        .sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : gate->sinks,
-        .threads = s->threads ? s->threads : (uint32_t)sl_cores_per_rank(on_host)};
+    sl_train_pass_options options = {.gguf = t->gguf,
+                                     .shape = shape,
+                                     .tokens_max = longest(s),
+                                     .window = s->window != SL_NOT_GIVEN ? s->window : gate->window,
+                                     .sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : gate->sinks,
+                                     .threads = s->threads ? s->threads
+                                                           : (uint32_t)sl_cores_per_rank(on_host)};
     status = sl_train_pass_open(&options, &t->pass);
     if (status != SL_OK) return status;
     return sl_gate_fits_hash(gate, s->gate,
@@ -208,9 +208,11 @@ static void close_all(training *t)
 
 /* ---- a round ---- */
 
+/* The same for all ranks; every text has its turn at each length. */
 static uint32_t length_of(const training *t, uint64_t round)
 {
-    return t->settings->lengths.items[round % t->settings->lengths.n];
+    uint64_t turn = round * ranks_of(t) / sl_train_texts_n(t->texts);
+    return t->settings->lengths.items[turn % t->settings->lengths.n];
 }
 
 static sl_status take_piece(training *t, sl_piece_kind kind, uint64_t number, uint32_t n)
@@ -279,9 +281,10 @@ static sl_status total_fits(training *t, double *loss_out, double *r2_out)
         if (fits[i].n == 0) continue;
         if (!isfinite(fits[i].ee)) {
             if (rank_of(t) == 0)
-                sl_error("round %llu: the loss of layer %u is not finite: lower --rate, or look at the "
-                         "texts; the last checkpoint is kept",
-                         (unsigned long long)t->point.round + 1, i);
+                sl_error(
+                    "round %llu: the loss of layer %u is not finite: lower --rate, or look at the "
+                    "texts; the last checkpoint is kept",
+                    (unsigned long long)t->point.round + 1, i);
             return SL_ERR_FORMAT;
         }
         loss += fits[i].ee / fits[i].n;
@@ -344,7 +347,7 @@ static sl_status tell_held_out(training *t, const char *phase)
     sl_status status = SL_OK;
     sl_warm_fits_reset(t->warm);
     for (uint64_t i = (uint64_t)rank_of(t); status == SL_OK && i < n; i += ranks_of(t)) {
-        status = take_piece(t, SL_HELD_OUT_PIECE, i, length_of(t, i));
+        status = take_piece(t, SL_HELD_OUT_PIECE, i, length_of(t, i / ranks_of(t)));
         if (status == SL_OK) sl_warm_measure(t->warm, &t->pass.piece, UINT32_MAX);
     }
     double loss, r2, layers[1024];
@@ -399,8 +402,8 @@ static sl_status run_round(training *t)
     uint64_t round = t->point.round;
     bool ridge = round < t->ridge_rounds;
     double loss = NAN, r2 = NAN;
-    sl_status status = take_piece(t, SL_TRAIN_PIECE,
-                                  round * ranks_of(t) + (uint64_t)rank_of(t), length_of(t, round));
+    sl_status status = take_piece(t, SL_TRAIN_PIECE, round * ranks_of(t) + (uint64_t)rank_of(t),
+                                  length_of(t, round));
     sl_warm_fits_reset(t->warm);
     status = ridge ? ridge_round(t, status) : adamw_round(t, status);
     if (status == SL_OK && !ridge) status = total_fits(t, &loss, &r2);
@@ -462,8 +465,9 @@ static sl_status train(training *t)
 static sl_status check_settings(const sl_settings *s)
 {
     if (!s->model || !s->gate || !s->output || !s->text) {
-        sl_error("train warm needs a model (-m), gates to start from (-g, of sluice train init), texts "
-                 "(--text) and where trained gates go (-o)");
+        sl_error(
+            "train warm needs a model (-m), gates to start from (-g, of sluice train init), texts "
+            "(--text) and where trained gates go (-o)");
         return SL_ERR_OPTION;
     }
     if (strcmp(s->type, "f16") != 0 && strcmp(s->type, "q8_0") != 0) {
@@ -496,13 +500,17 @@ const sl_command_entry sl_cmd_train_warm = {
     .name = "train warm",
     .summary = "fit gates by forward passes alone",
     .usage = "-m MODEL -g GATE --text FILE,... -o GATE",
-    .about = "Fit the gates of a file (from train init) to how much each token is missed by the model's "
-             "attention when it is gone: ridge regression for the linear part, then AdamW for all of it. "
-             "Texts are files, or .jsonl with {\"text\"} or {\"messages\"} a line. Stopped by SIGTERM, the "
-             "same command goes on. Under mpirun ranks share the pieces.",
-    .examples = "  sluice train init -m model.gguf -o start.gguf\n"
-                "  sluice train warm -m model.gguf -g start.gguf --text book.txt,chat.jsonl -o warm.gguf\n"
-                "  sluice train calibrate -m model.gguf -g warm.gguf --text other.txt -o gate.gguf\n"
-                "  sluice show report warm.gguf.log.jsonl -o curves.png",
+    .about =
+        "Fit the gates of a file (from train init) to how much each token is missed by the model's "
+        "attention when it is gone: ridge regression for the linear part, then AdamW for all of "
+        "it. "
+        "Texts are files, or .jsonl with {\"text\"} or {\"messages\"} a line. Stopped by SIGTERM, "
+        "the "
+        "same command goes on. Under mpirun ranks share the pieces.",
+    .examples =
+        "  sluice train init -m model.gguf -o start.gguf\n"
+        "  sluice train warm -m model.gguf -g start.gguf --text book.txt,chat.jsonl -o warm.gguf\n"
+        "  sluice train calibrate -m model.gguf -g warm.gguf --text other.txt -o gate.gguf\n"
+        "  sluice show report warm.gguf.log.jsonl -o curves.png",
     .run = train_warm_command,
 };

@@ -31,14 +31,15 @@ static void choose_gate(const sl_settings *s, const sl_gate *gate, bool notes, s
     p->has_threshold = true;
     p->threshold = gate->threshold;
     if (s->keep == 0) p->keep = (double)gate->keep;
-    if (s->keep == 0 && p->window == gate->window) return;
     const sl_gate_calibration *row = calibration_of(gate, p->keep, p->window);
     if (row) {
         p->threshold = row->threshold;
+        p->share = row->retention;
+        p->steer = row->steer;
         return;
     }
     if (s->keep == 0) {
-        if (notes)
+        if (notes && p->window != gate->window)
             sl_info("%s has no threshold for window %u: its threshold for window %u is used",
                     s->gate, p->window, gate->window);
         return;

@@ -40,19 +40,19 @@ static sl_status append(FILE *log, json_t *line)
 sl_status sl_report_train_round(FILE *log, const sl_train_round *round)
 {
     const sl_train_round *r = round;
-    return append(log, json_pack("{s:s, s:I, s:I, s:s, s:i, s:I, s:f, s:f, s:o, s:o, s:f}", "phase",
-                                 r->phase, "round", (json_int_t)r->round, "rounds",
-                                 (json_int_t)r->rounds, "text", r->text, "context", (int)r->context,
-                                 "tokens", (json_int_t)r->tokens, "seconds", r->seconds, "tok_s",
-                                 r->tok_s, "loss", real(r->loss), "r2", real(r->r2), "rate",
-                                 r->rate));
+    return append(log,
+                  json_pack("{s:s, s:I, s:I, s:s, s:i, s:I, s:f, s:f, s:o, s:o, s:f}", "phase",
+                            r->phase, "round", (json_int_t)r->round, "rounds",
+                            (json_int_t)r->rounds, "text", r->text, "context", (int)r->context,
+                            "tokens", (json_int_t)r->tokens, "seconds", r->seconds, "tok_s",
+                            r->tok_s, "loss", real(r->loss), "r2", real(r->r2), "rate", r->rate));
 }
 
-sl_status sl_report_train_held_out(FILE *log, const char *phase, const double *r2, uint32_t n_layers)
+sl_status sl_report_train_held_out(FILE *log, const char *phase, const double *r2,
+                                   uint32_t n_layers)
 {
-    return append(log,
-                  json_pack("{s:s, s:s, s:o}", "phase", "held-out", "after", phase, "layer_r2",
-                            reals(r2, n_layers)));
+    return append(log, json_pack("{s:s, s:s, s:o}", "phase", "held-out", "after", phase, "layer_r2",
+                                 reals(r2, n_layers)));
 }
 
 sl_status sl_report_train_calibrated(FILE *log, const sl_train_calibrated *row)
@@ -154,7 +154,8 @@ static void print_layers(const char *what, const json_t *values)
     printf("%s", what);
     size_t i;
     const json_t *value;
-    json_array_foreach (values, i, value) {
+    json_array_foreach(values, i, value)
+    {
         if (i % 10 == 0) printf("\n  layer %3zu", i);
         printf(" %6.3f", json_is_number(value) ? json_number_value(value) : NAN);
     }
@@ -172,14 +173,16 @@ static void print_story(const story *s)
     }
     const char *phase;
     json_t *r2;
-    json_object_foreach (s->held_out, phase, r2) {
+    json_object_foreach(s->held_out, phase, r2)
+    {
         char what[80];
         snprintf(what, sizeof what, "R2 on held-out text after %s", phase);
         print_layers(what, r2);
     }
     size_t i;
     const json_t *row;
-    json_array_foreach (s->calibrated, i, row) {
+    json_array_foreach(s->calibrated, i, row)
+    {
         char what[120];
         snprintf(what, sizeof what, "kept at rate %g, window %.0f, threshold %.4f",
                  number_of(row, "keep"), number_of(row, "window"), number_of(row, "threshold"));
@@ -193,8 +196,8 @@ static void plot_values(FILE *plot, const json_t *values, double scale)
 {
     size_t i;
     const json_t *value;
-    json_array_foreach (values, i, value)
-        if (json_is_number(value)) fprintf(plot, "%zu %g\n", i, scale * json_number_value(value));
+    json_array_foreach(values, i, value) if (json_is_number(value))
+        fprintf(plot, "%zu %g\n", i, scale * json_number_value(value));
     fprintf(plot, "e\n");
 }
 
@@ -204,9 +207,8 @@ static void plot_rounds(FILE *plot, const story *s)
     const json_t *round;
     fprintf(plot, "set title 'loss on pieces not yet learned from'; set xlabel 'round'\n"
                   "plot '-' with points pointtype 7 pointsize 0.4 notitle\n");
-    json_array_foreach (s->rounds, i, round)
-        if (json_is_number(json_object_get(round, "loss")))
-            fprintf(plot, "%zu %g\n", i + 1, number_of(round, "loss"));
+    json_array_foreach(s->rounds, i, round) if (json_is_number(json_object_get(round, "loss")))
+        fprintf(plot, "%zu %g\n", i + 1, number_of(round, "loss"));
     fprintf(plot, "e\n");
 }
 
@@ -216,12 +218,13 @@ static void plot_layers(FILE *plot, const story *s)
     json_t *r2;
     const char *join = "plot";
     fprintf(plot, "set title 'R2 by layer, held-out'; set xlabel 'layer'; set yrange [0:1]\n");
-    json_object_foreach (s->held_out, phase, r2) {
+    json_object_foreach(s->held_out, phase, r2)
+    {
         fprintf(plot, "%s '-' with lines linewidth 2 title '%s'", join, phase);
         join = ",";
     }
     fprintf(plot, "\n");
-    json_object_foreach (s->held_out, phase, r2) plot_values(plot, r2, 1);
+    json_object_foreach(s->held_out, phase, r2) plot_values(plot, r2, 1);
 }
 
 static void plot_retention(FILE *plot, const story *s)
@@ -230,13 +233,14 @@ static void plot_retention(FILE *plot, const story *s)
     const json_t *row;
     const char *join = "plot";
     fprintf(plot, "set title 'kept by layer, %%'; set xlabel 'layer'; set yrange [0:100]\n");
-    json_array_foreach (s->calibrated, i, row) {
+    json_array_foreach(s->calibrated, i, row)
+    {
         fprintf(plot, "%s '-' with lines linewidth 2 title '%g%%, W %.0f'", join,
                 100 * number_of(row, "keep"), number_of(row, "window"));
         join = ",";
     }
     fprintf(plot, "\n");
-    json_array_foreach (s->calibrated, i, row)
+    json_array_foreach(s->calibrated, i, row)
         plot_values(plot, json_object_get(row, "layer_retention"), 100);
 }
 
@@ -266,9 +270,8 @@ sl_status sl_report_train_show(const sl_settings *settings)
     sl_status status = read_story(settings->words[1], &s);
     if (status == SL_OK && settings->output) status = draw(&s, settings->output);
     if (status == SL_OK && settings->json)
-        status = sl_report_print(
-            json_pack("{s:O, s:O, s:O}", "rounds", s.rounds, "held_out", s.held_out, "calibrated",
-                      s.calibrated));
+        status = sl_report_print(json_pack("{s:O, s:O, s:O}", "rounds", s.rounds, "held_out",
+                                           s.held_out, "calibrated", s.calibrated));
     else if (status == SL_OK)
         print_story(&s);
     json_decref(s.rounds);

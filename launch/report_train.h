@@ -25,17 +25,18 @@ typedef struct {
 /* Append a line; SL_ERR_FILE, logged. */
 sl_status sl_report_train_round(FILE *log, const sl_train_round *round);
 /* R^2 of each layer on held-out text, NAN where there is no gate. */
-sl_status sl_report_train_held_out(FILE *log, const char *phase, const double *r2, uint32_t n_layers);
+sl_status sl_report_train_held_out(FILE *log, const char *phase, const double *r2,
+                                   uint32_t n_layers);
 /* A row of the calibration table. */
 typedef struct {
     double keep;
     uint32_t window;
     double threshold;
     uint32_t n_texts;
-    const char *const *texts;  /* [n_texts] */
-    const double *measured;    /* [n_texts] what was kept of each */
+    const char *const *texts; /* [n_texts] */
+    const double *measured;   /* [n_texts] what was kept of each */
     uint32_t n_layers;
-    const double *retention;   /* [n_layers] */
+    const double *retention; /* [n_layers] */
 } sl_train_calibrated;
 sl_status sl_report_train_calibrated(FILE *log, const sl_train_calibrated *row);
 

@@ -20,6 +20,7 @@ typedef enum {
     KIND_TEXT,
     KIND_COUNT,
     KIND_COUNTS,
+    KIND_REALS,
     KIND_SEED,
     KIND_SIZE,
     KIND_REAL,
@@ -52,7 +53,9 @@ enum {
     A = SL_COMMAND_TRAIN_WARM,
     K = SL_COMMAND_TRAIN_CALIBRATE,
     TRAIN = A | K,
-    SERVING = B | R | E,
+    Q = SL_COMMAND_EVAL_TASKS,
+    H = SL_COMMAND_EVAL_NEEDLE,
+    SERVING = B | R | E | Q | H,
     PIPELINE = SERVING | N,
     ALL = PIPELINE | T | S | C | L | W | I | P | F | TRAIN,
     POLICIED = PIPELINE | W | P | F,
@@ -88,7 +91,7 @@ static const setting SETTINGS[] = {
     {"top-k", 0, "N", "0", "draw from the N likeliest; 0 is off", KIND_COUNT, AT(top_k), R, 0, 1e9},
     {"min-p", 0, "X", "0", "drop tokens below X times the likeliest", KIND_REAL, AT(min_p), R, 0,
      1},
-    {"seed", 0, "N", "0", "of random draws", KIND_SEED, AT(seed), R | I | A, 0, 0},
+    {"seed", 0, "N", "0", "of random draws", KIND_SEED, AT(seed), R | I | TRAIN, 0, 0},
     {"prompt", 'p', "N,...", "512", "prompts to time, in tokens; 0: none", KIND_COUNTS, AT(prompts),
      N, 0, 1 << 24},
     {"prompt", 'p', "N,...", "512,1024,2048,4096,8192,32768", "lengths of prompts, in tokens",
@@ -106,6 +109,9 @@ static const setting SETTINGS[] = {
      N, 0, 0},
     {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E, 0, 0},
     {"text", 0, "FILE", NULL, "take activations of this text", KIND_TEXT, AT(text), C, 0, 0},
+    {"tasks", 0, "FILE,...", NULL, "questions with several answers", KIND_TEXT, AT(tasks), Q, 0, 0},
+    {"limit", 0, "N", "0", "records of each file, evenly spaced; 0: all", KIND_COUNT, AT(limit), Q,
+     0, 1e9},
     {"keep-out", 0, "FILE", NULL, "write who was kept: uint8 [layer][kv_head][token], a .npy file",
      KIND_TEXT, AT(keep_out), E, 0, 0},
     {"output", 'o', "FILE", NULL, "the gate file to write", KIND_TEXT, AT(output), I | TRAIN, 0, 0},
@@ -114,10 +120,17 @@ static const setting SETTINGS[] = {
     {"gate", 'g', "FILE", NULL, "the gate file to start from", KIND_TEXT, AT(gate), TRAIN, 0, 0},
     {"text", 0, "FILE,...", NULL, "texts to learn from", KIND_TEXT, AT(text), A, 0, 0},
     {"lengths", 0, "N,...", "8192", "tokens of the pieces, taking turns", KIND_COUNTS, AT(lengths),
-     A, 64, 1 << 20},
+     TRAIN, 64, 1 << 20},
     {"ridge-pieces", 0, "N", "32", "pieces for ridge regression; 0: start from the gates' weights",
      KIND_COUNT, AT(ridge_pieces), A, 0, 1e6},
     {"pieces", 0, "N", "96", "pieces for AdamW after it", KIND_COUNT, AT(pieces), A, 0, 1e6},
+    {"text", 0, "FILE,...", NULL, "texts to measure on", KIND_TEXT, AT(text), K, 0, 0},
+    {"pieces", 0, "N", "12", "pieces to measure, texts taking turns", KIND_COUNT, AT(pieces), K, 1,
+     1e6},
+    {"rates", 0, "X,...", "0.5,0.375,0.25,0.125,0.0625", "what shall be kept of eligible tokens",
+     KIND_REALS, AT(rates), K, 1e-6, 1},
+    {"windows", 0, "N,...", "16,128", "latest tokens that stay visible", KIND_COUNTS, AT(windows),
+     K, 1, 1 << 20},
     {"rate", 0, "X", "0.001", "AdamW's learning rate at its highest", KIND_REAL, AT(rate), A, 1e-9,
      1},
     {"ahead", 0, "N,...", "15,32", "look-aheads of window gates, one for each step by chance",
@@ -130,6 +143,8 @@ static const setting SETTINGS[] = {
      0, 1e6},
     {"log", 0, "FILE", NULL, "the run's log, JSON lines [OUTPUT.log.jsonl]", KIND_TEXT,
      AT(train_log), A, 0, 0},
+    {"log", 0, "FILE", NULL, "add what was found to a training run's log", KIND_TEXT, AT(train_log),
+     K, 0, 0},
     {"span", 0, "SPAN", "window:96,32", "what gates see: window:BACK,AHEAD, causal, prompt",
      KIND_TEXT, AT(span), I, 0, 0},
     {"gate-heads", 0, "N", "3", "heads of each gate; 0: linear", KIND_COUNT, AT(gate_heads), I, 0,
@@ -154,7 +169,7 @@ static const setting SETTINGS[] = {
     {"chunk", 0, "N", "256", "prompt tokens that travel together", KIND_COUNT, AT(chunk),
      PIPELINE | P | C | L | F, 1, 4096},
     {"sequences", 0, "N", "16", "sequences computed at the same time", KIND_COUNT, AT(sequences),
-     B | E | P, 1, 1024},
+     B | E | Q | H | P, 1, 1024},
     {"memory", 0, "SIZE", "0", "of each rank, e.g. 8G; 0: 80% of what is free", KIND_SIZE,
      AT(memory), PIPELINE | P, 0, 0},
     {"codec", 0, "NAME", "f32", "of activations between ranks: " SL_CODEC_NAMES, KIND_TEXT,
@@ -173,7 +188,7 @@ static const setting SETTINGS[] = {
      "what each layer kept in an earlier run: the --json of batch or eval", KIND_TEXT,
      AT(retention), PIPELINE | P, 0, 0},
     {"sinks", 0, "N", NULL, "first tokens that stay visible [the gate's, else 4]", KIND_COUNT,
-     AT(sinks), POLICIED | I | A, 0, 1 << 20},
+     AT(sinks), POLICIED | I | TRAIN, 0, 1 << 20},
     {"window", 0, "N", NULL, "latest tokens that stay visible [the gate's, else 128]", KIND_COUNT,
      AT(window), POLICIED | I | A, 1, 1 << 20},
     {"peer-timeout", 0, "S", "5", "seconds of silence after which a rank is lost", KIND_REAL,
@@ -226,20 +241,27 @@ bool sl_settings_size(const char *text, uint64_t *bytes_out)
     return true;
 }
 
-static sl_status set_counts(const setting *s, const char *source, const char *value,
-                            sl_counts *counts)
+/* Numbers with commas between, into counts or rates. */
+static sl_status set_list(const setting *s, const char *source, const char *value, void *place)
 {
+    bool whole = s->kind == KIND_COUNTS;
+    sl_counts *counts = place;
+    sl_rates *rates = place;
+    setting one = *s;
     char item[32], what[96];
-    snprintf(what, sizeof what, "up to %d whole numbers from %.10g to %.10g with commas between",
-             SL_COUNTS_MAX, s->least, s->most);
-    counts->n = 0;
+    one.kind = whole ? KIND_COUNT : KIND_REAL;
+    snprintf(what, sizeof what, "up to %d %s from %.10g to %.10g with commas between",
+             SL_COUNTS_MAX, whole ? "whole numbers" : "numbers", s->least, s->most);
+    uint32_t *n = whole ? &counts->n : &rates->n;
+    *n = 0;
     for (const char *at = value;; at++) {
         size_t bytes = strcspn(at, ",");
-        if (counts->n == SL_COUNTS_MAX || bytes >= sizeof item)
-            return expected(source, value, what);
+        if (*n == SL_COUNTS_MAX || bytes >= sizeof item) return expected(source, value, what);
         snprintf(item, sizeof item, "%.*s", (int)bytes, at);
-        sl_status status = set_number(s, source, item, &counts->items[counts->n++]);
+        void *slot = whole ? (void *)&counts->items[*n] : (void *)&rates->items[*n];
+        sl_status status = set_number(&one, source, item, slot);
         if (status != SL_OK) return status;
+        ++*n;
         at += bytes;
         if (!*at) return SL_OK;
     }
@@ -262,7 +284,8 @@ static sl_status set_value(const setting *s, const char *source, const char *val
         *(uint64_t *)place = strtoull(value, &end, 0);
         return end == value || *end || errno ? expected(source, value, "a whole number") : SL_OK;
     }
-    case KIND_COUNTS: return set_counts(s, source, value, place);
+    case KIND_COUNTS:
+    case KIND_REALS: return set_list(s, source, value, place);
     case KIND_COUNT:
     case KIND_REAL: return set_number(s, source, value, place);
     }

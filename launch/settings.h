@@ -15,6 +15,10 @@ enum { SL_COUNTS_MAX = 16 };
 typedef struct {
     uint32_t n, items[SL_COUNTS_MAX];
 } sl_counts;
+typedef struct {
+    uint32_t n;
+    double items[SL_COUNTS_MAX];
+} sl_rates;
 
 /* Values after parsing; text is lent by argv or the environment. */
 typedef struct {
@@ -44,6 +48,8 @@ typedef struct {
     uint64_t seed;
 
     const char *text, *keep_out; /* eval */
+    const char *tasks;
+    uint32_t limit;
 
     /* bench */
     sl_counts prompts, generates, depths;
@@ -61,7 +67,8 @@ typedef struct {
     bool own_kv;
 
     /* train warm, train calibrate; text is the eval's */
-    sl_counts lengths, ahead;
+    sl_counts lengths, ahead, windows;
+    sl_rates rates;
     uint32_t ridge_pieces, pieces;
     double rate, repeat_share, checkpoint_minutes;
     const char *checkpoint, *train_log;
@@ -87,6 +94,8 @@ typedef enum {
     SL_COMMAND_BENCH_FIGURE3 = 2048,
     SL_COMMAND_TRAIN_WARM = 4096,
     SL_COMMAND_TRAIN_CALIBRATE = 8192,
+    SL_COMMAND_EVAL_TASKS = 16384,
+    SL_COMMAND_EVAL_NEEDLE = 32768,
 } sl_command;
 
 /* Parse argv (argv[0] is the command's name) for one command: defaults, then SLUICE_* variables,

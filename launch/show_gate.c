@@ -75,6 +75,7 @@ static void print_calibration(const sl_gate *gate)
         printf("  %7.1f%% %8u %10.4f", 100 * (double)row->keep, row->window,
                (double)row->threshold);
         if (row->retention) printf("  %.1f%% %.1f%%", 100 * (double)least, 100 * (double)most);
+        if (row->steer > 0) printf("  steers by 1 for %g tokens", (double)row->steer);
         printf("\n");
     }
 }
@@ -137,9 +138,9 @@ static json_t *calibration_json(const sl_gate *gate)
     for (uint32_t i = 0; i < gate->n_calibration; i++) {
         const sl_gate_calibration *row = &gate->calibration[i];
         json_array_append_new(rows,
-                              json_pack("{s:f, s:i, s:o, s:o}", "keep", (double)row->keep, "window",
+                              json_pack("{s:f, s:i, s:o, s:f, s:o}", "keep", (double)row->keep, "window",
                                         (int)row->window, "threshold", number_json(row->threshold),
-                                        "retention", retention_json(gate, row->retention)));
+                                        "steer", (double)row->steer, "retention", retention_json(gate, row->retention)));
     }
     return rows;
 }

@@ -62,13 +62,15 @@ static sl_status read_state(FILE *file, const char *path, sl_train_point *point,
     bool whole = fread(&h, sizeof h, 1, file) == 1 && !memcmp(h.magic, MAGIC, sizeof MAGIC) &&
                  h.header_hash == hash_header(&h);
     if (!whole) {
-        sl_error("%s is no checkpoint of a training run, or a torn one: remove it to start anew", path);
+        sl_error("%s is no checkpoint of a training run, or a torn one: remove it to start anew",
+                 path);
         return SL_ERR_FORMAT;
     }
     if (h.run != point->run || h.bytes != bytes) {
-        sl_error("%s is of a run with other options, texts, model, ranks or threads: remove it to start "
-                 "anew, or name another with --checkpoint",
-                 path);
+        sl_error(
+            "%s is of a run with other options, texts, model, ranks or threads: remove it to start "
+            "anew, or name another with --checkpoint",
+            path);
         return SL_ERR_OPTION;
     }
     if (fread(state, 1, bytes, file) != bytes || XXH3_64bits(state, bytes) != h.hash) {

@@ -71,7 +71,8 @@ static sl_status add_line(const sl_train_texts *t, const char *line, size_t byte
     if (!object)
         *wrong_out = "no JSON";
     else if (plain.data)
-        status = sl_tokenizer_encode(t->tokenizer, plain.data, plain.bytes, SL_SPECIAL_AS_TEXT, out);
+        status = sl_tokenizer_encode(t->tokenizer, plain.data, plain.bytes, SL_SPECIAL_AS_TEXT,
+                                     out);
     else if (messages)
         status = add_messages(t, messages, out, wrong_out);
     else

@@ -13,7 +13,8 @@ typedef struct {
     const char *paths; /* commas between */
     uint32_t longest;  /* piece; a shorter text is an error */
     uint64_t seed;
-    double repeat; /* of the pieces for training, so many are a passage and the order to repeat it */
+    double
+        repeat; /* of the pieces for training, so many are a passage and the order to repeat it */
 } sl_train_texts_options;
 
 /* Read and tokenize. *.jsonl has one {"text": ".."} or {"messages": [{"role", "content"}, ..]} a line,

@@ -26,7 +26,7 @@ mpi.h                     comm/comm_mpi.c
 zstd.h                    comm/codec_zstd.c
 pcre2.h                   runtime/model/[a-z_]+.c
 cblas.h                   runtime/train/dense.c
-jansson.h                 (launch/(job|report|bench|retention)[a-z0-9_]*|tests/[a-z_/]+).[ch]
+jansson.h                 (launch/(job|report|bench|retention|eval|train_texts)[a-z0-9_]*|tests/[a-z_/]+).[ch]
 hwloc.h                   launch/[a-z_]+.c
 cyaml/cyaml.h             launch/[a-z_]+.c
 protobuf-c/protobuf-c.h   proto/[a-z_]+.[ch]

@@ -36,7 +36,7 @@ bool sl_admission_scores_keys(const sl_admission *admission)
 
 /* Floats of each state that one head has; 0: the policy has no use for it. */
 typedef struct {
-    size_t pending, history, anchor, received;
+    size_t pending, history, kept, anchor, received;
 } head_floats;
 
 static head_floats floats_of(const sl_admission_options *o)
@@ -46,6 +46,7 @@ static head_floats floats_of(const sl_admission_options *o)
     return (head_floats){
         .pending = scored ? p->window : 0,
         .history = scored && !p->has_threshold ? SL_RANKED_TOKENS : 0,
+        .kept = p->steer > 0 ? 1 : 0,
         .anchor = p->kind == SL_POLICY_KEYDIFF ? o->head_dim : 0,
         .received = sl_policy_at_prompt_end(p->kind) ? o->context : 0,
     };
@@ -60,6 +61,7 @@ void sl_admission_init(sl_admission *admission, const sl_admission_options *opti
     admission->sequences = sl_arena_array(arena, sl_admission_sequence, options->sequences_max);
     if (each.pending) admission->pending = sl_arena_array(arena, float, n *each.pending);
     if (each.history) admission->history = sl_arena_array(arena, float, n *each.history);
+    if (each.kept) admission->kept = sl_arena_array(arena, uint32_t, n * each.kept);
     if (each.anchor) admission->anchor = sl_arena_array(arena, float, n *each.anchor);
     if (each.received) admission->received = sl_arena_array(arena, float, n *each.received);
 }
@@ -67,7 +69,8 @@ void sl_admission_init(sl_admission *admission, const sl_admission_options *opti
 size_t sl_admission_sequence_bytes(const sl_admission *admission)
 {
     head_floats f = floats_of(&admission->options);
-    return heads_of(admission) * (f.pending + f.history + f.anchor + f.received) * sizeof(float);
+    return heads_of(admission) * (f.pending + f.history + f.kept + f.anchor + f.received) *
+           sizeof(float);
 }
 
 /* Where a sequence's part of one state begins; `each` floats a head. */
@@ -85,6 +88,7 @@ void sl_admission_open(sl_admission *admission, uint32_t sequence, sl_admission_
         float *history = state_of(a, a->history, each.history, sequence);
         for (size_t i = 0; i < heads_of(a) * each.history; i++) history[i] = -INFINITY;
     }
+    if (a->kept) memset(a->kept + sequence * heads_of(a), 0, heads_of(a) * sizeof *a->kept);
     if (a->anchor)
         memset(state_of(a, a->anchor, each.anchor, sequence), 0,
                heads_of(a) * each.anchor * sizeof(float));
@@ -106,6 +110,9 @@ void sl_admission_fork(sl_admission *admission, uint32_t sequence, uint32_t pare
                   {a->anchor, each.anchor},
                   {a->received, each.received}};
     a->sequences[sequence] = as;
+    if (a->kept)
+        memcpy(a->kept + sequence * heads_of(a), a->kept + parent * heads_of(a),
+               heads_of(a) * sizeof *a->kept);
     for (size_t i = 0; i < sizeof states / sizeof *states; i++)
         if (states[i].state)
             memcpy(state_of(a, states[i].state, states[i].each, sequence),
@@ -161,6 +168,21 @@ static bool ranks_high(float *history, uint32_t i, float score, double rate)
     return n_better < rate * n_seen;
 }
 
+/* By a threshold that rises with every token that the head keeps beyond its share, and falls with those
+ * it does not. Counts are whole numbers, so spans leave no trace. */
+static bool steered(const sl_admission *a, uint32_t sequence, uint32_t layer, uint32_t head,
+                    uint32_t position, float score)
+{
+    const sl_admission_options *o = &a->options;
+    const sl_policy *p = &o->policy;
+    uint32_t *kept = &a->kept[index_of(a, sequence, layer, head)];
+    float share = p->share[(o->first_layer + layer) * o->n_kv_heads + head];
+    float surplus = (float)*kept - share * (float)(position - p->sinks);
+    bool keep = !(score < p->threshold + surplus / p->steer);
+    *kept += keep;
+    return keep;
+}
+
 static bool keeps(sl_admission *a, uint32_t sequence, uint32_t layer, uint32_t head,
                   uint32_t position, float score)
 {
@@ -178,6 +200,7 @@ static bool keeps(sl_admission *a, uint32_t sequence, uint32_t layer, uint32_t h
     case SL_POLICY_KEYNORM:
     case SL_POLICY_KEYDIFF: break;
     }
+    if (p->has_threshold && p->steer > 0) return steered(a, sequence, layer, head, position, score);
     if (p->has_threshold) return !(score < p->threshold);
     float *history = a->history + index_of(a, sequence, layer, head) * SL_RANKED_TOKENS;
     return ranks_high(history, position - p->sinks, score, p->keep) || isnan(score);

@@ -29,6 +29,7 @@ typedef struct {
     /* all [sequences_max][n_layers][n_kv_heads][..]; NULL when the policy has no use for it */
     float *pending;  /* [window] scores by position */
     float *history;  /* [SL_RANKED_TOKENS] scores of eligible tokens, for ranks */
+    uint32_t *kept;  /* [1] eligible tokens kept so far, for a threshold that steers */
     float *anchor;   /* [head_dim] sum of unit keys, of keydiff */
     float *received; /* [context] attention each prompt token received, of prompt-end policies */
 } sl_admission;

@@ -265,6 +265,24 @@ static sl_status read_retention(const sl_gguf *g, sl_gate_file *file)
     return check_rates(g, SL_GATE_KEY_ROW_RETENTION, file->retention, all);
 }
 
+/* Thresholds that steer need to know what each head's share is. */
+static sl_status read_steer(const sl_gguf *g, sl_gate *gate)
+{
+    float steer[ROWS_MAX];
+    size_t n;
+    if (!sl_gguf_has(g, SL_GATE_KEY_ROW_STEER)) return SL_OK;
+    if (!sl_gguf_f32_array(g, SL_GATE_KEY_ROW_STEER, steer, ROWS_MAX, &n) ||
+        n != gate->n_calibration)
+        return bad_key(g, SL_GATE_KEY_ROW_STEER, "a number a row");
+    for (size_t i = 0; i < n; i++) {
+        bool good = steer[i] == 0 ||
+                    (steer[i] > 0 && isfinite(steer[i]) && gate->calibration[i].retention);
+        if (!good) return bad_key(g, SL_GATE_KEY_ROW_STEER, "0 or more, with retention beside it");
+        gate->calibration[i].steer = steer[i];
+    }
+    return SL_OK;
+}
+
 static sl_status read_calibration(const sl_gguf *g, sl_gate_file *file)
 {
     float keep[ROWS_MAX], threshold[ROWS_MAX];
@@ -274,7 +292,8 @@ static sl_status read_calibration(const sl_gguf *g, sl_gate_file *file)
     if (!sl_gguf_has(g, SL_GATE_KEY_ROW_KEEP)) {
         bool part = sl_gguf_has(g, SL_GATE_KEY_ROW_WINDOW) ||
                     sl_gguf_has(g, SL_GATE_KEY_ROW_THRESHOLD) ||
-                    sl_gguf_has(g, SL_GATE_KEY_ROW_RETENTION);
+                    sl_gguf_has(g, SL_GATE_KEY_ROW_RETENTION) ||
+                    sl_gguf_has(g, SL_GATE_KEY_ROW_STEER);
         return part ? bad_key(g, SL_GATE_KEY_ROW_KEEP, "there beside the others") : SL_OK;
     }
     if (!sl_gguf_f32_array(g, SL_GATE_KEY_ROW_KEEP, keep, ROWS_MAX, &n))
@@ -297,7 +316,8 @@ static sl_status read_calibration(const sl_gguf *g, sl_gate_file *file)
         gate->calibration[i] = (sl_gate_calibration){
             .keep = keep[i], .threshold = threshold[i], .window = (uint32_t)window[i]};
     }
-    return read_retention(g, file);
+    status = read_retention(g, file);
+    return status == SL_OK ? read_steer(g, gate) : status;
 }
 
 /* ---- files ---- */

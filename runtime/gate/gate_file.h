@@ -57,6 +57,7 @@ typedef struct {
     float keep, threshold;
     uint32_t window;
     const float *retention; /* [n_layers][n_kv_heads] measured, or NULL */
+    float steer;            /* as in sl_policy, each head's share being its retention; 0: fixed */
 } sl_gate_calibration;
 
 typedef struct {

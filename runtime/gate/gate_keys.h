@@ -27,7 +27,8 @@
 #define SL_GATE_KEY_ROW_WINDOW    "sluice.gate.calibration.window"
 #define SL_GATE_KEY_ROW_THRESHOLD "sluice.gate.calibration.threshold"
 #define SL_GATE_KEY_ROW_RETENTION "sluice.gate.calibration.retention"
-enum { SL_GATE_KEYS = 21 };
+#define SL_GATE_KEY_ROW_STEER     "sluice.gate.calibration.steer"
+enum { SL_GATE_KEYS = 22 };
 extern const char *const SL_GATE_KEY_LIST[SL_GATE_KEYS];
 
 /* By sl_gate_span and sl_gate_kv. */

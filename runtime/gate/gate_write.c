@@ -38,6 +38,8 @@ static void put_calibration(const sl_gate *gate, float *reals, int32_t *numbers,
     for (uint32_t i = 0; i < n; i++) reals[i] = gate->calibration[i].threshold;
     sl_gguf_put_f32s(w, SL_GATE_KEY_ROW_THRESHOLD, reals, n);
     if (!gate->calibration[0].retention) return;
+    for (uint32_t i = 0; i < n; i++) reals[i] = gate->calibration[i].steer;
+    sl_gguf_put_f32s(w, SL_GATE_KEY_ROW_STEER, reals, n);
     for (uint32_t i = 0; i < n; i++)
         for (size_t k = 0; k < each; k++) reals[i * each + k] = gate->calibration[i].retention[k];
     sl_gguf_put_f32s(w, SL_GATE_KEY_ROW_RETENTION, reals, n * each);

@@ -35,6 +35,10 @@ typedef struct {
      * scores say nothing keeps all. */
     bool has_threshold;
     float threshold;
+    /* A gate's threshold may steer, so that texts unlike those it was calibrated on keep as much: when a
+     * head has kept n tokens more than its share of those seen, it stands n / steer higher. 0: fixed. */
+    float steer;
+    const float *share; /* [n_layers][n_kv_heads] of the model, lent by the gate; with steer only */
     /* A prompt is gated as one piece, so it must come in one span. */
     bool whole_prompts;
 } sl_policy;

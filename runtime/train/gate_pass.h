@@ -8,9 +8,9 @@
 
 /* Which tokens of a text are scored, and how far their heads see. */
 typedef struct {
-    const float *x;       /* [n_tokens][width] the layer's normed input, from the text's first token */
-    uint32_t n_tokens;    /* of the text */
-    uint32_t first, n;    /* those that are scored */
+    const float *x;    /* [n_tokens][width] the layer's normed input, from the text's first token */
+    uint32_t n_tokens; /* of the text */
+    uint32_t first, n; /* those that are scored */
     uint32_t back, ahead; /* of the window; ahead as clipped */
 } sl_gate_stretch;
 
@@ -18,7 +18,7 @@ typedef struct {
     const sl_gate_params *layout;
     uint32_t n_kv_heads, width, rows_max, reach_max;
     float *q, *attended, *z, *d_q, *d_attended, *d_z; /* of scored tokens */
-    float *k, *v, *d_k, *d_v;                          /* of those they see, rows_max + reach_max */
+    float *k, *v, *d_k, *d_v;                         /* of those they see, rows_max + reach_max */
     float *weight, *d_weight; /* [heads][rows_max][BLOCK + reach_max], [BLOCK][BLOCK + reach_max] */
 } sl_gate_pass;
 

@@ -1,6 +1,7 @@
 /* runtime/train/ridge.c - see ridge.h. */
 #include "runtime/train/ridge.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,8 @@ sl_status sl_ridge_solve(const sl_ridge *r, double ridge, float *weight, float *
     for (size_t i = 0; i < n_in; i++) room[i * n + i] += ridge * trace / (double)n_in;
     double *solved = room + n * n;
     sl_status status = sl_dense_solve(n, r->n_out, room, solved);
+    for (size_t i = 0; status == SL_OK && i < r->n_out * n; i++)
+        if (!isfinite(solved[i])) status = SL_ERR_FORMAT; /* LAPACK does not tell */
     for (size_t o = 0; status == SL_OK && o < r->n_out; o++) {
         for (size_t i = 0; i < n_in; i++) weight[o * n_in + i] = (float)solved[o * n + i];
         bias[o] = (float)solved[o * n + n_in];

@@ -20,7 +20,7 @@ typedef struct {
     float *square;     /* [head_dim][head_dim] W_o^T W_o */
     float *mapped;     /* [tokens_max][head_dim] */
     float *weight;     /* [BLOCK][tokens_max] */
-    float *asked;      /* [tokens_max] sum of w^2 / |x| */
+    float *asked;      /* [tokens_max] sum of w^1.5 / |x| */
     float *worth;      /* [tokens_max] */
     float *output_row; /* [n_heads * head_dim] */
 } head_scratch;
@@ -76,7 +76,8 @@ static sl_factor transposed(const float *data, size_t stride)
 /* One head's rows out of all heads'. */
 static void take_head(const float *all, size_t n, size_t n_heads, size_t head, size_t d, float *out)
 {
-    for (size_t t = 0; t < n; t++) memcpy(out + t * d, all + (t * n_heads + head) * d, d * sizeof *out);
+    for (size_t t = 0; t < n; t++)
+        memcpy(out + t * d, all + (t * n_heads + head) * d, d * sizeof *out);
 }
 
 /* asked[j] of queries [first, first + n), for the first n_worth keys. */
@@ -92,11 +93,11 @@ static void add_block(const sl_teacher *t, uint32_t n_worth, uint32_t first, uin
         uint32_t query = first + i, far = query + 1 > o->window ? query + 1 - o->window : 0;
         float *row = s->weight + i * stride;
         sl_vector_softmax(row, query + 1, query + 1);
-        sl_vector_add_squares(row, t->by_hidden[query], far < n_worth ? far : n_worth, s->asked);
+        sl_vector_add_powers(row, t->by_hidden[query], far < n_worth ? far : n_worth, s->asked);
     }
 }
 
-/* |W_o v_t|^2 of one head's values. */
+/* |W_o v_t|^1.5 of one head's values. */
 static void score_values(const sl_teacher_options *o, const sl_teacher_rows *rows, uint32_t head,
                          head_scratch *s)
 {
@@ -107,7 +108,10 @@ static void score_values(const sl_teacher_options *o, const sl_teacher_rows *row
     }
     sl_dense_multiply(d, d, o->width, 1, transposed(s->map, d), plain(s->map, d), 0, s->square, d);
     sl_dense_multiply(n, d, d, 1, plain(s->v, d), plain(s->square, d), 0, s->mapped, d);
-    for (size_t t = 0; t < n; t++) s->worth[t] = sl_vector_dot(s->v + t * d, s->mapped + t * d, d);
+    for (size_t t = 0; t < n; t++) {
+        float square = sl_vector_dot(s->v + t * d, s->mapped + t * d, d);
+        s->worth[t] = powf(square > 0 ? square : 0, 0.75F);
+    }
 }
 
 static void score_head(const sl_teacher *t, const sl_teacher_rows *rows, uint32_t head,

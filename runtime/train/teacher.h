@@ -4,9 +4,9 @@
  * With w_ij the attention of query head h from query i to key j, W_o the columns of the output map that
  * belong to h, and |x_i| the norm of the hidden state that the output is added to, the worth of token j in a
  * KV head is
- *     sum over its query heads of |W_o v_j|^2 mean over queries i >= j + window of w_ij^2 / |x_i|,
- * and its target the logarithm. Squares, since the errors of many tokens that are gone add up like random
- * ones. A mean and not the largest (as in KVzap, arXiv:2601.07891), which keeps peaks and loses the broad
+ *     sum over its query heads of |W_o v_j|^1.5 mean over queries i >= j + window of w_ij^1.5 / |x_i|,
+ * and its target the logarithm. The power stands between 2, errors of tokens that are gone adding up like
+ * random ones, and 1, all of them leaning the same way. A mean and not the largest (as in KVzap, arXiv:2601.07891), which keeps peaks and loses the broad
  * background that diffuse heads average over: runtime/gates/README.md has what each target costs. */
 #ifndef SL_TEACHER_H
 #define SL_TEACHER_H
@@ -29,9 +29,9 @@ void sl_teacher_init(const sl_teacher_options *options, sl_arena *arena, sl_teac
 /* One layer of one piece, as its stage has it. */
 typedef struct {
     uint32_t n_tokens;
-    const float *q, *k, *v;  /* [n_tokens][heads * head_dim], q and k rotated */
-    const float *hidden;     /* [n_tokens][width] what the layer reads, before its norm */
-    const sl_matrix *o;      /* the layer's output map, [width][n_heads * head_dim] */
+    const float *q, *k, *v; /* [n_tokens][heads * head_dim], q and k rotated */
+    const float *hidden;    /* [n_tokens][width] what the layer reads, before its norm */
+    const sl_matrix *o;     /* the layer's output map, [width][n_heads * head_dim] */
 } sl_teacher_rows;
 
 /* Tokens [0, n) of a piece of n_tokens have targets: those that a quarter of it asks for, or more. */

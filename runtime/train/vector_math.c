@@ -2,6 +2,7 @@
  * the loader picks. */
 #include "runtime/train/vector_math.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -55,7 +56,7 @@ CLONES void sl_vector_softmax_backward(const float *w, size_t n, float *d)
     for (size_t i = 0; i < n; i++) d[i] = w[i] * (d[i] - sum);
 }
 
-CLONES void sl_vector_add_squares(const float *x, float scale, size_t n, float *sum)
+CLONES void sl_vector_add_powers(const float *x, float scale, size_t n, float *sum)
 {
-    for (size_t j = 0; j < n; j++) sum[j] += scale * x[j] * x[j];
+    for (size_t j = 0; j < n; j++) sum[j] += scale * x[j] * sqrtf(x[j]);
 }

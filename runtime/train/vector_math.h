@@ -14,7 +14,7 @@ void sl_vector_softmax(float *x, size_t n, size_t n_all);
 /* d [n] from the gradient of a softmax's output w to that of its input: w (d - sum w d). */
 void sl_vector_softmax_backward(const float *w, size_t n, float *d);
 
-/* sum[j] += scale * x[j]^2 */
-void sl_vector_add_squares(const float *x, float scale, size_t n, float *sum);
+/* sum[j] += scale * x[j]^1.5, x not negative */
+void sl_vector_add_powers(const float *x, float scale, size_t n, float *sum);
 
 #endif

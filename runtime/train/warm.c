@@ -173,7 +173,8 @@ static void place_in_hidden(const sl_gate_params *l, size_t n_kv_heads, float *p
     size_t width = l->x.n_in;
     float *out = params + l->out.at;
     memset(out, 0, (size_t)l->out.n_out * l->out.n_in * sizeof *out);
-    for (size_t head = n_kv_heads; head-- > 0;) { /* from the last: solutions lie in the first rows */
+    for (size_t head = n_kv_heads;
+         head-- > 0;) { /* from the last: solutions lie in the first rows */
         float *plus = x + 2 * head * width, *minus = plus + width;
         memmove(plus, x + head * width, width * sizeof *x);
         for (size_t i = 0; i < width; i++) minus[i] = -plus[i];
@@ -192,17 +193,19 @@ static sl_status solve_layer(const sl_warm *w, uint32_t index, double ridge)
     size_t n_kv_heads = w->options.gate->n_kv_heads;
     float *params = w->params + layer->at;
     if (l->shape.hidden > 0 && l->shape.hidden < 2 * n_kv_heads) {
-        sl_error("layer %u: a hidden layer of %u units cannot start from ridge regression, which needs "
-                 "%zu",
-                 index, l->shape.hidden, 2 * n_kv_heads);
+        sl_error(
+            "layer %u: a hidden layer of %u units cannot start from ridge regression, which needs "
+            "%zu",
+            index, l->shape.hidden, 2 * n_kv_heads);
         return SL_ERR_OPTION;
     }
     sl_status status = sl_ridge_solve(&layer->ridge, ridge, params + l->x.at,
                                       params + l->x_bias.at);
     if (status == SL_ERR_FORMAT)
-        sl_error("layer %u: ridge regression has no solution: hidden states that are not finite, or "
-                 "no tokens with targets",
-                 index);
+        sl_error(
+            "layer %u: ridge regression has no solution: hidden states that are not finite, or "
+            "no tokens with targets",
+            index);
     if (status != SL_OK) return status;
     memset(params + l->a.at, 0, (size_t)l->a.n_out * l->a.n_in * sizeof *params);
     if (l->shape.hidden > 0) place_in_hidden(l, n_kv_heads, params);
@@ -226,8 +229,7 @@ uint32_t sl_warm_slices(const sl_warm *warm, const sl_warm_piece *piece)
 }
 
 /* Logits of a stretch, their errors added to the layer's fit, and in d_logits those of the loss. */
-static void pass_forward(sl_warm *w, uint32_t index, const sl_gate_stretch *s,
-                         const float *targets)
+static void pass_forward(sl_warm *w, uint32_t index, const sl_gate_stretch *s, const float *targets)
 {
     warm_layer *layer = &w->layers[index];
     size_t n_kv_heads = w->options.gate->n_kv_heads;

@@ -26,6 +26,12 @@ static inline uint32_t seeded_below(seeded *random, uint32_t n)
     return (uint32_t)(seeded_bits(random) % n);
 }
 
+/* In [-1, 1). */
+static inline float seeded_real(seeded *random)
+{
+    return (float)(seeded_bits(random) >> 40) * 0x1p-23F - 1;
+}
+
 /* Needs cmocka.h. */
 #define assert_seeded(random, expression)                                               \
     do {                                                                                \

@@ -133,6 +133,42 @@ static void test_ranks_and_thresholds(void **state)
     }
 }
 
+/* policy.h: n tokens beyond its share of those seen put a head's threshold n / steer higher. So a stream
+ * that scores higher than expected keeps its share all the same, however it is cut, forked and placed. */
+static void test_steered_thresholds(void **state)
+{
+    (void)state;
+    static float scores[TOKENS], share[LAYERS * HEADS];
+    static uint8_t got[TOKENS];
+    for (uint64_t seed = 1; seed <= 16; seed++) {
+        seeded random = seeded_from(seed);
+        uint32_t first_layer = seeded_below(&random, 2), layer = 1, head = 1;
+        for (int i = 0; i < TOKENS; i++) scores[i] = 2 * seeded_real(&random) + 3.5F;
+        scores[100] = NAN;
+        for (int i = 0; i < LAYERS * HEADS; i++)
+            share[i] = 0.05F + 0.9F * (float)seeded_below(&random, 100) / 100;
+        sl_policy p = {.kind = SL_POLICY_GATE,
+                       .sinks = seeded_below(&random, 9),
+                       .window = 1 + seeded_below(&random, 200),
+                       .has_threshold = true,
+                       .steer = 1 + (float)seeded_below(&random, 16),
+                       .share = share};
+        rig r;
+        rig_open(&r, p, first_layer);
+        decide_all(&r, scores, TOKENS, seeded_below(&random, p.window), &random, layer, head, got);
+        float own = share[(first_layer + layer) * HEADS + head];
+        uint32_t kept = 0, seen = 0;
+        for (uint32_t t = p.sinks; t + p.window < TOKENS; t++, seen++) {
+            float threshold = ((float)kept - own * (float)seen) / p.steer;
+            bool keep = !(scores[t] < threshold);
+            assert_seeded(&random, got[t] == keep);
+            kept += keep;
+        }
+        assert_seeded(&random, fabs((double)kept / seen - (double)own) < 0.04);
+        rig_close(&r);
+    }
+}
+
 /* Policies without scores. A token's draw depends on id, layer, head and position alone. */
 static void test_without_scores(void **state)
 {
@@ -262,9 +298,8 @@ static void test_prompt_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks_and_thresholds),
-        cmocka_unit_test(test_without_scores),
-        cmocka_unit_test(test_key_scores),
+        cmocka_unit_test(test_ranks_and_thresholds), cmocka_unit_test(test_steered_thresholds),
+        cmocka_unit_test(test_without_scores),       cmocka_unit_test(test_key_scores),
         cmocka_unit_test(test_prompt_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

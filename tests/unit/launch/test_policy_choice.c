@@ -8,10 +8,11 @@
 
 #include "launch/policy_choice.h"
 
+static const float shares[] = {0.2F, 0.3F};
 static sl_gate_calibration rows[] = {
     {.keep = 0.5F, .window = 128, .threshold = 1},
     {.keep = 0.5F, .window = 16, .threshold = 2},
-    {.keep = 0.25F, .window = 128, .threshold = 3},
+    {.keep = 0.25F, .window = 128, .threshold = 3, .retention = shares, .steer = 8},
 };
 
 static const sl_gate gate = {.sinks = 6,
@@ -38,16 +39,17 @@ static void test_without_gate(void **state)
     assert_true(p.kind == SL_POLICY_SNAPKV && p.keep == 0.25 && p.window == 9);
 }
 
-/* As the file says, unless rate or window are given: then by the row for both. Without one a rate given is
- * reached by ranks. */
+/* By the row for rate and window, given or the file's own. Without one a rate given is reached by ranks, and
+ * else the file's threshold is taken. */
 static void test_gate(void **state)
 {
     (void)state;
     sl_policy p = choose(&gate, NULL, 0, SL_NOT_GIVEN);
     assert_true(p.kind == SL_POLICY_GATE && p.sinks == 6 && p.window == 128);
-    assert_true(p.has_threshold && p.threshold == 7 && p.keep == 0.5);
+    assert_true(p.has_threshold && p.threshold == 1 && p.keep == 0.5 && p.steer == 0);
     p = choose(&gate, NULL, 0.25, SL_NOT_GIVEN);
     assert_true(p.has_threshold && p.threshold == 3 && p.keep == 0.25);
+    assert_true(p.steer == 8 && p.share == shares);
     p = choose(&gate, NULL, 0, 16);
     assert_true(p.has_threshold && p.threshold == 2 && p.window == 16 && p.keep == 0.5);
     p = choose(&gate, NULL, 0.5, 16);

@@ -1,0 +1,31 @@
+/* launch/eval_records.h - questions with several answers, of which one is right: files of the form that
+ * LLM-Adapters uses (Hu et al. 2023, arXiv:2304.01933), a JSON array of {"instruction", "output",
+ * "answer"}, where the instruction ends in "Answer format: a/b/c". */
+#ifndef SL_EVAL_RECORDS_H
+#define SL_EVAL_RECORDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base/status.h"
+
+enum { SL_EVAL_CHOICES_MAX = 8 };
+
+typedef struct {
+    char *question;                     /* the whole instruction */
+    char *answers[SL_EVAL_CHOICES_MAX]; /* the output, once with every choice */
+    uint32_t n_answers, right;
+} sl_eval_record;
+
+typedef struct {
+    sl_eval_record *records;
+    size_t n, n_bad;
+} sl_eval_records;
+
+/* Read a file; of more than `limit` records (0: no limit) so many, evenly spaced. Bad records are told with
+ * their number and skipped. SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_MEMORY, logged. Ended with
+ * sl_eval_records_free, also after an error. */
+sl_status sl_eval_records_read(const char *path, uint32_t limit, sl_eval_records *out);
+void sl_eval_records_free(sl_eval_records *records); /* all zero is fine */
+
+#endif

@@ -1,0 +1,369 @@
+/* test_warm.c - planted tokens: a made attention that asks for some tokens and not for others, told to
+ * gates through the teacher. They learn to keep the one and evict the other, also where only what comes
+ * after a token tells it apart; the teacher against plain loops; ridge regression against a known
+ * answer. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/gate/gate_file.h"
+#include "runtime/train/ridge.h"
+#include "runtime/train/teacher.h"
+#include "runtime/train/warm.h"
+#include "tests/support/seeded.h"
+
+/* One thread: a race detector does not know OpenMP's barriers. */
+enum { WIDTH = 32, HEADS = 4, KV_HEADS = 2, DIM = 16, TOKENS = 512, WINDOW = 16, THREADS = 1 };
+
+typedef struct {
+    sl_teacher *teacher;
+    sl_teacher_options options;
+    void *storage;
+    size_t bytes;
+    float *q, *k, *v, *x, *map, *target;
+    uint8_t *planted; /* [TOKENS] asked for */
+} scene;
+
+static void scene_open(scene *s)
+{
+    *s = (scene){.options = {.n_heads = HEADS,
+                             .n_kv_heads = KV_HEADS,
+                             .head_dim = DIM,
+                             .width = WIDTH,
+                             .tokens_max = TOKENS,
+                             .window = WINDOW,
+                             .threads = THREADS}};
+    sl_arena arena;
+    sl_arena_init(&arena, NULL, 0);
+    sl_teacher_init(&s->options, &arena, &s->teacher);
+    s->bytes = arena.used_bytes;
+    assert_int_equal(sl_storage_take(s->bytes, "teacher", &s->storage), SL_OK);
+    sl_arena_init(&arena, s->storage, s->bytes);
+    sl_teacher_init(&s->options, &arena, &s->teacher);
+    s->q = calloc(TOKENS * HEADS * DIM, sizeof *s->q);
+    s->k = calloc(TOKENS * KV_HEADS * DIM, sizeof *s->k);
+    s->v = calloc(TOKENS * KV_HEADS * DIM, sizeof *s->v);
+    s->x = calloc(TOKENS * WIDTH, sizeof *s->x);
+    s->map = calloc(WIDTH * HEADS * DIM, sizeof *s->map);
+    s->target = calloc(KV_HEADS * TOKENS, sizeof *s->target);
+    s->planted = calloc(TOKENS, 1);
+}
+
+static void scene_close(scene *s)
+{
+    free(s->q), free(s->k), free(s->v), free(s->x), free(s->map), free(s->target);
+    free(s->planted);
+    sl_storage_release(s->storage, s->bytes);
+}
+
+static void fill(float *x, size_t n, float size, seeded *random)
+{
+    for (size_t i = 0; i < n; i++) x[i] = size * seeded_real(random);
+}
+
+static void ask_teacher(scene *s)
+{
+    sl_matrix o = {.data = s->map,
+                   .type = SL_TYPE_F32,
+                   .n_out = WIDTH,
+                   .n_in = HEADS * DIM,
+                   .row_bytes = HEADS * DIM * sizeof(float)};
+    sl_teacher_rows rows = {
+        .n_tokens = TOKENS, .q = s->q, .k = s->k, .v = s->v, .hidden = s->x, .o = &o};
+    sl_teacher_score(s->teacher, &rows, s->target);
+}
+
+/* ---- the teacher ---- */
+
+static double plain_weight(const scene *s, uint32_t head, uint32_t i, uint32_t j)
+{
+    double sum = 0, own = 0;
+    for (uint32_t at = 0; at <= i; at++) {
+        double dot = 0;
+        for (uint32_t d = 0; d < DIM; d++)
+            dot += (double)s->q[(i * HEADS + head) * DIM + d] *
+                   (double)s->k[(at * KV_HEADS + head / 2) * DIM + d];
+        double weight = exp(dot / sqrt(DIM));
+        sum += weight;
+        if (at == j) own = weight;
+    }
+    return own / sum;
+}
+
+static double plain_target(const scene *s, uint32_t kv_head, uint32_t j)
+{
+    double worth = 0;
+    for (uint32_t head = 2 * kv_head; head < 2 * kv_head + 2; head++) {
+        double square = 0, asked = 0;
+        for (uint32_t row = 0; row < WIDTH; row++) {
+            double out = 0;
+            for (uint32_t d = 0; d < DIM; d++)
+                out += (double)s->map[row * HEADS * DIM + head * DIM + d] *
+                       (double)s->v[(j * KV_HEADS + kv_head) * DIM + d];
+            square += out * out;
+        }
+        for (uint32_t i = j + WINDOW; i < TOKENS; i++) {
+            double norm = 0;
+            for (uint32_t d = 0; d < WIDTH; d++)
+                norm += (double)s->x[i * WIDTH + d] * (double)s->x[i * WIDTH + d];
+            asked += pow(plain_weight(s, head, i, j), 1.5) / sqrt(norm);
+        }
+        worth += pow(square, 0.75) * asked / (TOKENS - j - WINDOW);
+    }
+    return log(worth + 1e-12);
+}
+
+static void test_teacher(void **state)
+{
+    (void)state;
+    seeded random = seeded_from(5);
+    scene s;
+    scene_open(&s);
+    fill(s.q, TOKENS * HEADS * DIM, 2, &random);
+    fill(s.k, TOKENS * KV_HEADS * DIM, 2, &random);
+    fill(s.v, TOKENS * KV_HEADS * DIM, 1, &random);
+    fill(s.x, TOKENS * WIDTH, 3, &random);
+    fill(s.map, WIDTH * HEADS * DIM, 1, &random);
+    ask_teacher(&s);
+    uint32_t n = sl_teacher_targets(&s.options, TOKENS);
+    assert_int_equal(n, TOKENS - TOKENS / 4 - WINDOW);
+    for (int i = 0; i < 24; i++) {
+        uint32_t head = seeded_below(&random, KV_HEADS), j = seeded_below(&random, n);
+        double want = plain_target(&s, head, j), got = (double)s.target[head * TOKENS + j];
+        assert_seeded(&random, fabs(got - want) < 1e-3);
+    }
+    assert_true(s.target[n] == 0 && s.target[TOKENS + n] == 0);
+    scene_close(&s);
+}
+
+/* ---- gates ---- */
+
+typedef enum { BY_ITSELF, BY_WHAT_FOLLOWS } planting;
+
+/* Every query looks for the direction k[0] of planted keys. A token shows that it is one in x[0], or the
+ * token after it does. */
+static void plant(scene *s, planting how, seeded *random)
+{
+    fill(s->q, TOKENS * HEADS * DIM, 0.2F, random);
+    fill(s->k, TOKENS * KV_HEADS * DIM, 0.2F, random);
+    fill(s->v, TOKENS * KV_HEADS * DIM, 1, random);
+    fill(s->x, TOKENS * WIDTH, 1, random);
+    fill(s->map, WIDTH * HEADS * DIM, 1, random);
+    for (uint32_t t = 0; t < TOKENS * HEADS; t++) s->q[t * DIM] = 6;
+    for (uint32_t t = 0; t < TOKENS; t++) {
+        s->planted[t] = seeded_below(random, 8) == 0;
+        for (uint32_t h = 0; h < KV_HEADS; h++)
+            s->k[(t * KV_HEADS + h) * DIM] = s->planted[t] ? 2 : -2;
+        uint32_t tell = how == BY_ITSELF ? t : t + 1;
+        if (tell < TOKENS) s->x[tell * WIDTH] = s->planted[t] ? 2 : -2;
+    }
+    ask_teacher(s);
+}
+
+typedef struct {
+    sl_gate gate;
+    sl_gate_layer layer;
+    sl_warm *warm;
+    void *storage, *weights;
+    size_t bytes, weights_bytes;
+} learner;
+
+static void learner_open(learner *l, uint32_t heads, uint32_t hidden)
+{
+    *l = (learner){.gate = {.n_layers = 1, .n_kv_heads = KV_HEADS, .model_width = WIDTH}};
+    sl_gate_shape shape = {.span = SL_GATE_WINDOW,
+                           .ahead = 1,
+                           .heads = heads,
+                           .width = heads > 0 ? 16 : 0,
+                           .hidden = hidden};
+    sl_gate_params params;
+    sl_gate_params_plan(&l->gate, &shape, &params);
+    float *numbers = malloc(params.n * sizeof *numbers);
+    seeded random = seeded_from(9);
+    fill(numbers, params.n, 0.3F, &random);
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, l->weights, l->weights_bytes);
+        sl_gate_params_encode(&params, numbers, SL_TYPE_F16, &arena, &l->layer);
+        l->weights_bytes = arena.used_bytes;
+        if (turn == 0) assert_int_equal(sl_storage_take(arena.used_bytes, "w", &l->weights), SL_OK);
+    }
+    free(numbers);
+    l->gate.layers = &l->layer;
+    sl_warm_options options = {
+        .gate = &l->gate, .tokens_max = TOKENS, .slice = 64, .threads = THREADS};
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, l->storage, l->bytes);
+        sl_warm_init(&options, &arena, &l->warm);
+        l->bytes = arena.used_bytes;
+        if (turn == 0) assert_int_equal(sl_storage_take(l->bytes, "warm", &l->storage), SL_OK);
+    }
+}
+
+static void learner_close(learner *l)
+{
+    sl_storage_release(l->storage, l->bytes);
+    sl_storage_release(l->weights, l->weights_bytes);
+}
+
+static sl_warm_piece piece_of(const scene *s)
+{
+    return (sl_warm_piece){.n_tokens = TOKENS,
+                           .end = sl_teacher_targets(&s->options, TOKENS),
+                           .x = s->x,
+                           .target = s->target};
+}
+
+static double r2_of(learner *l, const scene *s)
+{
+    sl_warm_piece piece = piece_of(s);
+    sl_warm_fits_reset(l->warm);
+    sl_warm_measure(l->warm, &piece, UINT32_MAX);
+    return sl_warm_fit_r2(sl_warm_fits(l->warm));
+}
+
+/* Fit, and tell how well the gate does on a scene it has not seen. */
+static double learn(learner *l, planting how, int rounds)
+{
+    seeded random = seeded_from(3);
+    scene s;
+    scene_open(&s);
+    for (int i = 0; i < 4; i++) {
+        plant(&s, how, &random);
+        sl_warm_piece piece = piece_of(&s);
+        sl_warm_ridge_add(l->warm, &piece);
+    }
+    assert_int_equal(sl_warm_ridge_solve(l->warm, 1e-3), SL_OK);
+    for (int i = 0; i < rounds; i++) {
+        plant(&s, how, &random);
+        sl_warm_piece piece = piece_of(&s);
+        for (uint32_t slice = 0; slice < sl_warm_slices(l->warm, &piece); slice++) {
+            sl_warm_gradient(l->warm, &piece, slice, 1);
+            sl_warm_step(l->warm, 0.01F);
+        }
+    }
+    plant(&s, how, &random);
+    double r2 = r2_of(l, &s);
+    scene_close(&s);
+    return r2;
+}
+
+/* Planted keys and noise differ by many units of the target, so a good fit keeps all of the one and
+ * none of the other. */
+static void test_planted_keys(void **state)
+{
+    (void)state;
+    for (uint32_t hidden = 0; hidden <= 8; hidden += 8) {
+        learner l;
+        learner_open(&l, 0, hidden);
+        assert_true(learn(&l, BY_ITSELF, 0) > 0.9);
+        learner_close(&l);
+    }
+}
+
+static void test_planted_ahead(void **state)
+{
+    (void)state;
+    learner linear, heads;
+    learner_open(&linear, 0, 0);
+    learner_open(&heads, 2, 0);
+    assert_true(learn(&linear, BY_WHAT_FOLLOWS, 20) < 0.3); /* x alone does not tell */
+    assert_true(learn(&heads, BY_WHAT_FOLLOWS, 60) > 0.8);
+    learner_close(&linear);
+    learner_close(&heads);
+}
+
+/* The threshold between both, through the weights as a file has them. */
+static void test_fates_of_planted(void **state)
+{
+    (void)state;
+    learner l;
+    learner_open(&l, 0, 0);
+    learn(&l, BY_ITSELF, 0);
+    void *storage = NULL;
+    size_t bytes = 0;
+    sl_gate_layer layer;
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, storage, bytes);
+        sl_warm_encode(l.warm, 0, SL_TYPE_Q8_0, &arena, &layer);
+        bytes = arena.used_bytes;
+        if (turn == 0) assert_int_equal(sl_storage_take(bytes, "layer", &storage), SL_OK);
+    }
+    seeded random = seeded_from(77);
+    scene s;
+    scene_open(&s);
+    plant(&s, BY_ITSELF, &random);
+    float row[WIDTH], least = INFINITY, most = -INFINITY;
+    for (uint32_t head = 0; head < KV_HEADS; head++) {
+        sl_matrix_row(&layer.x, head, row);
+        for (uint32_t t = 0; t < TOKENS; t++) {
+            float logit = layer.x_bias[head];
+            for (uint32_t i = 0; i < WIDTH; i++) logit += row[i] * s.x[t * WIDTH + i];
+            if (s.planted[t] && logit < least) least = logit;
+            if (!s.planted[t] && logit > most) most = logit;
+        }
+        assert_true(least > most + 1);
+    }
+    scene_close(&s);
+    sl_storage_release(storage, bytes);
+    learner_close(&l);
+}
+
+/* ---- ridge ---- */
+
+static void test_ridge(void **state)
+{
+    (void)state;
+    enum { N_IN = 32, N_OUT = 2, ROWS = 300 };
+    seeded random = seeded_from(4);
+    float x[ROWS * N_IN], y[N_OUT * ROWS], w[N_OUT * N_IN], got[N_OUT * N_IN], bias[N_OUT];
+    fill(x, ROWS * N_IN, 1, &random);
+    fill(w, N_OUT * N_IN, 1, &random);
+    for (int o = 0; o < N_OUT; o++)
+        for (int t = 0; t < ROWS; t++) {
+            y[o * ROWS + t] = 3.0F + (float)o;
+            for (int i = 0; i < N_IN; i++) y[o * ROWS + t] += w[o * N_IN + i] * x[t * N_IN + i];
+        }
+    void *storage;
+    size_t bytes;
+    sl_arena arena;
+    sl_ridge r;
+    sl_arena_init(&arena, NULL, 0);
+    sl_ridge_init(N_IN, N_OUT, &arena, &r);
+    bytes = arena.used_bytes;
+    assert_int_equal(sl_storage_take(bytes, "ridge", &storage), SL_OK);
+    sl_arena_init(&arena, storage, bytes);
+    sl_ridge_init(N_IN, N_OUT, &arena, &r);
+    r.sums = calloc(r.n_sums, sizeof *r.sums);
+    assert_int_equal(sl_ridge_solve(&r, 1e-3, got, bias), SL_ERR_FORMAT); /* no rows yet */
+    sl_ridge_add(&r, 100, x, y, ROWS);
+    sl_ridge_add(&r, ROWS - 100, x + 100 * N_IN, y + 100, ROWS);
+    assert_int_equal(sl_ridge_solve(&r, 1e-9, got, bias), SL_OK);
+    for (int i = 0; i < N_OUT * N_IN; i++) assert_true(fabsf(got[i] - w[i]) < 1e-3F);
+    assert_true(fabsf(bias[0] - 3) < 1e-3F && fabsf(bias[1] - 4) < 1e-3F);
+    assert_int_equal(sl_ridge_solve(&r, 10, got, bias), SL_OK); /* shrinks */
+    assert_true(fabsf(got[0]) < fabsf(w[0]) * 0.5F);
+    x[0] = INFINITY;
+    sl_ridge_add(&r, 1, x, y, ROWS);
+    assert_int_equal(sl_ridge_solve(&r, 1e-3, got, bias), SL_ERR_FORMAT);
+    free(r.sums);
+    sl_storage_release(storage, bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_teacher),       cmocka_unit_test(test_planted_keys),
+        cmocka_unit_test(test_planted_ahead), cmocka_unit_test(test_fates_of_planted),
+        cmocka_unit_test(test_ridge),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
