@@ -16,6 +16,7 @@ const sl_command_entry *const sl_commands[] = {&sl_cmd_batch,
                                                &sl_cmd_train_init,
                                                &sl_cmd_tokenize,
                                                &sl_cmd_eval_tasks,
+                                               &sl_cmd_eval_needle,
                                                &sl_cmd_train_warm,
                                                &sl_cmd_train_calibrate,
                                                NULL};
