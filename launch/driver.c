@@ -121,6 +121,7 @@ sl_status sl_driver_submit(sl_driver *driver, sl_request *request)
     SL_ASSERT(!driver->ending);
     SL_ASSERT(request->pause_after == 0 ||
               (request->n_choices == 1 && request->pause_after < request->n_prompt));
+    SL_ASSERT(request->comparison.kind == SL_COMPARISON_NONE || request->n_choices == 1);
     /* finished ones not taken yet hold their place: the ring cannot overflow */
     if (driver->n_entries + driver->finished_count == driver->entries_max) return SL_AGAIN;
     driver->entries[driver->n_entries++] = (entry){.request = request,
@@ -312,6 +313,8 @@ static void start_sequence(sl_driver *d, sl_frame *frame, sl_control_kind kind, 
     control->sampling.seed += s->choice;
     control->id_seed = sl_request_id_seed(s->owner->request);
     control->n_prompt = policy_prompt(s->owner->request);
+    control->keeps_all = s->owner->request->keeps_all;
+    control->comparison = s->owner->request->comparison;
     s->first_frame = frame->number;
     s->n_sent = kind == SL_CONTROL_FORK ? d->sequences[parent].n_sent : 0;
     s->state = SEQUENCE_PROMPT;
@@ -524,6 +527,9 @@ bool sl_driver_fill(sl_driver *driver, sl_frame *frame)
 static void set_detail(sl_token_detail *detail, const sl_token_result *result)
 {
     detail->logprob = result->logprob;
+    detail->compared = result->compared;
+    detail->agrees = result->agrees;
+    detail->kl = result->kl;
     detail->n_top = result->n_top;
     for (uint32_t i = 0; i < result->n_top; i++) detail->top[i] = result->top[i];
 }
@@ -583,6 +589,7 @@ static bool is_expected(const sequence *s, const sl_token_result *result)
 {
     const sl_request *request = s->owner->request;
     if ((int32_t)result->n_top > request->sampling.n_logprobs && result->n_top > 0) return false;
+    if (result->compared && request->comparison.kind != SL_COMPARISON_WITH) return false;
     if (result->kind == SL_RESULT_SCORED)
         return request->prompt_details && result->position < request->n_prompt;
     return s->state == SEQUENCE_WAITING &&

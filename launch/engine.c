@@ -233,11 +233,15 @@ static sl_status open_model(sl_engine *e)
     return SL_OK;
 }
 
-/* What each layer is expected to keep: as measured in an earlier run, or as the gate or policy says.
+/* What each layer is expected to keep: all when requests are compared with one that does, as measured in an earlier run, or as the gate or policy says.
  * A prompt that is pruned only as it ends is all there until then. */
 static sl_status expect_retention(sl_engine *e)
 {
     const char *measured = e->settings.retention;
+    if (e->service->compared_rows > 0) {
+        for (uint32_t i = 0; i < e->shape.n_layers; i++) e->layer_keep[i] = 1;
+        return SL_OK;
+    }
     if (measured && sl_policy_at_prompt_end(e->policy.kind) && rank_of(e) == 0)
         sl_info("--policy %s ignores --retention: until a prompt ends all of it is kept",
                 sl_policy_name(e->policy.kind));
@@ -315,6 +319,7 @@ static sl_parts_options parts_options(sl_engine *e)
         .expected_tokens = EXPECTED_TOKENS,
         .policy = e->policy,
         .gate = gate_of(e),
+        .compared_rows = e->service->compared_rows,
         .flags = s->keep_out != NULL,
         .codec = e->codec,
         .silence_max_ns = (int64_t)(s->peer_timeout_s * (double)SL_SECOND),
@@ -401,10 +406,11 @@ static uint64_t options_hash(const sl_engine *e)
     char text[512];
     const sl_settings *s = &e->settings;
     const sl_policy *p = &e->policy;
-    int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %s %s %s %.17g %.9g %d %d %g", s->chunk,
-                     e->context, s->sequences, p->sinks, p->window, e->shape.n_layers, s->codec,
-                     s->kv, sl_policy_name(p->kind), p->keep, (double)p->threshold,
-                     p->has_threshold, s->keep_out != NULL, s->peer_timeout_s);
+    int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %u %s %s %s %.17g %.9g %d %d %g",
+                     s->chunk, e->context, s->sequences, p->sinks, p->window, e->shape.n_layers,
+                     e->service->compared_rows, s->codec, s->kv, sl_policy_name(p->kind), p->keep,
+                     (double)p->threshold, p->has_threshold, s->keep_out != NULL,
+                     s->peer_timeout_s);
     uint64_t gate_hash = e->gate_file ? sl_gate_file_hash(e->gate_file) : 0;
     uint64_t keep_hash = XXH3_64bits(e->layer_keep, e->shape.n_layers * sizeof *e->layer_keep);
     return XXH3_64bits(text, (size_t)n) ^ sl_gguf_header_hash(e->gguf) ^ gate_hash ^ keep_hash;

@@ -23,6 +23,9 @@ typedef struct {
     /* Called if begin succeeded, with how serving went; returns that, or what went wrong since. */
     sl_status (*end)(void *context, const sl_engine *engine, sl_status status);
     sl_watch watch;
+    /* On all ranks the same: distributions that requests are compared by, at most (stage.h). If any, some
+     * requests keep all, so memory is planned for that. */
+    uint32_t compared_rows;
     sl_profile *profile; /* of this rank's stage; NULL: nobody asks */
 } sl_service;
 

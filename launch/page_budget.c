@@ -63,7 +63,8 @@ bool sl_page_budget_refuses(const sl_page_budget *budget, sl_request *request,
                             uint32_t sequences_max)
 {
     const sl_policy *p = &budget->policy;
-    bool all = p->kind == SL_POLICY_FULL || p->whole_prompts || sl_policy_at_prompt_end(p->kind);
+    bool all = p->kind == SL_POLICY_FULL || p->whole_prompts || request->keeps_all ||
+               sl_policy_at_prompt_end(p->kind);
     uint32_t least = all ? sl_cache_head_pages(p->window, (uint32_t)request->n_prompt) : 0;
     if (request->n_choices <= sequences_max && least <= budget->head_pages) return false;
     sl_request_fail(request, 400, "out_of_memory", "",

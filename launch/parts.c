@@ -22,6 +22,7 @@ static sl_stage_options stage_options(const sl_parts_options *o, const sl_weight
         .policy = o->policy,
         .gate = o->gate,
         .n_pages = n_pages,
+        .compared_rows = o->compared_rows,
         .profile = o->profile,
     };
 }

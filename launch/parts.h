@@ -23,6 +23,7 @@ typedef struct {
     uint32_t chunk, sequences, context;
     sl_policy policy;
     const sl_gate *gate;      /* policy SL_POLICY_GATE, else NULL */
+    uint32_t compared_rows;   /* stage.h */
     bool flags;               /* frames tell who was kept */
     uint32_t expected_tokens; /* driver.h */
     sl_codec_kind codec;

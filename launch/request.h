@@ -21,6 +21,8 @@ typedef enum { SL_FINISH_NONE, SL_FINISH_STOP, SL_FINISH_LENGTH } sl_finish;
 /* A log-probability told about one token. */
 typedef struct {
     float logprob;
+    bool compared, agrees; /* as sl_token_result has them */
+    float kl;
     uint32_t n_top;
     sl_token_logprob *top; /* [n_logprobs] room, from the request's memory */
 } sl_token_detail;
@@ -68,6 +70,11 @@ typedef struct {
 
     /* Tokens of the prompt that are prompt to policies, the rest counting as generated; 0: all. */
     size_t n_policy_prompt;
+    /* Every token of its sequences is kept, whatever the policy, and not counted as eligible. */
+    bool keeps_all;
+    /* Of what is scored, with the request before or after it. One choice only, and all requests with a
+     * comparison are served one after the other: the next is submitted when this one has finished. */
+    sl_comparison comparison;
 
     sl_choice *choices;              /* [n_choices], owned */
     sl_token_detail *prompt_details; /* [n_prompt], NULL unless scored; [0] is never filled */

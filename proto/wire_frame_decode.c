@@ -82,6 +82,10 @@ static sl_status get_controls(const Sluice__Frame *message, sl_frame *frame)
             return refuse(message, "logit biases too many or unpaired", i);
         out->id_seed = in->id_seed;
         out->n_prompt = in->n_prompt;
+        out->keeps_all = in->keeps_all != 0;
+        out->comparison = (sl_comparison){.kind = (sl_comparison_kind)in->comparison,
+                                          .from = in->compare_from,
+                                          .step = in->compare_step};
         get_sampling(in->sampling, &out->sampling);
     }
     frame->n_controls = (uint32_t)message->n_controls;
@@ -122,6 +126,9 @@ static sl_status get_results(const Sluice__Frame *message, sl_frame *frame)
                                  .position = in->position,
                                  .token = in->tokens[0],
                                  .logprob = in->logprobs[0],
+                                 .compared = in->compared != 0,
+                                 .agrees = in->agrees != 0,
+                                 .kl = in->kl,
                                  .n_top = (uint32_t)in->n_tokens - 1};
         for (uint32_t j = 0; j < out->n_top; j++)
             out->top[j] = (sl_token_logprob){in->tokens[1 + j], in->logprobs[1 + j]};

@@ -43,6 +43,10 @@ static void put_controls(sl_wire *wire, const sl_frame *frame, Sluice__Frame *me
         size_t first = (size_t)i * SL_LOGIT_BIAS_MAX;
         out->id_seed = control->id_seed;
         out->n_prompt = control->n_prompt;
+        out->keeps_all = control->keeps_all;
+        out->comparison = control->comparison.kind;
+        out->compare_from = control->comparison.from;
+        out->compare_step = control->comparison.step;
         put_sampling(&control->sampling, wire->bias_tokens + first, wire->bias_values + first,
                      out->sampling);
     }
@@ -94,6 +98,9 @@ static void put_results(sl_wire *wire, const sl_frame *frame, Sluice__Frame *mes
         out->n_tokens = out->n_logprobs = 1 + result->n_top;
         out->tokens = tokens;
         out->logprobs = logprobs;
+        out->compared = result->compared;
+        out->agrees = result->agrees;
+        out->kl = result->kl;
     }
     message->n_results = frame->n_results;
     message->results = wire->result_list;

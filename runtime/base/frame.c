@@ -95,6 +95,18 @@ static sl_status check_sampling(const bounds *b, const sl_sampling *sampling, ui
     return SL_OK;
 }
 
+static sl_status check_comparison(const bounds *b, const sl_comparison *comparison, uint32_t index)
+{
+    switch (comparison->kind) {
+    case SL_COMPARISON_NONE: return SL_OK;
+    case SL_COMPARISON_STORE:
+    case SL_COMPARISON_WITH:
+        if (comparison->step == 0) return refuse(b, "comparison without a step", index, 0);
+        return SL_OK;
+    }
+    return refuse(b, "unknown comparison kind", index, comparison->kind);
+}
+
 static sl_status check_control(const bounds *b, uint32_t index)
 {
     const sl_control *control = &b->frame->controls[index];
@@ -111,6 +123,8 @@ static sl_status check_control(const bounds *b, uint32_t index)
     if (control->sequence >= b->sequences_max)
         return refuse(b, "control sequence out of range", index, control->sequence);
     if (control->kind == SL_CONTROL_CLOSE) return SL_OK;
+    sl_status status = check_comparison(b, &control->comparison, index);
+    if (status != SL_OK) return status;
     return check_sampling(b, &control->sampling, index);
 }
 

@@ -42,6 +42,19 @@ typedef enum {
     SL_CONTROL_STOP = 4, /* the last frame: stages add their final ledger row and end */
 } sl_control_kind;
 
+typedef enum {
+    SL_COMPARISON_NONE,
+    SL_COMPARISON_STORE, /* the last stage keeps the distributions of compared positions */
+    SL_COMPARISON_WITH,  /* and tells how this sequence's differ from those it keeps */
+} sl_comparison_kind;
+
+/* Distributions of two sequences of the same tokens, one after the other. At most one sequence with a
+ * comparison is open at a time. */
+typedef struct {
+    sl_comparison_kind kind;
+    uint32_t from, step; /* scored positions from, from + step ... are compared; step > 0 */
+} sl_comparison;
+
 typedef struct {
     sl_control_kind kind;
     uint32_t sequence; /* a slot, 0 .. sequences_max - 1 */
@@ -49,6 +62,8 @@ typedef struct {
     /* of open and fork: */
     uint64_t id_seed;  /* of the request, whichever slot it has: what policies draw with */
     uint32_t n_prompt; /* tokens of it that are prompt to policies; later ones are generated */
+    bool keeps_all;    /* whatever the policy: every token is admitted, none counts as eligible */
+    sl_comparison comparison;
     sl_sampling sampling;
 } sl_control;
 
@@ -87,6 +102,10 @@ typedef struct {
     uint32_t position; /* of `token` in its sequence */
     int32_t token;
     float logprob; /* 0 when not asked for */
+    /* Of a scored token under SL_COMPARISON_WITH. p: the stored distribution, q: this sequence's. */
+    bool compared; /* the next two are there */
+    bool agrees;   /* the most likely token is the same */
+    float kl;      /* KL(p || q) in nats, over the whole vocabulary */
     uint32_t n_top;
     sl_token_logprob top[SL_TOP_LOGPROBS_MAX]; /* most likely first, ties by lower id */
 } sl_token_result;

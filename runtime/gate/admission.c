@@ -188,6 +188,7 @@ static bool keeps(sl_admission *a, uint32_t sequence, uint32_t layer, uint32_t h
 {
     const sl_admission_options *o = &a->options;
     const sl_policy *p = &o->policy;
+    if (a->sequences[sequence].keeps_all) return true;
     switch (p->kind) {
     case SL_POLICY_FULL:
     case SL_POLICY_SNAPKV:

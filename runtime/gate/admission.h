@@ -21,6 +21,7 @@ typedef struct {
 typedef struct {
     uint64_t id_seed;  /* of the sequence, whatever slot it has */
     uint32_t n_prompt; /* tokens from here on are generated */
+    bool keeps_all;    /* whatever the policy: every token is admitted, none is eligible */
 } sl_admission_sequence;
 
 typedef struct {

@@ -64,9 +64,11 @@ static void account(sl_layer_context *c, sl_frame *frame, const sl_span *span, u
     uint32_t n_kv_heads = c->shape->n_kv_heads;
     const sl_policy *policy = &c->admission->options.policy;
     bool in_prompt = span->position < n_prompt_of(c, span);
-    if (sl_policy_at_prompt_end(policy->kind) && in_prompt) return; /* counted as it ends */
+    bool all = c->admission->sequences[span->sequence].keeps_all;
+    if (sl_policy_at_prompt_end(policy->kind) && in_prompt && !all) return; /* counted as it ends */
+    uint32_t end = span->position + span->n_tokens;
     uint32_t first = sl_policy_eligible(policy, span->position);
-    uint32_t n = sl_policy_eligible(policy, span->position + span->n_tokens) - first;
+    uint32_t n = all ? 0 : sl_policy_eligible(policy, end) - first;
     for (uint32_t head = 0; head < n_kv_heads; head++) {
         const uint8_t *keep = keep_row(c, head, span);
         uint64_t *kept = &c->kept[(size_t)layer * n_kv_heads + head];

@@ -72,17 +72,17 @@ static size_t all_candidates(const float *logits, size_t vocab, sl_token_logprob
     return vocab;
 }
 
-static size_t argmax(const float *logits, size_t vocab)
+int32_t sl_sampler_argmax(const float *logits, size_t vocab)
 {
     size_t best = 0;
     for (size_t i = 1; i < vocab; i++)
         if (logits[i] > logits[best]) best = i;
-    return best;
+    return (int32_t)best;
 }
 
-static double log_sum_exp(const float *logits, size_t vocab)
+double sl_sampler_log_sum_exp(const float *logits, size_t vocab)
 {
-    float max = logits[argmax(logits, vocab)];
+    float max = logits[sl_sampler_argmax(logits, vocab)];
     double sum = 0;
     for (size_t i = 0; i < vocab; i++) sum += expf(logits[i] - max);
     return max + log(sum);
@@ -92,7 +92,7 @@ void sl_sampler_score(const float *logits, size_t vocab, uint32_t n_top,
                       sl_sampler_scratch *scratch, sl_token_result *result)
 {
     SL_ASSERT(n_top <= SL_TOP_LOGPROBS_MAX);
-    double normalizer = log_sum_exp(logits, vocab);
+    double normalizer = sl_sampler_log_sum_exp(logits, vocab);
     result->logprob = (float)(logits[result->token] - normalizer);
     result->n_top = 0;
     if (n_top == 0) return;
@@ -145,7 +145,7 @@ static double total_weight(const sl_token_logprob *candidates, size_t n)
 static size_t at_least(const sl_sampling *s, const float *logits, size_t vocab, double floor,
                        sl_token_logprob *out)
 {
-    float max = logits[argmax(logits, vocab)];
+    float max = logits[sl_sampler_argmax(logits, vocab)];
     size_t n = 0;
     for (size_t i = 0; i < vocab; i++) {
         float weight = weight_of(s, logits[i], max);
@@ -182,7 +182,7 @@ static int32_t draw(const sl_sampling *s, const float *logits, size_t vocab, dou
         n = keep_first(candidates, n, n);
     }
     if (s->top_p < 1) n = nucleus(candidates, n, (double)s->top_p * total);
-    if (n == 0) return (int32_t)argmax(logits, vocab); /* not a number anywhere */
+    if (n == 0) return (int32_t)sl_sampler_argmax(logits, vocab); /* not a number anywhere */
 
     double target = uniform * total_weight(candidates, n), sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -203,7 +203,7 @@ void sl_sampler_draw(const sl_sampling *sampling, const int32_t *tokens, size_t 
                              sl_sampler_uniform(sampling->seed, result->position),
                              scratch->candidates);
     else
-        result->token = (int32_t)argmax(scratch->logits, vocab);
+        result->token = (int32_t)sl_sampler_argmax(scratch->logits, vocab);
     result->logprob = 0;
     result->n_top = 0;
     if (sampling->n_logprobs >= 0)

@@ -29,6 +29,11 @@ void sl_sampler_draw(const sl_sampling *sampling, const int32_t *tokens, size_t 
 void sl_sampler_score(const float *logits, size_t vocab, uint32_t n_top,
                       sl_sampler_scratch *scratch, sl_token_result *result);
 
+/* The most likely token of logits [vocab], of equal ones the lower id; and log(sum(exp(logits))), what
+ * logits are above log-probabilities. Sums in f64, in order. */
+int32_t sl_sampler_argmax(const float *logits, size_t vocab);
+double sl_sampler_log_sum_exp(const float *logits, size_t vocab);
+
 /* The uniform number in [0, 1) that a seed draws with at a position. */
 double sl_sampler_uniform(uint64_t seed, uint64_t position);
 

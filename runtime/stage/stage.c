@@ -6,6 +6,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/stage/layer.h"
+#include "runtime/stage/reference.h"
 #include "runtime/stage/sampler.h"
 
 enum { HEAD_ROWS = 16 }; /* rows of logits held at a time */
@@ -13,7 +14,8 @@ enum { HEAD_ROWS = 16 }; /* rows of logits held at a time */
 typedef struct {
     bool open;
     uint32_t n_tokens, n_prompt;
-    uint64_t frame;       /* the last with a span of it, counted by the stage */
+    uint64_t frame; /* the last with a span of it, counted by the stage */
+    sl_comparison comparison;
     sl_sampling sampling; /* last stage only, as is: */
     int32_t *tokens;      /* [context] */
 } slot;
@@ -41,6 +43,7 @@ struct sl_stage {
     sl_activations head_rows;    /* [HEAD_ROWS][width] */
     float *logits;               /* [HEAD_ROWS][vocab] */
     sl_sampler_scratch *sampler; /* [threads] */
+    sl_reference reference;
 };
 
 static bool is_first(const sl_stage *stage) { return stage->options.weights->embedding.data; }
@@ -63,6 +66,7 @@ static void init_head(sl_stage *stage, sl_arena *arena)
         .sum = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
     };
     stage->logits = sl_arena_array(arena, float, HEAD_ROWS *vocab);
+    sl_reference_init(&stage->reference, o->compared_rows, vocab, arena);
     stage->sampler = sl_arena_array(arena, sl_sampler_scratch, o->threads);
     for (int i = 0; i < o->threads; i++) {
         sl_sampler_scratch scratch;
@@ -155,6 +159,19 @@ static sl_status refuse(const sl_frame *frame, const char *what, uint32_t sequen
     return SL_ERR_FORMAT;
 }
 
+/* One reference serves one pair of sequences after the other. */
+static sl_status check_comparison(const sl_stage *stage, const sl_frame *frame,
+                                  const sl_control *control)
+{
+    if (control->comparison.kind == SL_COMPARISON_NONE) return SL_OK;
+    if (stage->options.compared_rows == 0)
+        return refuse(frame, "comparison in a job that has none", control->sequence);
+    for (uint32_t i = 0; i < stage->options.sequences_max; i++)
+        if (stage->slots[i].open && stage->slots[i].comparison.kind != SL_COMPARISON_NONE)
+            return refuse(frame, "comparison while another one is open", control->sequence);
+    return SL_OK;
+}
+
 static sl_status apply_control(sl_stage *stage, const sl_frame *frame, const sl_control *control)
 {
     if (control->kind == SL_CONTROL_STOP) return SL_OK;
@@ -166,8 +183,12 @@ static sl_status apply_control(sl_stage *stage, const sl_frame *frame, const sl_
         s->open = false;
         return SL_OK;
     }
+    sl_status status = check_comparison(stage, frame, control);
+    if (status != SL_OK) return status;
     s->n_tokens = s->n_prompt = 0;
-    sl_admission_sequence as = {.id_seed = control->id_seed, .n_prompt = control->n_prompt};
+    sl_admission_sequence as = {.id_seed = control->id_seed,
+                                .n_prompt = control->n_prompt,
+                                .keeps_all = control->keeps_all};
     if (control->kind == SL_CONTROL_FORK) {
         const slot *parent = &stage->slots[control->parent];
         if (!parent->open) return refuse(frame, "fork of a closed sequence", control->parent);
@@ -182,6 +203,8 @@ static sl_status apply_control(sl_stage *stage, const sl_frame *frame, const sl_
         sl_admission_open(&stage->admission, control->sequence, as);
     }
     s->sampling = control->sampling;
+    s->comparison = control->comparison;
+    if (control->comparison.kind == SL_COMPARISON_STORE) sl_reference_clear(&stage->reference);
     s->open = true;
     return SL_OK;
 }
@@ -230,9 +253,9 @@ static sl_status begin_span(sl_stage *stage, const sl_frame *frame, const sl_spa
 static uint64_t seen_by(const sl_stage *stage, uint32_t sequence, uint32_t n)
 {
     const sl_policy *policy = &stage->options.policy;
-    bool waits = sl_policy_at_prompt_end(policy->kind) &&
-                 n < stage->admission.sequences[sequence].n_prompt;
-    return waits ? 0 : sl_policy_eligible(policy, n);
+    const sl_admission_sequence *as = &stage->admission.sequences[sequence];
+    bool waits = sl_policy_at_prompt_end(policy->kind) && n < as->n_prompt;
+    return waits || as->keeps_all ? 0 : sl_policy_eligible(policy, n);
 }
 
 /* Pages of one head; of a prompt that is pruned as it ends, those it had until then. */
@@ -308,7 +331,7 @@ static size_t collect_wanted(const sl_stage *stage, const sl_frame *frame)
     return n;
 }
 
-static void tell_row(const sl_stage *stage, const sl_frame *frame, const wanted_row *wanted,
+static void tell_row(sl_stage *stage, const sl_frame *frame, const wanted_row *wanted,
                      const float *logits, sl_sampler_scratch *scratch, sl_token_result *result)
 {
     const sl_span *span = wanted->span;
@@ -318,6 +341,8 @@ static void tell_row(const sl_stage *stage, const sl_frame *frame, const wanted_
     result->kind = wanted->sample ? SL_RESULT_SAMPLED : SL_RESULT_SCORED;
     result->sequence = span->sequence;
     result->position = span->position + t + 1;
+    result->compared = result->agrees = false;
+    result->kl = 0;
     if (wanted->sample) {
         sl_sampler_draw(&s->sampling, s->tokens, s->n_prompt, s->n_tokens, logits, vocab, scratch,
                         result);
@@ -326,6 +351,7 @@ static void tell_row(const sl_stage *stage, const sl_frame *frame, const wanted_
     result->token = t + 1 < span->n_tokens ? frame->tokens[wanted->row + 1] : span->next_token;
     uint32_t n_top = s->sampling.n_logprobs > 0 ? (uint32_t)s->sampling.n_logprobs : 0;
     sl_sampler_score(logits, vocab, n_top, scratch, result);
+    sl_reference_meet(&stage->reference, &s->comparison, logits, result);
 }
 
 /* Logits of n wanted rows, then a result for each: rows are independent of each other. */

@@ -193,30 +193,30 @@ static void fill_prompts(sl_frame *frame)
     frame->controls[2] = (sl_control){
         .kind = SL_CONTROL_FORK, .sequence = 3, .parent = 1, .n_prompt = 6, .sampling = sampling};
     frame->n_controls = 3;
-    frame->spans[0] = (sl_span){.kind = SL_SPAN_PROMPT,
-                                .sequence = 1,
-                                .position = 0,
-                                .first_row = 0,
-                                .n_tokens = 4,
-                                .sample = true,
-                                .score_from = 1,
-                                .next_token = -1};
-    frame->spans[1] = (sl_span){.kind = SL_SPAN_PROMPT,
-                                .sequence = 2,
-                                .position = 0,
-                                .first_row = 4,
-                                .n_tokens = 3,
-                                .sample = false,
-                                .score_from = 0,
-                                .next_token = 9};
-    frame->spans[2] = (sl_span){.kind = SL_SPAN_DECODE,
+    frame->spans[0] = (sl_span){.kind = SL_SPAN_DECODE,
                                 .sequence = 3,
                                 .position = 0,
-                                .first_row = 7,
+                                .first_row = 0,
                                 .n_tokens = 1,
                                 .sample = true,
                                 .score_from = 1,
                                 .next_token = -1};
+    frame->spans[1] = (sl_span){.kind = SL_SPAN_PROMPT,
+                                .sequence = 1,
+                                .position = 0,
+                                .first_row = 1,
+                                .n_tokens = 4,
+                                .sample = true,
+                                .score_from = 1,
+                                .next_token = -1};
+    frame->spans[2] = (sl_span){.kind = SL_SPAN_PROMPT,
+                                .sequence = 2,
+                                .position = 0,
+                                .first_row = 5,
+                                .n_tokens = 3,
+                                .sample = false,
+                                .score_from = 0,
+                                .next_token = 9};
     frame->n_spans = 3;
     frame->n_rows = 8;
     for (int32_t i = 0; i < 8; i++) frame->tokens[i] = 60 + i;
@@ -250,9 +250,20 @@ static void make_frames(void)
     frame.controls[1] = (sl_control){.kind = SL_CONTROL_STOP};
     frame.n_controls = 2;
     frame.n_spans = frame.n_rows = 0;
-    frame.results[0] = (sl_token_result){SL_RESULT_SAMPLED,         1, 4, 70, -0.5F, 2,
-                                         {{70, -0.5F}, {71, -1.0F}}};
-    frame.results[1] = (sl_token_result){SL_RESULT_SCORED, 2, 1, 65, -2.5F, 0, {{0}}};
+    frame.results[0] = (sl_token_result){.kind = SL_RESULT_SAMPLED,
+                                         .sequence = 1,
+                                         .position = 4,
+                                         .token = 70,
+                                         .logprob = -0.5F,
+                                         .n_top = 2,
+                                         .top = {{70, -0.5F}, {71, -1.0F}}};
+    frame.results[1] = (sl_token_result){.kind = SL_RESULT_SCORED,
+                                         .sequence = 2,
+                                         .position = 1,
+                                         .token = 65,
+                                         .logprob = -2.5F,
+                                         .compared = true,
+                                         .kl = 0.25F};
     frame.n_results = 2;
     for (uint32_t i = 0; i < 3; i++)
         frame.ledger[i] = (sl_ledger_row){

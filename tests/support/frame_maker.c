@@ -50,6 +50,11 @@ static void make_control(sl_control *control, seeded *random)
     if (control->kind == SL_CONTROL_CLOSE) return;
     control->id_seed = seeded_bits(random);
     control->n_prompt = (uint32_t)seeded_bits(random);
+    control->keeps_all = seeded_below(random, 2);
+    control->comparison = (sl_comparison){
+        .kind = (sl_comparison_kind)seeded_below(random, SL_COMPARISON_WITH + 1),
+        .from = (uint32_t)seeded_bits(random),
+        .step = 1 + seeded_below(random, 1u << 20)};
     make_sampling(&control->sampling, random);
 }
 
@@ -84,6 +89,9 @@ static void make_result(sl_token_result *result, seeded *random)
         .position = seeded_below(random, 1u << 20),
         .token = any_token(random),
         .logprob = any_float(random),
+        .compared = seeded_below(random, 2),
+        .agrees = seeded_below(random, 2),
+        .kl = any_float_without_minus_zero(random),
         .n_top = seeded_below(random, SL_TOP_LOGPROBS_MAX + 1),
     };
     for (uint32_t i = 0; i < result->n_top; i++)
@@ -148,6 +156,8 @@ static void make_largest_control(sl_control *control)
                             .parent = UINT32_MAX - 2,
                             .id_seed = UINT64_MAX,
                             .n_prompt = UINT32_MAX,
+                            .keeps_all = true,
+                            .comparison = {SL_COMPARISON_WITH, UINT32_MAX, UINT32_MAX},
                             .sampling = {.temperature = 1,
                                          .top_k = INT32_MAX,
                                          .top_p = 1,
@@ -191,6 +201,9 @@ static void make_largest_result(sl_token_result *result)
                                 .position = UINT32_MAX,
                                 .token = INT32_MAX - 1,
                                 .logprob = -1,
+                                .compared = true,
+                                .agrees = true,
+                                .kl = 1,
                                 .n_top = SL_TOP_LOGPROBS_MAX};
     for (uint32_t i = 0; i < SL_TOP_LOGPROBS_MAX; i++)
         result->top[i] = (sl_token_logprob){INT32_MAX - 1, -1};
@@ -239,7 +252,8 @@ static bool control_equal(const sl_control *a, const sl_control *b)
 {
     bool starts = a->kind == SL_CONTROL_OPEN || a->kind == SL_CONTROL_FORK;
     return SAME(kind) && SAME(sequence) && SAME(parent) &&
-           (!starts || (SAME(id_seed) && SAME(n_prompt))) &&
+           (!starts || (SAME(id_seed) && SAME(n_prompt) && SAME(keeps_all) &&
+                        SAME(comparison.kind) && SAME(comparison.from) && SAME(comparison.step))) &&
            (!starts || sampling_equal(&a->sampling, &b->sampling));
 }
 
@@ -253,7 +267,8 @@ static bool span_equal(const sl_span *a, const sl_span *b)
 static bool result_equal(const sl_token_result *a, const sl_token_result *b)
 {
     return SAME(kind) && SAME(sequence) && SAME(position) && SAME(token) && SAME(logprob) &&
-           SAME(n_top) && memcmp(a->top, b->top, a->n_top * sizeof *a->top) == 0;
+           SAME(compared) && SAME(agrees) && SAME(kl) && SAME(n_top) &&
+           memcmp(a->top, b->top, a->n_top * sizeof *a->top) == 0;
 }
 
 static bool ledger_equal(const sl_ledger_row *a, const sl_ledger_row *b)

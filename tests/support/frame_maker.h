@@ -9,7 +9,7 @@
 enum { FRAME_MAKER_SEQUENCES = 50, FRAME_MAKER_VOCAB = 49152 };
 
 /* Legal for FRAME_MAKER_SEQUENCES slots and FRAME_MAKER_VOCAB tokens; floats are any bits, except
- * that sampling's own have no -0 (sluice.proto says why). Hidden rows are not touched. */
+ * that sampling's own and kl have no -0 (sluice.proto says why). Hidden rows are not touched. */
 void frame_make_random(sl_frame *frame, const sl_frame_limits *limits, seeded *random);
 /* Every list full, every number as long as it can be. Legal for UINT32_MAX slots and INT32_MAX
  * tokens. */

@@ -165,6 +165,7 @@ static const struct {
     {"control sequence out of range", &controls[2].sequence, UINT32_MAX},
     {"fork of an impossible parent", &controls[1].parent, SEQUENCES},
     {"fork of an impossible parent", &controls[1].parent, 0},
+    {"unknown comparison kind", &controls[0].comparison.kind, 3},
     {"top_k is negative", &controls[0].sampling.top_k, -1},
     {"logprobs out of range", &controls[0].sampling.n_logprobs, -2},
     {"logprobs out of range", &controls[1].sampling.n_logprobs, 21},
@@ -223,6 +224,22 @@ static void test_bad_frames(void **state)
     }
 }
 
+static void test_comparison_without_a_step(void **state)
+{
+    (void)state;
+    make_legal();
+    controls[0].comparison = (sl_comparison){.kind = SL_COMPARISON_STORE, .from = 8, .step = 1};
+    assert_int_equal(sl_frame_check(&frame, &limits, SEQUENCES, VOCAB), SL_OK);
+    controls[0].comparison.step = 0;
+    capture quiet;
+    char talk[256];
+    capture_begin(&quiet);
+    sl_status status = sl_frame_check(&frame, &limits, SEQUENCES, VOCAB);
+    capture_end(&quiet, talk, sizeof talk);
+    assert_int_equal(status, SL_ERR_FORMAT);
+    assert_non_null(strstr(talk, "without a step"));
+}
+
 static void test_spans_out_of_step(void **state)
 {
     (void)state;
@@ -260,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_reset_and_stops),
         cmocka_unit_test(test_legal),
         cmocka_unit_test(test_bad_frames),
+        cmocka_unit_test(test_comparison_without_a_step),
         cmocka_unit_test(test_spans_out_of_step),
         cmocka_unit_test(test_too_many_results_wanted),
     };

@@ -295,12 +295,30 @@ static void test_prompt_end(void **state)
     }
 }
 
+static void test_keeps_all(void **state)
+{
+    (void)state;
+    for (int kind = SL_POLICY_FULL; kind <= SL_POLICY_H2O; kind++) {
+        sl_policy p = {.kind = (sl_policy_kind)kind, .sinks = 2, .window = 8, .keep = 0.1};
+        rig r;
+        rig_open(&r, p, 0);
+        sl_admission_open(&r.admission, 1, (sl_admission_sequence){.keeps_all = true});
+        float scores[100];
+        uint8_t keep[100] = {0};
+        for (int t = 0; t < 100; t++) scores[t] = (float)-t;
+        sl_admission_decide(&r.admission, 1, 0, 0, 0, 100, scores, 0, keep);
+        for (int t = 8; t < 100; t++) assert_int_equal(keep[t], 1);
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranks_and_thresholds), cmocka_unit_test(test_steered_thresholds),
         cmocka_unit_test(test_without_scores),       cmocka_unit_test(test_key_scores),
         cmocka_unit_test(test_prompt_end),
+        cmocka_unit_test(test_keeps_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,229 @@
+/* launch/eval_agreement.c - see eval_agreement.h. A piece is two requests: the first keeps all, and the
+ * last stage stores its distributions; the second goes under the policy, and is compared with them.
+ * There is one request at a time, so that nothing else writes what is stored; the chunks of a piece
+ * still fill the pipeline. */
+#include "launch/eval_agreement.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "launch/eval_pieces.h"
+#include "launch/report.h"
+#include "runtime/base/log.h"
+
+/* A piece's results. */
+typedef struct {
+    double nll_full, nll;
+    double agreement, kl; /* means over the compared positions */
+} piece_result;
+
+typedef struct {
+    const sl_settings *settings;
+    sl_eval_pieces pieces;
+    piece_result *results;  /* [n_pieces] */
+    size_t n_begun, n_done; /* requests: two a piece */
+} agreement;
+
+/* Mean over pieces, and its standard error; NAN for a single piece. */
+typedef struct {
+    double mean, error;
+} estimate;
+
+/* Of n scored positions, every so many-th is compared. */
+static size_t step_of(size_t n_scored)
+{
+    return (n_scored + SL_AGREEMENT_ROWS_MAX - 1) / SL_AGREEMENT_ROWS_MAX;
+}
+
+static size_t n_compared(size_t n_scored)
+{
+    size_t step = step_of(n_scored);
+    return (n_scored + step - 1) / step;
+}
+
+/* ---- requests ---- */
+
+static sl_status next(void *context, sl_request **request_out)
+{
+    agreement *a = context;
+    const sl_eval_pieces *p = &a->pieces;
+    if (a->n_begun == 2 * p->n_pieces) return SL_END;
+    if (a->n_begun > a->n_done) return SL_AGAIN;
+    sl_request *request;
+    sl_status status = sl_eval_pieces_request(p, a->n_begun / 2, &request);
+    if (status != SL_OK) return status;
+    request->keeps_all = a->n_begun % 2 == 0;
+    request->comparison = (sl_comparison){
+        .kind = request->keeps_all ? SL_COMPARISON_STORE : SL_COMPARISON_WITH,
+        .from = (uint32_t)sl_eval_pieces_from(p),
+        .step = (uint32_t)step_of(sl_eval_pieces_scored(p)),
+    };
+    a->n_begun++;
+    *request_out = request;
+    return SL_OK;
+}
+
+static sl_status take_comparison(const agreement *a, const sl_request *request,
+                                 piece_result *result)
+{
+    size_t n = 0, agreed = 0, wanted = n_compared(sl_eval_pieces_scored(&a->pieces));
+    double kl = 0;
+    for (size_t i = request->score_from; i < request->n_prompt; i++) {
+        const sl_token_detail *detail = &request->prompt_details[i];
+        if (!detail->compared) continue;
+        n++;
+        agreed += detail->agrees;
+        kl += (double)detail->kl;
+    }
+    if (n != wanted) {
+        sl_error("piece %llu: %zu positions were compared, not %zu",
+                 (unsigned long long)request->line, n, wanted);
+        return SL_ERR_FORMAT;
+    }
+    result->agreement = (double)agreed / (double)n;
+    result->kl = kl / (double)n;
+    return SL_OK;
+}
+
+static sl_status done(void *context, sl_request *request)
+{
+    agreement *a = context;
+    piece_result *result = &a->results[request->line];
+    double nll;
+    sl_status status = sl_eval_pieces_nll(request, &nll);
+    if (status == SL_OK && request->keeps_all) {
+        result->nll_full = nll;
+    } else if (status == SL_OK) {
+        result->nll = nll;
+        status = take_comparison(a, request, result);
+    }
+    a->n_done++;
+    sl_request_free(request);
+    return status;
+}
+
+static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+{
+    agreement *a = context;
+    sl_eval_pieces_tell(&a->pieces, a->n_done, 2 * a->pieces.n_pieces, progress, elapsed_ns);
+}
+
+/* ---- results ---- */
+
+static double agreement_of(const piece_result *result) { return result->agreement; }
+static double kl_of(const piece_result *result) { return result->kl; }
+static double nll_of(const piece_result *result) { return result->nll; }
+static double nll_full_of(const piece_result *result) { return result->nll_full; }
+
+static estimate estimate_of(const agreement *a, double (*value)(const piece_result *))
+{
+    double n = (double)a->pieces.n_pieces, sum = 0, squares = 0;
+    for (size_t i = 0; i < a->pieces.n_pieces; i++) sum += value(&a->results[i]);
+    double mean = sum / n;
+    for (size_t i = 0; i < a->pieces.n_pieces; i++) {
+        double off = value(&a->results[i]) - mean;
+        squares += off * off;
+    }
+    return (estimate){mean, n > 1 ? sqrt(squares / (n * (n - 1))) : NAN};
+}
+
+static double perplexity_of(const agreement *a, double (*nll)(const piece_result *))
+{
+    return exp(estimate_of(a, nll).mean / (double)sl_eval_pieces_scored(&a->pieces));
+}
+
+/* JSON has no NAN. */
+static json_t *error_json(double error) { return isnan(error) ? json_null() : json_real(error); }
+
+static sl_status print_json(const agreement *a, estimate agreed, estimate kl, double retention)
+{
+    const sl_eval_pieces *p = &a->pieces;
+    size_t positions = p->n_pieces * n_compared(sl_eval_pieces_scored(p));
+    return sl_report_print(
+        json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:f, s:o, s:f, s:o, s:f, s:f, s:f}", "policy",
+                  sl_policy_name(p->policy.kind), "sinks", (int)p->policy.sinks, "window",
+                  (int)p->policy.window, "context", (json_int_t)p->piece, "pieces",
+                  (json_int_t)p->n_pieces, "positions", (json_int_t)positions, "agreement",
+                  agreed.mean, "agreement_se", error_json(agreed.error), "kl", kl.mean, "kl_se",
+                  error_json(kl.error), "perplexity_full", perplexity_of(a, nll_full_of),
+                  "perplexity", perplexity_of(a, nll_of), "retention_mean", retention));
+}
+
+static sl_status tell_result(const agreement *a, const sl_engine *engine)
+{
+    const sl_eval_pieces *p = &a->pieces;
+    estimate agreed = estimate_of(a, agreement_of), kl = estimate_of(a, kl_of);
+    sl_engine_report report;
+    sl_engine_report_get(engine, &report);
+    if (a->settings->verbose) sl_report_tell(&report);
+    json_t *retention;
+    double mean = sl_report_retention(&report, &retention);
+    json_decref(retention);
+    if (a->settings->json) return print_json(a, agreed, kl, mean);
+    printf("agreement %.2f%%", 100 * agreed.mean);
+    if (p->n_pieces > 1) printf(" +- %.2f", 100 * agreed.error);
+    printf(", KL %.5f", kl.mean);
+    if (p->n_pieces > 1) printf(" +- %.5f", kl.error);
+    printf(
+        " nats at %zu positions of %zu pieces of %zu; perplexity %.4f, full %.4f; policy %s kept "
+        "%.1f%%\n",
+        p->n_pieces * n_compared(sl_eval_pieces_scored(p)), p->n_pieces, p->piece,
+        perplexity_of(a, nll_of), perplexity_of(a, nll_full_of), sl_policy_name(p->policy.kind),
+        100 * mean);
+    return SL_OK;
+}
+
+/* ---- the service ---- */
+
+static void clean_up(agreement *a)
+{
+    sl_eval_pieces_fini(&a->pieces);
+    free(a->results);
+}
+
+static uint64_t job_bytes(void *context, const sl_engine *engine)
+{
+    const agreement *a = context;
+    return sl_eval_pieces_bytes(a->settings, engine);
+}
+
+static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
+{
+    agreement *a = context;
+    sl_status status = sl_eval_pieces_init(&a->pieces, a->settings, engine);
+    if (status == SL_OK) {
+        a->results = calloc(a->pieces.n_pieces, sizeof *a->results);
+        if (!a->results) status = SL_ERR_MEMORY;
+    }
+    if (status != SL_OK) clean_up(a);
+    *port_out = (sl_port){.context = a, .next = next, .done = done};
+    return status;
+}
+
+static sl_status end(void *context, const sl_engine *engine, sl_status status)
+{
+    agreement *a = context;
+    sl_progress_end(&a->pieces.progress);
+    if (status == SL_OK) status = tell_result(a, engine);
+    clean_up(a);
+    return status;
+}
+
+int sl_eval_agreement(sl_settings *settings)
+{
+    if (sl_eval_pieces_settings(settings, "agreement") != SL_OK) return SL_EXIT_USAGE;
+    if (settings->keep_out) {
+        sl_error("--keep-out is of eval perplexity");
+        return SL_EXIT_USAGE;
+    }
+    settings->sequences = 1; /* at a time: no memory is planned for more */
+    agreement a = {.settings = settings};
+    sl_service service = {
+        .context = &a,
+        .job_bytes = job_bytes,
+        .begin = begin,
+        .end = end,
+        .compared_rows = (uint32_t)n_compared(settings->context - settings->context / 2),
+        .watch = {.context = &a, .progress = tell}};
+    return sl_engine_serve(settings, &service);
+}
