@@ -233,8 +233,9 @@ static sl_status open_model(sl_engine *e)
     return SL_OK;
 }
 
-/* What each layer is expected to keep: all when requests are compared with one that does, as measured in an earlier run, or as the gate or policy says.
- * A prompt that is pruned only as it ends is all there until then. */
+/* What each layer is expected to keep: all when requests are compared with one that does; else as measured
+ * in an earlier run, or as the gate or policy says. A prompt that is pruned only as it ends is all there
+ * until then. */
 static sl_status expect_retention(sl_engine *e)
 {
     const char *measured = e->settings.retention;

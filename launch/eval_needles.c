@@ -173,5 +173,6 @@ size_t sl_needle_found(const char *expected, const char *said)
     const char *e = skip_blanks(expected), *s = skip_blanks(said);
     size_t blanks = (size_t)(e - expected), n = 0;
     while (e[n] && e[n] == s[n]) n++;
+    if (n > 0 && !e[n] && isalnum((unsigned char)e[n - 1]) && isalnum((unsigned char)s[n])) n--;
     return n > 0 || !*e ? n + blanks : 0;
 }

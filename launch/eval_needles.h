@@ -30,7 +30,8 @@ sl_status sl_needle_make(const sl_needle *needle, const sl_tokenizer *tokenizer,
                          const sl_tokens *filler, sl_tokens *prompt_out, char *expected_out,
                          uint32_t *n_answer_out);
 
-/* Leading bytes of `expected` that `said` begins with, blanks in front left out. All: it was found. */
+/* Leading bytes of `expected` that `said` begins with, blanks in front left out. All: it was found. A word
+ * that goes on in `said` is another word: one less. */
 size_t sl_needle_found(const char *expected, const char *said);
 
 #endif

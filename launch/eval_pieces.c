@@ -45,8 +45,10 @@ sl_status sl_eval_pieces_init(sl_eval_pieces *pieces, const sl_settings *setting
                  p->tokens.n, p->piece);
         return SL_ERR_OPTION;
     }
+    p->of = p->n_pieces;
+    if (settings->limit > 0 && settings->limit < p->n_pieces) p->n_pieces = settings->limit;
     if (sl_tokenizer_adds_bos(tokenizer)) /* each piece begins with it, in a token's place */
-        for (size_t i = 0; i < p->n_pieces; i++)
+        for (size_t i = 0; i < p->of; i++)
             p->tokens.ids[i * p->piece] = sl_tokenizer_bos(tokenizer);
     return SL_OK;
 }
@@ -67,6 +69,12 @@ size_t sl_eval_pieces_prompt(const sl_eval_pieces *pieces)
     return halves ? pieces->piece / 2 : 0;
 }
 
+/* Evenly spaced, if not all are taken. */
+static const int32_t *first_of(const sl_eval_pieces *p, size_t index)
+{
+    return p->tokens.ids + index * p->of / p->n_pieces * p->piece;
+}
+
 sl_status sl_eval_pieces_request(const sl_eval_pieces *pieces, size_t index,
                                  sl_request **request_out)
 {
@@ -84,7 +92,7 @@ sl_status sl_eval_pieces_request(const sl_eval_pieces *pieces, size_t index,
         sl_request_free(request);
         return SL_ERR_MEMORY;
     }
-    memcpy(request->prompt, p->tokens.ids + index * p->piece, p->piece * sizeof *request->prompt);
+    memcpy(request->prompt, first_of(p, index), p->piece * sizeof *request->prompt);
     *request_out = request;
     return SL_OK;
 }

@@ -10,8 +10,9 @@
 typedef struct {
     const sl_settings *settings;
     sl_policy policy;
-    sl_tokens tokens;       /* owned */
-    size_t piece, n_pieces; /* tokens of each, and how many */
+    sl_tokens tokens;    /* owned */
+    size_t piece;        /* tokens of each */
+    size_t n_pieces, of; /* how many, of how many there are: evenly spaced */
     sl_progress progress;
 } sl_eval_pieces;
 

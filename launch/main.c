@@ -36,6 +36,22 @@ static const sl_command_entry *find_command(int argc, char **argv, int *n_words_
     return found;
 }
 
+/* No such command; if some begin with the word, those are listed. */
+static void refuse(const char *word)
+{
+    char known[512];
+    size_t used = 0, n = strlen(word);
+    for (int i = 0; sl_commands[i]; i++) {
+        const char *name = sl_commands[i]->name;
+        if (strncmp(name, word, n) != 0 || name[n] != ' ') continue;
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", name);
+    }
+    if (used > 0)
+        sl_error("%s what? There are: %s", word, known);
+    else
+        sl_error("there is no command '%s': see sluice --help", word);
+}
+
 static int run(const sl_command_entry *command, int argc, char **argv)
 {
     sl_settings settings;
@@ -63,6 +79,6 @@ int main(int argc, char **argv)
         argv[n_words] = name;
         return run(command, argc - n_words, argv + n_words);
     }
-    sl_error("there is no command '%s': see sluice --help", argv[1]);
+    refuse(argv[1]);
     return SL_EXIT_USAGE;
 }

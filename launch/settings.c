@@ -40,7 +40,7 @@ typedef struct {
 enum {
     B = SL_COMMAND_BATCH,
     R = SL_COMMAND_RUN,
-    E = SL_COMMAND_EVAL,
+    E = SL_COMMAND_EVAL_PERPLEXITY,
     T = SL_COMMAND_TOKENIZE,
     S = SL_COMMAND_SHOW,
     N = SL_COMMAND_BENCH,
@@ -55,7 +55,8 @@ enum {
     TRAIN = A | K,
     Q = SL_COMMAND_EVAL_TASKS,
     H = SL_COMMAND_EVAL_NEEDLE,
-    SERVING = B | R | E | Q | H,
+    G = SL_COMMAND_EVAL_AGREEMENT,
+    SERVING = B | R | E | Q | H | G,
     PIPELINE = SERVING | N,
     ALL = PIPELINE | T | S | C | L | W | I | P | F | TRAIN,
     POLICIED = PIPELINE | W | P | F,
@@ -107,7 +108,8 @@ static const setting SETTINGS[] = {
      KIND_FLAG, AT(profile), N, 0, 0},
     {"compare", 0, NULL, NULL, "two files of --json results: what changed", KIND_FLAG, AT(compare),
      N, 0, 0},
-    {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E, 0, 0},
+    {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E | G, 0, 0},
+    {"limit", 0, "N", "0", "pieces, evenly spaced; 0: all", KIND_COUNT, AT(limit), E | G, 0, 1e9},
     {"text", 0, "FILE", NULL, "the text to hide things in", KIND_TEXT, AT(text), H, 0, 0},
     {"lengths", 0, "N,...", "1024,2048,4096,8064", "of prompts, in tokens", KIND_COUNTS,
      AT(lengths), H, 256, 1 << 20},
@@ -399,7 +401,7 @@ static sl_status parse(sl_command command, const char *usage, const char *about,
     argv[0] = command_name;
     if (p.status != SL_OK) return p.status;
     if (error) return SL_ERR_OPTION; /* argp has said what was wrong */
-    if (settings_out->n_words > 0 && !(command & (E | S | N))) {
+    if (settings_out->n_words > 0 && !(command & (S | N))) {
         sl_error("'%s' is no option: see sluice %s --help", settings_out->words[0], command_name);
         return SL_ERR_OPTION;
     }

@@ -82,7 +82,7 @@ typedef struct {
 typedef enum {
     SL_COMMAND_BATCH = 1,
     SL_COMMAND_RUN = 2,
-    SL_COMMAND_EVAL = 4,
+    SL_COMMAND_EVAL_PERPLEXITY = 4,
     SL_COMMAND_TOKENIZE = 8,
     SL_COMMAND_SHOW = 16,
     SL_COMMAND_BENCH = 32,
@@ -96,6 +96,7 @@ typedef enum {
     SL_COMMAND_TRAIN_CALIBRATE = 8192,
     SL_COMMAND_EVAL_TASKS = 16384,
     SL_COMMAND_EVAL_NEEDLE = 32768,
+    SL_COMMAND_EVAL_AGREEMENT = 65536,
 } sl_command;
 
 /* Parse argv (argv[0] is the command's name) for one command: defaults, then SLUICE_* variables,

@@ -9,7 +9,9 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mpi"))
 import e2e  # noqa: E402
 
-COMMANDS = ["batch", "run", "eval", "plan", "bench", "show", "tokenize"]
+COMMANDS = ["batch", "run", "plan", "eval perplexity", "eval agreement", "eval tasks", "eval needle",
+            "train init", "train warm", "train calibrate", "show", "show cache", "bench", "bench codec",
+            "bench link", "bench figure3", "tokenize"]
 LAYERS = 3
 
 
@@ -60,9 +62,9 @@ def check_report(report, ranks):
 
 def test_help(tool):
     for command in COMMANDS:
-        out, _, what = tool.run(0, command, "--usage")
+        out, _, what = tool.run(0, *command.split(), "--usage")
         e2e.check(out.decode().lower().count(f"usage: sluice {command} ") == 1, f"{what}: {out!r}")
-    for words in [["--help"], *([c, "--help"] for c in COMMANDS)]:
+    for words in [["--help"], *([*c.split(), "--help"] for c in COMMANDS)]:
         out, talk, what = tool.run(0, *words)
         lines = out.decode().splitlines()
         e2e.check(not talk, f"{what}: on stderr: {talk}")
@@ -83,7 +85,7 @@ def test_usage(tool):
     _, talk, what = tool.run(2, "run", "--nonsense")
     e2e.check(talk.count("--nonsense") == 1, f"{what}: said by more than one rank:\n{talk}")
     for command in COMMANDS:
-        tool.refuse(2, "--nonsense", command, "--nonsense")
+        tool.refuse(2, "--nonsense", *command.split(), "--nonsense")
     tool.refuse(2, "--chunk", "batch", "-m", tool.model, "--chunk", "0")
     tool.refuse(2, "--chunk", "batch", "-m", tool.model, "--chunk", "7x")
     tool.refuse(2, "--memory", "run", "-m", tool.model, "-p", "x", "--memory", "8Q")
@@ -102,7 +104,11 @@ def test_usage(tool):
     tool.refuse(2, "-m", "run", "-p", "x")
     tool.refuse(2, "-p TEXT", "run", "-m", tool.model)
     tool.refuse(2, "-i", "batch", "-m", tool.model)
-    tool.refuse(2, "perplexity", "eval", "-m", tool.model)
+    tool.refuse(2, "eval perplexity", "eval", "-m", tool.model)
+    tool.refuse(2, "train warm", "train")
+    tool.refuse(2, "--tasks", "eval", "tasks", "-m", tool.model)
+    tool.refuse(2, "--text", "eval", "needle", "-m", tool.model)
+    tool.refuse(2, "--text", "eval", "agreement", "-m", tool.model)
     tool.refuse(2, "--text", "eval", "perplexity", "-m", tool.model)
     tool.refuse(2, "show model", "show", tool.model)
 
@@ -163,9 +169,9 @@ def test_show_gate(tool):
     out, _, what = tool.run(0, "show", "gate", calibrated)
     e2e.check(b" 50.0%      128    -1.0000  0.0% 50.0%\n" in out, f"{what}: {out!r}")
     rows = tool.json("show", "gate", calibrated)["calibration"]
-    e2e.check(rows == [{"keep": 0.5, "window": 128, "threshold": -1,
+    e2e.check(rows == [{"keep": 0.5, "window": 128, "threshold": -1, "steer": 0,
                         "retention": [[0.5, 0.25], [0, 0], [0, 0]]},
-                       {"keep": 0.25, "window": 16, "threshold": 0, "retention": [[0, 0]] * 3}],
+                       {"keep": 0.25, "window": 16, "threshold": 0, "steer": 0, "retention": [[0, 0]] * 3}],
               f"{what}: {rows}")
     tool.refuse(4, "is no gate file", "show", "gate", tool.model)
     tool.refuse(2, "show gate", "show", "gates", gate)

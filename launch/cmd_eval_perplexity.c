@@ -1,11 +1,10 @@
-/* launch/cmd_eval.c - `sluice eval`: which measure, and `perplexity` itself. */
+/* launch/cmd_eval_perplexity.c - `sluice eval perplexity`. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "launch/commands.h"
-#include "launch/eval_agreement.h"
 #include "launch/eval_pieces.h"
 #include "launch/npy.h"
 #include "launch/report.h"
@@ -157,7 +156,7 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     return status;
 }
 
-static int eval_perplexity(sl_settings *settings)
+static int eval_perplexity_command(sl_settings *settings)
 {
     if (sl_eval_pieces_settings(settings, "perplexity") != SL_OK) return SL_EXIT_USAGE;
     evaluation e = {.settings = settings};
@@ -169,28 +168,15 @@ static int eval_perplexity(sl_settings *settings)
     return sl_engine_serve(settings, &service);
 }
 
-static int eval_command(sl_settings *settings)
-{
-    const char *word = settings->n_words == 1 ? settings->words[0] : "";
-    if (strcmp(word, "perplexity") == 0) return eval_perplexity(settings);
-    if (strcmp(word, "agreement") == 0) return sl_eval_agreement(settings);
-    sl_error("eval what? There are: eval perplexity, eval agreement");
-    return SL_EXIT_USAGE;
-}
-
-const sl_command_entry sl_cmd_eval = {
-    .command = SL_COMMAND_EVAL,
-    .name = "eval",
-    .summary = "measure a model: eval perplexity, eval agreement",
-    .usage = "perplexity|agreement -m MODEL --text FILE",
+const sl_command_entry sl_cmd_eval_perplexity = {
+    .command = SL_COMMAND_EVAL_PERPLEXITY,
+    .name = "eval perplexity",
+    .summary = "measure a model: perplexity of a text",
+    .usage = "-m MODEL --text FILE",
     .about = "Perplexity of a text: consecutive pieces of --context tokens (512), a shorter last "
-             "one dropped, each starting afresh, the second half of each scored. agreement: each "
-             "piece is read with the full cache, then under the policy; the share of positions "
-             "whose most likely token is the same, and KL(full || policy) in nats over the whole "
-             "vocabulary, at up to 256 evenly spaced scored positions a piece, for which the last "
-             "rank plans 256 times the vocabulary in floats (--sequences is 1).",
+             "one dropped, each starting afresh, the second half of each scored.",
     .examples = "  sluice eval perplexity -m model.gguf --text wiki.txt --context 512\n"
-                "  sluice eval agreement -m model.gguf --text wiki.txt --policy random --keep 0.5\n"
+                "  sluice eval perplexity -m model.gguf --text wiki.txt -g gate.gguf --keep 0.25\n"
                 "  mpirun -n 2 sluice eval perplexity -m model.gguf --text wiki.txt --json",
-    .run = eval_command,
+    .run = eval_perplexity_command,
 };

@@ -1,15 +1,19 @@
-/* launch/eval_agreement.c - see eval_agreement.h. A piece is two requests: the first keeps all, and the
+/* launch/cmd_eval_agreement.c - `sluice eval agreement`: how far a policy's distributions are from those
+ * of the full cache. A piece is two requests: the first keeps all, and the
  * last stage stores its distributions; the second goes under the policy, and is compared with them.
  * There is one request at a time, so that nothing else writes what is stored; the chunks of a piece
  * still fill the pipeline. */
-#include "launch/eval_agreement.h"
-
 #include <math.h>
 #include <stdlib.h>
 
+#include "launch/commands.h"
 #include "launch/eval_pieces.h"
 #include "launch/report.h"
 #include "runtime/base/log.h"
+
+/* Positions of a piece that are compared, at most: the last rank keeps a float for each of them and each
+ * token of the vocabulary. */
+enum { ROWS_MAX = 256 };
 
 /* A piece's results. */
 typedef struct {
@@ -30,10 +34,7 @@ typedef struct {
 } estimate;
 
 /* Of n scored positions, every so many-th is compared. */
-static size_t step_of(size_t n_scored)
-{
-    return (n_scored + SL_AGREEMENT_ROWS_MAX - 1) / SL_AGREEMENT_ROWS_MAX;
-}
+static size_t step_of(size_t n_scored) { return (n_scored + ROWS_MAX - 1) / ROWS_MAX; }
 
 static size_t n_compared(size_t n_scored)
 {
@@ -209,13 +210,9 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     return status;
 }
 
-int sl_eval_agreement(sl_settings *settings)
+static int eval_agreement_command(sl_settings *settings)
 {
     if (sl_eval_pieces_settings(settings, "agreement") != SL_OK) return SL_EXIT_USAGE;
-    if (settings->keep_out) {
-        sl_error("--keep-out is of eval perplexity");
-        return SL_EXIT_USAGE;
-    }
     settings->sequences = 1; /* at a time: no memory is planned for more */
     agreement a = {.settings = settings};
     sl_service service = {
@@ -227,3 +224,19 @@ int sl_eval_agreement(sl_settings *settings)
         .watch = {.context = &a, .progress = tell}};
     return sl_engine_serve(settings, &service);
 }
+
+const sl_command_entry sl_cmd_eval_agreement = {
+    .command = SL_COMMAND_EVAL_AGREEMENT,
+    .name = "eval agreement",
+    .summary = "measure a model: agreement with the full cache",
+    .usage = "-m MODEL --text FILE",
+    .about =
+        "Pieces of a text, as eval perplexity has them, are read with the full cache and then "
+        "under the policy: at up to 256 scored positions of each, evenly spaced, how often the "
+        "most likely token is the same, and KL(full || policy) in nats over the whole "
+        "vocabulary. The last rank keeps 256 times the vocabulary in floats for that.",
+    .examples = "  sluice eval agreement -m model.gguf --text wiki.txt -g gate.gguf --keep 0.25\n"
+                "  sluice eval agreement -m model.gguf --text wiki.txt --policy random --keep 0.25 "
+                "--json",
+    .run = eval_agreement_command,
+};

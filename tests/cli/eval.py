@@ -1,0 +1,186 @@
+"""`sluice eval`: agreement differs in nothing from the full cache under policy full, in something under
+the others, and its perplexities are those of `eval perplexity`; tasks are decided by the log-likelihoods
+that an echoed completion tells; needle counts what `run` would say. Bytes are equal on 1, 2 and 3 ranks."""
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mpi"))
+import e2e  # noqa: E402
+
+KEYS = ["policy", "sinks", "window", "context", "pieces", "positions", "agreement", "agreement_se",
+        "kl", "kl_se", "perplexity_full", "perplexity", "retention_mean"]
+
+
+def run(bench, ranks, *words):
+    ran = bench.run(ranks, "eval", *words, "-m", bench.path("model.gguf"), "--json")
+    e2e.check(ran.returncode == 0, f"{ranks} ranks, {words}: {ran.stderr.decode()}")
+    return ran.stdout
+
+
+def agreement(bench, text, *words):
+    value = json.loads(run(bench, 0, "agreement", "--text", text, *words))
+    e2e.check(list(value) == KEYS, f"{words}: {list(value)}")
+    for policy, key in [([], "perplexity"), (["--policy", "full"], "perplexity_full")]:
+        scored = json.loads(run(bench, 0, "perplexity", "--text", text, *words, *policy))
+        e2e.check(abs(scored["perplexity"] / value[key] - 1) < 1e-7,
+                  f"{words}: {key} {value[key]}, of eval perplexity {scored['perplexity']}")
+        if not policy:
+            e2e.check(scored["retention_mean"] == value["retention_mean"],
+                      f"{words}: {value}, of eval perplexity {scored['retention_mean']}")
+    return value
+
+
+def test_policies(bench, text):
+    words = ["--context", 256, "--window", 16]
+    full = agreement(bench, text, *words, "--policy", "full")
+    e2e.check(full["agreement"] == 1 and full["kl"] == 0 and full["agreement_se"] == 0
+              and full["kl_se"] == 0 and full["perplexity"] == full["perplexity_full"]
+              and full["positions"] == 128 * full["pieces"], f"full: {full}")
+    for policy in ["streaming", "random", "keydiff", "snapkv", "h2o"]:
+        value = agreement(bench, text, *words, "--policy", policy, "--keep", 0.3)
+        e2e.check(0 <= value["agreement"] < 1 and value["kl"] > 0 and value["kl_se"] > 0
+                  and value["policy"] == policy, f"{policy}: {value}")
+        e2e.check(value["perplexity_full"] == full["perplexity"], f"{policy}: {value}")
+
+
+def test_positions(bench, text):
+    value = agreement(bench, text, "--context", 1000, "--window", 16, "--policy", "streaming")
+    e2e.check(value["positions"] == 250 * value["pieces"], f"every second of 500: {value}")
+    short = bench.write("short.txt", e2e.words(7, 900))
+    value = agreement(bench, short, "--context", 256, "--window", 16, "--policy", "streaming")
+    if value["pieces"] == 1:
+        e2e.check(value["kl_se"] is None and value["agreement_se"] is None, f"one piece: {value}")
+    value = agreement(bench, short, "--context", 3, "--window", 1, "--sinks", 0)
+    e2e.check(value["positions"] == 2 * value["pieces"], f"tiny pieces: {value}")
+
+
+def same_bytes(bench, *words):
+    alone = run(bench, 0, *words)
+    for ranks, more in [(1, []), (2, ["--chunk", 37]), (3, ["-t", 2])]:
+        found = run(bench, ranks, *words, *more)
+        e2e.check(found == alone, f"{words}, {ranks} ranks {more}: {found!r}, alone {alone!r}")
+    return json.loads(alone)
+
+
+def test_ranks(bench, text):
+    n = 0
+    for policy in ["random", "h2o"]:
+        words = ["agreement", "--text", text, "--context", 256, "--window", 16, "--policy", policy,
+                 "--keep", 0.3]
+        alone = run(bench, 0, *words)
+        for ranks, more in [(0, ["--chunk", 37, "-t", 2]), (1, []), (2, []), (3, ["--chunk", 50])]:
+            found = run(bench, ranks, *words, *more)
+            e2e.check(found == alone, f"{policy}, {ranks} ranks {more}: {found!r}, alone {alone!r}")
+            n += 1
+    return n
+
+
+def test_limit(bench, text):
+    """Every third piece, taken together or each by itself."""
+    words = ["perplexity", "--text", text, "--context", 256]
+    found = json.loads(run(bench, 0, *words, "--limit", 2))
+    everything = json.loads(run(bench, 0, *words))
+    e2e.check(found["pieces"] == 2 and everything["pieces"] > 2, f"{found}")
+    e2e.check(found["nll"] != everything["nll"], f"--limit 2 of {everything['pieces']}: {found}")
+
+
+# ---- tasks ----
+
+SYSTEM = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+          "<|im_end|>\n")
+QUESTIONS = [(f"{e2e.words(k, 150)} Answer format: north/south/{'east/' * (k % 2)}a bit of both", 3 + k % 2)
+             for k in range(12)]
+
+
+def likelihoods(bench):
+    """[question][answer] from `batch`, which echoes prompts with log-probabilities."""
+    requests = []
+    for k, (question, _) in enumerate(QUESTIONS):
+        head = f"{SYSTEM}<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        for i, choice in enumerate(question.split("format: ")[1].split("/")):
+            text = f"the correct answer is {choice}"
+            requests.append(e2e.completion(f"{k} {i}", head + text, echo=True, logprobs=0, max_tokens=0))
+    jobs, out = bench.job("likelihoods.jsonl", requests), bench.path("likelihoods.out")
+    ran = bench.run(0, "batch", "-m", bench.path("model.gguf"), "-i", jobs, "-o", out)
+    e2e.check(ran.returncode == 0, ran.stderr.decode())
+    found = [[0] * n for _, n in QUESTIONS]
+    for name, line in e2e.records(out).items():
+        told = json.loads(line)["response"]["body"]["choices"][0]["logprobs"]
+        k, i = map(int, name.split())
+        at, start = 0, "".join(told["tokens"]).rindex("the correct answer is")
+        for token, logprob in zip(told["tokens"], told["token_logprobs"]):
+            found[k][i] += logprob if at >= start else 0
+            at += len(token)
+    return found
+
+
+def test_tasks(bench):
+    sums = likelihoods(bench)
+    records, right = [], 0
+    for k, (question, n) in enumerate(QUESTIONS):
+        choices = question.split("format: ")[1].split("/")
+        answer = choices[k % n]
+        right += max(range(n), key=lambda i: sums[k][i]) == k % n
+        records.append({"instruction": question, "input": "", "output": f"the correct answer is {answer}",
+                        "answer": answer})
+    e2e.check(0 < right < len(records), f"{right} right: nothing is told apart")
+    records.insert(3, {"instruction": "no answers", "output": "x", "answer": "x"})
+    records.append(dict(records[0], instruction="long " * 900 + records[0]["instruction"]))
+    path = bench.write("asked.json", json.dumps(records))
+    words = ["tasks", "--tasks", f"{path},{path}"]
+    value = same_bytes(bench, *words)
+    for task in value["tasks"]:
+        e2e.check((task["asked"], task["bad"], task["too_long"]) == (len(QUESTIONS), 1, 1), f"{task}")
+        e2e.check(abs(task["accuracy"] - right / len(QUESTIONS)) < 1e-9,
+                  f"{task}, by echoed completions {right} of {len(QUESTIONS)} are right")
+    p = right / len(QUESTIONS)
+    e2e.check(abs(value["tasks"][0]["error"] - (p * (1 - p) / len(QUESTIONS)) ** 0.5) < 1e-9, f"{value}")
+    same_bytes(bench, *words, "--policy", "random", "--keep", 0.5, "--window", 16)
+    few = json.loads(run(bench, 0, *words, "--limit", 4))
+    e2e.check([t["asked"] + t["bad"] + t["too_long"] for t in few["tasks"]] == [4, 4], f"{few}")
+    ran = bench.run(0, "eval", "tasks", "-m", bench.path("model.gguf"), "--tasks", path)
+    e2e.check("record 3 is skipped" in ran.stderr.decode(), ran.stderr.decode())
+    broken = bench.write("broken.json", "[{]")
+    ran = bench.run(0, "eval", "tasks", "-m", bench.path("model.gguf"), "--tasks", broken)
+    e2e.check(ran.returncode == 4 and "no JSON array" in ran.stderr.decode(), f"{ran}")
+
+
+# ---- needle ----
+
+def test_needle(bench, text):
+    words = ["needle", "--text", text, "--lengths", "300,600", "--depths", "0,50,100", "--limit", 2]
+    value = same_bytes(bench, *words, "--policy", "random", "--keep", 0.3, "--window", 16)
+    kinds = ["fact", "digits", "key", "copy"]
+    e2e.check([(c["kind"], c["tokens"], c["depth"]) for c in value["cells"]]
+              == [(k, n, d) for k in kinds for n in (300, 600) for d in (0, 0.5, 1)], f"{value}")
+    e2e.check(all(c["trials"] == 2 and 0 <= c["found"] <= 2 and 0 <= c["leading_share"] <= 1
+                  for c in value["cells"]), f"{value}")
+    e2e.check(abs(value["retention_mean"] - 0.3) < 0.05, f"{value['retention_mean']} kept")
+    full = json.loads(run(bench, 0, *words))
+    smaller = [(a["cache_bytes"], b["cache_bytes"]) for a, b in zip(value["cells"], full["cells"])]
+    e2e.check(all(a < b for a, b in smaller), f"pruned and full caches: {smaller}")
+    for more, said in [(["--lengths", 100_000, "--context", 200_000], "fewer than a prompt"), (["--depths", 101], "--depths")]:
+        ran = bench.run(0, "eval", "needle", "-m", bench.path("model.gguf"), "--text", text, *more)
+        e2e.check(ran.returncode in (2, 4) and said in ran.stderr.decode(), f"{more}: {ran}")
+
+
+def test_refusals(bench, text):
+    for words, said in [([], "--text"), (["--text", text, "--keep-out", "x"], "--keep-out")]:
+        ran = bench.run(0, "eval", "agreement", "-m", bench.path("model.gguf"), *words)
+        e2e.check(ran.returncode == 2 and said in ran.stderr.decode(), f"{words}: {ran}")
+
+
+def body(bench):
+    bench.model("model.gguf", seed=31, layers=3, width=96, ffn=160, context=1024)
+    text = bench.write("text.txt", e2e.words(5, 6000))
+    test_policies(bench, text)
+    test_positions(bench, text)
+    test_limit(bench, text)
+    test_tasks(bench)
+    test_needle(bench, text)
+    test_refusals(bench, text)
+    print(f"{test_ranks(bench, text)} runs of equal bytes")
+
+
+e2e.main("eval", body)
