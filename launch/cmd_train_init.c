@@ -16,7 +16,7 @@
 
 typedef struct {
     const sl_settings *settings;
-    sl_gate_shape shape; /* of every layer */
+    sl_gate_shape shape; /* of every layer, but for heads, width and hidden */
     uint32_t type;       /* of the wide matrices */
     double bias[2];      /* of logits, first and last layer */
     bool random;
@@ -70,12 +70,10 @@ static sl_status read_options(making *m)
     const sl_settings *s = m->settings;
     sl_status status = read_span(s->span, &m->shape);
     if (status != SL_OK) return status;
-    m->shape.heads = s->gate_heads;
-    m->shape.width = s->gate_heads > 0 ? s->gate_width : 0;
-    m->shape.hidden = s->gate_hidden;
     m->shape.kv = s->own_kv ? SL_GATE_OWN_KV : SL_GATE_SHARED_KV;
-    if (m->shape.width % 16 != 0) {
-        sl_error("--gate-width: %u is not a multiple of 16", m->shape.width);
+    for (uint32_t i = 0; i < s->gate_width.n; i++) {
+        if (s->gate_width.items[i] % 16 == 0) continue;
+        sl_error("--gate-width: %u is not a multiple of 16", s->gate_width.items[i]);
         return SL_ERR_OPTION;
     }
     m->random = strcmp(s->fill, "random") == 0;
@@ -132,10 +130,27 @@ static void fill_layer(const making *m, uint32_t layer, const sl_gate_params *p,
     for (uint32_t i = 0; i < logits->n_out; i++) params[logits->at + i] = (float)bias;
 }
 
+/* Numbers are given for runs of layers, all of about one length. */
+static uint32_t of_layer(const making *m, const sl_counts *given, uint32_t layer)
+{
+    return given->items[(uint64_t)layer * given->n / m->gate.n_layers];
+}
+
+static sl_gate_shape shape_of(const making *m, uint32_t layer)
+{
+    const sl_settings *s = m->settings;
+    sl_gate_shape shape = m->shape;
+    shape.heads = of_layer(m, &s->gate_heads, layer);
+    shape.width = shape.heads > 0 ? of_layer(m, &s->gate_width, layer) : 0;
+    shape.hidden = of_layer(m, &s->gate_hidden, layer);
+    return shape;
+}
+
 static void make_layer(making *m, uint32_t layer, sl_gate_layer *l)
 {
+    sl_gate_shape shape = shape_of(m, layer);
     sl_gate_params p;
-    sl_gate_params_plan(&m->gate, &m->shape, &p);
+    sl_gate_params_plan(&m->gate, &shape, &p);
     float *params = sl_arena_array(&m->arena, float, p.n);
     if (params) fill_layer(m, layer, &p, params);
     sl_gate_params_encode(&p, params, m->type, &m->arena, l);
@@ -203,8 +218,7 @@ static sl_status init(const sl_settings *s)
     make_gate(&m);
     status = sl_gate_file_write(s->output, &m.gate);
     if (status == SL_OK)
-        sl_info("%s: gates for %u layers of '%s', %zu bytes", s->output, m.gate.n_layers,
-                m.gate.model_name, bytes);
+        sl_info("%s: gates for %u layers of '%s'", s->output, m.gate.n_layers, m.gate.model_name);
     sl_storage_release(storage, bytes);
     return status;
 }
@@ -225,10 +239,12 @@ const sl_command_entry sl_cmd_train_init = {
     .usage = "-m MODEL -o GATE",
     .about = "Make Attention-Gates for a model, with random weights, or with constant ones whose "
              "logits are --bias alone: above 0 they keep everything, below nothing.",
-    .examples = "  sluice train init -m model.gguf -o gate.gguf --seed 1\n"
-                "  sluice train init -m model.gguf -o paper.gguf --span prompt\n"
-                "  sluice train init -m model.gguf -o all.gguf --fill constant --bias 1\n"
-                "  sluice train init -m model.gguf -o slope.gguf --bias 2,-2   early layers keep "
-                "more",
+    .examples =
+        "  sluice train init -m model.gguf -o gate.gguf --seed 1\n"
+        "  sluice train init -m model.gguf -o gate.gguf --gate-heads 4,2,0   deep layers less\n"
+        "  sluice train init -m model.gguf -o paper.gguf --span prompt\n"
+        "  sluice train init -m model.gguf -o all.gguf --fill constant --bias 1\n"
+        "  sluice train init -m model.gguf -o slope.gguf --bias 2,-2   early layers keep "
+        "more",
     .run = train_init_command,
 };

@@ -17,10 +17,9 @@ typedef struct {
 } sl_command_entry;
 
 extern const sl_command_entry sl_cmd_batch, sl_cmd_run, sl_cmd_eval_perplexity,
-    sl_cmd_eval_agreement, sl_cmd_eval_tasks,
-    sl_cmd_eval_needle, sl_cmd_plan, sl_cmd_bench, sl_cmd_bench_codec, sl_cmd_bench_link,
-    sl_cmd_bench_figure3, sl_cmd_show, sl_cmd_show_cache, sl_cmd_train_init, sl_cmd_train_warm,
-    sl_cmd_train_calibrate, sl_cmd_tokenize;
+    sl_cmd_eval_agreement, sl_cmd_eval_tasks, sl_cmd_eval_needle, sl_cmd_plan, sl_cmd_bench,
+    sl_cmd_bench_codec, sl_cmd_bench_link, sl_cmd_bench_figure3, sl_cmd_show, sl_cmd_show_cache,
+    sl_cmd_train_init, sl_cmd_train_warm, sl_cmd_train_calibrate, sl_cmd_tokenize;
 
 /* All of them, as --help lists them; NULL ends. */
 extern const sl_command_entry *const sl_commands[];

@@ -63,7 +63,7 @@ typedef struct {
 
     /* train init */
     const char *span, *fill, *bias, *type;
-    uint32_t gate_heads, gate_width, gate_hidden;
+    sl_counts gate_heads, gate_width, gate_hidden; /* of layers in as many runs, first to last */
     bool own_kv;
 
     /* train warm, train calibrate; text is the eval's */

@@ -148,7 +148,7 @@ def body(bench):
     for name in ("GPL-3", "LGPL-2.1"):
         with open(os.path.join(LICENSES, name), "rb") as file:
             texts.append(bench.write(name + ".txt", file.read()[:20000]))
-    good(bench, 0, "train", "init", "-m", model, "-o", gate, "--gate-heads", 2, "--span", "window:8,8")
+    good(bench, 0, "train", "init", "-m", model, "-o", gate, "--gate-heads", "2,2,1", "--span", "window:8,8")
     check_ranks(bench, model, gate, texts)
     stopped = [check_resume(bench, model, gate, texts, ranks) for ranks in (0, 2)]
     e2e.check(bench.args.light or any(stopped), "no run was stopped before its end")

@@ -23,14 +23,21 @@ KINDS = {"version": U32, "model_hash": GGUFValueType.UINT64, "model_name": TEXT,
          "threshold": F32, "keep": F32, "span": [TEXT], "span.back": [I32], "span.ahead": [I32],
          "heads": [I32], "width": [I32], "kv": [TEXT], "hidden": [I32]}
 
-# options of train init; span, back, ahead, heads, width, kv, hidden
+# options of train init; span, back, ahead, heads, width, kv, hidden, each of all layers or of each
 CASES = [
     ("--seed 7", "window", 96, 32, 3, 16, "shared", 0),
     ("--seed 7 --gate-hidden 24 --own-kv --span causal --gate-width 32 --gate-heads 2",
      "causal", 0, 0, 2, 32, "own", 24),
     ("--span prompt --gate-heads 0 --gate-hidden 5", "prompt", 0, 0, 0, 0, "shared", 5),
     ("--span window:7,0 --gate-heads 0 --sinks 9 --window 33", "window", 7, 0, 0, 0, "shared", 0),
+    ("--gate-heads 4,1,0 --gate-width 32,16 --gate-hidden 0,8", "window", 96, 32, [4, 1, 0], [32, 32, 0],
+     "shared", [0, 0, 8]),
 ]
+
+
+def each(number):
+    """Of every layer."""
+    return number if isinstance(number, list) else [number] * LAYERS
 
 
 def check(condition, text):
@@ -70,7 +77,7 @@ def check_keys(keys, case, told):
     _, *numbers = case
     names = ["span", "span.back", "span.ahead", "heads", "width", "kv", "hidden"]
     for name, expected in zip(names, numbers):
-        check(value[name] == [expected] * LAYERS, f"{name} is {value[name]}, expected {expected}")
+        check(value[name] == each(expected), f"{name} is {value[name]}, expected {expected}")
         heard = [layer[name.removeprefix("span.")] for layer in told["layers"]]
         check(heard == value[name], f"show gate says {name} {heard}")
     check((value["version"], value["block_count"], value["embedding_length"], value["head_count_kv"])
@@ -85,8 +92,8 @@ def check_keys(keys, case, told):
 def values_of(tensors, case, wide):
     """{name: f64 array} of all tensors, each of the shape and type it must have."""
     expected, values = {}, {}
-    for layer in range(LAYERS):
-        expected.update((f"blk.{layer}.{name}", shape) for name, shape in shapes(*case[4:]))
+    for layer, numbers in enumerate(zip(*map(each, case[4:]))):
+        expected.update((f"blk.{layer}.{name}", shape) for name, shape in shapes(*numbers))
     check(set(tensors) == set(expected), f"tensors {set(tensors) ^ set(expected)}")
     for name, t in tensors.items():
         small = name.endswith(("gate_a.weight", "gate_out.weight"))
