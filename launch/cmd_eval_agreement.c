@@ -116,6 +116,8 @@ static double kl_of(const piece_result *result) { return result->kl; }
 static double nll_of(const piece_result *result) { return result->nll; }
 static double nll_full_of(const piece_result *result) { return result->nll_full; }
 
+static double log_rise_of(const piece_result *result) { return result->nll - result->nll_full; }
+
 static estimate estimate_of(const agreement *a, double (*value)(const piece_result *))
 {
     double n = (double)a->pieces.n_pieces, sum = 0, squares = 0;
@@ -133,44 +135,59 @@ static double perplexity_of(const agreement *a, double (*nll)(const piece_result
     return exp(estimate_of(a, nll).mean / (double)sl_eval_pieces_scored(&a->pieces));
 }
 
+/* How much higher the policy's perplexity is, as a share of the full cache's. Both of a piece have its text
+ * in common, so that this is far surer than either. */
+static estimate rise_of(const agreement *a)
+{
+    estimate log_rise = estimate_of(a, log_rise_of);
+    double n = (double)sl_eval_pieces_scored(&a->pieces), ratio = exp(log_rise.mean / n);
+    return (estimate){ratio - 1, ratio * log_rise.error / n};
+}
+
 /* JSON has no NAN. */
 static json_t *error_json(double error) { return isnan(error) ? json_null() : json_real(error); }
 
-static sl_status print_json(const agreement *a, estimate agreed, estimate kl, double retention)
+static json_t *result_json(const agreement *a, json_t *retention, double retention_mean)
 {
     const sl_eval_pieces *p = &a->pieces;
     size_t positions = p->n_pieces * n_compared(sl_eval_pieces_scored(p));
-    return sl_report_print(
-        json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:f, s:o, s:f, s:o, s:f, s:f, s:f}", "policy",
-                  sl_policy_name(p->policy.kind), "sinks", (int)p->policy.sinks, "window",
-                  (int)p->policy.window, "context", (json_int_t)p->piece, "pieces",
-                  (json_int_t)p->n_pieces, "positions", (json_int_t)positions, "agreement",
-                  agreed.mean, "agreement_se", error_json(agreed.error), "kl", kl.mean, "kl_se",
-                  error_json(kl.error), "perplexity_full", perplexity_of(a, nll_full_of),
-                  "perplexity", perplexity_of(a, nll_of), "retention_mean", retention));
+    estimate agreed = estimate_of(a, agreement_of), kl = estimate_of(a, kl_of);
+    estimate rise = rise_of(a);
+    return json_pack(
+        "{s:s, s:i, s:i, s:I, s:I, s:I, s:f, s:o, s:f, s:o, s:f, s:f, s:f, s:o, s:f, s:o}",
+        "policy", sl_policy_name(p->policy.kind), "sinks", (int)p->policy.sinks, "window",
+        (int)p->policy.window, "context", (json_int_t)p->piece, "pieces", (json_int_t)p->n_pieces,
+        "positions", (json_int_t)positions, "agreement", agreed.mean, "agreement_se",
+        error_json(agreed.error), "kl", kl.mean, "kl_se", error_json(kl.error), "perplexity_full",
+        perplexity_of(a, nll_full_of), "perplexity", perplexity_of(a, nll_of), "rise", rise.mean,
+        "rise_se", error_json(rise.error), "retention_mean", retention_mean, "retention",
+        retention);
+}
+
+static void print_estimate(const char *what, estimate e, double unit, const char *unit_name)
+{
+    printf("%s%.*f", what, unit > 1 ? 2 : 5, unit * e.mean);
+    if (!isnan(e.error)) printf(" +- %.*f", unit > 1 ? 2 : 5, unit * e.error);
+    printf("%s", unit_name);
 }
 
 static sl_status tell_result(const agreement *a, const sl_engine *engine)
 {
     const sl_eval_pieces *p = &a->pieces;
-    estimate agreed = estimate_of(a, agreement_of), kl = estimate_of(a, kl_of);
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
     if (a->settings->verbose) sl_report_tell(&report);
     json_t *retention;
     double mean = sl_report_retention(&report, &retention);
+    if (a->settings->json) return sl_report_print(result_json(a, retention, mean));
     json_decref(retention);
-    if (a->settings->json) return print_json(a, agreed, kl, mean);
-    printf("agreement %.2f%%", 100 * agreed.mean);
-    if (p->n_pieces > 1) printf(" +- %.2f", 100 * agreed.error);
-    printf(", KL %.5f", kl.mean);
-    if (p->n_pieces > 1) printf(" +- %.5f", kl.error);
-    printf(
-        " nats at %zu positions of %zu pieces of %zu; perplexity %.4f, full %.4f; policy %s kept "
-        "%.1f%%\n",
-        p->n_pieces * n_compared(sl_eval_pieces_scored(p)), p->n_pieces, p->piece,
-        perplexity_of(a, nll_of), perplexity_of(a, nll_full_of), sl_policy_name(p->policy.kind),
-        100 * mean);
+    print_estimate("agreement ", estimate_of(a, agreement_of), 100, "%");
+    print_estimate(", KL ", estimate_of(a, kl_of), 1, " nats");
+    printf(" at %zu positions of %zu pieces of %zu\n",
+           p->n_pieces * n_compared(sl_eval_pieces_scored(p)), p->n_pieces, p->piece);
+    printf("perplexity %.4f, full %.4f: ", perplexity_of(a, nll_of), perplexity_of(a, nll_full_of));
+    print_estimate("", rise_of(a), 100, "% more");
+    printf("; policy %s kept %.1f%%\n", sl_policy_name(p->policy.kind), 100 * mean);
     return SL_OK;
 }
 

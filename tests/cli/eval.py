@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import e2e  # noqa: E402
 
 KEYS = ["policy", "sinks", "window", "context", "pieces", "positions", "agreement", "agreement_se",
-        "kl", "kl_se", "perplexity_full", "perplexity", "retention_mean"]
+        "kl", "kl_se", "perplexity_full", "perplexity", "rise", "rise_se", "retention_mean", "retention"]
 
 
 def run(bench, ranks, *words):
@@ -21,6 +21,7 @@ def run(bench, ranks, *words):
 def agreement(bench, text, *words):
     value = json.loads(run(bench, 0, "agreement", "--text", text, *words))
     e2e.check(list(value) == KEYS, f"{words}: {list(value)}")
+    e2e.check(abs(value["perplexity"] / value["perplexity_full"] - 1 - value["rise"]) < 1e-7, f"{value}")
     for policy, key in [([], "perplexity"), (["--policy", "full"], "perplexity_full")]:
         scored = json.loads(run(bench, 0, "perplexity", "--text", text, *words, *policy))
         e2e.check(abs(scored["perplexity"] / value[key] - 1) < 1e-7,
