@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# launch/demo.sh - from a bare Debian to answers: prepare the machine, build, fetch a small model,
-# and ask it three questions about a document of 7,600 tokens, over several ranks of this host.
+# launch/demo.sh - from a bare Debian to answers: prepare the machine, build, fetch a small model, and ask it
+# three questions about a document of 7,600 tokens, over several ranks of this host, with the gates that come
+# with Sluice, which keep half of what could be evicted.
 #   demo.sh [--ranks N]     1 to 30, the model's layers; 3 when not given
 # A second run finds everything in place and starts at once.
 set -euo pipefail
@@ -43,6 +44,7 @@ if ! build >"$log" 2>&1; then
 fi
 
 model=$(launch/fetch_model.sh)
+gate=runtime/gates/SmolLM2-135M-Instruct.default.gguf
 
 mkdir -p build/demo
 job=$(mktemp -d "$PWD/build/demo/XXXXXX")
@@ -71,7 +73,7 @@ if [ "$(id -u)" = 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 line=(mpirun -n "$ranks" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1
-    "$sluice" batch --model "$model" --input "$job/in.jsonl" --output "$job/out.jsonl")
+    "$sluice" batch --model "$model" --gate "$gate" --keep 0.5 --input "$job/in.jsonl" --output "$job/out.jsonl")
 printf 'demo: %s\n' "${line[*]}" >&2
 status=0
 "${line[@]}" || status=$?

@@ -14,7 +14,7 @@ static void help(void)
            "usage: sluice COMMAND [options]          (sluice COMMAND --help says more)\n\n",
            sl_version());
     for (int i = 0; sl_commands[i]; i++)
-        printf("  %-12s %s\n", sl_commands[i]->name, sl_commands[i]->summary);
+        printf("  %-16s %s\n", sl_commands[i]->name, sl_commands[i]->summary);
     printf("\nAlone it is one rank; under mpirun or srun the same line is a pipeline of many:\n"
            "  sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n"
            "  mpirun -n 3 sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n");

@@ -112,6 +112,34 @@ static void print_file_options(void)
     }
 }
 
+/* How many bytes of a command's name are its first word. */
+static int first_word(const sl_command_entry *command) { return (int)strcspn(command->name, " "); }
+
+static bool same_first(const sl_command_entry *a, const sl_command_entry *b)
+{
+    int n = first_word(a);
+    return n == first_word(b) && strncmp(a->name, b->name, (size_t)n) == 0;
+}
+
+static bool first_of_its_word(int i)
+{
+    for (int k = 0; k < i; k++)
+        if (same_first(sl_commands[k], sl_commands[i])) return false;
+    return true;
+}
+
+static void print_second_words(void)
+{
+    for (int i = 0; sl_commands[i]; i++) {
+        if (!first_of_its_word(i)) continue;
+        printf("        %.*s) words='", first_word(sl_commands[i]), sl_commands[i]->name);
+        for (int k = i; sl_commands[k]; k++)
+            if (same_first(sl_commands[k], sl_commands[i]) && strchr(sl_commands[k]->name, ' '))
+                printf("%s ", strchr(sl_commands[k]->name, ' ') + 1);
+        printf("' ;;\n");
+    }
+}
+
 static void print_completion(void)
 {
     printf("# bash completion for sluice\n"
@@ -120,8 +148,14 @@ static void print_completion(void)
            "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
            "        COMPREPLY=($(compgen -W '");
     for (int i = 0; sl_commands[i]; i++)
-        if (!strchr(sl_commands[i]->name, ' ')) printf("%s ", sl_commands[i]->name);
+        if (first_of_its_word(i)) printf("%.*s ", first_word(sl_commands[i]), sl_commands[i]->name);
     printf("--help --version' -- \"$word\"))\n        return\n    fi\n"
+           "    if [ \"$COMP_CWORD\" = 2 ] && [[ $word != -* ]]; then\n"
+           "        case $before in\n");
+    print_second_words();
+    printf("        esac\n"
+           "        COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
+           "        [ ${#COMPREPLY[@]} = 0 ] || return\n    fi\n"
            "    case $before in\n    ");
     print_file_options();
     printf(")\n        COMPREPLY=($(compgen -f -- \"$word\"))\n        return\n        ;;\n"

@@ -25,6 +25,10 @@ def chat(question, answer):
     return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
 
 
+def chatml(record):
+    return "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in record["messages"]).encode()
+
+
 def chats(data):
     """Sums and questions with several answers, in a seeded order."""
     sums = [json.loads(line) for line in bytes_of(data, "gsm8k-train.jsonl").splitlines()]
@@ -60,14 +64,13 @@ def texts(data):
     yield "adventures.train.txt", adventures[:850_000]
     yield "adventures.calibrate.txt", adventures[850_000:970_000]
     yield "novel.train.txt", novel[:600_000]
-    yield "novel.calibrate.txt", novel[600_000:720_000]
     yield "novel.measure.txt", novel[720_000:910_000]  # behind it is a licence
     yield "wiki.train.txt", wiki[:750_000]
     yield "wiki.calibrate.txt", wiki[750_000:900_000]
     yield "wiki.measure.txt", wiki[900_000:]
     yield "chat.train.jsonl", lines(talk[2 * CALIBRATE_CHATS:])
     yield "chat.calibrate.jsonl", lines(talk[:CALIBRATE_CHATS])
-    yield "chat.measure.jsonl", lines(talk[CALIBRATE_CHATS:2 * CALIBRATE_CHATS])
+    yield "chat.measure.txt", b"".join(map(chatml, talk[CALIBRATE_CHATS:2 * CALIBRATE_CHATS]))
     for part, folders in CODE.items():
         yield f"code.{part}.txt", code(folders)
 

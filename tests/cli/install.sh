@@ -15,6 +15,7 @@ completion=$prefix/share/bash-completion/completions/sluice
 for file in slurm.sbatch hostfile.example README.md; do
     [ -s "$prefix/share/doc/sluice/cluster_configs/$file" ] || fail "no example $file"
 done
+[ -s "$prefix/share/sluice/gates/SmolLM2-135M-Instruct.default.gguf" ] || fail "no gates"
 head -n 1 "$man" | grep -q '^\.TH SLUICE 1' || fail "no man page"
 
 # What bash would offer after these words.
@@ -24,15 +25,20 @@ complete_words() {
     _sluice
     printf '%s\n' "${COMPREPLY[@]}"
 }
-commands=$("$sluice" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
-[ "$(wc -w <<<"$commands")" -ge 6 ] || fail "commands: $commands"
-for command in $commands; do
-    complete_words sluice "${command:0:2}" | grep -qx "$command" || fail "$command is not completed"
+mapfile -t commands < <("$sluice" --help | sed -n 's/^  \([a-z0-9]*\( [a-z0-9][a-z0-9]*\)\?\)  .*/\1/p')
+[ ${#commands[@]} -ge 16 ] || fail "commands: ${commands[*]}"
+for command in "${commands[@]}"; do
+    read -r first second <<<"$command"
+    complete_words sluice "${first:0:2}" | grep -qx "$first" || fail "$first is not completed"
+    [ -z "$second" ] || complete_words sluice "$first" "${second:0:2}" | grep -qx "$second" ||
+        fail "$command is not completed"
     grep -q "^\.SS \"sluice $command " "$man" || fail "$command is not in the man page"
-    options=$("$sluice" "$command" --help | sed -n 's/^  \(-.,\|   \) --\([a-z-]*\).*/\2/p')
+    # shellcheck disable=SC2086 # one word or two
+    options=$("$sluice" $command --help | sed -n 's/^  \(-.,\|   \) --\([a-z-]*\).*/\2/p')
     [ -n "$options" ] || fail "$command has no options"
     for option in $options; do
-        complete_words sluice "$command" "--$option" | grep -qx -- "--$option" ||
+        # shellcheck disable=SC2086
+        complete_words sluice $command "--$option" | grep -qx -- "--$option" ||
             fail "$command --$option is not completed"
         [ "$option" = help ] || grep -qF -- "\\-\\-${option//-/\\-}\\fR" "$man" ||
             fail "--$option is not in the man page"

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# runtime/gates/make.sh - how the shipped gates are made: make.sh DATA WORK [STEP...]
+#   DATA  the texts that README.md names      WORK  a folder for what comes between, kept
+#   STEP  texts, default, default-thresholds, lite, lite-thresholds; all of them when none is given
+# No step takes more than 100 minutes on two cores. One that was stopped goes on where it was; a result
+# that is there is not made again. SLUICE names another binary than the release build's.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+if [ $# -lt 2 ]; then
+    sed -n '2,6s/^# //p' "$0" >&2
+    exit 2
+fi
+data=$1 work=$2
+shift 2
+steps=("$@")
+[ $# -gt 0 ] || steps=(texts default default-thresholds lite lite-thresholds)
+
+sluice=${SLUICE:-$root/build/release/launch/sluice}
+model=$("$root/launch/fetch_model.sh")
+name=SmolLM2-135M-Instruct
+seed=1
+
+in_work() { (IFS=,; printf '%s' "${*/#/$work/}"); }
+train=$(in_work adventures.train.txt novel.train.txt wiki.train.txt chat.train.jsonl code.train.txt)
+calibrate=$(in_work adventures.calibrate.txt wiki.calibrate.txt chat.calibrate.jsonl code.calibrate.txt)
+
+# warm KIND INIT-OPTION... -- WARM-OPTION...
+warm() {
+    local start=$work/$1.start.gguf out=$work/$1.warm.gguf init=()
+    shift
+    while [ "$1" != -- ]; do
+        init+=("$1")
+        shift
+    done
+    shift
+    [ ! -f "$out" ] || return 0
+    "$sluice" train init -m "$model" -o "$start" --seed $seed "${init[@]}"
+    "$sluice" train warm -m "$model" -g "$start" -o "$out" --text "$train" --lengths 2048,8192 \
+        --seed $seed "$@"
+}
+
+# thresholds KIND
+thresholds() {
+    local log=$work/$1.warm.gguf.log.jsonl out=$work/$1.gguf
+    [ -f "$out" ] || "$sluice" train calibrate -m "$model" -g "$work/$1.warm.gguf" -o "$out" --text "$calibrate" \
+        --lengths 2048,8192 --pieces 8 --seed $seed --log "$log"
+    cp "$out" "$here/$name.$1.gguf"
+    cp "$log" "$here/$name.$1.log.jsonl"
+}
+
+for step in "${steps[@]}"; do
+    printf 'make: %s\n' "$step" >&2
+    case $step in
+    texts) "$here/texts.py" "$data" "$work" ;;
+    default) warm default --span window:32,32 --gate-heads 4 --gate-width 32 -- \
+        --ridge-pieces 40 --pieces 160 --rate 0.003 ;;
+    lite) warm lite --gate-heads 0 -- --ridge-pieces 40 --pieces 0 ;;
+    *-thresholds) thresholds "${step%-thresholds}" ;;
+    *) echo "make: there is no step '$step'" >&2 && exit 2 ;;
+    esac
+done

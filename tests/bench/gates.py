@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""What policies cost, at equal rates: gates.py run SLUICE MODEL TEXTS TASKS, then gates.py show
+
+run measures the gates of runtime/gates and every policy that needs no training, adding a line to
+gates.jsonl for each command; what is there already is not measured again, so a stopped run goes on.
+TEXTS is where runtime/gates/texts.py put its parts, TASKS a folder of question files. show writes the
+table between the marks in README.md and draws gates.png. Nothing here was tuned on what it measures."""
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+RESULTS, PICTURE, README = (os.path.join(HERE, "gates.jsonl"), os.path.join(HERE, "gates.png"),
+                            os.path.join(ROOT, "README.md"))
+MARKS = "<!-- made by tests/bench/gates.py show -->", "<!-- end -->"
+
+RATES = [0.5, 0.25, 0.125, 0.0625]  # kept
+GATES = ["default", "lite"]
+FREE = ["random", "keynorm", "keydiff", "snapkv", "h2o"]
+PROMPT_END = ["snapkv", "h2o"]  # prune once, when a prompt ends
+POLICIES = [*GATES, *FREE, "streaming"]
+TEXTS = {"novel 2,048": ("novel.measure.txt", 2048, 8), "WikiText-2 2,048": ("wiki.measure.txt", 2048, 8),
+         "novel 8,192": ("novel.measure.txt", 8192, 4)}
+KINDS = ["code.measure.txt", "chat.measure.txt"]  # whose rates are looked at too
+TASKS = ["arc_challenge", "arc_easy", "boolq", "openbookqa", "piqa_first_half"]
+FEW_RATES = [0.5, 0.125]  # for what takes long
+TASK_LIMIT, WINDOWS = 30, [16, 128]
+NEEDLE = ["--lengths", "2048,8064", "--depths", "20,80", "--limit", "1"]
+
+
+# ---- what is measured ----
+
+def policy_words(policy, keep):
+    if policy == "full":
+        return ["--policy", "full"]
+    if policy in GATES:
+        return ["--gate", policy, "--keep", str(keep)]
+    return ["--policy", policy, *([] if policy == "streaming" else ["--keep", str(keep)])]
+
+
+def agreement_words(text, policy, keep):
+    name, context, pieces = TEXTS[text]
+    return ["eval", "agreement", "--text", name, "--context", str(context), "--limit", str(pieces),
+            *policy_words(policy, keep)]
+
+
+def rate_words(text, policy, keep, window):
+    return ["eval", "perplexity", "--text", text, "--context", "4096", "--limit", "3", "--window",
+            str(window), *policy_words(policy, keep)]
+
+
+def task_words(policy, keep, window):
+    return ["eval", "tasks", "--limit", str(TASK_LIMIT), "--window", str(window), *policy_words(policy, keep)]
+
+
+def needle_words(policy, keep):
+    return ["eval", "needle", "--text", "novel.measure.txt", *NEEDLE, *policy_words(policy, keep)]
+
+
+def settings(rates):
+    """Policies with each of their rates; "full" and streaming have one."""
+    yield "full", 1
+    for keep in rates:
+        yield from ((policy, keep) for policy in [*GATES, *FREE])
+    yield "streaming", 0
+
+
+def all_words():
+    for text in TEXTS:
+        yield from (agreement_words(text, p, k) for p, k in settings(RATES) if p not in ["full", *PROMPT_END])
+    for text in KINDS:
+        yield from (rate_words(text, gate, k, w) for gate in GATES for k in RATES for w in WINDOWS)
+    yield from (needle_words(p, k) for p, k in settings(FEW_RATES))
+    for window in WINDOWS:
+        yield from (task_words(p, k, window) for p, k in settings(FEW_RATES))
+
+
+# ---- measuring ----
+
+def results():
+    if not os.path.exists(RESULTS):
+        return {}
+    with open(RESULTS, encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return {row["command"]: row for row in rows}
+
+
+def gate_path(gate):
+    return os.path.join(ROOT, "runtime", "gates", f"SmolLM2-135M-Instruct.{gate}.gguf")
+
+
+def real_words(words, texts, tasks):
+    """The command with files where they are."""
+    words = list(words)
+    if "--text" in words:
+        at = words.index("--text") + 1
+        words[at] = os.path.join(texts, words[at])
+    if "--gate" in words:
+        at = words.index("--gate") + 1
+        words[at] = gate_path(words[at])
+    if words[1] == "tasks":
+        words += ["--tasks", ",".join(os.path.join(tasks, f"{t}.json") for t in TASKS)]
+    return words
+
+
+def measure(sluice, model, texts, tasks, only):
+    have, commands = results(), [" ".join(words) for words in all_words()]
+    wanted = [c for c in commands if c not in have and only in c]
+    for n, command in enumerate(wanted, 1):
+        began = time.monotonic()
+        words = [sluice, *real_words(command.split(), texts, tasks), "-m", model, "--json", "-q"]
+        if "--gate" in words and not os.path.exists(words[words.index("--gate") + 1]):
+            continue
+        ran = subprocess.run(words, check=True, stdout=subprocess.PIPE)
+        value = json.loads(ran.stdout)
+        value.pop("report", None)
+        with open(RESULTS, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"command": command, "result": value}) + "\n")
+        print(f"{n} of {len(wanted)}, {time.monotonic() - began:.0f} s: {command}", file=sys.stderr, flush=True)
+
+
+# ---- the table ----
+
+def cell(values):
+    return " / ".join(v or "-" for v in values)
+
+
+def rise(row):
+    r = row["result"]
+    return f"{100 * r['rise']:+.2f}±{100 * r['rise_se']:.2f}" if r["rise"] < 0.095 else \
+        f"{100 * r['rise']:+.1f}±{100 * r['rise_se']:.1f}"
+
+
+def divergence(row):
+    r = row["result"]
+    return f"{1000 * r['kl']:.0f}±{1000 * r['kl_se']:.0f}"
+
+
+def top_one(row):
+    r = row["result"]
+    return f"{100 * r['agreement']:.1f}±{100 * r['agreement_se']:.1f}"
+
+
+def accuracy(row):
+    r = row["result"]
+    return f"{100 * r['accuracy']:.1f}±{100 * r['error']:.1f}"
+
+
+def found(row, kinds):
+    """Share of exact finds, Wilson's half width at one standard error beside it."""
+    cells = [c for c in row["result"]["cells"] if c["kind"] in kinds]
+    n, k = sum(c["trials"] for c in cells), sum(c["found"] for c in cells)
+    p = k / n
+    half = math.sqrt(p * (1 - p) / n + 1 / (4 * n * n)) / (1 + 1 / n)
+    return f"{100 * p:.0f}±{100 * half:.0f}"
+
+
+def copied(row):
+    """Mean leading share, which says more than exact finds where answers are long."""
+    cells = [c for c in row["result"]["cells"] if c["kind"] in ("key", "copy")]
+    shares = [c["leading_share"] for c in cells]
+    mean = sum(shares) / len(shares)
+    error = math.sqrt(sum((s - mean) ** 2 for s in shares) / (len(shares) * (len(shares) - 1)))
+    return f"{100 * mean:.0f}±{100 * error:.0f}"
+
+
+COLUMNS = [
+    *[(f"perplexity, {text}, %", RATES, lambda p, k, text=text: agreement_words(text, p, k), rise) for text in TEXTS],
+    *[(f"KL, {text}, mnat", RATES, lambda p, k, text=text: agreement_words(text, p, k), divergence)
+      for text in ["WikiText-2 2,048", "novel 8,192"]],
+    ("top-1, novel 8,192, %", RATES, lambda p, k: agreement_words("novel 8,192", p, k), top_one),
+    *[(f"tasks, W {w}, %", FEW_RATES, lambda p, k, w=w: task_words(p, k, w), accuracy) for w in WINDOWS],
+    ("fact and digits, %", FEW_RATES, needle_words, lambda row: found(row, ("fact", "digits"))),
+    ("key and copy, %", FEW_RATES, needle_words, copied),
+]
+
+
+def rates_of(policy, rates):
+    return {"full": [1], "streaming": [0]}.get(policy, rates)
+
+
+def table(have):
+    """Rows are measures, since policies are fewer than what is measured of them."""
+    policies = ["full", *POLICIES]
+    lines = ["| | evicted, % | " + " | ".join(policies) + " |", "|---" * (len(policies) + 2) + "|"]
+    for name, rates, words, show in COLUMNS:
+        def shown(policy, keep):
+            row = have.get(" ".join(words(policy, keep)))
+            return show(row) if row else ""
+        for i, keep in enumerate(rates):
+            cells = []
+            for policy in policies:
+                once = policy in ("full", "streaming")
+                cells.append(shown(policy, rates_of(policy, rates)[0]) if i == 0 or not once else "")
+            lines.append(f"| {name if i == 0 else ''} | {100 * (1 - keep):g} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def rate_lines(have):
+    """How far the realized rate is from the asked one, at most, over all texts and rates; by gate."""
+    worst = {}
+    for row in have.values():
+        words = row["command"].split()
+        if "--gate" not in words or words[1] not in ("perplexity", "agreement"):
+            continue
+        gate, keep = words[words.index("--gate") + 1], float(words[words.index("--keep") + 1])
+        off = 100 * (row["result"]["retention_mean"] - keep)
+        if abs(off) >= abs(worst.get(gate, (0, ""))[0]):
+            worst[gate] = off, words[words.index("--text") + 1].split(".")[0]
+    return "; ".join(f"`{gate}` {off:+.2f} points ({text})" for gate, (off, text) in sorted(worst.items()))
+
+
+def write_table(have):
+    with open(README, encoding="utf-8") as file:
+        text = file.read()
+    before, rest = text.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    made = f"{before}{MARKS[0]}\n{table(have)}\n\nFurthest from the asked rate: {rate_lines(have)}.\n{MARKS[1]}{after}"
+    return text, made
+
+
+# ---- the picture ----
+
+def draw(have):
+    names = list(TEXTS)
+    script = [f'set terminal pngcairo size {480 * len(names)},420 font "sans,10"', f'set output "{PICTURE}"',
+              f"set multiplot layout 1,{len(names)}", 'set xlabel "evicted, %"', "set logscale y",
+              "set grid", 'set xrange [45:97]', "set yrange [0.03:100]", "set key bottom right"]
+    for text in names:
+        script.append(f'set title "{text} tokens"\nset ylabel "rise of perplexity, %"')
+        plots, data = [], []
+        for policy in [p for p in POLICIES if p not in ("streaming", *PROMPT_END)]:
+            rows = [have.get(" ".join(agreement_words(text, policy, k))) for k in RATES]
+            if None in rows:
+                continue
+            width = 3 if policy in GATES else 1
+            plots.append(f'"-" using 1:2:3:4 with yerrorlines lw {width} pt 7 ps 0.6 title "{policy}"')
+            for row in rows:
+                r = row["result"]
+                mean, se = 100 * r["rise"], 100 * r["rise_se"]
+                data.append(f"{100 * (1 - r['retention_mean'])} {max(mean, 0.03)} {max(mean - se, 0.03)} {mean + se}")
+            data.append("e")
+        row = have.get(" ".join(agreement_words(text, "streaming", 0)))
+        if row:
+            level = 100 * row["result"]["rise"]
+            plots.append(f'{level} lc rgb "black" dt 2 title "nothing kept"')
+        script += ["plot " + ", ".join(plots), *data]
+    subprocess.run(["gnuplot"], input="\n".join([*script, "unset multiplot", ""]).encode(), check=True)
+
+
+def main(words):
+    if words[:1] == ["run"] and len(words) in (5, 6):
+        measure(*words[1:5], words[5] if len(words) == 6 else "")
+    elif words in (["show"], ["check"]):
+        old, new = write_table(results())
+        if words == ["check"]:
+            sys.exit(0 if old == new else "README.md is not what gates.jsonl says: run gates.py show")
+        with open(README, "w", encoding="utf-8") as file:
+            file.write(new)
+        draw(results())
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
