@@ -137,10 +137,10 @@ static json_t *calibration_json(const sl_gate *gate)
     json_t *rows = json_array();
     for (uint32_t i = 0; i < gate->n_calibration; i++) {
         const sl_gate_calibration *row = &gate->calibration[i];
-        json_array_append_new(rows,
-                              json_pack("{s:f, s:i, s:o, s:f, s:o}", "keep", (double)row->keep, "window",
-                                        (int)row->window, "threshold", number_json(row->threshold),
-                                        "steer", (double)row->steer, "retention", retention_json(gate, row->retention)));
+        json_array_append_new(
+            rows, json_pack("{s:f, s:i, s:o, s:f, s:o}", "keep", (double)row->keep, "window",
+                            (int)row->window, "threshold", number_json(row->threshold), "steer",
+                            (double)row->steer, "retention", retention_json(gate, row->retention)));
     }
     return rows;
 }

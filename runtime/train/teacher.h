@@ -6,8 +6,9 @@
  * KV head is
  *     sum over its query heads of |W_o v_j|^1.5 mean over queries i >= j + window of w_ij^1.5 / |x_i|,
  * and its target the logarithm. The power stands between 2, errors of tokens that are gone adding up like
- * random ones, and 1, all of them leaning the same way. A mean and not the largest (as in KVzap, arXiv:2601.07891), which keeps peaks and loses the broad
- * background that diffuse heads average over: runtime/gates/README.md has what each target costs. */
+ * random ones, and 1, all of them leaning the same way. A mean and not the largest (as in KVzap,
+ * arXiv:2601.07891), which keeps peaks and loses the broad background that diffuse heads average over:
+ * runtime/gates/README.md has what each target costs. */
 #ifndef SL_TEACHER_H
 #define SL_TEACHER_H
 

@@ -317,8 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranks_and_thresholds), cmocka_unit_test(test_steered_thresholds),
         cmocka_unit_test(test_without_scores),       cmocka_unit_test(test_key_scores),
-        cmocka_unit_test(test_prompt_end),
-        cmocka_unit_test(test_keeps_all),
+        cmocka_unit_test(test_prompt_end),           cmocka_unit_test(test_keeps_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
