@@ -162,6 +162,21 @@ static sl_status resume(training *t)
     return status == SL_END ? SL_OK : status;
 }
 
+/* Hosts may see other files under the same names. */
+static sl_status check_ranks(const training *t)
+{
+    bool same_run, same_round;
+    sl_status status = sl_train_same(t->comm, t->point.run, &same_run);
+    if (status == SL_OK) status = sl_train_same(t->comm, t->point.round, &same_round);
+    if (status != SL_OK || (same_run && same_round)) return status;
+    if (rank_of(t) == 0)
+        sl_error(same_run ? "ranks found different checkpoints: %s must be one file that all see"
+                          : "ranks do not train the same: model, gates, texts, options and threads "
+                            "must be alike on all (checkpoint %s)",
+                 t->checkpoint_path);
+    return SL_ERR_OPTION;
+}
+
 static sl_status open_log(training *t)
 {
     if (rank_of(t) != 0) return SL_OK;
@@ -489,6 +504,7 @@ static int train_warm_command(sl_settings *settings)
     sl_log_set_rank(rank_of(&t), (int)ranks_of(&t));
     sl_loop_catch_signals();
     status = sl_train_agree(t.comm, open_all(&t));
+    if (status == SL_OK) status = check_ranks(&t);
     if (status == SL_OK) status = train(&t);
     close_all(&t);
     sl_comm_close(t.comm);

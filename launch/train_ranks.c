@@ -6,7 +6,7 @@
 
 #include "runtime/base/clock.h"
 
-enum { PART_BYTES = 1 << 20 };
+enum { ALL_PARTS_BYTES = 16 << 20, PART_BYTES_MIN = 4096 };
 
 static const int64_t PATIENCE_NS = 600 * SL_SECOND; /* ranks differ by a piece of text at most */
 
@@ -28,11 +28,13 @@ static sl_status sum_ranks(sl_comm *comm, void *x, size_t bytes, number kind)
 {
     size_t ranks = (size_t)sl_comm_ranks(comm);
     if (ranks == 1) return SL_OK;
-    char *all = malloc(ranks * PART_BYTES);
+    size_t part_bytes = ALL_PARTS_BYTES / ranks / PART_BYTES_MIN * PART_BYTES_MIN;
+    if (part_bytes < PART_BYTES_MIN) part_bytes = PART_BYTES_MIN;
+    char *all = malloc(ranks * part_bytes);
     if (!all) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
-    for (size_t at = 0; status == SL_OK && at < bytes; at += PART_BYTES) {
-        size_t n = bytes - at < PART_BYTES ? bytes - at : PART_BYTES;
+    for (size_t at = 0; status == SL_OK && at < bytes; at += part_bytes) {
+        size_t n = bytes - at < part_bytes ? bytes - at : part_bytes;
         char *part = (char *)x + at;
         status = sl_comm_gather(comm, part, n, all, PATIENCE_NS);
         if (status != SL_OK) break;
@@ -75,5 +77,17 @@ sl_status sl_train_any(sl_comm *comm, bool mine, bool *any_out)
     double sum = mine;
     sl_status status = sl_train_sum_doubles(comm, &sum, 1);
     *any_out = sum > 0;
+    return status;
+}
+
+sl_status sl_train_same(sl_comm *comm, uint64_t value, bool *same_out)
+{
+    size_t ranks = (size_t)sl_comm_ranks(comm);
+    uint64_t *all = calloc(ranks, sizeof *all);
+    if (!all) return SL_ERR_MEMORY;
+    sl_status status = sl_comm_gather(comm, &value, sizeof value, all, PATIENCE_NS);
+    *same_out = true;
+    for (size_t r = 0; r < ranks; r++) *same_out = *same_out && all[r] == value;
+    free(all);
     return status;
 }

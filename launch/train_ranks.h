@@ -14,6 +14,8 @@ sl_status sl_train_sum_floats(sl_comm *comm, float *x, size_t n);
 
 /* The worst status of all ranks. SL_ERR_PEER: one does not answer. */
 sl_status sl_train_agree(sl_comm *comm, sl_status status);
+/* Whether all ranks have the same value. */
+sl_status sl_train_same(sl_comm *comm, uint64_t value, bool *same_out);
 /* Whether any rank says so. */
 sl_status sl_train_any(sl_comm *comm, bool mine, bool *any_out);
 

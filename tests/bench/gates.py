@@ -214,13 +214,28 @@ def rate_lines(have):
     return "; ".join(f"`{gate}` {off:+.2f} points ({text})" for gate, (off, text) in sorted(worst.items()))
 
 
+def kl_lines(have):
+    """How far the default gate's KL is below the least of the policies without training, by text and rate."""
+    found = []
+    for text in TEXTS:
+        lower = []
+        for keep in RATES:
+            rows = {p: have.get(" ".join(agreement_words(text, p, keep))) for p in ["default", *FREE]}
+            free = [row["result"]["kl"] for p, row in rows.items() if row and p != "default"]
+            if rows["default"] and free:
+                lower.append(f"{100 * (1 - rows['default']['result']['kl'] / min(free)):.0f}")
+        found.append(f"{text} {' / '.join(lower)}")
+    return "; ".join(found)
+
+
 def write_table(have):
     with open(README, encoding="utf-8") as file:
         text = file.read()
     before, rest = text.split(MARKS[0])
     _, after = rest.split(MARKS[1])
-    made = f"{before}{MARKS[0]}\n{table(have)}\n\nFurthest from the asked rate: {rate_lines(have)}.\n{MARKS[1]}{after}"
-    return text, made
+    made = [MARKS[0], table(have), "", f"KL of `default` below the best policy without training, %: {kl_lines(have)}.",
+            f"Furthest from the asked rate: {rate_lines(have)}.", MARKS[1]]
+    return text, before + "\n".join(made) + after
 
 
 # ---- the picture ----

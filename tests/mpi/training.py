@@ -4,6 +4,7 @@ Synthetic models; the texts are the system's licences."""
 import json
 import os
 import signal
+import subprocess
 import time
 
 import e2e
@@ -141,6 +142,18 @@ def check_report(bench):
     e2e.check(bytes_of(picture)[:4] == b"\x89PNG", "the picture is none")
 
 
+def check_unlike_ranks(bench, model, gate, texts):
+    """Hosts that see another text under the same command are told apart before anything is learned."""
+    def words(text):
+        return bench.command(1, "train", "warm", "-m", model, "-g", gate, "--text", text, "--lengths", 300,
+                             "--ridge-pieces", 1, "--pieces", 0, "-t", 1, "-o", bench.path("unlike.gguf"))
+    one, other = words(texts[0]), words(texts[1])
+    ran = subprocess.run([*one, ":", *other[1:]], env=e2e.environment(), capture_output=True, timeout=120)
+    talk = ran.stderr.decode(errors="replace")
+    e2e.check(ran.returncode == 2 and "do not train the same" in talk, f"exit code {ran.returncode}: {talk}")
+    e2e.check(not os.path.exists(bench.path("unlike.gguf")), "a file was written")
+
+
 def body(bench):
     model = bench.model("model.gguf", seed=71, layers=3, width=64, ffn=96, context=1024)
     gate = bench.path("start.gguf")
@@ -153,6 +166,7 @@ def body(bench):
     stopped = [check_resume(bench, model, gate, texts, ranks) for ranks in (0, 2)]
     e2e.check(bench.args.light or any(stopped), "no run was stopped before its end")
     check_other_run(bench, model, gate, texts)
+    check_unlike_ranks(bench, model, gate, texts)
     check_lines(bench, model, gate, texts)
     check_not_finite(bench, model, texts)
     check_calibration(bench, model, texts)
