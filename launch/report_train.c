@@ -232,7 +232,8 @@ static void plot_retention(FILE *plot, const story *s)
     size_t i;
     const json_t *row;
     const char *join = "plot";
-    fprintf(plot, "set title 'kept by layer, %%'; set xlabel 'layer'; set yrange [0:100]\n");
+    fprintf(plot, "set title 'kept by layer, %%'; set xlabel 'layer'; set yrange [0:100]\n"
+                  "set key outside right top\n");
     json_array_foreach(s->calibrated, i, row)
     {
         fprintf(plot, "%s '-' with lines linewidth 2 title '%g%%, W %.0f'", join,
