@@ -72,6 +72,21 @@ static uint32_t longest(const sl_settings *s)
 
 static const sl_gate *gate_of(const training *t) { return sl_gate_file_gate(t->gate_file); }
 
+/* What a window gate's heads see fits a slice and its reach; the whole past does not. */
+static sl_status check_spans(const sl_gate *gate, const char *path)
+{
+    for (uint32_t i = 0; i < gate->n_layers; i++) {
+        const sl_gate_shape *s = &gate->layers[i].shape;
+        if (s->span == SL_GATE_ABSENT || s->span == SL_GATE_WINDOW || s->heads == 0) continue;
+        sl_error(
+            "%s, layer %u: gate heads of span %s cannot be trained by train warm: make the gates "
+            "with --span window:BACK,AHEAD, or with --gate-heads 0",
+            path, i, sl_gate_span_name(s->span));
+        return SL_ERR_UNSUPPORTED;
+    }
+    return SL_OK;
+}
+
 static sl_status open_model(training *t)
 {
     const sl_settings *s = t->settings;
@@ -85,6 +100,7 @@ static sl_status open_model(training *t)
     if (status == SL_OK) status = sl_gate_file_open(s->gate, &t->gate_file);
     if (status == SL_OK)
         status = sl_gate_fits(gate_of(t), s->gate, shape.n_layers, shape.n_kv_heads, shape.width);
+    if (status == SL_OK) status = check_spans(gate_of(t), s->gate);
     if (status != SL_OK) return status;
     const sl_gate *gate = gate_of(t);
     int on_host = sl_comm_ranks_on_host(t->comm);

@@ -13,7 +13,7 @@ static inline float exp_below_zero(float x)
 {
     static const float ROUND = 12582912.0F; /* 1.5 * 2^23: adding it leaves whole numbers */
     x = x < -80 ? -80 : x;
-    float n = x * 1.44269504F + ROUND - ROUND;
+    float rounded = x * 1.44269504F + ROUND, n = rounded - ROUND;
     float r = x - n * 0.693359375F + n * 2.12194440e-4F;
     float p = 1.9875691500E-4F;
     p = p * r + 1.3981999507E-3F;
@@ -22,7 +22,9 @@ static inline float exp_below_zero(float x)
     p = p * r + 1.6666665459E-1F;
     p = p * r + 5.0000001201E-1F;
     p = p * r * r + r + 1;
-    int32_t bits = ((int32_t)n + 127) << 23;
+    uint32_t bits; /* n is in the lowest of them, and shifted to where the exponent is */
+    memcpy(&bits, &rounded, sizeof bits);
+    bits = (bits + 127) << 23;
     float power;
     memcpy(&power, &bits, sizeof power);
     return p * power;

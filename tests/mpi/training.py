@@ -154,6 +154,15 @@ def check_unlike_ranks(bench, model, gate, texts):
     e2e.check(not os.path.exists(bench.path("unlike.gguf")), "a file was written")
 
 
+def check_spans(bench, model, texts):
+    for span in ("prompt", "causal"):
+        gate = bench.path(span + ".gguf")
+        good(bench, 0, "train", "init", "-m", model, "-o", gate, "--span", span)
+        ran = bench.run(0, *words_of(model, gate, texts, bench.path("span.gguf")))
+        talk = ran.stderr.decode(errors="replace")
+        e2e.check(ran.returncode == 4 and f"span {span}" in talk, f"exit code {ran.returncode}: {talk}")
+
+
 def body(bench):
     model = bench.model("model.gguf", seed=71, layers=3, width=64, ffn=96, context=1024)
     gate = bench.path("start.gguf")
@@ -167,6 +176,7 @@ def body(bench):
     e2e.check(bench.args.light or any(stopped), "no run was stopped before its end")
     check_other_run(bench, model, gate, texts)
     check_unlike_ranks(bench, model, gate, texts)
+    check_spans(bench, model, texts)
     check_lines(bench, model, gate, texts)
     check_not_finite(bench, model, texts)
     check_calibration(bench, model, texts)
