@@ -1,12 +1,16 @@
 /* runtime/train/vector_math.c - see vector_math.h. One source, compiled for several widths of vectors;
- * the loader picks. */
+ * the loader picks. Clang before 16 gives the clones names that no other file can call. */
 #include "runtime/train/vector_math.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __clang__
+#define CLONES
+#else
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#endif
 
 /* e^x for x <= 0, relative error below 1e-6: 2^n times a polynomial on [-1/2, 1/2] (Cephes, expf). */
 static inline float exp_below_zero(float x)

@@ -27,6 +27,10 @@ TEXTS = {"novel 2,048": ("novel.measure.txt", 2048, 8), "WikiText-2 2,048": ("wi
          "novel 8,192": ("novel.measure.txt", 8192, 4)}
 KINDS = ["code.measure.txt", "chat.measure.txt"]  # whose rates are looked at too
 TASKS = ["arc_challenge", "arc_easy", "boolq", "openbookqa", "piqa_first_half"]
+# Later keys look unlike the mean of the first, so keydiff keeps more than asked. Asked these rates, by context,
+# it keeps about what the others do.
+KEYDIFF = {2048: {0.5: 0.297, 0.25: 0.128, 0.125: 0.059, 0.0625: 0.027},
+           8192: {0.5: 0.331, 0.25: 0.142, 0.125: 0.065, 0.0625: 0.03}}
 FEW_RATES = [0.5, 0.125]  # for what takes long
 TASK_LIMIT, WINDOWS = 30, [16, 128]
 NEEDLE = ["--lengths", "2048,8064", "--depths", "20,80", "--limit", "1"]
@@ -34,18 +38,20 @@ NEEDLE = ["--lengths", "2048,8064", "--depths", "20,80", "--limit", "1"]
 
 # ---- what is measured ----
 
-def policy_words(policy, keep):
+def policy_words(policy, keep, context=None):
     if policy == "full":
         return ["--policy", "full"]
     if policy in GATES:
         return ["--gate", policy, "--keep", str(keep)]
+    if policy == "keydiff" and context:
+        keep = KEYDIFF[context][keep]
     return ["--policy", policy, *([] if policy == "streaming" else ["--keep", str(keep)])]
 
 
 def agreement_words(text, policy, keep):
     name, context, pieces = TEXTS[text]
     return ["eval", "agreement", "--text", name, "--context", str(context), "--limit", str(pieces),
-            *policy_words(policy, keep)]
+            *policy_words(policy, keep, context)]
 
 
 def rate_words(text, policy, keep, window):
@@ -58,7 +64,7 @@ def task_words(policy, keep, window):
 
 
 def needle_words(policy, keep):
-    return ["eval", "needle", "--text", "novel.measure.txt", *NEEDLE, *policy_words(policy, keep)]
+    return ["eval", "needle", "--text", "novel.measure.txt", *NEEDLE, *policy_words(policy, keep, 8192)]
 
 
 def settings(rates):
@@ -179,13 +185,9 @@ COLUMNS = [
 ]
 
 
-def rates_of(policy, rates):
-    return {"full": [1], "streaming": [0]}.get(policy, rates)
-
-
 def table(have):
     """Rows are measures, since policies are fewer than what is measured of them."""
-    policies = ["full", *POLICIES]
+    policies, single = ["full", *POLICIES], {"full": 1, "streaming": 0}
     lines = ["| | evicted, % | " + " | ".join(policies) + " |", "|---" * (len(policies) + 2) + "|"]
     for name, rates, words, show in COLUMNS:
         def shown(policy, keep):
@@ -194,8 +196,8 @@ def table(have):
         for i, keep in enumerate(rates):
             cells = []
             for policy in policies:
-                once = policy in ("full", "streaming")
-                cells.append(shown(policy, rates_of(policy, rates)[0]) if i == 0 or not once else "")
+                once = policy in single and i > 0
+                cells.append("" if once else shown(policy, single.get(policy, keep)))
             lines.append(f"| {name if i == 0 else ''} | {100 * (1 - keep):g} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -212,6 +214,19 @@ def rate_lines(have):
         if abs(off) >= abs(worst.get(gate, (0, ""))[0]):
             worst[gate] = off, words[words.index("--text") + 1].split(".")[0]
     return "; ".join(f"`{gate}` {off:+.2f} points ({text})" for gate, (off, text) in sorted(worst.items()))
+
+
+def off_lines(have):
+    """Where the table's columns are not of equal rates."""
+    found = []
+    for name, rates, words, _ in COLUMNS:
+        for policy in [*GATES, *FREE]:
+            for keep in rates:
+                row = have.get(" ".join(words(policy, keep)))
+                if row and abs(row["result"]["retention_mean"] - keep) > 0.02:
+                    found.append(f"{name.rsplit(',', 1)[0]}: {policy} "
+                                 f"{100 * row['result']['retention_mean']:.1f} for {100 * keep:g}")
+    return "; ".join(dict.fromkeys(found)) or "none"
 
 
 def kl_lines(have):
@@ -234,7 +249,8 @@ def write_table(have):
     before, rest = text.split(MARKS[0])
     _, after = rest.split(MARKS[1])
     made = [MARKS[0], table(have), "", f"KL of `default` below the best policy without training, %: {kl_lines(have)}.",
-            f"Furthest from the asked rate: {rate_lines(have)}.", MARKS[1]]
+            f"Furthest from the asked rate, in all kinds of text, of the gates: {rate_lines(have)}. "
+            f"Kept more than 2 points off, in %: {off_lines(have)}.", MARKS[1]]
     return text, before + "\n".join(made) + after
 
 
@@ -243,8 +259,8 @@ def write_table(have):
 def draw(have):
     names = list(TEXTS)
     script = [f'set terminal pngcairo size {480 * len(names)},420 font "sans,10"', f'set output "{PICTURE}"',
-              f"set multiplot layout 1,{len(names)}", 'set xlabel "evicted, %"', "set logscale y",
-              "set grid", 'set xrange [45:97]', "set yrange [0.03:100]", "set key bottom right"]
+              f"set multiplot layout 1,{len(names)}", 'set xlabel "evicted, %"',
+              "set grid", 'set xrange [45:97]', "set yrange [-2:65]", "set key top left"]
     for text in names:
         script.append(f'set title "{text} tokens"\nset ylabel "rise of perplexity, %"')
         plots, data = [], []
@@ -257,7 +273,7 @@ def draw(have):
             for row in rows:
                 r = row["result"]
                 mean, se = 100 * r["rise"], 100 * r["rise_se"]
-                data.append(f"{100 * (1 - r['retention_mean'])} {max(mean, 0.03)} {max(mean - se, 0.03)} {mean + se}")
+                data.append(f"{100 * (1 - r['retention_mean'])} {mean} {mean - se} {mean + se}")
             data.append("e")
         row = have.get(" ".join(agreement_words(text, "streaming", 0)))
         if row:
