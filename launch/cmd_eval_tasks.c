@@ -12,10 +12,10 @@
 #include "launch/report.h"
 #include "runtime/base/log.h"
 
-enum { FILES_MAX = 16, CONTEXT_DEFAULT = 1024 };
+enum { CONTEXT_DEFAULT = 1024 };
 
 typedef struct {
-    char *path;
+    const char *path;
     sl_eval_records asked;
     double (*scores)[SL_EVAL_CHOICES_MAX]; /* [asked.n] log-likelihoods */
     size_t n_right, n_long;                /* answered right; beyond the context, and not asked */
@@ -26,7 +26,7 @@ typedef struct {
     const sl_tokenizer *tokenizer;
     const sl_chat *chat; /* NULL: questions are plain text */
     uint32_t context;
-    task_file tasks[FILES_MAX];
+    task_file *tasks; /* [n_tasks] */
     uint32_t n_tasks;
     uint32_t task, answer; /* what is asked next */
     size_t record;
@@ -37,27 +37,23 @@ typedef struct {
 
 /* ---- reading ---- */
 
-static sl_status read_tasks(evaluation *e)
+/* Cuts paths at its commas; they are lent to e. */
+static sl_status read_tasks(evaluation *e, char *paths)
 {
-    const char *at = e->settings->tasks;
-    for (;;) {
-        size_t bytes = strcspn(at, ",");
-        if (e->n_tasks == FILES_MAX) {
-            sl_error("--tasks: more than %d files", FILES_MAX);
-            return SL_ERR_OPTION;
-        }
-        task_file *t = &e->tasks[e->n_tasks];
-        t->path = strndup(at, bytes);
-        if (!t->path) return SL_ERR_MEMORY;
-        e->n_tasks++;
+    size_t n = 1;
+    for (const char *at = paths; (at = strchr(at, ',')); at++) n++;
+    e->tasks = calloc(n, sizeof *e->tasks);
+    if (!e->tasks) return SL_ERR_MEMORY;
+    for (const char *path; (path = strsep(&paths, ","));) {
+        task_file *t = &e->tasks[e->n_tasks++];
+        t->path = path;
         sl_status status = sl_eval_records_read(t->path, e->settings->limit, &t->asked);
         if (status != SL_OK) return status;
         t->scores = calloc(t->asked.n, sizeof *t->scores);
         if (!t->scores) return SL_ERR_MEMORY;
         for (size_t i = 0; i < t->asked.n; i++) e->n_requests += t->asked.records[i].n_answers;
-        if (!at[bytes]) return SL_OK;
-        at += bytes + 1;
     }
+    return SL_OK;
 }
 
 static void free_tasks(evaluation *e)
@@ -65,9 +61,8 @@ static void free_tasks(evaluation *e)
     for (uint32_t i = 0; i < e->n_tasks; i++) {
         sl_eval_records_free(&e->tasks[i].asked);
         free(e->tasks[i].scores);
-        free(e->tasks[i].path);
     }
-    e->n_tasks = 0;
+    free(e->tasks);
 }
 
 /* ---- asking ---- */
@@ -288,9 +283,11 @@ static int eval_tasks_command(sl_settings *settings)
                           .begin = begin,
                           .end = end,
                           .watch = {.context = &e, .progress = tell}};
-    sl_status status = read_tasks(&e);
+    char *paths = strdup(settings->tasks);
+    sl_status status = paths ? read_tasks(&e, paths) : SL_ERR_MEMORY;
     int code = status == SL_OK ? sl_engine_serve(settings, &service) : sl_exit_code(status);
     free_tasks(&e);
+    free(paths);
     return code;
 }
 

@@ -19,7 +19,7 @@
 #include "runtime/stage/layer.h"
 
 /* Logits are counted in bins; what is beyond goes to the outermost. */
-enum { BINS = 1 << 16, BINS_PER_UNIT = 1 << 9, TURNS_MAX = 4 };
+enum { BINS = 1 << 16, ZERO_BIN = BINS / 2, BINS_PER_UNIT = 1 << 9, TURNS_MAX = 4 };
 
 /* Tokens beyond its share for which a head's threshold rises by 1. A fixed threshold is off by 10 points
  * between kinds of text; 32 holds the rate as well as 8 does, at 0.1% more perplexity. */
@@ -41,9 +41,10 @@ typedef struct {
     uint32_t longest, threads, pieces;
     int32_t *tokens;
     double *bins; /* [BINS] of all pieces and heads */
-    double *
-        kept; /* [texts][n_layers][n_kv_heads], and behind them [texts] eligible tokens of a head */
-    float *retention; /* [rows][n_layers][n_kv_heads] */
+    double
+        *kept; /* [texts][n_layers][n_kv_heads]; behind them [texts], eligible tokens of a head */
+    sl_gate_calibration *rows; /* [windows * rates], what is found */
+    float *retention;          /* [windows * rates][n_layers][n_kv_heads] */
     FILE *log;
     bool checked; /* the gate's model is this one */
 } calibration;
@@ -54,12 +55,12 @@ static uint32_t heads_of(const calibration *c) { return c->shape.n_layers * c->s
 
 static size_t bin_of(float logit)
 {
-    double bin = ((double)logit * BINS_PER_UNIT) + BINS / 2;
+    double bin = ((double)logit * BINS_PER_UNIT) + ZERO_BIN;
     return bin < 0 ? 0 : bin >= BINS ? BINS - 1 : (size_t)bin;
 }
 
 /* The lowest logit of a bin. */
-static double logit_of(size_t bin) { return ((double)bin - BINS / 2) / BINS_PER_UNIT; }
+static double logit_of(size_t bin) { return ((double)bin - ZERO_BIN) / BINS_PER_UNIT; }
 
 typedef struct {
     calibration *calibration;
@@ -248,7 +249,7 @@ static sl_status find_row(calibration *c, sl_policy *policy, double keep, sl_gat
 static sl_status find_rows(calibration *c)
 {
     const sl_settings *s = c->settings;
-    sl_gate_calibration *row = c->gate.calibration;
+    sl_gate_calibration *row = c->rows;
     for (uint32_t w = 0; w < s->windows.n; w++) {
         sl_policy policy = {.kind = SL_POLICY_GATE,
                             .sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : c->gate.sinks,
@@ -287,12 +288,13 @@ static sl_status take_room(calibration *c)
     c->bins = malloc(BINS * sizeof *c->bins);
     c->kept = malloc(((size_t)n_texts * heads_of(c) + n_texts) * sizeof *c->kept);
     c->retention = calloc((size_t)n_rows * heads_of(c), sizeof *c->retention);
-    c->gate.calibration = calloc(n_rows, sizeof *c->gate.calibration);
-    bool good = c->tokens && c->bins && c->kept && c->retention && c->gate.calibration;
+    c->rows = calloc(n_rows, sizeof *c->rows);
+    bool good = c->tokens && c->bins && c->kept && c->retention && c->rows;
     if (!good) return SL_ERR_MEMORY;
+    c->gate.calibration = c->rows; /* was the file's */
     c->gate.n_calibration = n_rows;
     for (uint32_t i = 0; i < n_rows; i++)
-        c->gate.calibration[i].retention = c->retention + (size_t)i * heads_of(c);
+        c->rows[i].retention = c->retention + (size_t)i * heads_of(c);
     return SL_OK;
 }
 
@@ -308,8 +310,7 @@ static sl_status open_log(calibration *c)
 static sl_status open_all(calibration *c)
 {
     const sl_settings *s = c->settings;
-    for (uint32_t i = 0; i < s->lengths.n; i++)
-        if (s->lengths.items[i] > c->longest) c->longest = s->lengths.items[i];
+    c->longest = sl_counts_most(&s->lengths);
     int on_host = sl_comm_ranks_on_host(c->comm);
     c->threads = s->threads ? s->threads : (uint32_t)sl_cores_per_rank(on_host);
     sl_train_texts_options texts = {.paths = s->text, .longest = c->longest, .seed = s->seed};
@@ -318,7 +319,6 @@ static sl_status open_all(calibration *c)
     if (status == SL_OK) status = sl_model_shape_read(c->gguf, &c->shape);
     if (status == SL_OK) status = sl_tokenizer_open(c->gguf, &c->tokenizer);
     if (status == SL_OK) status = sl_chat_open(c->gguf, c->tokenizer, &c->chat);
-    if (status == SL_ERR_UNSUPPORTED) status = SL_OK; /* only messages need it, and say so */
     if (status == SL_OK) status = sl_gate_file_open(s->gate, &c->gate_file);
     if (status != SL_OK) return status;
     c->gate = *sl_gate_file_gate(c->gate_file);
@@ -334,7 +334,7 @@ static sl_status open_all(calibration *c)
 static void close_all(calibration *c)
 {
     if (c->log) fclose(c->log);
-    if (c->retention) free(c->gate.calibration); /* before that it is the file's */
+    free(c->rows);
     free(c->retention);
     free(c->kept);
     free(c->bins);

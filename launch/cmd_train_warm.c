@@ -62,14 +62,6 @@ static sl_status name_file(const char *given, const char *output, const char *en
     return SL_ERR_OPTION;
 }
 
-static uint32_t longest(const sl_settings *s)
-{
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < s->lengths.n; i++)
-        if (s->lengths.items[i] > most) most = s->lengths.items[i];
-    return most;
-}
-
 static const sl_gate *gate_of(const training *t) { return sl_gate_file_gate(t->gate_file); }
 
 /* What a window gate's heads see fits a slice and its reach; the whole past does not. */
@@ -96,7 +88,6 @@ static sl_status open_model(training *t)
     if (status == SL_OK) status = sl_model_shape_read(t->gguf, &shape);
     if (status == SL_OK) status = sl_tokenizer_open(t->gguf, &t->tokenizer);
     if (status == SL_OK) status = sl_chat_open(t->gguf, t->tokenizer, &t->chat);
-    if (status == SL_ERR_UNSUPPORTED) status = SL_OK; /* only messages need it, and say so */
     if (status == SL_OK) status = sl_gate_file_open(s->gate, &t->gate_file);
     if (status == SL_OK)
         status = sl_gate_fits(gate_of(t), s->gate, shape.n_layers, shape.n_kv_heads, shape.width);
@@ -106,7 +97,7 @@ static sl_status open_model(training *t)
     int on_host = sl_comm_ranks_on_host(t->comm);
     sl_train_pass_options options = {.gguf = t->gguf,
                                      .shape = shape,
-                                     .tokens_max = longest(s),
+                                     .tokens_max = sl_counts_most(&s->lengths),
                                      .window = s->window != SL_NOT_GIVEN ? s->window : gate->window,
                                      .sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : gate->sinks,
                                      .threads = s->threads ? s->threads
@@ -120,7 +111,7 @@ static sl_status open_model(training *t)
 static sl_status open_warm(training *t)
 {
     sl_warm_options options = {.gate = gate_of(t),
-                               .tokens_max = longest(t->settings),
+                               .tokens_max = sl_counts_most(&t->settings->lengths),
                                .slice = SLICE,
                                .threads = t->pass.lone.options.threads};
     sl_arena arena;
@@ -138,8 +129,10 @@ static sl_status open_warm(training *t)
 static sl_status open_texts(training *t)
 {
     const sl_settings *s = t->settings;
-    sl_train_texts_options options = {
-        .paths = s->text, .longest = longest(s), .seed = s->seed, .repeat = s->repeat_share};
+    sl_train_texts_options options = {.paths = s->text,
+                                      .longest = sl_counts_most(&s->lengths),
+                                      .seed = s->seed,
+                                      .repeat = s->repeat_share};
     return sl_train_texts_open(&options, t->tokenizer, t->chat, &t->texts);
 }
 

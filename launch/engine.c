@@ -184,13 +184,6 @@ static sl_status open_policy(sl_engine *e)
     return sl_policy_choose(s, gate, rank_of(e) == 0, &e->policy);
 }
 
-/* A template that is not known stops chat requests, which say so, and nothing else. */
-static sl_status open_chat(sl_engine *e)
-{
-    sl_status status = sl_chat_open(e->gguf, e->tokenizer, &e->chat);
-    return status == SL_ERR_UNSUPPORTED ? SL_OK : status;
-}
-
 static void choose_threads(sl_engine *e)
 {
     int on_host = sl_comm_ranks_on_host(e->comm), wanted = (int)e->settings.threads;
@@ -217,7 +210,7 @@ static sl_status open_model(sl_engine *e)
     if (status == SL_OK) status = open_policy(e);
     if (status == SL_OK && rank_of(e) == 0) {
         status = sl_tokenizer_open(e->gguf, &e->tokenizer);
-        if (status == SL_OK) status = open_chat(e);
+        if (status == SL_OK) status = sl_chat_open(e->gguf, e->tokenizer, &e->chat);
         if (status == SL_OK && (uint32_t)sl_tokenizer_n_tokens(e->tokenizer) > e->shape.vocab) {
             sl_error("%s: %d tokens but an embedding of %u rows", s->model,
                      sl_tokenizer_n_tokens(e->tokenizer), e->shape.vocab);

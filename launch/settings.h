@@ -15,6 +15,14 @@ enum { SL_COUNTS_MAX = 16 };
 typedef struct {
     uint32_t n, items[SL_COUNTS_MAX];
 } sl_counts;
+/* Of those given: n > 0. */
+static inline uint32_t sl_counts_most(const sl_counts *counts)
+{
+    uint32_t most = counts->items[0];
+    for (uint32_t i = 1; i < counts->n; i++)
+        if (counts->items[i] > most) most = counts->items[i];
+    return most;
+}
 typedef struct {
     uint32_t n;
     double items[SL_COUNTS_MAX];

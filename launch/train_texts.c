@@ -16,7 +16,7 @@ enum { TEXTS_MAX = 64, LINE_BYTES_MAX = 16 << 20, MESSAGES_MAX = 256, HELD_OUT_S
 static const char REPEAT[] = "\n\nRepeat the passage above, word for word:\n\n";
 
 typedef struct {
-    char *path;
+    const char *path;
     sl_tokens tokens;
     size_t held_out; /* tokens from here on are */
 } text;
@@ -25,6 +25,7 @@ struct sl_train_texts {
     sl_train_texts_options options;
     const sl_tokenizer *tokenizer;
     const sl_chat *chat;
+    char *paths; /* options.paths, cut at its commas */
     uint32_t n;
     text texts[TEXTS_MAX];
     sl_tokens repeat; /* the order to repeat */
@@ -143,22 +144,18 @@ static sl_status read_text(const sl_train_texts *t, text *out)
 
 static sl_status open_all(sl_train_texts *t)
 {
-    const char *at = t->options.paths;
+    char *rest = t->paths = strdup(t->options.paths);
+    if (!rest) return SL_ERR_MEMORY;
     sl_status status = sl_tokenizer_encode(t->tokenizer, REPEAT, strlen(REPEAT), SL_SPECIAL_AS_TEXT,
                                            &t->repeat);
-    while (status == SL_OK) {
-        size_t bytes = strcspn(at, ",");
+    for (const char *path; status == SL_OK && (path = strsep(&rest, ","));) {
         if (t->n == TEXTS_MAX) {
             sl_error("more than %d texts", TEXTS_MAX);
             return SL_ERR_OPTION;
         }
-        text *next = &t->texts[t->n];
-        next->path = strndup(at, bytes);
-        if (!next->path) return SL_ERR_MEMORY;
-        t->n++;
+        text *next = &t->texts[t->n++];
+        next->path = path;
         status = read_text(t, next);
-        if (!at[bytes]) break;
-        at += bytes + 1;
     }
     return status;
 }
@@ -184,10 +181,10 @@ void sl_train_texts_close(sl_train_texts *texts)
 {
     if (!texts) return;
     for (uint32_t i = 0; i < texts->n; i++) {
-        free(texts->texts[i].path);
         sl_tokens_free(&texts->texts[i].tokens);
     }
     sl_tokens_free(&texts->repeat);
+    free(texts->paths);
     free(texts);
 }
 

@@ -80,8 +80,9 @@ sl_status sl_chat_open(const sl_gguf *gguf, const sl_tokenizer *tokenizer, sl_ch
 {
     *chat_out = NULL;
     sl_text template;
-    if (!sl_gguf_text(gguf, "tokenizer.chat_template", &template)) return SL_ERR_UNSUPPORTED;
-    return sl_chat_open_template(template, tokenizer, chat_out);
+    if (!sl_gguf_text(gguf, "tokenizer.chat_template", &template)) return SL_OK;
+    sl_status status = sl_chat_open_template(template, tokenizer, chat_out);
+    return status == SL_ERR_UNSUPPORTED ? SL_OK : status;
 }
 
 void sl_chat_close(sl_chat *chat)

@@ -17,11 +17,12 @@ typedef struct {
     sl_text content; /* never parsed for special tokens */
 } sl_chat_message;
 
-/* SL_ERR_UNSUPPORTED when the file has no template or one not known: *chat_out is then NULL
- * and sl_chat_unknown_text says what to do instead; not logged, since only chat needs it. */
+/* *chat_out is NULL, and SL_OK returned, when the file has no template or one not known: only chat needs
+ * it, and sl_chat_unknown_text says what to do instead. */
 sl_status sl_chat_open(const sl_gguf *gguf, const sl_tokenizer *tokenizer, sl_chat **chat_out);
 void sl_chat_close(sl_chat *chat); /* NULL is fine */
-/* The same with a template of the caller's, which need not outlive the call. */
+/* The same with a template of the caller's, which need not outlive the call; not known:
+ * SL_ERR_UNSUPPORTED. */
 sl_status sl_chat_open_template(sl_text template, const sl_tokenizer *tokenizer,
                                 sl_chat **chat_out);
 /* Which of the known templates it is; static storage. */

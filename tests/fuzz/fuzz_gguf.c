@@ -122,7 +122,7 @@ static void read_tokenizer(const sl_gguf *gguf)
     SL_ASSERT(sl_tokenizer_encode(tokenizer, text, sizeof text - 1, SL_SPECIAL_PARSED, &ids) ==
               SL_OK);
     sl_chat *chat;
-    if (sl_chat_open(gguf, tokenizer, &chat) == SL_OK) {
+    if (sl_chat_open(gguf, tokenizer, &chat) == SL_OK && chat) {
         const sl_chat_message message = {{"user", 4}, {text, sizeof text - 1}};
         sl_chat_encode(chat, &message, 1, &ids);
         sl_chat_close(chat);

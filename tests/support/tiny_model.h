@@ -24,7 +24,7 @@ static inline void tiny_model_open(tiny_bos bos, tiny_model *model)
     model->bytes = tiny_gguf_make(bos, &n_bytes);
     SL_ASSERT(sl_gguf_open_memory(model->bytes, n_bytes, "tiny", &model->gguf) == SL_OK);
     SL_ASSERT(sl_tokenizer_open(model->gguf, &model->tokenizer) == SL_OK);
-    SL_ASSERT(sl_chat_open(model->gguf, model->tokenizer, &model->chat) == SL_OK);
+    SL_ASSERT(sl_chat_open(model->gguf, model->tokenizer, &model->chat) == SL_OK && model->chat);
 }
 
 static inline void tiny_model_close(tiny_model *model)

@@ -108,7 +108,7 @@ int main(void)
         return CANNOT_RUN;
     }
     if (sl_gguf_open(path, &gguf) != SL_OK || sl_tokenizer_open(gguf, &tokenizer) != SL_OK ||
-        sl_chat_open(gguf, tokenizer, &chat) != SL_OK)
+        sl_chat_open(gguf, tokenizer, &chat) != SL_OK || !chat)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hard_strings),

@@ -219,8 +219,8 @@ static void test_templates_in_files(void **state)
                                                 "phi 3, without a system message"};
     for (int i = 0; i < N_VOCABS; i++) {
         sl_chat *chat;
-        sl_status status = sl_chat_open(ggufs[i], tokenizers[i], &chat);
-        assert_int_equal(status, forms[i] ? SL_OK : SL_ERR_UNSUPPORTED);
+        assert_int_equal(sl_chat_open(ggufs[i], tokenizers[i], &chat), SL_OK);
+        assert_int_equal(chat != NULL, forms[i] != NULL);
         if (forms[i]) assert_string_equal(sl_chat_name(chat), forms[i]);
         sl_chat_close(chat);
     }

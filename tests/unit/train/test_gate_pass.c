@@ -104,7 +104,7 @@ static void plain_attend(const rig *r, uint32_t t, double *a)
 static double plain_logit(const rig *r, uint32_t t, uint32_t head)
 {
     const sl_gate_params *l = &r->layout;
-    double x[WIDTH], a[64], z[64];
+    double x[WIDTH], a[64] = {0}, z[64] = {0};
     input(r, t, x);
     plain_attend(r, t, a);
     for (size_t u = 0; u < l->x.n_out; u++)
