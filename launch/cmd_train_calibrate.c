@@ -189,9 +189,8 @@ static void take_retention(const calibration *c, float *retention)
 
 static sl_status tell_row(const calibration *c, const sl_gate_calibration *row)
 {
-    enum { TEXTS = 64 };
-    const char *names[TEXTS];
-    double measured[TEXTS], layers[1024];
+    const char *names[SL_TRAIN_TEXTS_MAX];
+    double measured[SL_TRAIN_TEXTS_MAX], layers[SL_GATE_LAYERS_MAX];
     char text[512];
     uint32_t n_texts = sl_train_texts_n(c->texts), n_kv = c->shape.n_kv_heads;
     int at = snprintf(text, sizeof text, "window %u, keep %.4g: threshold %.3f keeps %.2f%%; of",

@@ -374,7 +374,7 @@ static sl_status tell_held_out(training *t, const char *phase)
         status = take_piece(t, SL_HELD_OUT_PIECE, i, length_of(t, i / ranks_of(t)));
         if (status == SL_OK) sl_warm_measure(t->warm, &t->pass.piece, UINT32_MAX);
     }
-    double loss, r2, layers[1024];
+    double loss, r2, layers[SL_GATE_LAYERS_MAX];
     status = sl_train_agree(t->comm, status);
     if (status == SL_OK) status = total_fits(t, &loss, &r2);
     if (status != SL_OK || rank_of(t) != 0) return status;

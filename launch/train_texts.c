@@ -11,7 +11,7 @@
 #include "launch/read_file.h"
 #include "runtime/base/log.h"
 
-enum { TEXTS_MAX = 64, LINE_BYTES_MAX = 16 << 20, MESSAGES_MAX = 256, HELD_OUT_SHARE = 16 };
+enum { LINE_BYTES_MAX = 16 << 20, MESSAGES_MAX = 256, HELD_OUT_SHARE = 16 };
 
 static const char REPEAT[] = "\n\nRepeat the passage above, word for word:\n\n";
 
@@ -27,7 +27,7 @@ struct sl_train_texts {
     const sl_chat *chat;
     char *paths; /* options.paths, cut at its commas */
     uint32_t n;
-    text texts[TEXTS_MAX];
+    text texts[SL_TRAIN_TEXTS_MAX];
     sl_tokens repeat; /* the order to repeat */
 };
 
@@ -149,8 +149,8 @@ static sl_status open_all(sl_train_texts *t)
     sl_status status = sl_tokenizer_encode(t->tokenizer, REPEAT, strlen(REPEAT), SL_SPECIAL_AS_TEXT,
                                            &t->repeat);
     for (const char *path; status == SL_OK && (path = strsep(&rest, ","));) {
-        if (t->n == TEXTS_MAX) {
-            sl_error("more than %d texts", TEXTS_MAX);
+        if (t->n == SL_TRAIN_TEXTS_MAX) {
+            sl_error("more than %d texts", SL_TRAIN_TEXTS_MAX);
             return SL_ERR_OPTION;
         }
         text *next = &t->texts[t->n++];

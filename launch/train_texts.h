@@ -7,14 +7,15 @@
 #include "runtime/model/chat.h"
 #include "runtime/model/tokenizer.h"
 
+enum { SL_TRAIN_TEXTS_MAX = 64 };
+
 typedef struct sl_train_texts sl_train_texts;
 
 typedef struct {
     const char *paths; /* commas between */
     uint32_t longest;  /* piece; a shorter text is an error */
     uint64_t seed;
-    double
-        repeat; /* of the pieces for training, so many are a passage and the order to repeat it */
+    double repeat; /* share of the pieces that are a passage and the order to repeat it */
 } sl_train_texts_options;
 
 /* Read and tokenize. *.jsonl has one {"text": ".."} or {"messages": [{"role", "content"}, ..]} a line,

@@ -12,7 +12,7 @@
 #include "runtime/base/log.h"
 #include "runtime/gate/gate_keys.h"
 
-enum { LAYERS_MAX = 1024, REACH_MAX = 1 << 20, ROWS_MAX = 256 };
+enum { REACH_MAX = 1 << 20, ROWS_MAX = 256 };
 
 struct sl_gate_file {
     sl_gguf *owned; /* NULL: somebody else's */
@@ -70,7 +70,7 @@ static sl_status check_version(const sl_gguf *g)
 static sl_status read_header(const sl_gguf *g, sl_gate *gate)
 {
     sl_text name = {"", 0};
-    sl_status status = read_number(g, SL_GATE_KEY_LAYERS, 1, LAYERS_MAX, &gate->n_layers);
+    sl_status status = read_number(g, SL_GATE_KEY_LAYERS, 1, SL_GATE_LAYERS_MAX, &gate->n_layers);
     if (status == SL_OK) status = read_number(g, SL_GATE_KEY_KV_HEADS, 1, 1024, &gate->n_kv_heads);
     if (status == SL_OK) status = read_number(g, SL_GATE_KEY_WIDTH, 1, 1 << 20, &gate->model_width);
     if (status == SL_OK) status = read_number(g, SL_GATE_KEY_SINKS, 0, REACH_MAX, &gate->sinks);
@@ -155,8 +155,8 @@ static sl_status check_shape(const sl_gguf *g, uint32_t layer, const sl_gate_sha
 
 static sl_status read_shapes(const sl_gguf *g, sl_gate *gate)
 {
-    uint32_t words[LAYERS_MAX], n = gate->n_layers;
-    int32_t numbers[LAYERS_MAX];
+    uint32_t words[SL_GATE_LAYERS_MAX], n = gate->n_layers;
+    int32_t numbers[SL_GATE_LAYERS_MAX];
     sl_status status = read_words(g, SL_GATE_KEY_SPAN, SL_GATE_SPANS, 4, n, words);
     for (uint32_t i = 0; status == SL_OK && i < n; i++)
         gate->layers[i].shape.span = (sl_gate_span)words[i];
