@@ -7,7 +7,7 @@
 
 #include "launch/commands.h"
 #include "launch/engine.h"
-#include "launch/eval_records.h"
+#include "launch/eval_questions.h"
 #include "launch/progress.h"
 #include "launch/report.h"
 #include "runtime/base/log.h"
@@ -17,14 +17,13 @@ enum { CONTEXT_DEFAULT = 1024 };
 typedef struct {
     const char *path;
     sl_eval_records asked;
-    double (*scores)[SL_EVAL_CHOICES_MAX]; /* [asked.n] log-likelihoods */
+    double (*scores)[SL_EVAL_CHOICES_MAX]; /* [asked.n] as they are compared */
     size_t n_right, n_long;                /* answered right; beyond the context, and not asked */
 } task_file;
 
 typedef struct {
     const sl_settings *settings;
-    const sl_tokenizer *tokenizer;
-    const sl_chat *chat; /* NULL: questions are plain text */
+    sl_eval_asking asking;
     uint32_t context;
     task_file *tasks; /* [n_tasks] */
     uint32_t n_tasks;
@@ -51,6 +50,11 @@ static sl_status read_tasks(evaluation *e, char *paths)
         if (status != SL_OK) return status;
         t->scores = calloc(t->asked.n, sizeof *t->scores);
         if (!t->scores) return SL_ERR_MEMORY;
+        if (e->asking.n_shots >= t->asked.n) {
+            sl_error("--shots %u: %s has %zu questions to take them from", e->asking.n_shots,
+                     t->path, t->asked.n - 1);
+            return SL_ERR_OPTION;
+        }
         for (size_t i = 0; i < t->asked.n; i++) e->n_requests += t->asked.records[i].n_answers;
     }
     return SL_OK;
@@ -67,28 +71,13 @@ static void free_tasks(evaluation *e)
 
 /* ---- asking ---- */
 
-static sl_status encode_question(const evaluation *e, const char *question, sl_tokens *out)
-{
-    sl_text text = {question, strlen(question)};
-    if (!e->chat) {
-        sl_status status = sl_tokenizer_encode_prompt(e->tokenizer, text.data, text.bytes, out);
-        if (status != SL_OK) return status;
-        return sl_tokenizer_encode(e->tokenizer, "\n", 1, SL_SPECIAL_AS_TEXT, out);
-    }
-    sl_chat_message message = {.role = {"user", 4}, .content = text};
-    return sl_chat_encode(e->chat, &message, 1, out);
-}
-
-/* The question, then one of its answers; what is scored begins with the answer. */
-static sl_status make_request(const evaluation *e, const sl_eval_record *record, uint32_t answer,
-                              sl_request *request)
+/* What is asked next; what is scored begins with the answer. */
+static sl_status make_request(const evaluation *e, sl_request *request)
 {
     sl_tokens tokens = {0};
-    const char *text = record->answers[answer];
-    sl_status status = encode_question(e, record->question, &tokens);
-    size_t n_question = tokens.n;
-    if (status == SL_OK)
-        status = sl_tokenizer_encode(e->tokenizer, text, strlen(text), SL_SPECIAL_AS_TEXT, &tokens);
+    size_t n_question;
+    sl_status status = sl_eval_question_encode(&e->asking, &e->tasks[e->task].asked, e->record,
+                                               e->answer, &tokens, &n_question);
     request->prompt = tokens.ids;
     request->n_prompt = tokens.n;
     request->n_choices = 1;
@@ -122,7 +111,7 @@ static sl_status next(void *context, sl_request **request_out)
         sl_request *request = calloc(1, sizeof *request);
         if (!request) return SL_ERR_MEMORY;
         request->line = line_of(e->task, e->record, e->answer);
-        sl_status status = make_request(e, &t->asked.records[e->record], e->answer, request);
+        sl_status status = make_request(e, request);
         bool fits = status == SL_OK && request->n_prompt <= e->context;
         if (!fits) sl_request_free(request);
         if (status != SL_OK) return status;
@@ -138,6 +127,16 @@ static sl_status next(void *context, sl_request **request_out)
     return SL_END;
 }
 
+static void take_score(evaluation *e, uint64_t line, double log_likelihood)
+{
+    task_file *t = &e->tasks[line >> 48];
+    size_t record = line >> 8 & 0xffffffffff;
+    uint32_t answer = line & 0xff;
+    /* added, so that a question left out, not a number, stays so */
+    t->scores[record][answer] += sl_eval_question_score(&e->asking, &t->asked.records[record],
+                                                        answer, log_likelihood);
+}
+
 static sl_status done(void *context, sl_request *request)
 {
     evaluation *e = context;
@@ -149,8 +148,7 @@ static sl_status done(void *context, sl_request *request)
     double sum = 0;
     for (size_t i = request->score_from; status == SL_OK && i < request->n_prompt; i++)
         sum += (double)request->prompt_details[i].logprob;
-    e->tasks[request->line >> 48].scores[request->line >> 8 & 0xffffffffff][request->line & 0xff] +=
-        sum; /* a sum, so that one that is not a number stays so */
+    take_score(e, request->line, sum);
     e->n_done++;
     sl_request_free(request);
     return status;
@@ -227,8 +225,9 @@ static sl_status tell_result(evaluation *e, const sl_engine *engine)
     double mean = sum / e->n_tasks, error = sqrt(squares) / e->n_tasks;
     if (e->settings->json)
         return sl_report_print(
-            json_pack("{s:f, s:f, s:o, s:s, s:i, s:i, s:f, s:I}", "accuracy", mean, "error", error,
-                      "tasks", tasks, "policy", sl_policy_name(e->policy.kind), "sinks",
+            json_pack("{s:f, s:f, s:o, s:s, s:i, s:s, s:i, s:i, s:f, s:I}", "accuracy", mean,
+                      "error", error, "tasks", tasks, "form", e->settings->form, "shots",
+                      (int)e->settings->shots, "policy", sl_policy_name(e->policy.kind), "sinks",
                       (int)e->policy.sinks, "window", (int)e->policy.window, "retention_mean", kept,
                       "prompt_tokens", (json_int_t)report.progress.prompt_tokens));
     json_decref(tasks);
@@ -246,7 +245,7 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
     uint64_t each = sl_engine_context(engine) * (sizeof(int32_t) + sizeof(sl_token_detail));
     for (uint32_t i = 0; i < e->n_tasks; i++)
         for (size_t k = 0; k < e->tasks[i].asked.n; k++)
-            questions += 2 * strlen(e->tasks[i].asked.records[k].question) + 1024;
+            questions += 4 * strlen(e->tasks[i].asked.records[k].instruction) + 1024;
     return requests * each + questions;
 }
 
@@ -254,10 +253,11 @@ static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
 {
     evaluation *e = context;
     e->policy = *sl_engine_policy(engine);
-    e->tokenizer = sl_engine_tokenizer(engine);
-    e->chat = sl_engine_chat(engine);
+    e->asking.tokenizer = sl_engine_tokenizer(engine);
+    e->asking.chat = sl_engine_chat(engine);
     e->context = sl_engine_context(engine);
-    if (!e->chat) sl_info("%s; questions are asked as plain text", sl_chat_unknown_text());
+    if (e->asking.form == SL_EVAL_LABELS && !e->asking.chat)
+        sl_info("%s; questions are asked as plain text", sl_chat_unknown_text());
     sl_progress_init(&e->progress);
     *port_out = (sl_port){.context = e, .next = next, .done = done};
     return SL_OK;
@@ -277,7 +277,8 @@ static int eval_tasks_command(sl_settings *settings)
         return SL_EXIT_USAGE;
     }
     if (settings->context == 0) settings->context = CONTEXT_DEFAULT;
-    evaluation e = {.settings = settings};
+    evaluation e = {.settings = settings, .asking.n_shots = settings->shots};
+    if (sl_eval_form_find(settings->form, &e.asking.form) != SL_OK) return SL_EXIT_USAGE;
     sl_service service = {.context = &e,
                           .job_bytes = job_bytes,
                           .begin = begin,
@@ -298,13 +299,16 @@ const sl_command_entry sl_cmd_eval_tasks = {
     .usage = "-m MODEL --tasks FILE,...",
     .about =
         "Questions with several answers: the one that the model finds likeliest is taken for its "
-        "answer. Files are JSON arrays of {\"instruction\": \"... Answer format: a/b\", "
-        "\"output\": \"the "
-        "correct answer is a\", \"answer\": \"a\"}. Questions are asked through the model's chat "
-        "template. "
-        "Those longer than --context (1024) are counted and left out.",
-    .examples =
-        "  sluice eval tasks -m model.gguf --tasks arc_easy.json,piqa.json --limit 500\n"
-        "  sluice eval tasks -m model.gguf -g gate.gguf --keep 0.25 --window 16 --tasks boolq.json",
+        "answer. Files are JSON arrays of {\"instruction\": \"... question: Q Answer1: A Answer2: "
+        "B "
+        "Answer format: answer1/answer2\", \"output\": \"the correct answer is answer1\", "
+        "\"answer\": \"answer1\"}. Form cloze asks Q alone and compares the texts A and B, per "
+        "byte; "
+        "form labels asks all of it, through the model's chat template, and compares outputs. With "
+        "--shots prompts become long enough that policies differ at a window of 128. Questions "
+        "longer than --context (1024) are counted and left out.",
+    .examples = "  sluice eval tasks -m model.gguf --tasks arc_easy.json,piqa.json --limit 500\n"
+                "  sluice eval tasks -m model.gguf -g gate.gguf --keep 0.25 --shots 8 --tasks "
+                "arc_easy.json",
     .run = eval_tasks_command,
 };

@@ -1,9 +1,11 @@
 /* launch/eval_records.h - questions with several answers, of which one is right: files of the form that
  * LLM-Adapters uses (Hu et al. 2023, arXiv:2304.01933), a JSON array of {"instruction", "output",
- * "answer"}, where the instruction ends in "Answer format: a/b/c". */
+ * "answer"}. An instruction reads "... question: QUESTION [Answer1: TEXT Answer2: TEXT ...] Answer format:
+ * answer1/answer2"; answers that are not listed are their own text (true/false). */
 #ifndef SL_EVAL_RECORDS_H
 #define SL_EVAL_RECORDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,9 +14,12 @@
 enum { SL_EVAL_CHOICES_MAX = 8 };
 
 typedef struct {
-    char *question;                     /* the whole instruction */
-    char *answers[SL_EVAL_CHOICES_MAX]; /* the output, once with every choice */
+    char *instruction;                  /* whole */
+    char *outputs[SL_EVAL_CHOICES_MAX]; /* the output, once with every choice */
+    char *question;                     /* alone */
+    char *answers[SL_EVAL_CHOICES_MAX]; /* their texts */
     uint32_t n_answers, right;
+    bool listed; /* answers have texts of their own */
 } sl_eval_record;
 
 typedef struct {

@@ -11,6 +11,7 @@
 
 #include "comm/codec.h"
 #include "launch/alone.h"
+#include "launch/eval_questions.h"
 #include "runtime/base/log.h"
 #include "runtime/gate/gate_file.h"
 #include "runtime/gate/policy.h"
@@ -121,6 +122,10 @@ static const setting SETTINGS[] = {
     {"tasks", 0, "FILE,...", NULL, "questions with several answers", KIND_TEXT, AT(tasks), Q, 0, 0},
     {"limit", 0, "N", "0", "records of each file, evenly spaced; 0: all", KIND_COUNT, AT(limit), Q,
      0, 1e9},
+    {"form", 0, "NAME", "cloze", "how they are asked: " SL_EVAL_FORM_NAMES, KIND_TEXT, AT(form), Q,
+     0, 0},
+    {"shots", 0, "N", "0", "other questions of the file, with their answers, before each",
+     KIND_COUNT, AT(shots), Q, 0, 256},
     {"keep-out", 0, "FILE", NULL, "write who was kept: uint8 [layer][kv_head][token], a .npy file",
      KIND_TEXT, AT(keep_out), E, 0, 0},
     {"output", 'o', "FILE", NULL, "the gate file to write", KIND_TEXT, AT(output), I | TRAIN, 0, 0},

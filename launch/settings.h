@@ -56,7 +56,8 @@ typedef struct {
     uint64_t seed;
 
     const char *text, *keep_out; /* eval */
-    const char *tasks;
+    const char *tasks, *form;
+    uint32_t shots;
     uint32_t limit;
 
     /* bench */

@@ -129,7 +129,7 @@ def test_tasks(bench):
     records.insert(3, {"instruction": "no answers", "output": "x", "answer": "x"})
     records.append(dict(records[0], instruction="long " * 900 + records[0]["instruction"]))
     path = bench.write("asked.json", json.dumps(records))
-    words = ["tasks", "--tasks", f"{path},{path}"]
+    words = ["tasks", "--form", "labels", "--tasks", f"{path},{path}"]
     value = same_bytes(bench, *words)
     for task in value["tasks"]:
         e2e.check((task["asked"], task["bad"], task["too_long"]) == (len(QUESTIONS), 1, 1), f"{task}")
@@ -145,6 +145,56 @@ def test_tasks(bench):
     broken = bench.write("broken.json", "[{]")
     ran = bench.run(0, "eval", "tasks", "-m", bench.path("model.gguf"), "--tasks", broken)
     e2e.check(ran.returncode == 4 and "no JSON array" in ran.stderr.decode(), f"{ran}")
+
+
+def ascii_words(seed, n):
+    """Without characters of several tokens, whose places in a told text would be hard to say."""
+    return e2e.words(seed, n).encode("ascii", "ignore").decode().strip()
+
+
+def cloze(k):
+    """Question k and its answers, as they are asked alone."""
+    return f"{ascii_words(k, 20)}?", [ascii_words(100 * k + i, 10 + 9 * i) for i in range(3)]
+
+
+def cloze_prompt(k, shots, n):
+    others = [cloze((k + (s + 1) * n // (shots + 1)) % n) + ((k + (s + 1) * n // (shots + 1)) % 3,)
+              for s in range(shots)]
+    head = "".join(f"Question: {q}\nAnswer: {answers[right]}\n\n" for q, answers, right in others)
+    return f"{head}Question: {cloze(k)[0]}\nAnswer:"
+
+
+def test_cloze(bench):
+    """The likeliest answer per byte, after two others that are answered; from echoed completions too."""
+    n, records, requests = 9, [], []
+    for k in range(n):
+        question, answers = cloze(k)
+        listed = " ".join(f"Answer{i + 1}: {a}" for i, a in enumerate(answers))
+        records.append({"instruction": f"Choose the answer to the question: {question}\n\n{listed}\n\nAnswer "
+                        "format: answer1/answer2/answer3", "output": f"it is answer{k % 3 + 1}",
+                        "answer": f"answer{k % 3 + 1}"})
+        requests += [e2e.completion(f"{k} {i}", f"{cloze_prompt(k, 2, n)} {a}", echo=True, logprobs=0, max_tokens=0)
+                     for i, a in enumerate(answers)]
+    out = bench.path("cloze.out")
+    ran = bench.run(0, "batch", "-m", bench.path("model.gguf"), "-i", bench.job("cloze.jsonl", requests), "-o", out)
+    e2e.check(ran.returncode == 0, ran.stderr.decode())
+    scores = [[0] * 3 for _ in range(n)]
+    for name, line in e2e.records(out).items():
+        k, i = map(int, name.split())
+        told = json.loads(line)["response"]["body"]["choices"][0]["logprobs"]
+        at, start = 0, len(cloze_prompt(k, 2, n))
+        for token, logprob in zip(told["tokens"], told["token_logprobs"]):
+            scores[k][i] += logprob / len(cloze(k)[1][i]) if at >= start else 0
+            at += len(token)
+    right = sum(max(range(3), key=lambda i: scores[k][i]) == k % 3 for k in range(n))
+    e2e.check(0 < right < n, f"{right} right: nothing is told apart")
+    words = ["tasks", "--shots", 2, "--tasks", bench.write("cloze.json", json.dumps(records))]
+    value = same_bytes(bench, *words)
+    e2e.check((value["form"], value["shots"]) == ("cloze", 2), f"{value}")
+    e2e.check(abs(value["accuracy"] - right / n) < 1e-9, f"{value}, by echoed completions {right} of {n}")
+    for more, said in [(["--shots", n], "questions to take them from"), (["--form", "poem"], "--form")]:
+        ran = bench.run(0, "eval", *words, *more, "-m", bench.path("model.gguf"))
+        e2e.check(ran.returncode == 2 and said in ran.stderr.decode(), f"{more}: {ran}")
 
 
 # ---- needle ----
@@ -179,6 +229,7 @@ def body(bench):
     test_positions(bench, text)
     test_limit(bench, text)
     test_tasks(bench)
+    test_cloze(bench)
     test_needle(bench, text)
     test_refusals(bench, text)
     print(f"{test_ranks(bench, text)} runs of equal bytes")
