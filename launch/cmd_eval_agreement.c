@@ -232,13 +232,12 @@ static int eval_agreement_command(sl_settings *settings)
     if (sl_eval_pieces_settings(settings, "agreement") != SL_OK) return SL_EXIT_USAGE;
     settings->sequences = 1; /* at a time: no memory is planned for more */
     agreement a = {.settings = settings};
-    sl_service service = {
-        .context = &a,
-        .job_bytes = job_bytes,
-        .begin = begin,
-        .end = end,
-        .compared_rows = (uint32_t)n_compared(settings->context - settings->context / 2),
-        .watch = {.context = &a, .progress = tell}};
+    sl_service service = {.context = &a,
+                          .job_bytes = job_bytes,
+                          .begin = begin,
+                          .end = end,
+                          .compared_rows = (uint32_t)n_compared(settings->score),
+                          .watch = {.context = &a, .progress = tell}};
     return sl_engine_serve(settings, &service);
 }
 

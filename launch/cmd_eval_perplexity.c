@@ -174,7 +174,9 @@ const sl_command_entry sl_cmd_eval_perplexity = {
     .summary = "measure a model: perplexity of a text",
     .usage = "-m MODEL --text FILE",
     .about = "Perplexity of a text: consecutive pieces of --context tokens (512), a shorter last "
-             "one dropped, each starting afresh, the second half of each scored.",
+             "one dropped, each starting afresh, the second half of each scored, or its last "
+             "--score tokens; to policies that prune when a prompt ends, "
+             "what is before them is the prompt.",
     .examples = "  sluice eval perplexity -m model.gguf --text wiki.txt --context 512\n"
                 "  sluice eval perplexity -m model.gguf --text wiki.txt -g gate.gguf --keep 0.25\n"
                 "  mpirun -n 2 sluice eval perplexity -m model.gguf --text wiki.txt --json",

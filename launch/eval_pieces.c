@@ -13,8 +13,11 @@ enum { PIECE_DEFAULT = 512 };
 sl_status sl_eval_pieces_settings(sl_settings *settings, const char *word)
 {
     if (settings->context == 0) settings->context = PIECE_DEFAULT;
-    if (settings->context >= 2 && settings->text) return SL_OK;
-    sl_error("eval %s needs --text FILE and a --context of 2 tokens or more", word);
+    if (settings->score == 0) settings->score = settings->context - settings->context / 2;
+    if (settings->text && settings->context >= 2 && settings->score < settings->context)
+        return SL_OK;
+    sl_error("eval %s needs --text FILE, a --context of 2 tokens or more and a smaller --score",
+             word);
     return SL_ERR_OPTION;
 }
 
@@ -55,18 +58,18 @@ sl_status sl_eval_pieces_init(sl_eval_pieces *pieces, const sl_settings *setting
 
 void sl_eval_pieces_fini(sl_eval_pieces *pieces) { sl_tokens_free(&pieces->tokens); }
 
-size_t sl_eval_pieces_from(const sl_eval_pieces *pieces) { return pieces->piece / 2; }
+size_t sl_eval_pieces_scored(const sl_eval_pieces *pieces) { return pieces->settings->score; }
 
-size_t sl_eval_pieces_scored(const sl_eval_pieces *pieces)
+size_t sl_eval_pieces_from(const sl_eval_pieces *pieces)
 {
-    return pieces->piece - sl_eval_pieces_from(pieces);
+    return pieces->piece - sl_eval_pieces_scored(pieces);
 }
 
 size_t sl_eval_pieces_prompt(const sl_eval_pieces *pieces)
 {
     const sl_policy *policy = &pieces->policy;
-    bool halves = policy->whole_prompts || sl_policy_at_prompt_end(policy->kind);
-    return halves ? pieces->piece / 2 : 0;
+    bool parts = policy->whole_prompts || sl_policy_at_prompt_end(policy->kind);
+    return parts ? sl_eval_pieces_from(pieces) : 0;
 }
 
 /* Evenly spaced, if not all are taken. */

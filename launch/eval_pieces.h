@@ -1,6 +1,6 @@
 /* launch/eval_pieces.h - a text as `sluice eval` measures it: consecutive pieces of --context tokens, a
- * shorter last one dropped, each starting afresh, the second half of each scored (llama.cpp's
- * convention). A piece is a request that generates nothing and scores its prompt. */
+ * shorter last one dropped, each starting afresh, the last --score tokens of each scored: its second half, unless
+ * told otherwise (llama.cpp's convention). A piece is a request that generates nothing and scores its prompt. */
 #ifndef SL_EVAL_PIECES_H
 #define SL_EVAL_PIECES_H
 
@@ -16,8 +16,8 @@ typedef struct {
     sl_progress progress;
 } sl_eval_pieces;
 
-/* What is asked of the settings; 0: context was not given, and becomes 512. `word`: of the command
- * line. SL_ERR_OPTION, logged. */
+/* What is asked of the settings; a context that was not given becomes 512, --score half of it. `word`: of the
+ * command line. SL_ERR_OPTION, logged. */
 sl_status sl_eval_pieces_settings(sl_settings *settings, const char *word);
 
 /* Read the text and cut it, on rank 0; ended with sl_eval_pieces_fini, also after an error.

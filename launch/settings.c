@@ -111,6 +111,8 @@ static const setting SETTINGS[] = {
      N, 0, 0},
     {"text", 0, "FILE", NULL, "the text to evaluate on", KIND_TEXT, AT(text), E | G, 0, 0},
     {"limit", 0, "N", "0", "pieces, evenly spaced; 0: all", KIND_COUNT, AT(limit), E | G, 0, 1e9},
+    {"score", 0, "N", "0", "tokens at the end of each piece that are scored; 0: half", KIND_COUNT,
+     AT(score), E | G, 0, 1 << 24},
     {"text", 0, "FILE", NULL, "the text to hide things in", KIND_TEXT, AT(text), H, 0, 0},
     {"lengths", 0, "N,...", "1024,2048,4096,8064", "of prompts, in tokens", KIND_COUNTS,
      AT(lengths), H, 256, 1 << 20},

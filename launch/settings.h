@@ -57,7 +57,7 @@ typedef struct {
 
     const char *text, *keep_out; /* eval */
     const char *tasks, *form;
-    uint32_t shots;
+    uint32_t shots, score;
     uint32_t limit;
 
     /* bench */

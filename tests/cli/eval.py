@@ -56,6 +56,21 @@ def test_positions(bench, text):
     e2e.check(value["positions"] == 2 * value["pieces"], f"tiny pieces: {value}")
 
 
+def test_score(bench, text):
+    """The end of each piece: half of it as without the word, and more of it adds to the sum."""
+    words = ["perplexity", "--text", text, "--context", 256]
+    half, same, less = [json.loads(run(bench, 0, *words, *more)) for more in ([], ["--score", 128], ["--score", 40])]
+    e2e.check(half["nll"] == same["nll"], f"{half}, with --score 128 {same}")
+    e2e.check(less["tokens"] * 128 == half["tokens"] * 40
+              and 0 < less["nll"] * less["tokens"] < half["nll"] * half["tokens"], f"{less} of {half}")
+    pruned = json.loads(run(bench, 0, *words, "--score", 40, "--policy", "snapkv", "--keep", 0.1, "--window", 16))
+    e2e.check(pruned["mask_from"] == 216 and pruned["nll"] != less["nll"], f"{pruned}")
+    value = json.loads(run(bench, 0, "agreement", *words[1:], "--score", 40, "--policy", "streaming", "--window", 16))
+    e2e.check(value["positions"] == 40 * value["pieces"] and value["kl"] > 0, f"{value}")
+    ran = bench.run(0, "eval", *words, "--score", 256, "-m", bench.path("model.gguf"))
+    e2e.check(ran.returncode == 2 and "--score" in ran.stderr.decode(), f"{ran}")
+
+
 def same_bytes(bench, *words):
     alone = run(bench, 0, *words)
     for ranks, more in [(1, []), (2, ["--chunk", 37]), (3, ["-t", 2])]:
@@ -228,6 +243,7 @@ def body(bench):
     test_policies(bench, text)
     test_positions(bench, text)
     test_limit(bench, text)
+    test_score(bench, text)
     test_tasks(bench)
     test_cloze(bench)
     test_needle(bench, text)
