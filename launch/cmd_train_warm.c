@@ -303,7 +303,7 @@ static sl_status total_fits(training *t, double *loss_out, double *r2_out)
     double loss = 0, r2 = 0;
     for (uint32_t i = 0; status == SL_OK && i < n_layers; i++) {
         if (fits[i].n == 0) continue;
-        if (!isfinite(fits[i].ee)) {
+        if (!isfinite(fits[i].loss)) {
             if (rank_of(t) == 0)
                 sl_error(
                     "round %llu: the loss of layer %u is not finite: lower --rate, or look at the "
@@ -311,7 +311,7 @@ static sl_status total_fits(training *t, double *loss_out, double *r2_out)
                     (unsigned long long)t->point.round + 1, i);
             return SL_ERR_FORMAT;
         }
-        loss += fits[i].ee / fits[i].n;
+        loss += fits[i].loss / fits[i].n;
         r2 += sl_warm_fit_r2(&fits[i]);
         n_fitted++;
     }

@@ -55,7 +55,7 @@ for step in "${steps[@]}"; do
     case $step in
     texts) "$here/texts.py" "$data" "$work" ;;
     default) warm default --span window:32,32 --gate-heads 4 --gate-width 32 -- \
-        --ridge-pieces 40 --pieces 160 --rate 0.003 ;;
+        --ridge-pieces 24 --pieces 90 --rate 0.003 ;;
     lite) warm lite --gate-heads 0 -- --ridge-pieces 40 --pieces 0 ;;
     *-thresholds) thresholds "${step%-thresholds}" ;;
     *) echo "make: there is no step '$step'" >&2 && exit 2 ;;

@@ -2,12 +2,15 @@
  * become does not depend on the number of threads. */
 #include "runtime/train/warm.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "runtime/base/log.h"
 #include "runtime/train/adamw.h"
 #include "runtime/train/gate_pass.h"
 #include "runtime/train/ridge.h"
+
+static const double LOSS_BEND = 3;
 
 /* One layer's gate. */
 typedef struct {
@@ -113,6 +116,12 @@ float *sl_warm_gradients(sl_warm *warm, size_t *n_out)
 {
     *n_out = warm->n_params;
     return warm->gradients;
+}
+
+float *sl_warm_params(sl_warm *warm, size_t *n_out)
+{
+    *n_out = warm->n_params;
+    return warm->params;
 }
 
 void sl_warm_encode(const sl_warm *warm, uint32_t layer, uint32_t type, sl_arena *arena,
@@ -228,34 +237,98 @@ uint32_t sl_warm_slices(const sl_warm *warm, const sl_warm_piece *piece)
     return piece->end > piece->first ? (piece->end - piece->first + slice - 1) / slice : 0;
 }
 
-/* Logits of a stretch, their errors added to the layer's fit, and in d_logits those of the loss. */
-static void pass_forward(sl_warm *w, uint32_t index, const sl_gate_stretch *s, const float *targets)
+double sl_warm_loss(double d, double *slope_out)
+{
+    double power = exp(fmin(d, LOSS_BEND));
+    *slope_out = 1 - power;
+    return power * (1 + fmax(d - LOSS_BEND, 0)) - d - 1;
+}
+
+/* What targets and logits of a layer in a stretch are apart, summed as exp(min(d - shift, bend)), or as they are. */
+static double sum_apart(const sl_warm *w, uint32_t index, const sl_gate_stretch *s,
+                        const float *targets, const double *shift)
+{
+    size_t n_kv_heads = w->options.gate->n_kv_heads;
+    const float *logits = w->layers[index].logits;
+    double sum = 0;
+    for (size_t head = 0; head < n_kv_heads; head++)
+        for (size_t t = 0; t < s->n; t++) {
+            double d = (double)targets[head * s->n_tokens + s->first + t] -
+                       (double)logits[t * n_kv_heads + head];
+            sum += shift ? exp(fmin(d - *shift, LOSS_BEND)) : d;
+        }
+    return sum;
+}
+
+/* log(mean(e^d)) over all layers: the derivative of the loss by the level is 0 there. */
+static double level_of(const sl_warm *w, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead)
+{
+    double n = 0, sum = 0, powers = 0;
+    for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
+        if (w->layers[i].layout.n == 0) continue;
+        sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
+        sum += sum_apart(w, i, &s, targets_of(w, piece, i), NULL);
+        n += (double)s.n * w->options.gate->n_kv_heads;
+    }
+    if (n == 0) return 0;
+    double mean = sum / n;
+    for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
+        if (w->layers[i].layout.n == 0) continue;
+        sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
+        powers += sum_apart(w, i, &s, targets_of(w, piece, i), &mean);
+    }
+    return mean + log(powers / n);
+}
+
+/* A layer's errors, added to its fit, and in d_logits the slopes of the loss. */
+static void judge(sl_warm *w, uint32_t index, const sl_gate_stretch *s, const float *targets,
+                  double level)
 {
     warm_layer *layer = &w->layers[index];
     size_t n_kv_heads = w->options.gate->n_kv_heads;
-    float scale = 2.0F / (float)(s->n * n_kv_heads);
+    double share = 1.0 / (double)(s->n * n_kv_heads);
     sl_warm_fit *fit = &w->fits[index];
-    sl_gate_pass_forward(&layer->pass, w->params + layer->at, s, layer->logits);
     for (size_t head = 0; head < n_kv_heads; head++)
         for (size_t t = 0; t < s->n; t++) {
-            float y = targets[head * s->n_tokens + s->first + t];
-            float error = layer->logits[t * n_kv_heads + head] - y;
-            layer->d_logits[t * n_kv_heads + head] = scale * error;
+            double y = (double)targets[head * s->n_tokens + s->first + t], slope;
+            double error = y - (double)layer->logits[t * n_kv_heads + head] - level;
             fit->n += 1;
-            fit->y += (double)y;
-            fit->yy += (double)y * (double)y;
-            fit->ee += (double)error * (double)error;
+            fit->y += y;
+            fit->yy += y * y;
+            fit->e += error;
+            fit->ee += error * error;
+            fit->loss += sl_warm_loss(error, &slope);
+            layer->d_logits[t * n_kv_heads + head] = (float)(share * slope);
         }
+}
+
+/* Logits of all layers in a slice, and how far they are from their targets. */
+static void slice_forward(sl_warm *w, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead)
+{
+#pragma omp parallel for schedule(dynamic) num_threads(w->options.threads)
+    for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
+        warm_layer *layer = &w->layers[i];
+        if (layer->layout.n == 0) continue;
+        sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
+        sl_gate_pass_forward(&layer->pass, w->params + layer->at, &s, layer->logits);
+    }
+    double level = level_of(w, piece, slice, ahead);
+#pragma omp parallel for schedule(dynamic) num_threads(w->options.threads)
+    for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
+        if (w->layers[i].layout.n == 0) continue;
+        sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
+        judge(w, i, &s, targets_of(w, piece, i), level);
+    }
 }
 
 void sl_warm_gradient(sl_warm *warm, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead)
 {
+    slice_forward(warm, piece, slice, ahead);
 #pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
     for (uint32_t i = 0; i < warm->options.gate->n_layers; i++) {
         warm_layer *layer = &warm->layers[i];
         if (layer->layout.n == 0) continue;
         sl_gate_stretch s = stretch_of(warm, piece, i, slice, ahead);
-        pass_forward(warm, i, &s, targets_of(warm, piece, i));
         sl_gate_pass_backward(&layer->pass, warm->params + layer->at, &s, layer->d_logits,
                               warm->gradients + layer->at);
     }
@@ -278,7 +351,7 @@ void sl_warm_step(sl_warm *warm, float rate)
 
 double sl_warm_fit_r2(const sl_warm_fit *fit)
 {
-    return 1 - fit->ee / (fit->yy - fit->y * fit->y / fit->n);
+    return 1 - (fit->ee - fit->e * fit->e / fit->n) / (fit->yy - fit->y * fit->y / fit->n);
 }
 
 sl_warm_fit *sl_warm_fits(sl_warm *warm) { return warm->fits; }
@@ -290,12 +363,6 @@ void sl_warm_fits_reset(sl_warm *warm)
 
 void sl_warm_measure(sl_warm *warm, const sl_warm_piece *piece, uint32_t ahead)
 {
-    for (uint32_t slice = 0; slice < sl_warm_slices(warm, piece); slice++) {
-#pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
-        for (uint32_t i = 0; i < warm->options.gate->n_layers; i++) {
-            if (warm->layers[i].layout.n == 0) continue;
-            sl_gate_stretch s = stretch_of(warm, piece, i, slice, ahead);
-            pass_forward(warm, i, &s, targets_of(warm, piece, i));
-        }
-    }
+    for (uint32_t slice = 0; slice < sl_warm_slices(warm, piece); slice++)
+        slice_forward(warm, piece, slice, ahead);
 }

@@ -39,20 +39,31 @@ sl_status sl_warm_ridge_solve(sl_warm *warm, double ridge);
 
 /* ---- AdamW ---- */
 
+/* The loss of one logit z for its target y, d = y - z - level: e^d - d - 1, which is the Itakura-Saito divergence
+ * of e^y from e^(z + level). Where the squared error would make z the mean of y, this makes it the logarithm of the
+ * mean of e^y: what is asked on average, to which rare large demands belong. Beyond d = 3 it goes on as a straight
+ * line, so that no single token rules. *slope_out: its derivative by z. */
+double sl_warm_loss(double d, double *slope_out);
+/* The level is the one for which the loss is least, of all layers' logits in a slice together. Nothing is learnt from
+ * what is asked of all heads at once, which depends on the text and on how far in a token stands: shares are held
+ * along every sequence, so only who is asked more than others matters. */
+
 /* Slices of a piece. */
 uint32_t sl_warm_slices(const sl_warm *warm, const sl_warm_piece *piece);
-/* Gradients of the mean squared error over slice `slice`, heads seeing `ahead` tokens at most. */
+/* Gradients of the mean loss over slice `slice`, its level being given; heads seeing `ahead` tokens at most. */
 void sl_warm_gradient(sl_warm *warm, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead);
-/* [n] all layers' gradients, to be averaged over ranks before the step. */
+/* [n] all layers' gradients, to be averaged over ranks before the step; and the numbers they are of. */
 float *sl_warm_gradients(sl_warm *warm, size_t *n_out);
+float *sl_warm_params(sl_warm *warm, size_t *n_out);
 /* One step of all layers. */
 void sl_warm_step(sl_warm *warm, float rate);
 
 /* ---- how good it is ---- */
 
-/* Sums over targets y and logits z of one layer: R^2 = 1 - ee / (yy - y^2 / n). */
+/* Sums over targets y and errors e = y - z - level of one layer. R^2 is of errors about their mean, since
+ * levels and thresholds are found apart: 1 - (ee - e^2 / n) / (yy - y^2 / n). */
 typedef struct {
-    double n, y, yy, ee;
+    double n, y, yy, e, ee, loss;
 } sl_warm_fit;
 double sl_warm_fit_r2(const sl_warm_fit *fit);
 

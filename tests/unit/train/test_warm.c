@@ -317,6 +317,188 @@ static void test_fates_of_planted(void **state)
     learner_close(&l);
 }
 
+/* ---- the objective ---- */
+
+static double loss_at(double d)
+{
+    double slope;
+    return sl_warm_loss(d, &slope);
+}
+
+/* The slope by the logit, of which d falls; a minimum of 0; no jump where it goes on straight. */
+static void test_loss(void **state)
+{
+    (void)state;
+    for (double d = -6; d < 8; d += 0.173) {
+        double slope, h = 1e-6;
+        assert_true(sl_warm_loss(d, &slope) >= 0);
+        assert_float_equal(slope, (loss_at(d - h) - loss_at(d + h)) / (2 * h),
+                           1e-5 * (1 + fabs(slope)));
+    }
+    assert_float_equal(loss_at(0), 0, 1e-12);
+    assert_float_equal(loss_at(1), exp(1) - 2, 1e-12);
+    assert_float_equal(loss_at(3 - 1e-9), loss_at(3 + 1e-9), 1e-6);
+    assert_true(fabs(loss_at(9) - loss_at(8) - (exp(3) - 1)) < 1e-9);
+}
+
+enum { LAYERS = 3, N_ROWS = 60 };
+
+/* Three layers of several kinds, which have the level in common. */
+typedef struct {
+    sl_gate gate;
+    sl_gate_layer layers[LAYERS];
+    sl_warm *warm;
+    sl_warm_piece piece;
+    float *x, *target;
+    void *storage, *weights[LAYERS];
+    size_t bytes, weights_bytes[LAYERS];
+} objective;
+
+static void objective_open(objective *o, seeded *random)
+{
+    *o = (objective){.gate = {.n_layers = LAYERS, .n_kv_heads = KV_HEADS, .model_width = WIDTH}};
+    o->gate.layers = o->layers;
+    static const sl_gate_shape SHAPES[LAYERS] = {
+        {.span = SL_GATE_WINDOW},
+        {.span = SL_GATE_WINDOW, .back = 5, .ahead = 3, .heads = 2, .width = 16},
+        {.span = SL_GATE_WINDOW, .back = 2, .ahead = 1, .heads = 1, .width = 16, .hidden = 8},
+    };
+    for (int i = 0; i < LAYERS; i++) {
+        sl_gate_params params;
+        sl_gate_params_plan(&o->gate, &SHAPES[i], &params);
+        float *numbers = malloc(params.n * sizeof *numbers);
+        fill(numbers, params.n, 0.3F, random);
+        for (int turn = 0; turn < 2; turn++) {
+            sl_arena arena;
+            sl_arena_init(&arena, o->weights[i], o->weights_bytes[i]);
+            sl_gate_params_encode(&params, numbers, SL_TYPE_F16, &arena, &o->layers[i]);
+            o->weights_bytes[i] = arena.used_bytes;
+            if (turn == 0)
+                assert_int_equal(sl_storage_take(arena.used_bytes, "w", &o->weights[i]), SL_OK);
+        }
+        free(numbers);
+    }
+    sl_warm_options options = {
+        .gate = &o->gate, .tokens_max = N_ROWS, .slice = N_ROWS, .threads = THREADS};
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, o->storage, o->bytes);
+        sl_warm_init(&options, &arena, &o->warm);
+        o->bytes = arena.used_bytes;
+        if (turn == 0) assert_int_equal(sl_storage_take(o->bytes, "warm", &o->storage), SL_OK);
+    }
+    o->x = malloc(sizeof(float) * LAYERS * N_ROWS * WIDTH);
+    o->target = malloc(sizeof(float) * LAYERS * KV_HEADS * N_ROWS);
+    fill(o->x, (size_t)LAYERS * N_ROWS * WIDTH, 0.5F, random);
+    fill(o->target, (size_t)LAYERS * KV_HEADS * N_ROWS, 0.5F, random);
+    o->piece = (sl_warm_piece){
+        .n_tokens = N_ROWS, .first = 4, .end = N_ROWS - 5, .x = o->x, .target = o->target};
+}
+
+static void objective_close(objective *o)
+{
+    free(o->x), free(o->target);
+    sl_storage_release(o->storage, o->bytes);
+    for (int i = 0; i < LAYERS; i++) sl_storage_release(o->weights[i], o->weights_bytes[i]);
+}
+
+/* Of all layers, each the mean over its tokens and heads. */
+static double objective_loss(objective *o)
+{
+    double sum = 0;
+    sl_warm_fits_reset(o->warm);
+    sl_warm_measure(o->warm, &o->piece, UINT32_MAX);
+    for (int i = 0; i < LAYERS; i++)
+        sum += sl_warm_fits(o->warm)[i].loss / sl_warm_fits(o->warm)[i].n;
+    return sum;
+}
+
+static void test_gradients(void **state)
+{
+    (void)state;
+    seeded random = seeded_from(21);
+    objective o;
+    objective_open(&o, &random);
+    size_t n;
+    float *params = sl_warm_params(o.warm, &n), *gradients = sl_warm_gradients(o.warm, &n);
+    sl_warm_gradient(o.warm, &o.piece, 0, UINT32_MAX);
+    double square = 0;
+    for (size_t i = 0; i < n; i++) square += (double)gradients[i] * (double)gradients[i];
+    double scale = sqrt(square / (double)n);
+    assert_true(scale > 1e-4);
+    for (int i = 0; i < 200; i++) {
+        size_t at = seeded_below(&random, (uint32_t)n);
+        float was = params[at], h = 2e-3F;
+        params[at] = was + h;
+        double above = objective_loss(&o);
+        params[at] = was - h;
+        double below = objective_loss(&o);
+        params[at] = was;
+        double slope = (above - below) / (2 * (double)h);
+        if (fabs(slope - (double)gradients[at]) > 0.02 * (fabs(slope) + scale))
+            fail_msg("number %zu: gradient %g, by differences %g", at, (double)gradients[at],
+                     slope);
+    }
+    objective_close(&o);
+}
+
+/* What all tokens and heads have in common changes neither the loss nor a gradient. */
+static void test_level(void **state)
+{
+    (void)state;
+    seeded random = seeded_from(22);
+    objective o;
+    objective_open(&o, &random);
+    size_t n;
+    const float *gradients = sl_warm_gradients(o.warm, &n);
+    float *before = malloc(n * sizeof *before);
+    double loss = objective_loss(&o);
+    sl_warm_gradient(o.warm, &o.piece, 0, UINT32_MAX);
+    memcpy(before, gradients, n * sizeof *before);
+    for (size_t i = 0; i < (size_t)LAYERS * KV_HEADS * N_ROWS; i++) o.target[i] += 7;
+    assert_float_equal(objective_loss(&o), loss, 1e-5);
+    sl_warm_gradient(o.warm, &o.piece, 0, UINT32_MAX);
+    for (size_t i = 0; i < n; i++) assert_true(fabsf(before[i] - gradients[i]) < 1e-4F);
+    free(before);
+    objective_close(&o);
+}
+
+/* Demands that nothing tells of beforehand: a gate learns the logarithm of their mean, beside a head whose
+ * demands are always the same. */
+static void test_rare_demands(void **state)
+{
+    (void)state;
+    seeded random = seeded_from(23);
+    learner l;
+    learner_open(&l, 0, 0);
+    enum { N = 64 };
+    static float x[N * WIDTH], target[KV_HEADS * N];
+    sl_warm_piece piece = {.n_tokens = N, .end = N, .x = x, .target = target};
+    for (int i = 0; i < 3000; i++) {
+        fill(x, (size_t)N * WIDTH, 1, &random);
+        for (int t = 0; t < N; t++) {
+            target[t] = 0;
+            target[N + t] = seeded_below(&random, 8) == 0 ? 2.5F : 0;
+        }
+        sl_warm_gradient(l.warm, &piece, 0, 0);
+        sl_warm_step(l.warm, i < 2000 ? 0.01F : 0.001F);
+    }
+    void *storage = NULL;
+    size_t bytes = 0;
+    sl_gate_layer layer;
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, storage, bytes);
+        sl_warm_encode(l.warm, 0, SL_TYPE_F16, &arena, &layer);
+        bytes = arena.used_bytes;
+        if (turn == 0) assert_int_equal(sl_storage_take(bytes, "layer", &storage), SL_OK);
+    }
+    double want = log((7 + exp(2.5)) / 8); /* the mean of the logarithms would be 0.31 */
+    assert_float_equal((double)(layer.x_bias[1] - layer.x_bias[0]), want, 0.12);
+    sl_storage_release(storage, bytes);
+    learner_close(&l);
+}
+
 /* ---- ridge ---- */
 
 static void test_ridge(void **state)
@@ -363,6 +545,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_teacher),       cmocka_unit_test(test_planted_keys),
         cmocka_unit_test(test_planted_ahead), cmocka_unit_test(test_fates_of_planted),
+        cmocka_unit_test(test_loss),          cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_level),         cmocka_unit_test(test_rare_demands),
         cmocka_unit_test(test_ridge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
