@@ -60,8 +60,8 @@ void sl_warm_step(sl_warm *warm, float rate);
 
 /* ---- how good it is ---- */
 
-/* Sums over targets y and errors e = y - z - level of one layer. R^2 is of errors about their mean, since
- * levels and thresholds are found apart: 1 - (ee - e^2 / n) / (yy - y^2 / n). */
+/* Sums over targets y and errors e = y - z - level of one layer. R^2 is of z + level, up to a constant since
+ * thresholds are found afterwards: 1 - (ee - e^2 / n) / (yy - y^2 / n). */
 typedef struct {
     double n, y, yy, e, ee, loss;
 } sl_warm_fit;

@@ -31,12 +31,12 @@ TASKS = ["arc_challenge", "arc_easy", "boolq", "openbookqa", "piqa_first_half"]
 # it keeps about what the others do.
 KEYDIFF = {2048: {0.5: 0.297, 0.25: 0.128, 0.125: 0.059, 0.0625: 0.027},
            8192: {0.5: 0.331, 0.25: 0.142, 0.125: 0.065, 0.0625: 0.03}}
-FEW_RATES = [0.5, 0.125]  # for what takes long
+FEW_RATES, ONE_RATE = [0.5, 0.125], [0.125]  # for what takes long
 WINDOWS = [16, 128]
 ENDS = {"end of novel 8,192": "novel 8,192"}  # what follows a long prompt, so that all policies hold the same
 END_TOKENS = 256
 # Alone a question fits into a window of 128, so there others with their answers stand before it.
-ASKED = {16: ["--limit", "100"], 128: ["--limit", "30", "--shots", "5"]}
+ASKED = {16: (FEW_RATES, ["--limit", "60"]), 128: (ONE_RATE, ["--limit", "30", "--shots", "5"])}
 NEEDLE = ["--lengths", "2048,8064", "--depths", "20,80", "--limit", "1"]
 
 
@@ -68,7 +68,7 @@ def rate_words(text, policy, keep, window):
 
 
 def task_words(policy, keep, window):
-    return ["eval", "tasks", *ASKED[window], "--window", str(window), *policy_words(policy, keep)]
+    return ["eval", "tasks", *ASKED[window][1], "--window", str(window), *policy_words(policy, keep)]
 
 
 def needle_words(policy, keep):
@@ -87,12 +87,12 @@ def all_words():
     for text in TEXTS:
         yield from (agreement_words(text, p, k) for p, k in settings(RATES) if p not in ["full", *PROMPT_END])
     for text in ENDS:
-        yield from (end_words(text, p, k) for p, k in settings(FEW_RATES) if p != "full")
+        yield from (end_words(text, p, k) for p, k in settings(ONE_RATE) if p != "full")
     for text in KINDS:
         yield from (rate_words(text, gate, k, w) for gate in GATES for k in RATES for w in WINDOWS)
     yield from (needle_words(p, k) for p, k in settings(FEW_RATES))
     for window in WINDOWS:
-        yield from (task_words(p, k, window) for p, k in settings(FEW_RATES))
+        yield from (task_words(p, k, window) for p, k in settings(ASKED[window][0]))
 
 
 # ---- measuring ----
@@ -189,8 +189,8 @@ COLUMNS = [
     *[(f"KL, {text}, mnat", RATES, lambda p, k, text=text: agreement_words(text, p, k), divergence)
       for text in ["WikiText-2 2,048", "novel 8,192"]],
     ("top-1, novel 8,192, %", RATES, lambda p, k: agreement_words("novel 8,192", p, k), top_one),
-    *[(f"KL, {text}, mnat", FEW_RATES, lambda p, k, text=text: end_words(text, p, k), divergence) for text in ENDS],
-    *[(f"tasks, W {w}, %", FEW_RATES, lambda p, k, w=w: task_words(p, k, w), accuracy) for w in WINDOWS],
+    *[(f"KL, {text}, mnat", ONE_RATE, lambda p, k, text=text: end_words(text, p, k), divergence) for text in ENDS],
+    *[(f"tasks, W {w}, %", ASKED[w][0], lambda p, k, w=w: task_words(p, k, w), accuracy) for w in WINDOWS],
     ("fact and digits, %", FEW_RATES, needle_words, lambda row: found(row, ("fact", "digits"))),
     ("key and copy, %", FEW_RATES, needle_words, copied),
 ]
@@ -245,7 +245,7 @@ def off_lines(have):
 def kl_lines(have):
     """How far the default gate's KL is below the least of the policies without training, by text and rate."""
     found = []
-    for text, rates, words in [*((t, RATES, agreement_words) for t in TEXTS), *((t, FEW_RATES, end_words) for t in ENDS)]:
+    for text, rates, words in [*((t, RATES, agreement_words) for t in TEXTS), *((t, ONE_RATE, end_words) for t in ENDS)]:
         lower = []
         for keep in rates:
             rows = {p: have.get(" ".join(words(text, p, keep))) for p in ["default", *FREE]}

@@ -166,12 +166,63 @@ static void plant(scene *s, planting how, seeded *random)
     ask_teacher(s);
 }
 
+/* Memory that what is made of an arena needs: measured, then taken. */
+typedef struct {
+    void *storage;
+    size_t bytes;
+} room;
+
+static void room_grow(room *r, const sl_arena *counted)
+{
+    r->bytes = counted->used_bytes;
+    if (!r->storage) assert_int_equal(sl_storage_take(r->bytes, "room", &r->storage), SL_OK);
+}
+
+static void room_fini(room *r) { sl_storage_release(r->storage, r->bytes); }
+
+/* A layer of seeded numbers. */
+static void make_layer(const sl_gate *gate, const sl_gate_shape *shape, seeded *random, room *r,
+                       sl_gate_layer *layer)
+{
+    sl_gate_params params;
+    sl_gate_params_plan(gate, shape, &params);
+    float *numbers = malloc(params.n * sizeof *numbers);
+    fill(numbers, params.n, 0.3F, random);
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, r->storage, r->bytes);
+        sl_gate_params_encode(&params, numbers, SL_TYPE_F16, &arena, layer);
+        room_grow(r, &arena);
+    }
+    free(numbers);
+}
+
+static void open_warm(const sl_warm_options *options, room *r, sl_warm **warm_out)
+{
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, r->storage, r->bytes);
+        sl_warm_init(options, &arena, warm_out);
+        room_grow(r, &arena);
+    }
+}
+
+/* Layer 0 as a file would have it. */
+static void encode_layer(const sl_warm *warm, uint32_t type, room *r, sl_gate_layer *layer)
+{
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, r->storage, r->bytes);
+        sl_warm_encode(warm, 0, type, &arena, layer);
+        room_grow(r, &arena);
+    }
+}
+
 typedef struct {
     sl_gate gate;
     sl_gate_layer layer;
     sl_warm *warm;
-    void *storage, *weights;
-    size_t bytes, weights_bytes;
+    room memory, weights;
 } learner;
 
 static void learner_open(learner *l, uint32_t heads, uint32_t hidden)
@@ -182,35 +233,18 @@ static void learner_open(learner *l, uint32_t heads, uint32_t hidden)
                            .heads = heads,
                            .width = heads > 0 ? 16 : 0,
                            .hidden = hidden};
-    sl_gate_params params;
-    sl_gate_params_plan(&l->gate, &shape, &params);
-    float *numbers = malloc(params.n * sizeof *numbers);
     seeded random = seeded_from(9);
-    fill(numbers, params.n, 0.3F, &random);
-    for (int turn = 0; turn < 2; turn++) {
-        sl_arena arena;
-        sl_arena_init(&arena, l->weights, l->weights_bytes);
-        sl_gate_params_encode(&params, numbers, SL_TYPE_F16, &arena, &l->layer);
-        l->weights_bytes = arena.used_bytes;
-        if (turn == 0) assert_int_equal(sl_storage_take(arena.used_bytes, "w", &l->weights), SL_OK);
-    }
-    free(numbers);
+    make_layer(&l->gate, &shape, &random, &l->weights, &l->layer);
     l->gate.layers = &l->layer;
     sl_warm_options options = {
         .gate = &l->gate, .tokens_max = TOKENS, .slice = 64, .threads = THREADS};
-    for (int turn = 0; turn < 2; turn++) {
-        sl_arena arena;
-        sl_arena_init(&arena, l->storage, l->bytes);
-        sl_warm_init(&options, &arena, &l->warm);
-        l->bytes = arena.used_bytes;
-        if (turn == 0) assert_int_equal(sl_storage_take(l->bytes, "warm", &l->storage), SL_OK);
-    }
+    open_warm(&options, &l->memory, &l->warm);
 }
 
 static void learner_close(learner *l)
 {
-    sl_storage_release(l->storage, l->bytes);
-    sl_storage_release(l->weights, l->weights_bytes);
+    room_fini(&l->memory);
+    room_fini(&l->weights);
 }
 
 static sl_warm_piece piece_of(const scene *s)
@@ -287,16 +321,9 @@ static void test_fates_of_planted(void **state)
     learner l;
     learner_open(&l, 0, 0);
     learn(&l, BY_ITSELF, 0);
-    void *storage = NULL;
-    size_t bytes = 0;
+    room encoded = {0};
     sl_gate_layer layer;
-    for (int turn = 0; turn < 2; turn++) {
-        sl_arena arena;
-        sl_arena_init(&arena, storage, bytes);
-        sl_warm_encode(l.warm, 0, SL_TYPE_Q8_0, &arena, &layer);
-        bytes = arena.used_bytes;
-        if (turn == 0) assert_int_equal(sl_storage_take(bytes, "layer", &storage), SL_OK);
-    }
+    encode_layer(l.warm, SL_TYPE_Q8_0, &encoded, &layer);
     seeded random = seeded_from(77);
     scene s;
     scene_open(&s);
@@ -313,7 +340,7 @@ static void test_fates_of_planted(void **state)
         assert_true(least > most + 1);
     }
     scene_close(&s);
-    sl_storage_release(storage, bytes);
+    room_fini(&encoded);
     learner_close(&l);
 }
 
@@ -350,8 +377,7 @@ typedef struct {
     sl_warm *warm;
     sl_warm_piece piece;
     float *x, *target;
-    void *storage, *weights[LAYERS];
-    size_t bytes, weights_bytes[LAYERS];
+    room memory, weights[LAYERS];
 } objective;
 
 static void objective_open(objective *o, seeded *random)
@@ -363,30 +389,11 @@ static void objective_open(objective *o, seeded *random)
         {.span = SL_GATE_WINDOW, .back = 5, .ahead = 3, .heads = 2, .width = 16},
         {.span = SL_GATE_WINDOW, .back = 2, .ahead = 1, .heads = 1, .width = 16, .hidden = 8},
     };
-    for (int i = 0; i < LAYERS; i++) {
-        sl_gate_params params;
-        sl_gate_params_plan(&o->gate, &SHAPES[i], &params);
-        float *numbers = malloc(params.n * sizeof *numbers);
-        fill(numbers, params.n, 0.3F, random);
-        for (int turn = 0; turn < 2; turn++) {
-            sl_arena arena;
-            sl_arena_init(&arena, o->weights[i], o->weights_bytes[i]);
-            sl_gate_params_encode(&params, numbers, SL_TYPE_F16, &arena, &o->layers[i]);
-            o->weights_bytes[i] = arena.used_bytes;
-            if (turn == 0)
-                assert_int_equal(sl_storage_take(arena.used_bytes, "w", &o->weights[i]), SL_OK);
-        }
-        free(numbers);
-    }
+    for (int i = 0; i < LAYERS; i++)
+        make_layer(&o->gate, &SHAPES[i], random, &o->weights[i], &o->layers[i]);
     sl_warm_options options = {
         .gate = &o->gate, .tokens_max = N_ROWS, .slice = N_ROWS, .threads = THREADS};
-    for (int turn = 0; turn < 2; turn++) {
-        sl_arena arena;
-        sl_arena_init(&arena, o->storage, o->bytes);
-        sl_warm_init(&options, &arena, &o->warm);
-        o->bytes = arena.used_bytes;
-        if (turn == 0) assert_int_equal(sl_storage_take(o->bytes, "warm", &o->storage), SL_OK);
-    }
+    open_warm(&options, &o->memory, &o->warm);
     o->x = malloc(sizeof(float) * LAYERS * N_ROWS * WIDTH);
     o->target = malloc(sizeof(float) * LAYERS * KV_HEADS * N_ROWS);
     fill(o->x, (size_t)LAYERS * N_ROWS * WIDTH, 0.5F, random);
@@ -398,8 +405,8 @@ static void objective_open(objective *o, seeded *random)
 static void objective_close(objective *o)
 {
     free(o->x), free(o->target);
-    sl_storage_release(o->storage, o->bytes);
-    for (int i = 0; i < LAYERS; i++) sl_storage_release(o->weights[i], o->weights_bytes[i]);
+    room_fini(&o->memory);
+    for (int i = 0; i < LAYERS; i++) room_fini(&o->weights[i]);
 }
 
 /* Of all layers, each the mean over its tokens and heads. */
@@ -483,19 +490,12 @@ static void test_rare_demands(void **state)
         sl_warm_gradient(l.warm, &piece, 0, 0);
         sl_warm_step(l.warm, i < 2000 ? 0.01F : 0.001F);
     }
-    void *storage = NULL;
-    size_t bytes = 0;
+    room encoded = {0};
     sl_gate_layer layer;
-    for (int turn = 0; turn < 2; turn++) {
-        sl_arena arena;
-        sl_arena_init(&arena, storage, bytes);
-        sl_warm_encode(l.warm, 0, SL_TYPE_F16, &arena, &layer);
-        bytes = arena.used_bytes;
-        if (turn == 0) assert_int_equal(sl_storage_take(bytes, "layer", &storage), SL_OK);
-    }
+    encode_layer(l.warm, SL_TYPE_F16, &encoded, &layer);
     double want = log((7 + exp(2.5)) / 8); /* the mean of the logarithms would be 0.31 */
     assert_float_equal((double)(layer.x_bias[1] - layer.x_bias[0]), want, 0.12);
-    sl_storage_release(storage, bytes);
+    room_fini(&encoded);
     learner_close(&l);
 }
 
