@@ -68,14 +68,16 @@ static const char *take_choices(const char *format, const char *output, const ch
     return found ? "" : "\"answer\" is none of the choices";
 }
 
-/* "Answer1:" of the choice "answer1" in a text, or NULL. */
+/* "Answer1:" of the choice "answer1" in a text, as a word of its own; or NULL. */
 static const char *find_label(const char *text, sl_text choice, size_t *bytes_out)
 {
     char label[64];
     *bytes_out = choice.bytes + 1;
     if (*bytes_out >= sizeof label) return NULL;
     snprintf(label, sizeof label, "%.*s:", (int)choice.bytes, choice.data);
-    return strcasestr(text, label);
+    const char *at = strcasestr(text, label);
+    while (at && at > text && isalnum((unsigned char)at[-1])) at = strcasestr(at + 1, label);
+    return at;
 }
 
 /* The texts of listed answers, in their order; *question_end_out: where the list begins. */
