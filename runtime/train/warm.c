@@ -260,14 +260,17 @@ static double sum_apart(const sl_warm *w, uint32_t index, const sl_gate_stretch 
     return sum;
 }
 
-/* log(mean(e^d)) over all layers: the derivative of the loss by the level is 0 there. */
+/* log(mean(e^d)) over all layers: the derivative of the loss by the level is 0 there. A layer whose logits are not
+ * finite has no part in it, so that it alone is found to have no finite loss. */
 static double level_of(const sl_warm *w, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead)
 {
     double n = 0, sum = 0, powers = 0;
     for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
         if (w->layers[i].layout.n == 0) continue;
         sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
-        sum += sum_apart(w, i, &s, targets_of(w, piece, i), NULL);
+        double apart = sum_apart(w, i, &s, targets_of(w, piece, i), NULL);
+        if (!isfinite(apart)) continue;
+        sum += apart;
         n += (double)s.n * w->options.gate->n_kv_heads;
     }
     if (n == 0) return 0;

@@ -4,6 +4,7 @@ Synthetic models; the texts are the system's licences."""
 import json
 import os
 import signal
+import struct
 import subprocess
 import time
 
@@ -106,11 +107,15 @@ def check_lines(bench, model, gate, texts):
 
 
 def check_not_finite(bench, model, texts):
-    gate, out = bench.path("huge.gguf"), bench.path("never.gguf")
-    good(bench, 0, "train", "init", "-m", model, "-o", gate, "--fill", "constant", "--bias", "3e38")
+    """Biases that are infinite in the second of three layers: it is named, with the round."""
+    made, out = bench.path("made.gguf"), bench.path("never.gguf")
+    good(bench, 0, "train", "init", "-m", model, "-o", made, "--fill", "constant", "--bias", "1000,3000")
+    before, after = struct.pack("<f", 2000), struct.pack("<f", float("inf"))
+    e2e.check(before in bytes_of(made), "the second layer has no bias of 2000")
+    gate = bench.write("infinite.gguf", bytes_of(made).replace(before, after))
     ran = bench.run(0, *words_of(model, gate, texts, out, "--ridge-pieces", 0, "--pieces", 8))
     talk = ran.stderr.decode()
-    e2e.check(ran.returncode == 4 and "layer" in talk and "not finite" in talk,
+    e2e.check(ran.returncode == 4 and "round 1: the loss of layer 1 is not finite" in talk,
               f"exit code {ran.returncode}\n{talk}")
     e2e.check(not os.path.exists(out), "gates of a loss that is not finite were written")
 
