@@ -43,10 +43,11 @@ static sl_status read_text(const char *json, uint32_t limit, sl_eval_records *ou
     return status;
 }
 
-#define RECORD(instruction, answer)                                                                \
-    "{\"instruction\": \"" instruction                                                             \
-    "\", \"input\": \"\", \"output\": \"the correct answer is " answer "\", \"answer\": \"" answer \
-    "\"}"
+#define RECORD_TOLD(instruction, output, answer)                                    \
+    "{\"instruction\": \"" instruction "\", \"input\": \"\", \"output\": \"" output \
+    "\", \"answer\": \"" answer "\"}"
+#define RECORD(instruction, answer) \
+    RECORD_TOLD(instruction, "the correct answer is " answer, answer)
 #define LISTED                                                                                  \
     RECORD("Please choose the correct answer to the question: Who purrs?\\n\\nAnswer1: A dog. " \
            "Answer2:  The cat \\nAnswer3: A fish\\n\\nAnswer format: answer1/answer2/answer3",  \
@@ -98,8 +99,7 @@ static void test_bad_records(void **state)
         RECORD("question: q Answer1: x Answer format: answer1/answer2", "answer1"),
         RECORD("question: q Answer1: Answer2: y Answer format: answer1/answer2", "answer1"),
         RECORD("question: Answer format: a/b", "a"),
-        "{\"instruction\": \"question: q Answer format: a/b\", \"output\": \"no\", \"answer\": "
-        "\"a\"}",
+        RECORD_TOLD("question: q Answer format: a/b", "no", "a"),
     };
     enum { N_BAD = sizeof BAD / sizeof *BAD };
     for (int i = 0; i < N_BAD; i++) {
