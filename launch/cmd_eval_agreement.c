@@ -144,9 +144,6 @@ static estimate rise_of(const agreement *a)
     return (estimate){ratio - 1, ratio * log_rise.error / n};
 }
 
-/* JSON has no NAN. */
-static json_t *error_json(double error) { return isnan(error) ? json_null() : json_real(error); }
-
 static json_t *result_json(const agreement *a, json_t *retention, double retention_mean)
 {
     const sl_eval_pieces *p = &a->pieces;
@@ -158,10 +155,10 @@ static json_t *result_json(const agreement *a, json_t *retention, double retenti
         "policy", sl_policy_name(p->policy.kind), "sinks", (int)p->policy.sinks, "window",
         (int)p->policy.window, "context", (json_int_t)p->piece, "pieces", (json_int_t)p->n_pieces,
         "positions", (json_int_t)positions, "agreement", agreed.mean, "agreement_se",
-        error_json(agreed.error), "kl", kl.mean, "kl_se", error_json(kl.error), "perplexity_full",
-        perplexity_of(a, nll_full_of), "perplexity", perplexity_of(a, nll_of), "rise", rise.mean,
-        "rise_se", error_json(rise.error), "retention_mean", retention_mean, "retention",
-        retention);
+        sl_report_real(agreed.error), "kl", kl.mean, "kl_se", sl_report_real(kl.error),
+        "perplexity_full", perplexity_of(a, nll_full_of), "perplexity", perplexity_of(a, nll_of),
+        "rise", rise.mean, "rise_se", sl_report_real(rise.error), "retention_mean", retention_mean,
+        "retention", retention);
 }
 
 static void print_estimate(const char *what, estimate e, double unit, const char *unit_name)

@@ -109,8 +109,9 @@ static sl_status tell_result(const evaluation *e, const sl_engine *engine)
             (int)e->pieces.policy.window, "mask_from", (json_int_t)mask_from(e), "retention_mean",
             mean, "retention", retention, "report", sl_report_json(&report)));
     json_decref(retention);
-    printf("perplexity %.4f (nll %.5f) over %zu tokens: second halves of %zu pieces of %zu",
-           exp(nll), nll, n_scored, e->pieces.n_pieces, e->pieces.piece);
+    printf("perplexity %.4f (nll %.5f) over %zu tokens: the last %zu of %zu in %zu pieces",
+           exp(nll), nll, n_scored, sl_eval_pieces_scored(&e->pieces), e->pieces.piece,
+           e->pieces.n_pieces);
     if (e->pieces.policy.kind != SL_POLICY_FULL)
         printf("; policy %s kept %.1f%%", sl_policy_name(e->pieces.policy.kind), 100 * mean);
     printf("\n");

@@ -208,28 +208,31 @@ static sl_status tell_result(evaluation *e, const sl_engine *engine)
     json_t *retention, *tasks = json_array();
     double kept = sl_report_retention(&report, &retention), sum = 0, squares = 0;
     json_decref(retention);
+    uint32_t n_asked = 0;
     for (uint32_t i = 0; i < e->n_tasks; i++) {
         task_file *t = &e->tasks[i];
         count_right(t);
         verdict v = judge(t);
-        sum += v.accuracy;
-        squares += v.error * v.error;
+        n_asked += v.n > 0; /* a file all of whose questions are too long has no part in the mean */
+        sum += v.n > 0 ? v.accuracy : 0;
+        squares += v.n > 0 ? v.error * v.error : 0;
         if (!e->settings->json)
             printf("%-24s %5.1f%% +- %.1f of %zu\n", name_of(t), 100 * v.accuracy, 100 * v.error,
                    v.n);
         json_array_append_new(
-            tasks, json_pack("{s:s, s:I, s:I, s:I, s:f, s:f}", "file", name_of(t), "asked",
+            tasks, json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "file", name_of(t), "asked",
                              (json_int_t)v.n, "bad", (json_int_t)t->asked.n_bad, "too_long",
-                             (json_int_t)t->n_long, "accuracy", v.accuracy, "error", v.error));
+                             (json_int_t)t->n_long, "accuracy", sl_report_real(v.accuracy), "error",
+                             sl_report_real(v.error)));
     }
-    double mean = sum / e->n_tasks, error = sqrt(squares) / e->n_tasks;
+    double mean = sum / n_asked, error = sqrt(squares) / n_asked;
     if (e->settings->json)
-        return sl_report_print(
-            json_pack("{s:f, s:f, s:o, s:s, s:i, s:s, s:i, s:i, s:f, s:I}", "accuracy", mean,
-                      "error", error, "tasks", tasks, "form", e->settings->form, "shots",
-                      (int)e->settings->shots, "policy", sl_policy_name(e->policy.kind), "sinks",
-                      (int)e->policy.sinks, "window", (int)e->policy.window, "retention_mean", kept,
-                      "prompt_tokens", (json_int_t)report.progress.prompt_tokens));
+        return sl_report_print(json_pack(
+            "{s:o, s:o, s:o, s:s, s:i, s:s, s:i, s:i, s:f, s:I}", "accuracy", sl_report_real(mean),
+            "error", sl_report_real(error), "tasks", tasks, "form", e->settings->form, "shots",
+            (int)e->settings->shots, "policy", sl_policy_name(e->policy.kind), "sinks",
+            (int)e->policy.sinks, "window", (int)e->policy.window, "retention_mean", kept,
+            "prompt_tokens", (json_int_t)report.progress.prompt_tokens));
     json_decref(tasks);
     printf("%-24s %5.1f%% +- %.1f; policy %s, window %u, kept %.1f%%\n", "mean of files",
            100 * mean, 100 * error, sl_policy_name(e->policy.kind), e->policy.window, 100 * kept);

@@ -56,7 +56,8 @@ static uint32_t heads_of(const calibration *c) { return c->shape.n_layers * c->s
 static size_t bin_of(float logit)
 {
     double bin = ((double)logit * BINS_PER_UNIT) + ZERO_BIN;
-    return bin < 0 ? 0 : bin >= BINS ? BINS - 1 : (size_t)bin;
+    if (isnan(bin) || bin >= BINS) return BINS - 1; /* what is not a number is kept */
+    return bin < 0 ? 0 : (size_t)bin;
 }
 
 /* The lowest logit of a bin. */
@@ -100,7 +101,10 @@ static sl_status run_pieces(calibration *c, sl_lone_stage *lone, looking *l)
         sl_train_texts_piece(c->texts, SL_TRAIN_PIECE, i, n, c->tokens);
         eligible[l->text] += sl_policy_eligible(l->policy, n);
         status = sl_lone_stage_compute(lone, c->tokens, n);
-        if (sl_loop_signal() != 0) status = SL_ERR_JOB;
+        if (sl_loop_signal() != 0) {
+            sl_error("stopped by a signal: nothing was written; the same command begins anew");
+            status = SL_ERR_JOB;
+        }
     }
     return status;
 }
@@ -240,7 +244,7 @@ static sl_status find_row(calibration *c, sl_policy *policy, double keep, sl_gat
     row->keep = (float)keep;
     row->window = policy->window;
     row->threshold = policy->threshold;
-    return sl_comm_rank(c->comm) == 0 ? tell_row(c, row) : SL_OK;
+    return sl_train_agree(c->comm, sl_comm_rank(c->comm) == 0 ? tell_row(c, row) : SL_OK);
 }
 
 /* ---- the table ---- */
@@ -251,7 +255,7 @@ static sl_status find_rows(calibration *c)
     sl_gate_calibration *row = c->rows;
     for (uint32_t w = 0; w < s->windows.n; w++) {
         sl_policy policy = {.kind = SL_POLICY_GATE,
-                            .sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : c->gate.sinks,
+                            .sinks = c->gate.sinks,
                             .window = s->windows.items[w],
                             .keep = 1,
                             .has_threshold = true,
@@ -306,6 +310,20 @@ static sl_status open_log(calibration *c)
     return SL_ERR_FILE;
 }
 
+/* Rates are of tokens that leave the window. */
+static sl_status check_lengths(const calibration *c)
+{
+    const sl_counts *lengths = &c->settings->lengths;
+    uint32_t visible = c->gate.sinks + sl_counts_most(&c->settings->windows);
+    for (uint32_t i = 0; i < lengths->n; i++) {
+        if (lengths->items[i] > visible) continue;
+        sl_error("--lengths %u: no token of so short a piece leaves %u sinks and a window of %u",
+                 lengths->items[i], c->gate.sinks, visible - c->gate.sinks);
+        return SL_ERR_OPTION;
+    }
+    return SL_OK;
+}
+
 static sl_status open_all(calibration *c)
 {
     const sl_settings *s = c->settings;
@@ -321,6 +339,9 @@ static sl_status open_all(calibration *c)
     if (status == SL_OK) status = sl_gate_file_open(s->gate, &c->gate_file);
     if (status != SL_OK) return status;
     c->gate = *sl_gate_file_gate(c->gate_file);
+    if (s->sinks != SL_NOT_GIVEN) c->gate.sinks = s->sinks;
+    status = check_lengths(c);
+    if (status != SL_OK) return status;
     status = sl_gate_fits(&c->gate, s->gate, c->shape.n_layers, c->shape.n_kv_heads,
                           c->shape.width);
     if (status == SL_OK) status = sl_train_texts_open(&texts, c->tokenizer, c->chat, &c->texts);
@@ -364,7 +385,7 @@ static int train_calibrate_command(sl_settings *settings)
     if (status == SL_OK) status = sl_train_agree(c.comm, write_gate(&c));
     close_all(&c);
     sl_comm_close(c.comm);
-    return sl_exit_code(status);
+    return sl_train_exit_code(status);
 }
 
 const sl_command_entry sl_cmd_train_calibrate = {

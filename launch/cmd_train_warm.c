@@ -158,6 +158,19 @@ static uint64_t hash_run(const training *t)
     return XXH3_64bits_withSeed(s->ahead.items, s->ahead.n * sizeof *s->ahead.items, hash);
 }
 
+/* Pieces too short for any token to leave the window and be asked for teach nothing. */
+static sl_status check_lengths(const training *t)
+{
+    const sl_counts *lengths = &t->settings->lengths;
+    for (uint32_t i = 0; i < lengths->n; i++) {
+        if (sl_train_pass_targets(&t->pass, lengths->items[i]) > 0) continue;
+        sl_error("--lengths %u: no token of so short a piece is asked for beyond a window of %u",
+                 lengths->items[i], t->pass.options.window);
+        return SL_ERR_OPTION;
+    }
+    return SL_OK;
+}
+
 /* Where a run was stopped, if it was. */
 static sl_status resume(training *t)
 {
@@ -211,6 +224,7 @@ static sl_status open_all(training *t)
     if (status == SL_OK)
         status = name_file(s->train_log, s->output, ".log.jsonl", t->log_path, sizeof t->log_path);
     if (status == SL_OK) status = open_model(t);
+    if (status == SL_OK) status = check_lengths(t);
     if (status == SL_OK) status = open_texts(t);
     if (status == SL_OK) status = open_warm(t);
     if (status == SL_OK) status = resume(t);
@@ -255,7 +269,7 @@ static sl_status ridge_round(training *t, sl_status status)
     status = sl_train_agree(t->comm, status);
     if (status == SL_OK) status = sl_train_sum_doubles(t->comm, sums, n);
     if (status == SL_OK && t->point.round + 1 == t->ridge_rounds)
-        status = sl_warm_ridge_solve(t->warm, RIDGE);
+        status = sl_train_agree(t->comm, sl_warm_ridge_solve(t->warm, RIDGE));
     return status;
 }
 
@@ -363,21 +377,10 @@ static sl_status tell_round(training *t, double loss, double r2)
     return sl_report_train_round(t->log, &r);
 }
 
-/* R^2 by layer on held-out pieces, which ranks share. */
-static sl_status tell_held_out(training *t, const char *phase)
+static sl_status tell_layers(training *t, const char *phase, double loss, double r2)
 {
     uint32_t n_layers = gate_of(t)->n_layers;
-    uint64_t n = (uint64_t)sl_train_texts_n(t->texts) * HELD_OUT_PIECES;
-    sl_status status = SL_OK;
-    sl_warm_fits_reset(t->warm);
-    for (uint64_t i = (uint64_t)rank_of(t); status == SL_OK && i < n; i += ranks_of(t)) {
-        status = take_piece(t, SL_HELD_OUT_PIECE, i, length_of(t, i / ranks_of(t)));
-        if (status == SL_OK) sl_warm_measure(t->warm, &t->pass.piece, UINT32_MAX);
-    }
-    double loss, r2, layers[SL_GATE_LAYERS_MAX];
-    status = sl_train_agree(t->comm, status);
-    if (status == SL_OK) status = total_fits(t, &loss, &r2);
-    if (status != SL_OK || rank_of(t) != 0) return status;
+    double layers[SL_GATE_LAYERS_MAX];
     const sl_warm_fit *fits = sl_warm_fits(t->warm);
     for (uint32_t i = 0; i < n_layers; i++)
         layers[i] = fits[i].n > 0 ? sl_warm_fit_r2(&fits[i]) : NAN;
@@ -390,6 +393,23 @@ static sl_status tell_held_out(training *t, const char *phase)
         sl_info("%s", line);
     }
     return sl_report_train_held_out(t->log, phase, layers, n_layers);
+}
+
+/* R^2 by layer on held-out pieces, which ranks share. */
+static sl_status tell_held_out(training *t, const char *phase)
+{
+    uint64_t n = (uint64_t)sl_train_texts_n(t->texts) * HELD_OUT_PIECES;
+    sl_status status = SL_OK;
+    sl_warm_fits_reset(t->warm);
+    for (uint64_t i = (uint64_t)rank_of(t); status == SL_OK && i < n; i += ranks_of(t)) {
+        status = take_piece(t, SL_HELD_OUT_PIECE, i, length_of(t, i / ranks_of(t)));
+        if (status == SL_OK) sl_warm_measure(t->warm, &t->pass.piece, UINT32_MAX);
+    }
+    double loss, r2;
+    status = sl_train_agree(t->comm, status);
+    if (status == SL_OK) status = total_fits(t, &loss, &r2);
+    if (status != SL_OK) return status;
+    return sl_train_agree(t->comm, rank_of(t) == 0 ? tell_layers(t, phase, loss, r2) : SL_OK);
 }
 
 /* ---- the run ---- */
@@ -433,9 +453,9 @@ static sl_status run_round(training *t)
     if (status == SL_OK && !ridge) status = total_fits(t, &loss, &r2);
     if (status != SL_OK) return status;
     t->point.round++;
-    status = tell_round(t, loss, r2);
+    status = sl_train_agree(t->comm, tell_round(t, loss, r2));
     if (status == SL_OK && t->point.round == t->ridge_rounds) status = tell_held_out(t, "ridge");
-    return sl_train_agree(t->comm, status);
+    return status;
 }
 
 static sl_status write_gate(training *t)
@@ -517,7 +537,7 @@ static int train_warm_command(sl_settings *settings)
     if (status == SL_OK) status = train(&t);
     close_all(&t);
     sl_comm_close(t.comm);
-    return sl_exit_code(status);
+    return sl_train_exit_code(status);
 }
 
 const sl_command_entry sl_cmd_train_warm = {

@@ -25,11 +25,12 @@ static sl_text trimmed(const char *text, size_t bytes)
     return (sl_text){text, bytes};
 }
 
-/* `text` with its first `was` as choice: malloc'd. */
+/* `text` with its last `was` as choice: malloc'd. */
 static char *with_choice(const char *text, const char *was, sl_text choice)
 {
     char *out;
     const char *at = strstr(text, was);
+    for (const char *next; (next = strstr(at + 1, was));) at = next;
     int bytes = asprintf(&out, "%.*s%.*s%s", (int)(at - text), text, (int)choice.bytes, choice.data,
                          at + strlen(was));
     return bytes < 0 ? NULL : out;

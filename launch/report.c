@@ -1,6 +1,7 @@
 /* launch/report.c - the same numbers twice: for people on stderr, for programs on stdout. */
 #include "launch/report.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "runtime/base/clock.h"
@@ -145,6 +146,8 @@ json_t *sl_report_json(const sl_engine_report *report)
                      sl_policy_name(report->policy.kind), "retention_mean", mean, "retention",
                      retention, "layer_cache_bytes", cache_bytes(report), "ranks", ranks);
 }
+
+json_t *sl_report_real(double value) { return isnan(value) ? json_null() : json_real(value); }
 
 sl_status sl_report_print(json_t *value)
 {

@@ -16,5 +16,7 @@ double sl_report_retention(const sl_engine_report *report, json_t **layers_out);
 json_t *sl_report_json(const sl_engine_report *report);
 /* One JSON value on stdout, with a newline; takes the reference. SL_ERR_FILE: stdout is gone. */
 sl_status sl_report_print(json_t *value);
+/* JSON has no NAN: null. */
+json_t *sl_report_real(double value);
 
 #endif

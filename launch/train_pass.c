@@ -92,6 +92,13 @@ void sl_train_pass_close(sl_train_pass *pass)
     *pass = (sl_train_pass){0};
 }
 
+uint32_t sl_train_pass_targets(const sl_train_pass *pass, uint32_t n)
+{
+    sl_teacher_options teacher = teacher_options(pass);
+    uint32_t end = sl_teacher_targets(&teacher, n);
+    return end > pass->options.sinks ? end - pass->options.sinks : 0;
+}
+
 sl_status sl_train_pass_run(sl_train_pass *pass, const int32_t *tokens, uint32_t n)
 {
     sl_train_pass *p = pass;

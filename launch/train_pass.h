@@ -32,6 +32,9 @@ typedef struct {
 sl_status sl_train_pass_open(const sl_train_pass_options *options, sl_train_pass *pass);
 void sl_train_pass_close(sl_train_pass *pass); /* all zero is fine */
 
+/* Tokens of a piece of n that have a target. */
+uint32_t sl_train_pass_targets(const sl_train_pass *pass, uint32_t n);
+
 /* pass->piece from n tokens; lent until the next. */
 sl_status sl_train_pass_run(sl_train_pass *pass, const int32_t *tokens, uint32_t n);
 

@@ -260,8 +260,8 @@ static double sum_apart(const sl_warm *w, uint32_t index, const sl_gate_stretch 
     return sum;
 }
 
-/* log(mean(e^d)) over all layers: the derivative of the loss by the level is 0 there. A layer whose logits are not
- * finite has no part in it, so that it alone is found to have no finite loss. */
+/* log(mean(e^d)) over all layers, where the derivative of the loss by the level is 0 but for what
+ * bends. A layer whose logits are not finite has no part in it: it alone is found to have no loss. */
 static double level_of(const sl_warm *w, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead)
 {
     double n = 0, sum = 0, powers = 0;
@@ -278,6 +278,7 @@ static double level_of(const sl_warm *w, const sl_warm_piece *piece, uint32_t sl
     for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
         if (w->layers[i].layout.n == 0) continue;
         sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
+        if (!isfinite(sum_apart(w, i, &s, targets_of(w, piece, i), NULL))) continue;
         powers += sum_apart(w, i, &s, targets_of(w, piece, i), &mean);
     }
     return mean + log(powers / n);

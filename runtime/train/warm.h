@@ -39,14 +39,15 @@ sl_status sl_warm_ridge_solve(sl_warm *warm, double ridge);
 
 /* ---- AdamW ---- */
 
-/* The loss of one logit z for its target y, d = y - z - level: e^d - d - 1, which is the Itakura-Saito divergence
- * of e^y from e^(z + level). Where the squared error would make z the mean of y, this makes it the logarithm of the
- * mean of e^y: what is asked on average, to which rare large demands belong. Beyond d = 3 it goes on as a straight
- * line, so that no single token rules. *slope_out: its derivative by z. */
+/* The loss of one logit z for its target y, d = y - z - level: e^d - d - 1, which is the
+ * Itakura-Saito divergence of e^y from e^(z + level). Where the squared error would make z the mean
+ * of y, this makes it the logarithm of the mean of e^y: what is asked on average, to which rare large
+ * demands belong. Beyond d = 3 it goes on as a straight line, so that no single token rules.
+ * The level is log(mean(e^d)) of all layers' logits in a slice together, d cut at 3 above its mean.
+ * Nothing is learnt from what is asked of all heads at once, which depends on the text and on how far
+ * in a token stands: shares are held along every sequence, so only who is asked more than others
+ * matters. *slope_out: the derivative by z. */
 double sl_warm_loss(double d, double *slope_out);
-/* The level is the one for which the loss is least, of all layers' logits in a slice together. Nothing is learnt from
- * what is asked of all heads at once, which depends on the text and on how far in a token stands: shares are held
- * along every sequence, so only who is asked more than others matters. */
 
 /* Slices of a piece. */
 uint32_t sl_warm_slices(const sl_warm *warm, const sl_warm_piece *piece);

@@ -36,7 +36,7 @@ WINDOWS = [16, 128]
 ENDS = {"end of novel 8,192": "novel 8,192"}  # what follows a long prompt, so that all policies hold the same
 END_TOKENS = 256
 # Alone a question fits into a window of 128, so there others with their answers stand before it.
-ASKED = {16: (FEW_RATES, ["--limit", "60"]), 128: (ONE_RATE, ["--limit", "30", "--shots", "5"])}
+ASKED = {16: (FEW_RATES, ["--limit", "60"]), 128: (ONE_RATE, ["--limit", "20", "--shots", "5"])}
 NEEDLE = ["--lengths", "2048,8064", "--depths", "20,80", "--limit", "1"]
 
 

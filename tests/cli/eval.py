@@ -153,6 +153,8 @@ def test_tasks(bench):
     p = right / len(QUESTIONS)
     e2e.check(abs(value["tasks"][0]["error"] - (p * (1 - p) / len(QUESTIONS)) ** 0.5) < 1e-9, f"{value}")
     same_bytes(bench, *words, "--policy", "random", "--keep", 0.5, "--window", 16)
+    none = json.loads(run(bench, 0, *words, "--context", 8))
+    e2e.check(none["accuracy"] is None and none["tasks"][0]["asked"] == 0, f"none fits: {none}")
     few = json.loads(run(bench, 0, *words, "--limit", 4))
     e2e.check([t["asked"] + t["bad"] + t["too_long"] for t in few["tasks"]] == [4, 4], f"{few}")
     ran = bench.run(0, "eval", "tasks", "-m", bench.path("model.gguf"), "--tasks", path)

@@ -145,6 +145,34 @@ def check_report(bench):
     text = good(bench, 0, "show", "report", log, "-o", picture).stdout.decode()
     e2e.check("R2 on held-out text after adamw" in text, text)
     e2e.check(bytes_of(picture)[:4] == b"\x89PNG", "the picture is none")
+    touched = bench.path("touched")
+    hostile = bench.write("hostile.jsonl", bytes_of(log) + json.dumps(
+        {"phase": "held-out", "after": f"x'; system \"touch {touched}\" #", "layer_r2": [0, 1, 1]}).encode() + b"\n")
+    bench.run(0, "show", "report", hostile, "-o", picture)
+    e2e.check(not os.path.exists(touched), "a log commanded gnuplot")
+
+
+def check_full_disk(bench, model, gate, texts):
+    """A log that cannot be written ends all ranks at once, whichever line it is."""
+    began = time.monotonic()
+    out = bench.path("full.gguf")
+    ran = bench.run(2, *words_of(model, gate, texts, out, "--ridge-pieces", 2, "--pieces", 2, "--log", "/dev/full"))
+    e2e.check(ran.returncode == 4 and time.monotonic() - began < 60, f"warm: {ran}")
+    words = ["train", "calibrate", "-m", model, "-g", bench.path("ranks0.gguf"), "--text", ",".join(texts), "--windows",
+             16, "--rates", "0.5,0.25", "--lengths", 256, "--pieces", 2, "-o", out, "--log", "/dev/full"]
+    ran = bench.run(2, *words)
+    e2e.check(ran.returncode == 4 and time.monotonic() - began < 120, f"calibrate: {ran}")
+    e2e.check(not os.path.exists(out), "gates were written")
+
+
+def check_lengths(bench, model, gate, texts):
+    """Pieces in which nothing can be asked for, or evicted, are refused."""
+    for words in (words_of(model, gate, texts, bench.path("short.gguf"), "--lengths", "256,128"),
+                  ["train", "calibrate", "-m", model, "-g", gate, "--text", texts[0], "--lengths", 100, "-o",
+                   bench.path("short.gguf")]):
+        ran = bench.run(0, *words)
+        e2e.check(ran.returncode == 2 and b"so short a piece" in ran.stderr, f"{words[:2]}: {ran}")
+    e2e.check(not os.path.exists(bench.path("short.gguf")), "gates were written")
 
 
 def check_unlike_ranks(bench, model, gate, texts):
@@ -184,6 +212,8 @@ def body(bench):
     check_spans(bench, model, texts)
     check_lines(bench, model, gate, texts)
     check_not_finite(bench, model, texts)
+    check_lengths(bench, model, gate, texts)
+    check_full_disk(bench, model, gate, texts)
     check_calibration(bench, model, texts)
     check_report(bench)
 

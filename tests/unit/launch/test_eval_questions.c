@@ -52,7 +52,7 @@ static sl_status read_text(const char *json, uint32_t limit, sl_eval_records *ou
     RECORD("Please choose the correct answer to the question: Who purrs?\\n\\nAnswer1: A dog. " \
            "Answer2:  The cat \\nAnswer3: A fish\\n\\nAnswer format: answer1/answer2/answer3",  \
            "answer2")
-#define LETTERS RECORD("question: Which data: b or B? A: b B: data: c  Answer format: a/b", "b")
+#define LETTERS RECORD("question: Which data: b or B? A: b B: data: c  Answer format: a/b", "a")
 #define WORDS                                                                              \
     RECORD("Please answer with true or false, question: is ice cold?\\n\\nAnswer format: " \
            "true/false",                                                                   \
@@ -80,6 +80,8 @@ static void test_texts(void **state)
     assert_int_equal(read_text("[" LETTERS "]", 0, &records), SL_OK);
     assert_string_equal(records.records[0].question, "Which data: b or B?");
     assert_string_equal(records.records[0].answers[0], "b");
+    assert_string_equal(records.records[0].outputs[0], "the correct answer is a");
+    assert_string_equal(records.records[0].outputs[1], "the correct answer is b");
     assert_string_equal(records.records[0].answers[1], "data: c");
     sl_eval_records_free(&records);
 }
