@@ -302,6 +302,9 @@ def main(words):
     elif words in (["show"], ["check"]):
         old, new = write_table(results())
         if words == ["check"]:
+            missing = [w for w in map(" ".join, all_words()) if w not in results()]
+            if missing:
+                sys.exit(f"{len(missing)} commands have not been run, the first: {missing[0]}")
             sys.exit(0 if old == new else "README.md is not what gates.jsonl says: run gates.py show")
         with open(README, "w", encoding="utf-8") as file:
             file.write(new)
