@@ -302,12 +302,11 @@ const sl_command_entry sl_cmd_eval_tasks = {
     .usage = "-m MODEL --tasks FILE,...",
     .about =
         "Questions with several answers: the one that the model finds likeliest is taken for its "
-        "answer. Files are JSON arrays of {\"instruction\": \"... question: Q Answer1: A Answer2: "
-        "B "
-        "Answer format: answer1/answer2\", \"output\": \"the correct answer is answer1\", "
-        "\"answer\": \"answer1\"}. Form cloze asks Q alone and compares the texts A and B, per "
-        "byte; "
-        "form labels asks all of it, through the model's chat template, and compares outputs. With "
+        "answer. Files are JSON arrays of {\"instruction\": \"... question: Q Answer1: A "
+        "Answer2: B Answer format: answer1/answer2\", \"output\": \"the correct answer is "
+        "answer1\", \"answer\": \"answer1\"}. Form cloze asks Q alone and compares the texts A "
+        "and B, per byte; form labels asks all of it, through the model's chat template, and "
+        "compares outputs. With "
         "--shots prompts become long enough that policies differ at a window of 128. Questions "
         "longer than --context (1024) are counted and left out.",
     .examples = "  sluice eval tasks -m model.gguf --tasks arc_easy.json,piqa.json --limit 500\n"

@@ -385,7 +385,7 @@ static int train_calibrate_command(sl_settings *settings)
     if (status == SL_OK) status = sl_train_agree(c.comm, write_gate(&c));
     close_all(&c);
     sl_comm_close(c.comm);
-    return sl_train_exit_code(status);
+    return sl_exit_code_stopped(status);
 }
 
 const sl_command_entry sl_cmd_train_calibrate = {

@@ -537,7 +537,7 @@ static int train_warm_command(sl_settings *settings)
     if (status == SL_OK) status = train(&t);
     close_all(&t);
     sl_comm_close(t.comm);
-    return sl_train_exit_code(status);
+    return sl_exit_code_stopped(status);
 }
 
 const sl_command_entry sl_cmd_train_warm = {

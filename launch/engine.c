@@ -120,6 +120,12 @@ int sl_exit_code(sl_status status)
     return SL_EXIT_BUG;
 }
 
+int sl_exit_code_stopped(sl_status status)
+{
+    int number = sl_loop_signal();
+    return number && status != SL_OK ? 128 + number : sl_exit_code(status);
+}
+
 /* ---- opening: what this rank can do alone ---- */
 
 const char *sl_engine_transport(void) { return sl_launched_rank() ? "mpi" : "self"; }
@@ -561,9 +567,7 @@ void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
 /* Close, or end the whole job with the status's exit code. */
 static int end(sl_engine *e, sl_status status)
 {
-    int code = sl_exit_code(status);
-    int number = sl_loop_signal();
-    if (number && status != SL_OK) code = 128 + number;
+    int code = sl_exit_code_stopped(status);
     bool agreed = !e->started; /* before that ranks fail together, each by itself */
     if (e->comm && status != SL_OK && !agreed) sl_comm_abort(e->comm, code);
     sl_parts_close(&e->parts);

@@ -80,5 +80,7 @@ enum {
     SL_EXIT_INTERRUPTED = 75, /* run the same command again to go on */
 };
 int sl_exit_code(sl_status status);
+/* The same of what signals may have stopped: 128 + N when signal N did. */
+int sl_exit_code_stopped(sl_status status);
 
 #endif

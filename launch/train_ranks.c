@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/engine.h"
-#include "launch/loop.h"
 #include "runtime/base/clock.h"
 
 enum { ALL_PARTS_BYTES = 16 << 20, PART_BYTES_MIN = 4096 };
@@ -72,12 +70,6 @@ sl_status sl_train_agree(sl_comm *comm, sl_status status)
         if (all[r] < worst) worst = all[r];
     free(all);
     return gathered == SL_OK ? worst : gathered;
-}
-
-int sl_train_exit_code(sl_status status)
-{
-    int caught = sl_loop_signal();
-    return caught && status != SL_OK ? 128 + caught : sl_exit_code(status);
 }
 
 sl_status sl_train_any(sl_comm *comm, bool mine, bool *any_out)

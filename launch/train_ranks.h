@@ -19,7 +19,4 @@ sl_status sl_train_same(sl_comm *comm, uint64_t value, bool *same_out);
 /* Whether any rank says so. */
 sl_status sl_train_any(sl_comm *comm, bool mine, bool *any_out);
 
-/* Of a training command that ended so: 128 + N when signal N stopped it. */
-int sl_train_exit_code(sl_status status);
-
 #endif

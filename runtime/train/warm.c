@@ -19,6 +19,7 @@ typedef struct {
     sl_ridge ridge;
     sl_gate_pass pass;
     float *logits, *d_logits; /* [slice][n_kv_heads] */
+    double apart;             /* of the slice: targets less logits, summed */
 } warm_layer;
 
 struct sl_warm {
@@ -244,18 +245,32 @@ double sl_warm_loss(double d, double *slope_out)
     return power * (1 + fmax(d - LOSS_BEND, 0)) - d - 1;
 }
 
-/* What targets and logits of a layer in a stretch are apart, summed as exp(min(d - shift, bend)), or as they are. */
-static double sum_apart(const sl_warm *w, uint32_t index, const sl_gate_stretch *s,
-                        const float *targets, const double *shift)
+/* How far a target is above its logit. */
+static double apart_at(const warm_layer *layer, const sl_gate_stretch *s, const float *targets,
+                       size_t n_kv_heads, size_t head, size_t t)
 {
-    size_t n_kv_heads = w->options.gate->n_kv_heads;
-    const float *logits = w->layers[index].logits;
+    return (double)targets[head * s->n_tokens + s->first + t] -
+           (double)layer->logits[t * n_kv_heads + head];
+}
+
+static double sum_apart(const warm_layer *layer, const sl_gate_stretch *s, const float *targets,
+                        size_t n_kv_heads)
+{
+    double sum = 0;
+    for (size_t head = 0; head < n_kv_heads; head++)
+        for (size_t t = 0; t < s->n; t++) sum += apart_at(layer, s, targets, n_kv_heads, head, t);
+    return sum;
+}
+
+/* Of e^(d - mean), cut where the loss bends. */
+static double sum_powers(const warm_layer *layer, const sl_gate_stretch *s, const float *targets,
+                         size_t n_kv_heads, double mean)
+{
     double sum = 0;
     for (size_t head = 0; head < n_kv_heads; head++)
         for (size_t t = 0; t < s->n; t++) {
-            double d = (double)targets[head * s->n_tokens + s->first + t] -
-                       (double)logits[t * n_kv_heads + head];
-            sum += shift ? exp(fmin(d - *shift, LOSS_BEND)) : d;
+            double d = apart_at(layer, s, targets, n_kv_heads, head, t);
+            sum += exp(fmin(d - mean, LOSS_BEND));
         }
     return sum;
 }
@@ -264,24 +279,22 @@ static double sum_apart(const sl_warm *w, uint32_t index, const sl_gate_stretch 
  * bends. A layer whose logits are not finite has no part in it: it alone is found to have no loss. */
 static double level_of(const sl_warm *w, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead)
 {
+    size_t n_kv_heads = w->options.gate->n_kv_heads;
     double n = 0, sum = 0, powers = 0;
     for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
-        if (w->layers[i].layout.n == 0) continue;
-        sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
-        double apart = sum_apart(w, i, &s, targets_of(w, piece, i), NULL);
-        if (!isfinite(apart)) continue;
-        sum += apart;
-        n += (double)s.n * w->options.gate->n_kv_heads;
+        const warm_layer *layer = &w->layers[i];
+        if (layer->layout.n == 0 || !isfinite(layer->apart)) continue;
+        sum += layer->apart;
+        n += (double)(stretch_of(w, piece, i, slice, ahead).n * n_kv_heads);
     }
     if (n == 0) return 0;
-    double mean = sum / n;
     for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
-        if (w->layers[i].layout.n == 0) continue;
+        const warm_layer *layer = &w->layers[i];
+        if (layer->layout.n == 0 || !isfinite(layer->apart)) continue;
         sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
-        if (!isfinite(sum_apart(w, i, &s, targets_of(w, piece, i), NULL))) continue;
-        powers += sum_apart(w, i, &s, targets_of(w, piece, i), &mean);
+        powers += sum_powers(layer, &s, targets_of(w, piece, i), n_kv_heads, sum / n);
     }
-    return mean + log(powers / n);
+    return sum / n + log(powers / n);
 }
 
 /* A layer's errors, added to its fit, and in d_logits the slopes of the loss. */
@@ -295,7 +308,7 @@ static void judge(sl_warm *w, uint32_t index, const sl_gate_stretch *s, const fl
     for (size_t head = 0; head < n_kv_heads; head++)
         for (size_t t = 0; t < s->n; t++) {
             double y = (double)targets[head * s->n_tokens + s->first + t], slope;
-            double error = y - (double)layer->logits[t * n_kv_heads + head] - level;
+            double error = apart_at(layer, s, targets, n_kv_heads, head, t) - level;
             fit->n += 1;
             fit->y += y;
             fit->yy += y * y;
@@ -315,6 +328,7 @@ static void slice_forward(sl_warm *w, const sl_warm_piece *piece, uint32_t slice
         if (layer->layout.n == 0) continue;
         sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
         sl_gate_pass_forward(&layer->pass, w->params + layer->at, &s, layer->logits);
+        layer->apart = sum_apart(layer, &s, targets_of(w, piece, i), w->options.gate->n_kv_heads);
     }
     double level = level_of(w, piece, slice, ahead);
 #pragma omp parallel for schedule(dynamic) num_threads(w->options.threads)

@@ -300,15 +300,16 @@ def main(words):
     if words[:1] == ["run"] and len(words) in (5, 6):
         measure(*words[1:5], words[5] if len(words) == 6 else "")
     elif words in (["show"], ["check"]):
-        old, new = write_table(results())
+        have = results()
+        old, new = write_table(have)
         if words == ["check"]:
-            missing = [w for w in map(" ".join, all_words()) if w not in results()]
+            missing = [w for w in map(" ".join, all_words()) if w not in have]
             if missing:
                 sys.exit(f"{len(missing)} commands have not been run, the first: {missing[0]}")
             sys.exit(0 if old == new else "README.md is not what gates.jsonl says: run gates.py show")
         with open(README, "w", encoding="utf-8") as file:
             file.write(new)
-        draw(results())
+        draw(have)
     else:
         sys.exit(__doc__)
 
