@@ -8,6 +8,7 @@
 #include "launch/codec_speed.h"
 #include "launch/cores.h"
 #include "launch/lone_stage.h"
+#include "launch/process.h"
 #include "launch/read_file.h"
 #include "launch/report.h"
 #include "launch/version.h"
@@ -176,9 +177,7 @@ static sl_status print_table(const sl_settings *s, const half *h, const measured
             printf("%6g  %5u  %-9s  %s\n", LINKS_GBIT_S[l], m->n_rows[i],
                    choice_name(m->speeds[i], SL_CHOICE_LOSSLESS, LINKS_GBIT_S[l]),
                    choice_name(m->speeds[i], SL_CHOICE_ANY, LINKS_GBIT_S[l]));
-    if (fflush(stdout) == 0) return SL_OK;
-    sl_error("cannot write the result to stdout");
-    return SL_ERR_FILE;
+    return sl_process_flush_stdout();
 }
 
 static json_t *speed_json(const sl_codec_speed *c, uint32_t n_rows)

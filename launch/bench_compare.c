@@ -1,5 +1,6 @@
 /* launch/bench_compare.c - see bench_compare.h. */
 #include "launch/bench_compare.h"
+#include "launch/process.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -119,9 +120,7 @@ static sl_status print_table(const json_t *rows)
                json_real_value(json_object_get(row, "b")),
                json_real_value(json_object_get(row, "ratio")), differs ? "" : "  (may be chance)");
     }
-    if (fflush(stdout) == 0) return SL_OK;
-    sl_error("cannot write to stdout: %s", strerror(errno));
-    return SL_ERR_FILE;
+    return sl_process_flush_stdout();
 }
 
 sl_status sl_bench_compare(const sl_settings *settings, const char *path_a, const char *path_b)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "launch/picture.h"
+#include "launch/process.h"
 #include "launch/report.h"
 #include "launch/version.h"
 #include "runtime/base/log.h"
@@ -240,7 +241,7 @@ static sl_status print_figure(const figure *f)
                    mb_of(p->cache_bytes));
         }
     if (any_beyond) printf("* beyond the context that the model was trained for\n");
-    return fflush(stdout) == 0 ? SL_OK : SL_ERR_FILE;
+    return sl_process_flush_stdout();
 }
 
 /* ---- the picture ---- */
@@ -333,7 +334,10 @@ sl_status sl_bench_figure3(const sl_settings *settings)
     if (!f.points) return SL_ERR_MEMORY;
     sl_status status = open_csv(&f);
     if (status == SL_OK) status = measure_all(&f);
-    if (f.csv && fclose(f.csv) != 0 && status == SL_OK) status = SL_ERR_FILE;
+    if (f.csv && fclose(f.csv) != 0 && status == SL_OK) {
+        sl_error("cannot write %s.csv: %s", settings->output, strerror(errno));
+        status = SL_ERR_FILE;
+    }
     if (status == SL_OK)
         status = settings->json ? sl_report_print(figure_json(&f)) : print_figure(&f);
     if (status == SL_OK) status = draw(&f);

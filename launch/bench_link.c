@@ -12,6 +12,7 @@
 #include "launch/codec_speed.h"
 #include "launch/cores.h"
 #include "launch/engine.h"
+#include "launch/process.h"
 #include "launch/report.h"
 #include "launch/version.h"
 #include "runtime/base/clock.h"
@@ -262,9 +263,7 @@ static sl_status print_table(const bench *b)
                message_s(b, l, 1) * 1e6, message_s(b, l, 2) * 1e6, message_s(b, l, LARGEST) * 1e6,
                bytes_per_s(b, l) / 1e6, codecs[FRAME_PROMPT], codecs[FRAME_DECODE]);
     }
-    if (fflush(stdout) == 0) return SL_OK;
-    sl_error("cannot write the result to stdout");
-    return SL_ERR_FILE;
+    return sl_process_flush_stdout();
 }
 
 static json_t *choices_json(const bench *b, int link, frame_kind frame, uint32_t n_rows)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "launch/bench_profile.h"
+#include "launch/process.h"
 #include "launch/version.h"
 #include "runtime/base/log.h"
 
@@ -177,7 +178,5 @@ sl_status sl_bench_rows_print(const sl_bench_rows *rows)
            rows->binding, sl_version());
     for (uint32_t i = 0; rows->settings->profile && i < rows->n; i++)
         sl_bench_profile_print(&rows->items[i], &rows->roof);
-    if (fflush(stdout) == 0) return SL_OK;
-    sl_error("cannot write to stdout: %s", strerror(errno));
-    return SL_ERR_FILE;
+    return sl_process_flush_stdout();
 }

@@ -7,6 +7,7 @@
 
 #include "launch/commands.h"
 #include "launch/engine.h"
+#include "launch/process.h"
 #include "launch/read_file.h"
 #include "launch/report.h"
 #include "runtime/base/log.h"
@@ -16,6 +17,7 @@ typedef struct {
     sl_request *request; /* given to the driver once, then back here */
     const sl_tokenizer *tokenizer;
     bool given, stream;
+    sl_status told; /* of the tokens on stdout */
     sl_decode_state decode;
     char *text; /* room for one decoded token */
 } run;
@@ -40,9 +42,9 @@ static void tell_token(void *context, const sl_request *request, uint32_t choice
 {
     (void)request, (void)choice;
     run *r = context;
-    if (!r->stream) return;
+    if (!r->stream || r->told != SL_OK) return;
     fwrite(r->text, 1, sl_tokenizer_decode(r->tokenizer, &r->decode, token, r->text), stdout);
-    fflush(stdout);
+    r->told = sl_process_flush_stdout();
 }
 
 static sl_status encode_prompt(const sl_settings *s, const sl_engine *engine, sl_request *request)
@@ -136,12 +138,11 @@ static sl_status tell_result(const run *r, const sl_engine *engine)
     sl_engine_report_get(engine, &report);
     if (r->settings->verbose) sl_report_tell(&report);
     if (r->settings->json) return print_json(r->request, r->tokenizer, &report);
+    if (r->told != SL_OK) return r->told;
     sl_decode_state decode = r->decode;
     fwrite(r->text, 1, sl_tokenizer_decode_end(&decode, r->text), stdout);
     putchar('\n');
-    if (fflush(stdout) == 0) return SL_OK;
-    sl_error("cannot write to stdout: %s", strerror(errno));
-    return SL_ERR_FILE;
+    return sl_process_flush_stdout();
 }
 
 static void clean_up(run *r)

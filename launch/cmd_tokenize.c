@@ -8,6 +8,7 @@
 #include "launch/alone.h"
 #include "launch/commands.h"
 #include "launch/engine.h"
+#include "launch/process.h"
 #include "launch/read_file.h"
 #include "launch/report.h"
 #include "runtime/base/log.h"
@@ -87,10 +88,7 @@ static sl_status tokenize(const sl_settings *s)
     if (status == SL_OK) status = sl_read_file("-", &text, &bytes);
     if (status == SL_OK)
         status = s->decode ? decode(s, tokenizer, text) : encode(s, tokenizer, text, bytes);
-    if (status == SL_OK && fflush(stdout) != 0) {
-        sl_error("cannot write to stdout: %s", strerror(errno));
-        status = SL_ERR_FILE;
-    }
+    if (status == SL_OK) status = sl_process_flush_stdout();
     free(text);
     sl_tokenizer_close(tokenizer);
     sl_gguf_close(gguf);

@@ -11,6 +11,7 @@
 #include "launch/engine.h"
 #include "launch/lone_stage.h"
 #include "launch/loop.h"
+#include "launch/process.h"
 #include "launch/report_train.h"
 #include "launch/train_ranks.h"
 #include "launch/train_texts.h"
@@ -101,7 +102,7 @@ static sl_status run_pieces(calibration *c, sl_lone_stage *lone, looking *l)
         sl_train_texts_piece(c->texts, SL_TRAIN_PIECE, i, n, c->tokens);
         eligible[l->text] += sl_policy_eligible(l->policy, n);
         status = sl_lone_stage_compute(lone, c->tokens, n);
-        if (sl_loop_signal() != 0) {
+        if (sl_process_signal() != 0) {
             sl_error("stopped by a signal: nothing was written; the same command begins anew");
             status = SL_ERR_JOB;
         }
@@ -379,7 +380,7 @@ static int train_calibrate_command(sl_settings *settings)
     sl_status status = sl_comm_open(sl_engine_transport(), &options, &c.comm);
     if (status != SL_OK) return sl_exit_code(status);
     sl_log_set_rank(sl_comm_rank(c.comm), sl_comm_ranks(c.comm));
-    sl_loop_catch_signals();
+    sl_process_catch_signals();
     status = sl_train_agree(c.comm, open_all(&c));
     if (status == SL_OK) status = find_rows(&c);
     if (status == SL_OK) status = sl_train_agree(c.comm, write_gate(&c));

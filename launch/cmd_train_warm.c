@@ -12,6 +12,7 @@
 #include "launch/cores.h"
 #include "launch/engine.h"
 #include "launch/loop.h"
+#include "launch/process.h"
 #include "launch/report_train.h"
 #include "launch/train_checkpoint.h"
 #include "launch/train_pass.h"
@@ -431,7 +432,7 @@ static sl_status between_rounds(training *t)
     bool due = (double)(sl_clock_now_ns() - t->saved_ns) >
                t->settings->checkpoint_minutes * 60 * (double)SL_SECOND;
     bool stop, save_now;
-    sl_status status = sl_train_any(t->comm, sl_loop_signal() != 0, &stop);
+    sl_status status = sl_train_any(t->comm, sl_process_signal() != 0, &stop);
     if (status == SL_OK) status = sl_train_any(t->comm, due, &save_now);
     if (status == SL_OK && (stop || save_now)) status = sl_train_agree(t->comm, save(t));
     if (status != SL_OK || !stop) return status;
@@ -531,7 +532,7 @@ static int train_warm_command(sl_settings *settings)
     sl_status status = sl_comm_open(sl_engine_transport(), &options, &t.comm);
     if (status != SL_OK) return sl_exit_code(status);
     sl_log_set_rank(rank_of(&t), (int)ranks_of(&t));
-    sl_loop_catch_signals();
+    sl_process_catch_signals();
     status = sl_train_agree(t.comm, open_all(&t));
     if (status == SL_OK) status = check_ranks(&t);
     if (status == SL_OK) status = train(&t);

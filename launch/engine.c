@@ -16,6 +16,7 @@
 #include "launch/parts.h"
 #include "launch/placing.h"
 #include "launch/policy_choice.h"
+#include "launch/process.h"
 #include "launch/retention.h"
 #include "launch/version.h"
 #include "runtime/base/clock.h"
@@ -122,7 +123,7 @@ int sl_exit_code(sl_status status)
 
 int sl_exit_code_stopped(sl_status status)
 {
-    int number = sl_loop_signal();
+    int number = sl_process_signal();
     return number && status != SL_OK ? 128 + number : sl_exit_code(status);
 }
 
@@ -520,7 +521,7 @@ static sl_status run(sl_engine *e, const sl_port *port)
     };
     e->ready_ns = sl_clock_now_ns();
     e->started = true;
-    sl_loop_catch_signals(); /* until now they just end the process */
+    sl_process_catch_signals(); /* until now they just end the process */
     sl_parts_options parts = parts_options(e);
     sl_frame_limits limits = sl_parts_limits(&parts);
     sl_status status = sl_comm_start(e->comm, sl_rank_message_bytes_max(&limits), e->ready_ns);

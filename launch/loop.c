@@ -4,26 +4,14 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "launch/process.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/queue.h"
-
-static volatile sig_atomic_t caught_signal;
-
-static void note_signal(int number) { caught_signal = number; }
-
-void sl_loop_catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = note_signal};
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-}
-
-int sl_loop_signal(void) { return caught_signal; }
 
 /* ---- the compute thread ---- */
 
@@ -54,14 +42,25 @@ static void *compute(void *argument)
     return NULL;
 }
 
-static sl_status start_computer(computer *c, sl_stage *stage)
+static void free_computer(computer *c)
 {
-    *c = (computer){.stage = stage, .work = sl_queue_open(1), .done = sl_queue_open(1)};
-    int error = c->work && c->done ? pthread_create(&c->thread, NULL, compute, c) : ENOMEM;
-    if (error == 0) return SL_OK;
-    sl_error("cannot start the compute thread: %s", strerror(error));
+    if (!c) return;
     sl_queue_close(c->work);
     sl_queue_close(c->done);
+    free(c);
+}
+
+static sl_status start_computer(sl_stage *stage, computer **computer_out)
+{
+    computer *c = calloc(1, sizeof *c);
+    if (c) *c = (computer){.stage = stage, .work = sl_queue_open(1), .done = sl_queue_open(1)};
+    int error = c && c->work && c->done ? pthread_create(&c->thread, NULL, compute, c) : ENOMEM;
+    if (error == 0) {
+        *computer_out = c;
+        return SL_OK;
+    }
+    sl_error("cannot start the compute thread: %s", strerror(error));
+    free_computer(c);
     return SL_ERR_MEMORY; /* its stack found no room */
 }
 
@@ -69,8 +68,7 @@ static void stop_computer(computer *c)
 {
     sl_queue_end(c->work);
     pthread_join(c->thread, NULL);
-    sl_queue_close(c->work);
-    sl_queue_close(c->done);
+    free_computer(c);
 }
 
 /* ---- the loop ---- */
@@ -79,7 +77,7 @@ static sl_status tell_signal(const sl_rank *rank)
 {
     char waiting[256];
     sl_rank_describe_wait(rank, sl_clock_now_ns(), waiting, sizeof waiting);
-    sl_error("%s: %s", caught_signal == SIGINT ? "SIGINT" : "SIGTERM", waiting);
+    sl_error("%s: %s", sl_process_signal_name(sl_process_signal()), waiting);
     return SL_ERR_JOB;
 }
 
@@ -103,7 +101,7 @@ static sl_status loop(const sl_loop_options *options, computer *c)
             sl_queue_put(c->work, work, -1);
             computing = true;
         }
-        if (status == SL_OK && caught_signal) status = tell_signal(options->rank);
+        if (status == SL_OK && sl_process_signal()) status = tell_signal(options->rank);
         if (computing || !options->spare_core)
             nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     }
@@ -113,13 +111,14 @@ static sl_status loop(const sl_loop_options *options, computer *c)
 
 sl_status sl_loop_run(const sl_loop_options *options)
 {
-    computer c;
-    sl_status status = start_computer(&c, options->stage);
+    computer *c;
+    sl_status status = start_computer(options->stage, &c);
     if (status != SL_OK) return status;
-    status = loop(options, &c);
+    status = loop(options, c);
     if (status == SL_OK)
-        stop_computer(&c);
+        stop_computer(c);
     else
-        pthread_detach(c.thread); /* the job is about to be aborted: do not wait for its chunk */
+        pthread_detach(c->thread); /* the job is about to be aborted: its chunk is not waited for,
+                                      and what it works on stays where it is */
     return status;
 }

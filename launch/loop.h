@@ -17,13 +17,8 @@ typedef struct {
 } sl_loop_options;
 
 /* Run until the stop frame has passed. SL_ERR_PEER, SL_ERR_JOB, SL_ERR_FORMAT, or the port's
- * error: logged; the caller then aborts the job at once, since compute may still be at work. SL_ERR_JOB also on SIGTERM and SIGINT, after one
- * line that says what this rank was waiting for. */
+ * error: logged; the caller then aborts the job at once, since compute may still be at work. SL_ERR_JOB also on a signal
+ * (process.h), after one line that says what this rank was waiting for. */
 sl_status sl_loop_run(const sl_loop_options *options);
-
-/* SIGTERM and SIGINT are noted instead of ending the process: call once, early. */
-void sl_loop_catch_signals(void);
-/* The signal noted, or 0. */
-int sl_loop_signal(void);
 
 #endif

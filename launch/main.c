@@ -5,6 +5,7 @@
 #include "launch/alone.h"
 #include "launch/commands.h"
 #include "launch/engine.h"
+#include "launch/process.h"
 #include "launch/version.h"
 #include "runtime/base/log.h"
 
@@ -60,7 +61,7 @@ static int run(const sl_command_entry *command, int argc, char **argv)
     return status == SL_OK ? command->run(&settings) : sl_exit_code(status);
 }
 
-int main(int argc, char **argv)
+static int sluice(int argc, char **argv)
 {
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help") ||
         !strcmp(argv[1], "-h")) {
@@ -81,4 +82,10 @@ int main(int argc, char **argv)
     }
     refuse(argv[1]);
     return SL_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    sl_process_begin();
+    return sl_process_end(sluice(argc, argv));
 }

@@ -5,6 +5,7 @@
 
 #include "launch/commands.h"
 #include "launch/engine.h"
+#include "launch/process.h"
 
 /* ---- man page (groff_man) ---- */
 
@@ -179,6 +180,7 @@ static void print_completion(void)
 
 int main(int argc, char **argv)
 {
+    sl_process_begin();
     if (argc == 2 && !strcmp(argv[1], "man")) {
         print_man();
     } else if (argc == 2 && !strcmp(argv[1], "completion")) {
@@ -187,5 +189,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: make_pages man|completion\n");
         return 2;
     }
-    return ferror(stdout) || fflush(stdout) ? 1 : 0;
+    return sl_process_end(0);
 }

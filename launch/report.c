@@ -1,5 +1,6 @@
 /* launch/report.c - the same numbers twice: for people on stderr, for programs on stdout. */
 #include "launch/report.h"
+#include "launch/process.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -151,9 +152,12 @@ json_t *sl_report_real(double value) { return isnan(value) ? json_null() : json_
 
 sl_status sl_report_print(json_t *value)
 {
-    int failed = !value || json_dumpf(value, stdout, JSON_REAL_PRECISION(9)) != 0;
+    if (!value) {
+        sl_error("no memory to write the result");
+        return SL_ERR_MEMORY;
+    }
+    json_dumpf(value, stdout, JSON_REAL_PRECISION(9));
     json_decref(value);
-    if (!failed && putchar('\n') != EOF && fflush(stdout) == 0) return SL_OK;
-    sl_error("cannot write the result to stdout");
-    return SL_ERR_FILE;
+    putchar('\n');
+    return sl_process_flush_stdout();
 }

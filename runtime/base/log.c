@@ -61,6 +61,41 @@ void sl_log(sl_log_level level, const char *format, ...)
     (void)written; /* nowhere left to complain */
 }
 
+static size_t append(char *line, size_t used, size_t room, const char *word)
+{
+    while (*word && used < room) line[used++] = *word++;
+    return used;
+}
+
+static size_t append_number(char *line, size_t used, size_t room, int number)
+{
+    char digits[12];
+    size_t n = sizeof digits - 1;
+    digits[n] = '\0';
+    do digits[--n] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    return append(line, used, room, digits + n);
+}
+
+void sl_log_in_handler(const char *const *words)
+{
+    char line[2048];
+    const size_t room = sizeof line - 1;
+    size_t used = append(line, 0, room, "sluice: ");
+    if (log_ranks > 1) {
+        used = append(line, used, room, "rank ");
+        used = append_number(line, used, room, log_rank);
+        used = append(line, used, room, ": ");
+    }
+    used = append(line, used, room, "error: ");
+    size_t begin = used;
+    for (; *words; words++) used = append(line, used, room, *words);
+    disarm(line + begin, used - begin);
+    line[used] = '\n';
+    ssize_t written = write(STDERR_FILENO, line, used + 1);
+    (void)written; /* nowhere left to complain */
+}
+
 void sl_assert_set_abort(void (*end_job)(void)) { assert_end_job = end_job; }
 
 void sl_assert_failed(const char *expression, const char *file, int line)

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/mapping.h"
 
 enum {
     KIND_U8,
@@ -453,6 +454,7 @@ sl_status sl_gguf_open(const char *path, sl_gguf **gguf_out)
         return SL_ERR_MEMORY;
     }
     *g = (sl_gguf){.path = name, .mapping = mapping, .bytes = mapping, .n_bytes = n_bytes};
+    sl_mapping_note(mapping, n_bytes, name);
     return parse_or_close(g, gguf_out);
 }
 
@@ -474,7 +476,10 @@ void sl_gguf_close(sl_gguf *gguf)
     free(gguf->tensors);
     free(gguf->by_key);
     free(gguf->by_name);
-    if (gguf->mapping) munmap(gguf->mapping, gguf->n_bytes);
+    if (gguf->mapping) {
+        sl_mapping_forget(gguf->mapping);
+        munmap(gguf->mapping, gguf->n_bytes);
+    }
     free(gguf->path);
     free(gguf);
 }

@@ -1,0 +1,116 @@
+/* launch/process.c - see process.h. State: the signal noted. */
+#include "launch/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launch/engine.h"
+#include "runtime/base/log.h"
+#include "runtime/base/mapping.h"
+
+/* ---- descriptors ---- */
+
+/* /dev/null, in the direction that fails for who expects input or output there; talk may vanish. */
+static void take_descriptor(int number)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+    if (fcntl(number, F_GETFD) >= 0 || errno != EBADF) return;
+    int file = open("/dev/null", modes[number]);
+    if (file >= 0 && file != number) close(file); /* cannot be: the lowest free number is given */
+}
+
+/* ---- signals that must not end a process without a word ---- */
+
+/* Unlike SIG_IGN a handler is not inherited by programs that are started. */
+static void go_on(int number) { (void)number; }
+
+static void tell_lost_bytes(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    const char *path = sl_mapping_at(info->si_addr);
+    if (path) {
+        sl_log_in_handler((const char *const[]){
+            path,
+            ": bytes of it are gone that were there at the start (SIGBUS): it was cut or written "
+            "over, or its disk fails. Put it back, leave it alone while a job runs, and run the "
+            "same line again",
+            NULL});
+        _exit(SL_EXIT_INPUT);
+    }
+    sl_log_in_handler((const char *const[]){
+        "SIGBUS: the memory behind an address is gone. Is /dev/shm full (MPI keeps messages "
+        "between ranks of a host there), or does a disk fail?",
+        NULL});
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+void sl_process_begin(void)
+{
+    for (int number = 0; number <= 2; number++) take_descriptor(number);
+    struct sigaction action = {.sa_handler = go_on, .sa_flags = SA_RESTART};
+    sigaction(SIGXFSZ, &action, NULL);
+    sigaction(SIGPIPE, &action, NULL);
+    struct sigaction lost = {.sa_sigaction = tell_lost_bytes, .sa_flags = SA_SIGINFO};
+    sigaction(SIGBUS, &lost, NULL);
+}
+
+/* ---- signals that ask for an end ---- */
+
+static const struct {
+    int number;
+    const char *name;
+} ENDING[] = {{SIGTERM, "SIGTERM"},
+              {SIGINT, "SIGINT"},
+              {SIGHUP, "SIGHUP"},
+              {SIGQUIT, "SIGQUIT"},
+              {SIGXCPU, "SIGXCPU (ulimit -t)"}};
+enum { N_ENDING = sizeof ENDING / sizeof *ENDING };
+
+static volatile sig_atomic_t caught_signal;
+
+static void note_signal(int number) { caught_signal = number; }
+
+void sl_process_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = note_signal}, before;
+    for (int i = 0; i < N_ENDING; i++) {
+        sigaction(ENDING[i].number, NULL, &before);
+        if (before.sa_handler != SIG_IGN) sigaction(ENDING[i].number, &action, NULL);
+    }
+}
+
+int sl_process_signal(void) { return caught_signal; }
+
+const char *sl_process_signal_name(int number)
+{
+    for (int i = 0; i < N_ENDING; i++)
+        if (ENDING[i].number == number) return ENDING[i].name;
+    return "a signal";
+}
+
+/* ---- results ---- */
+
+sl_status sl_process_flush_stdout(void)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return SL_OK;
+    if (errno == EPIPE) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    sl_error("cannot write the results to stdout%s%s", errno ? ": " : "",
+             errno ? strerror(errno) : "");
+    clearerr(stdout); /* it has been said */
+    return SL_ERR_FILE;
+}
+
+int sl_process_end(int code)
+{
+    if (code != SL_EXIT_OK && code != SL_EXIT_SOME_FAILED) return code;
+    return sl_process_flush_stdout() == SL_OK ? code : SL_EXIT_INPUT;
+}

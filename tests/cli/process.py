@@ -1,0 +1,97 @@
+"""What users do to a process: descriptors closed at start, a limit on file sizes, a reader that goes
+away, signals. Nothing ends without a word, and no word lands in a file."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mpi"))
+import e2e  # noqa: E402
+
+
+class Shell:
+    def __init__(self, bench):
+        self.bench = bench
+        self.model = bench.model("model.gguf", seed=5, layers=2)
+        self.source = bench.job("in.jsonl", [e2e.completion(f"r{i}", "hello", max_tokens=4)
+                                             for i in range(4)])
+        self.out = bench.path("out")
+
+    def run(self, code, how, *words, said=None):
+        """`how`: a line of shell around "$@"; ends with `code` and says `said` on stderr."""
+        ran = subprocess.run(["bash", "-c", how, "sh", self.bench.args.sluice, *map(str, words)],
+                             env=e2e.environment(), stdin=subprocess.DEVNULL, timeout=60,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        talk = ran.stderr.decode(errors="replace")
+        e2e.check(ran.returncode == code, f"{how}: {words}: exit code {ran.returncode}, not {code}\n"
+                                          f"{talk}")
+        e2e.check(said is None or said in talk, f"{how}: {words}: '{said}' is not said:\n{talk}")
+        return ran.stdout
+
+    def batch(self, code, how, *words, **more):
+        self.bench.remove("out", "out.job")
+        return self.run(code, how, "batch", "-m", self.model, "-i", self.source, "-o", self.out,
+                        *words, **more)
+
+
+def test_closed_descriptors(shell):
+    for how in ["<&-", ">&-", "2>&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"]:
+        shell.batch(0, f'"$@" {how}')
+        e2e.check(len(e2e.records(shell.out)) == 4, f"{how}: OUT is not whole")
+    shell.batch(4, '"$@" <&- >&-', "--json", said="cannot write the results to stdout")
+    for words in [["run", "-m", shell.model, "-p", "a", "-n", 3], ["--help"], ["batch", "--help"],
+                  ["show", "model", shell.model], ["--version"]]:
+        shell.run(4, '"$@" >&-', *words, said="cannot write the results to stdout: Bad file")
+        shell.run(4, '"$@" >/dev/full', *words, said="cannot write the results to stdout: No space")
+    shell.run(4, '"$@" <&-', "tokenize", "-m", shell.model, said="cannot read stdin")
+
+
+def test_reader_gone(shell):
+    out = shell.run(141, '"$@" | head -c 1; exit ${PIPESTATUS[0]}', "run", "-m", shell.model, "-p", "a",
+                    "-n", 200)
+    e2e.check(len(out) == 1, f"run | head: {out!r}")
+    shell.batch(0, '"$@" 2>&1 | true; exit ${PIPESTATUS[0]}')  # its talk has no reader; its work has
+    e2e.check(len(e2e.records(shell.out)) == 4, "batch 2>&1 | true: OUT is not whole")
+
+
+def test_file_limit(shell):
+    gate = shell.bench.path("gate.gguf")
+    limited = 'ulimit -f 1; "$@"'
+    shell.run(4, limited, "train", "init", "-m", shell.model, "-o", gate,
+              said=f"cannot write {gate}: File too large")
+    e2e.check(not os.path.exists(gate), "half a gate file was left")
+    text = shell.bench.write("text", e2e.words(1, 3000))
+    kept = shell.bench.path("kept.npy")
+    shell.run(4, limited, "eval", "perplexity", "-m", shell.model, "--text", text, "--context", 256,
+              "--keep-out", kept, said=f"cannot write {kept}: File too large")
+
+
+def test_signals(shell):
+    """Each ends a job with a line, and the same line goes on."""
+    slow = shell.bench.job("slow.jsonl", [e2e.completion(f"r{i}", "a", max_tokens=100, ignore_eos=True)
+                                          for i in range(2000)])
+    words = ["batch", "-m", shell.model, "-i", slow, "-o", shell.out, "--sequences", 2]
+    for number in [signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM]:
+        shell.bench.remove("out", "out.job")
+        job = shell.bench.start(0, *words)
+        began = time.monotonic()
+        while not (os.path.exists(shell.out) and os.path.getsize(shell.out)):
+            e2e.check(time.monotonic() - began < 30 and job.poll() is None, "no results")
+            time.sleep(0.01)
+        job.send_signal(number)
+        code = job.wait(timeout=5)
+        e2e.check(code == 128 + number, f"{number.name}: exit code {code}")
+        e2e.check(f"{number.name}: was " in shell.bench.talk(), f"{number.name}: nothing is said")
+        e2e.check(len(e2e.records(shell.out)) > 0, f"{number.name}: no whole record")
+
+
+def body(bench):
+    shell = Shell(bench)
+    test_closed_descriptors(shell)
+    test_reader_gone(shell)
+    test_file_limit(shell)
+    test_signals(shell)
+
+
+e2e.main("process", body)
