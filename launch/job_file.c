@@ -49,8 +49,10 @@ static sl_status next_request(sl_line_reader *reader, const char **line, size_t 
         status = sl_line_reader_next(reader, line, bytes, NULL);
         if (status != SL_OK) return status;
     } while (is_blank(*line, *bytes));
-    *id = sl_job_line_id(*line, *bytes, reader->number);
-    return *id ? SL_OK : SL_ERR_MEMORY;
+    sl_job_key key;
+    status = sl_job_line_key(*line, *bytes, reader->number, &key);
+    if (status == SL_OK) *id = key.custom_id;
+    return status;
 }
 
 /* An id is 16 bytes in each of two tables, which may be three eighths full while one grows. */

@@ -28,16 +28,23 @@ typedef struct {
 enum { SL_JOB_JSON_BYTES_MAX = 256 << 20 };
 size_t sl_job_json_bytes(const char *line, size_t bytes);
 
-/* A request from line `number` (from 1) of the job. Always gives a request (SL_ERR_MEMORY
- * apart): one that cannot be served has error set, and a usable custom_id in any case
- * ("line-N" when the line gives none). Unknown fields are warned about once per field name and
- * job, and ignored. */
+/* What a job knows a line by. */
+typedef struct {
+    char *custom_id;    /* malloc'd */
+    bool made_up;       /* the line has none that can be read: it is "line-N (no custom_id)" */
+    uint64_t body_hash; /* of method, url and body as they are meant, whatever their order and
+                           spaces; of the line's bytes where it is no JSON object */
+} sl_job_key;
+
+/* Of line `number` (from 1). The id is found wherever one can be read, in a line that is no JSON too;
+ * a number is an id as it is written. SL_ERR_MEMORY, then nothing is left to free. */
+sl_status sl_job_line_key(const char *line, size_t bytes, uint64_t number, sl_job_key *key_out);
+
+/* A request from line `number` of the job. Always gives a request (SL_ERR_MEMORY apart): one that
+ * cannot be served has error set, and the custom_id of sl_job_line_key in any case. Unknown fields
+ * are warned about once per field name and job, and ignored. */
 sl_status sl_job_request_read(const sl_job_reader *reader, const char *line, size_t bytes,
                               uint64_t number, sl_request **request_out);
-
-/* Only the id of a line, "line-N" when it has none that is usable: malloc'd; NULL when memory
- * is out. Used for the scan for duplicates before the start. */
-char *sl_job_line_id(const char *line, size_t bytes, uint64_t number);
 
 /* What is known of a result line already in OUT. SL_ERR_FORMAT: not a whole record; not logged,
  * since a torn last line is what an interrupted job leaves. SL_ERR_MEMORY. */

@@ -7,83 +7,16 @@
 #include <string.h>
 
 #include "launch/job_fields.h"
+#include "launch/job_line.h"
 
 enum { CUSTOM_ID_BYTES_MAX = 512, MODEL_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
 
-/* What jansson takes: an object with its table, a member with its key, any other value in its place
- * in an array, a string beside its text. */
-enum {
-    OBJECT_BYTES = 192,
-    MEMBER_BYTES = 160,
-    ITEM_BYTES = 64,
-    STRING_BYTES = 64,
-    COPIES = 3,
-    LINE_BYTES = 1 << 16
-};
-
-size_t sl_job_json_bytes(const char *line, size_t bytes)
-{
-    size_t total = LINE_BYTES + COPIES * bytes;
-    bool in_string = false;
-    for (size_t i = 0; i < bytes; i++) {
-        switch (line[i]) {
-        case '"':
-            in_string = !in_string;
-            total += in_string ? STRING_BYTES : 0;
-            break;
-        case '\\': i += in_string; break; /* what follows is part of the string */
-        case '{':
-        case '[': total += in_string ? 0 : OBJECT_BYTES; break;
-        case ':': total += in_string ? 0 : MEMBER_BYTES; break;
-        case ',': total += in_string ? 0 : ITEM_BYTES; break;
-        default: break;
-        }
-    }
-    return total;
-}
-
-/* NULL: *error_out says why. Twice, since an integer beyond 64 bits, which a seed may be, is an
- * error to jansson unless all integers become doubles. NUL is fine in texts, never in keys. */
-static json_t *parse_line(const char *line, size_t bytes, json_error_t *error_out)
-{
-    const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
-    const size_t needed = sl_job_json_bytes(line, bytes);
-    if (needed > SL_JOB_JSON_BYTES_MAX) {
-        *error_out = (json_error_t){0};
-        snprintf(error_out->text, sizeof error_out->text,
-                 "too many values: reading it would take %zu MB, at most %d are", needed >> 20,
-                 SL_JOB_JSON_BYTES_MAX >> 20);
-        return NULL;
-    }
-    json_t *root = json_loadb(line, bytes, flags, error_out);
-    if (!root && json_error_code(error_out) == json_error_numeric_overflow)
-        root = json_loadb(line, bytes, flags | JSON_DECODE_INT_AS_REAL, error_out);
-    return root;
-}
-
+/* Else the line is refused, and its record has the id all the same. */
 static bool is_usable_id(const json_t *id)
 {
+    if (json_is_number(id)) return true;
     const size_t bytes = json_string_length(id);
     return bytes >= 1 && bytes <= CUSTOM_ID_BYTES_MAX && strlen(json_string_value(id)) == bytes;
-}
-
-/* The line's id, or the one we give it. malloc'd. */
-static char *take_id(const json_t *root, uint64_t number)
-{
-    const json_t *id = json_object_get(root, "custom_id");
-    if (is_usable_id(id)) return sl_job_copy(json_string_value(id), json_string_length(id));
-    char made[32];
-    const int bytes = snprintf(made, sizeof made, "line-%" PRIu64, number);
-    return sl_job_copy(made, (size_t)bytes);
-}
-
-char *sl_job_line_id(const char *line, size_t bytes, uint64_t number)
-{
-    json_error_t error;
-    json_t *root = parse_line(line, bytes, &error);
-    char *id = take_id(root, number);
-    json_decref(root);
-    return id;
 }
 
 /* Warn about fields of `object` that are not in the list, which NULL ends. */
@@ -365,16 +298,16 @@ sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t
     *need_out = (sl_job_line_need){0};
     sl_job_reader quiet = *reader;
     quiet.warnings = NULL;
-    json_error_t error;
-    json_t *root = parse_line(line, bytes, &error);
+    char why[SL_JOB_WHY_BYTES], no_id[] = "";
+    json_t *root;
+    sl_status status = sl_job_line_parse(line, bytes, &root, why);
+    if (status != SL_OK) return status == SL_ERR_FORMAT ? SL_OK : status;
     json_t *body = json_object_get(root, "body");
-    sl_request request = {.score_from = SIZE_MAX, .custom_id = take_id(root, 1)};
+    sl_request request = {.score_from = SIZE_MAX, .custom_id = no_id};
     request.chat = sl_job_is(json_object_get(root, "url"), "/v1/chat/completions");
     request.n_prompt = bytes < reader->context ? bytes : reader->context;
     int64_t wanted = 0;
-    sl_status status = request.custom_id ? SL_OK : SL_ERR_MEMORY;
-    if (status == SL_OK && json_is_object(body))
-        status = sl_job_fields_read(&quiet, body, &request, &wanted);
+    if (json_is_object(body)) status = sl_job_fields_read(&quiet, body, &request, &wanted);
     if (json_is_object(body) && status == SL_OK && request.error.http_status == 0) {
         request.max_tokens = tokens_within(&request, wanted, reader->context);
         const uint64_t record = sl_job_result_bytes(
@@ -384,7 +317,6 @@ sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t
             .record = record < SL_JOB_RECORD_BYTES_MAX ? record : SL_JOB_RECORD_BYTES_MAX};
     }
     free(request.stop_bytes);
-    free(request.custom_id);
     json_decref(root);
     return status;
 }
@@ -392,22 +324,21 @@ sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t
 sl_status sl_job_request_read(const sl_job_reader *reader, const char *line, size_t bytes,
                               uint64_t number, sl_request **request_out)
 {
-    json_error_t error;
-    json_t *root = parse_line(line, bytes, &error);
-    if (!root && json_error_code(&error) == json_error_out_of_memory) return SL_ERR_MEMORY;
+    char why[SL_JOB_WHY_BYTES];
+    json_t *root;
+    sl_status status = sl_job_line_parse(line, bytes, &root, why);
+    if (status == SL_ERR_MEMORY) return status;
 
-    sl_status status = SL_ERR_MEMORY;
+    bool made_up;
     sl_request *request = calloc(1, sizeof *request);
-    if (!request) goto release;
+    status = request ? sl_job_line_id(line, bytes, number, &request->custom_id, &made_up)
+                     : SL_ERR_MEMORY;
+    if (status != SL_OK) goto release;
     request->line = number;
     request->score_from = SIZE_MAX;
-    request->custom_id = take_id(root, number);
-    if (!request->custom_id) goto release;
-
-    status = SL_OK;
     if (!root)
         sl_request_fail(request, 400, "invalid_json", "", "line %" PRIu64 " is not JSON: %s",
-                        number, error.text);
+                        number, why);
     else if (!json_is_object(root))
         sl_request_fail(request, 400, "invalid_json", "", "line %" PRIu64 " is not an object",
                         number);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "launch/job_json.h"
+#include "launch/job_line.h"
 #include "launch/line_reader.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/tiny_model.h"
@@ -68,14 +69,33 @@ static void check_record(const sl_request *request)
     free(line);
 }
 
+/* The job's scan knows the line by the id that its record bears; a text that the JSON has for an id is
+ * that id. */
+static void check_key(const sl_request *request, const char *line, size_t bytes, uint64_t number)
+{
+    sl_job_key key, again;
+    SL_ASSERT(sl_job_line_key(line, bytes, number, &key) == SL_OK);
+    SL_ASSERT(sl_job_line_key(line, bytes, number, &again) == SL_OK);
+    SL_ASSERT(key.custom_id[0] && strcmp(key.custom_id, request->custom_id) == 0);
+    SL_ASSERT(strcmp(key.custom_id, again.custom_id) == 0 && key.body_hash == again.body_hash);
+    json_t *root = NULL;
+    char why[SL_JOB_WHY_BYTES];
+    SL_ASSERT(sl_job_line_parse(line, bytes, &root, why) != SL_ERR_MEMORY);
+    const json_t *id = json_object_get(root, "custom_id");
+    const size_t id_bytes = json_string_length(id);
+    if (id_bytes > 0 && !memchr(json_string_value(id), '\0', id_bytes))
+        SL_ASSERT(!key.made_up && strcmp(key.custom_id, json_string_value(id)) == 0);
+    json_decref(root);
+    free(key.custom_id);
+    free(again.custom_id);
+}
+
 static void read_request(const sl_job_reader *reader, const char *line, size_t bytes,
                          uint64_t number)
 {
     sl_request *request = NULL;
     SL_ASSERT(sl_job_request_read(reader, line, bytes, number, &request) == SL_OK);
-    char *id = sl_job_line_id(line, bytes, number);
-    SL_ASSERT(id && id[0] && strcmp(id, request->custom_id) == 0);
-    free(id);
+    check_key(request, line, bytes, number);
     bool failed = request->error.http_status != 0;
     SL_ASSERT(failed == (request->choices == NULL));
     SL_ASSERT(failed == (request->error.message[0] != '\0'));

@@ -112,7 +112,7 @@ static void test_too_many_values(void **state)
     sl_request *request = read_line(line, strlen(line));
     assert_non_null(strstr(request->error.message, "too many values"));
     assert_int_equal(request->error.http_status, 400);
-    assert_string_equal(request->custom_id, "line-1");
+    assert_string_equal(request->custom_id, "a");
     sl_request_free(request);
     free(line);
 }

@@ -17,6 +17,7 @@
 enum { CONTEXT = 200, CHOICES = 8, LINE = 7 };
 #define COMPLETIONS "/v1/completions"
 #define CHAT        "/v1/chat/completions"
+#define NO_ID       "line-7 (no custom_id)" /* made up */
 #define HELLO       "\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]"
 
 static tiny_model plain, with_bos;
@@ -43,11 +44,12 @@ static sl_request *read_with(const sl_job_reader *reader, const char *line, size
     memcpy(exact, line, bytes);
     sl_request *request = NULL;
     assert_int_equal(sl_job_request_read(reader, exact, bytes, LINE, &request), SL_OK);
-    char *id = sl_job_line_id(exact, bytes, LINE);
-    assert_string_equal(id, request->custom_id);
+    sl_job_key key;
+    assert_int_equal(sl_job_line_key(exact, bytes, LINE, &key), SL_OK);
+    assert_string_equal(key.custom_id, request->custom_id);
     assert_int_equal(request->line, LINE);
     assert_true((request->error.http_status == 0) == (request->choices != NULL));
-    free(id);
+    free(key.custom_id);
     free(exact);
     return request;
 }
@@ -465,27 +467,146 @@ static void test_bias_bounds(void **state)
 
 /* --- envelopes --- */
 
+/* The id of a line that is refused, however it is broken. */
+static void test_ids_of_broken_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *id;
+    } rows[] = {
+        {"{\"custom_id\":\"a\"", "a"}, /* torn */
+        {"{\"custom_id\":\"a\",\"body\":{\"prompt\":\"x", "a"},
+        {"{\"custom_id\":\"a", NO_ID},
+        {"{\"custom_id\":12", NO_ID},
+        {"{\"custom_id\":", NO_ID},
+        {"{\"custom_id\"", NO_ID},
+        {"{\"custom_id\":\"a\"} x", "a"},
+        {"{\"custom_id\":\"a\"}{\"custom_id\":\"b\"}", "a"},
+        {"{\"body\":{},\"custom_id\" : \t\"a\",,}", "a"},
+        {"[{\"custom_id\":\"a\"},", "a"},
+        {"{\"body\":{\"custom_id\":\"b\"},\"x\":[\"custom_id\",{\"custom_id\":\"c\"}]", NO_ID},
+        {"{\"x\":\"custom_id\",\"y\":NaN}", NO_ID},
+        {"{\"x\":\"\\\"custom_id\\\":\\\"b\\\"\",\"custom_id\":\"a\",\"y\":-Infinity}", "a"},
+        {"{'custom_id': 'a', 'body': {'echo': True}}", "a"},
+        {"{\"custom_id\":\"a\",\"custom_id\":\"b\"}", "b"}, /* as Python's json */
+        {"{\"custom_id\":\"a\",\"custom_id\":[],\"custom_id\":null}", "a"},
+        {"{\"custom\\u005fid\":\"\\u0061\\\\\\/\\n\",\"x\":\"\\ud83d\\ude00\",}", "a\\/\n"},
+        {"{\"custom_id\":\"\\ud83d\\ude00\\ud83d\",}", "\xf0\x9f\x98\x80\xef\xbf\xbd"},
+        {"{\"custom_id\":\"a\xff\xc3\"}", "a\xef\xbf\xbd\xef\xbf\xbd"},
+        {"{\"custom_id\":\"a\",\"x\\u0000y\":1}", "a"},
+        {"{\"custom_id\":\"a\",\"x\":\"\xff\"}", "a"},
+        {"{\"custom_id\":\"a\",\"x\":\"\x01\"}", "a"},
+        {"{\"custom_id\":\"a\",\"x\":\"\\ud83\"}", "a"},
+        {"{\"custom_id\":\"a\",\"body\":{\"seed\":1e999}}", "a"},
+        {"{\"custom_id\":-007,}", "-007"},
+        {"{\"custom_id\":123456789012345678901234567890 , \"x\":NaN}",
+         "123456789012345678901234567890"},
+        {"{\"custom_id\":NaN}", NO_ID},
+        {"{\"custom_id\":-}", NO_ID},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        sl_request *r = read_line(rows[i].line);
+        if (strcmp(r->custom_id, rows[i].id) != 0)
+            fail_msg("%s: id %s, expected %s", rows[i].line, r->custom_id, rows[i].id);
+        check_failed(r, rows[i].line, "invalid_json", "");
+    }
+}
+
+#define ENVELOPE(id, prompt)                                                 \
+    "{\"custom_id\":" id ",\"method\":\"POST\",\"url\":\"/v1/completions\"," \
+    "\"body\":{\"prompt\":\"" prompt "\"}}"
+
+static void test_ids_that_are_served(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *id;
+    } rows[] = {
+        {ENVELOPE("12345", "x"), "12345"},
+        {ENVELOPE("-1.50e3", "x"), "-1.50e3"},
+        {ENVELOPE("123456789012345678901234567890", "x"), "123456789012345678901234567890"},
+        {ENVELOPE("\"\\ud83d\"", "x"), "\xef\xbf\xbd"},
+        {ENVELOPE("\"line-7\"", "x"), "line-7"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        sl_request *r = read_line(rows[i].line);
+        assert_int_equal(r->error.http_status, 0);
+        assert_string_equal(r->custom_id, rows[i].id);
+        sl_request_free(r);
+    }
+}
+
+/* Half a character, which Python writes when a text was cut inside one, is U+FFFD; whole ones stay. */
+static void test_lone_surrogates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *prompt, *text;
+    } rows[] = {
+        {"\\ud83d", "\xef\xbf\xbd"},
+        {"\\udE00x", "\xef\xbf\xbdx"},
+        {"\\ud83d\\ud83d\\ude00", "\xef\xbf\xbd\xf0\x9f\x98\x80"},
+        {"\\ude00\\ud83d", "\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\\ud83d\\n", "\xef\xbf\xbd\n"},
+        {"\\\\ud83d", "\\ud83d"},
+        {"\\\\\\ud83d", "\\\xef\xbf\xbd"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char fields[64];
+        snprintf(fields, sizeof fields, "\"prompt\":\"%s\"", rows[i].prompt);
+        sl_request *r = served(&plain, COMPLETIONS, fields);
+        check_prompt(r, -1, rows[i].text);
+        sl_request_free(r);
+    }
+}
+
+static uint64_t hash_of(const char *line)
+{
+    sl_job_key key;
+    assert_int_equal(sl_job_line_key(line, strlen(line), LINE, &key), SL_OK);
+    free(key.custom_id);
+    return key.body_hash;
+}
+
+/* The hash is of what is asked for. */
+static void test_hashes(void **state)
+{
+    (void)state;
+    const uint64_t hash = hash_of("{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"u\","
+                                  "\"body\":{\"x\":1,\"y\":{\"z\":\"\\u0061\",\"a\":1.50}}}");
+    assert_true(hash == hash_of(" {\"body\": {\"y\": {\"a\": 1.5, \"z\": \"a\"}, \"x\": 1},"
+                                "\"url\":\"u\", \"method\":\"POST\", \"custom_id\":\"b\"}\r"));
+    static const char *const others[] = {
+        "{\"method\":\"POST\",\"url\":\"u\",\"body\":{\"x\":2,\"y\":{\"z\":\"a\",\"a\":1.5}}}",
+        "{\"method\":\"POST\",\"url\":\"v\",\"body\":{\"x\":1,\"y\":{\"z\":\"a\",\"a\":1.5}}}",
+        "{\"method\":\"GET\",\"url\":\"u\",\"body\":{\"x\":1,\"y\":{\"z\":\"a\",\"a\":1.5}}}",
+        "{\"method\":\"POST\",\"url\":\"u\",\"body\":{\"x\":1,\"y\":[{\"z\":\"a\",\"a\":1.5}]}}",
+        "{\"method\":\"POST\",\"url\":\"u\"}",
+        "not json",
+        "not json ",
+        "",
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_true(hash != hash_of(others[i]));
+        assert_true(hash_of(others[i]) != hash_of(others[(i + 1) % 8]));
+    }
+}
+
 static void test_bad_envelopes(void **state)
 {
     (void)state;
     static const struct {
         const char *line, *id, *code, *param;
     } rows[] = {
-        {"", "line-7", "invalid_json", ""},
-        {"not json", "line-7", "invalid_json", ""},
-        {"[]", "line-7", "invalid_json", ""},
-        {"\"text\"", "line-7", "invalid_json", ""},
-        {"null", "line-7", "invalid_json", ""},
-        {"{\"custom_id\":\"a\"", "line-7", "invalid_json", ""},
-        {"{\"custom_id\":\"a\"} x", "line-7", "invalid_json", ""},
-        {"{\"custom_id\":\"a\xff\"}", "line-7", "invalid_json", ""},
-        {"{\"custom_id\":\"\\ud800\"}", "line-7", "invalid_json", ""},
-        {"{\"custom_id\":\"a\",\"x\\u0000y\":1}", "line-7", "invalid_json", ""},
-        {"{\"custom_id\":\"a\",\"custom_id\":\"b\"}", "line-7", "invalid_json", ""},
-        {"{\"custom_id\":\"a\",\"body\":{\"seed\":1e999}}", "line-7", "invalid_json", ""},
-        {"{\"custom_id\":7}", "line-7", "invalid_value", "custom_id"},
-        {"{\"custom_id\":\"\"}", "line-7", "invalid_value", "custom_id"},
-        {"{\"custom_id\":\"a\\u0000b\"}", "line-7", "invalid_value", "custom_id"},
+        {"", NO_ID, "invalid_json", ""},
+        {"not json", NO_ID, "invalid_json", ""},
+        {"[]", NO_ID, "invalid_json", ""},
+        {"\"text\"", NO_ID, "invalid_json", ""},
+        {"null", NO_ID, "invalid_json", ""},
+        {"{\"custom_id\":\"\"}", NO_ID, "invalid_value", "custom_id"},
+        {"{\"custom_id\":\"a\\u0000b\"}", NO_ID, "invalid_value", "custom_id"},
+        {"{\"custom_id\":true}", NO_ID, "invalid_value", "custom_id"},
+        {"{\"custom_id\":null}", NO_ID, "invalid_value", "method"},
         {"{\"custom_id\":\"a\"}", "a", "invalid_value", "method"},
         {"{\"custom_id\":\"a\",\"method\":\"GET\"}", "a", "invalid_value", "method"},
         {"{\"custom_id\":\"a\",\"method\":\"POST\\u0000\"}", "a", "invalid_value", "method"},
@@ -505,7 +626,7 @@ static void test_bad_envelopes(void **state)
     sl_request *r = read_line(" {\"method\":\"POST\",\"url\":\"/v1/completions\",\"body\":"
                               "{\"prompt\":\"x\"}}\r");
     assert_int_equal(r->error.http_status, 0);
-    assert_string_equal(r->custom_id, "line-7");
+    assert_string_equal(r->custom_id, NO_ID);
     sl_request_free(r);
 }
 
@@ -521,8 +642,8 @@ static void test_long_ids(void **state)
     sl_request_free(r);
     snprintf(line, sizeof line, "{\"custom_id\":\"%s\"}", id);
     r = read_line(line);
-    assert_string_equal(r->custom_id, "line-7");
-    sl_request_free(r);
+    assert_string_equal(r->custom_id, id);
+    check_failed(r, line, "invalid_value", "custom_id");
 }
 
 /* --- hostile lines --- */
@@ -694,6 +815,10 @@ int main(void)
         cmocka_unit_test(test_bad_fields),
         cmocka_unit_test(test_stop_bounds),
         cmocka_unit_test(test_bias_bounds),
+        cmocka_unit_test(test_ids_of_broken_lines),
+        cmocka_unit_test(test_ids_that_are_served),
+        cmocka_unit_test(test_lone_surrogates),
+        cmocka_unit_test(test_hashes),
         cmocka_unit_test(test_bad_envelopes),
         cmocka_unit_test(test_long_ids),
         cmocka_unit_test(test_deep_nesting),
