@@ -121,7 +121,7 @@ static void find_beside(planning *p)
             .rank_keep = keep,
         };
         sl_memory_needs n = sl_parts_needs(&parts, p->ranks > 1 ? "mpi" : "self");
-        p->beside[r] = sl_memory_data_bytes() + n.fixed - sl_parts_ring_bytes(&parts) + n.messages +
+        p->beside[r] = sl_memory_used_bytes() + n.fixed - sl_parts_ring_bytes(&parts) + n.messages +
                        n.stacks;
     }
 }

@@ -16,9 +16,11 @@
 #include "launch/report_train.h"
 #include "launch/train_checkpoint.h"
 #include "launch/train_pass.h"
+#include "launch/train_program.h"
 #include "launch/train_ranks.h"
 #include "launch/train_texts.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/limits.h"
 #include "runtime/base/log.h"
 #include "runtime/train/dense.h"
 #include "runtime/train/warm.h"
@@ -30,6 +32,7 @@ static const double RIDGE = 1e-3;
 typedef struct {
     const sl_settings *settings;
     sl_comm *comm;
+    uint32_t threads;
     sl_gguf *gguf;
     sl_tokenizer *tokenizer;
     sl_chat *chat;
@@ -84,7 +87,9 @@ static sl_status open_model(training *t)
 {
     const sl_settings *s = t->settings;
     sl_model_shape shape;
-    sl_status status = sl_dense_check();
+    int on_host = sl_comm_ranks_on_host(t->comm);
+    t->threads = s->threads ? s->threads : (uint32_t)sl_cores_per_rank(on_host);
+    sl_status status = sl_dense_begin((int)t->threads);
     if (status == SL_OK) status = sl_gguf_open(s->model, &t->gguf);
     if (status == SL_OK) status = sl_model_shape_read(t->gguf, &shape);
     if (status == SL_OK) status = sl_tokenizer_open(t->gguf, &t->tokenizer);
@@ -95,14 +100,12 @@ static sl_status open_model(training *t)
     if (status == SL_OK) status = check_spans(gate_of(t), s->gate);
     if (status != SL_OK) return status;
     const sl_gate *gate = gate_of(t);
-    int on_host = sl_comm_ranks_on_host(t->comm);
     sl_train_pass_options options = {.gguf = t->gguf,
                                      .shape = shape,
                                      .tokens_max = sl_counts_most(&s->lengths),
                                      .window = s->window != SL_NOT_GIVEN ? s->window : gate->window,
                                      .sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : gate->sinks,
-                                     .threads = s->threads ? s->threads
-                                                           : (uint32_t)sl_cores_per_rank(on_host)};
+                                     .threads = t->threads};
     status = sl_train_pass_open(&options, &t->pass);
     if (status != SL_OK) return status;
     return sl_gate_fits_hash(gate, s->gate,
@@ -228,6 +231,9 @@ static sl_status open_all(training *t)
     if (status == SL_OK) status = check_lengths(t);
     if (status == SL_OK) status = open_texts(t);
     if (status == SL_OK) status = open_warm(t);
+    if (status == SL_OK)
+        status = sl_limits_check(sl_dense_call_bytes((int)t->threads),
+                                 "OpenBLAS, at its first call");
     if (status == SL_OK) status = resume(t);
     return status == SL_OK ? open_log(t) : status;
 }
@@ -524,7 +530,7 @@ static sl_status check_settings(const sl_settings *s)
     return SL_ERR_OPTION;
 }
 
-static int train_warm_command(sl_settings *settings)
+int sl_train_warm(sl_settings *settings)
 {
     if (check_settings(settings) != SL_OK) return SL_EXIT_USAGE;
     training t = {.settings = settings};
@@ -540,23 +546,3 @@ static int train_warm_command(sl_settings *settings)
     sl_comm_close(t.comm);
     return sl_exit_code_stopped(status);
 }
-
-const sl_command_entry sl_cmd_train_warm = {
-    .command = SL_COMMAND_TRAIN_WARM,
-    .name = "train warm",
-    .summary = "fit gates by forward passes alone",
-    .usage = "-m MODEL -g GATE --text FILE,... -o GATE",
-    .about =
-        "Fit the gates of a file (from train init) to how much each token is missed by the model's "
-        "attention when it is gone: ridge regression for the linear part, then AdamW for all of "
-        "it. "
-        "Texts are files, or .jsonl with {\"text\"} or {\"messages\"} a line. Stopped by SIGTERM, "
-        "the "
-        "same command goes on. Under mpirun ranks share the pieces.",
-    .examples =
-        "  sluice train init -m model.gguf -o start.gguf\n"
-        "  sluice train warm -m model.gguf -g start.gguf --text book.txt,chat.jsonl -o warm.gguf\n"
-        "  sluice train calibrate -m model.gguf -g warm.gguf --text other.txt -o gate.gguf\n"
-        "  sluice show report warm.gguf.log.jsonl -o curves.png",
-    .run = train_warm_command,
-};

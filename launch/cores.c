@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "launch/control_groups.h"
+
+enum { PATH_BYTES = 4096 + 32 };
+
 /* NULL: hwloc cannot say. Ended with hwloc_topology_destroy. */
 static hwloc_topology_t open_topology(void)
 {
@@ -49,19 +53,69 @@ static void count(int *usable, int *all)
     free(cpus);
 }
 
+/* ---- quotas: man 7 cgroups ---- */
+
+static uint64_t thousandths(uint64_t quota, uint64_t period)
+{
+    return period > 0 && quota < UINT64_MAX / 1000 ? quota * 1000 / period : UINT64_MAX;
+}
+
+/* "200000 100000", or "max 100000". */
+static uint64_t quota_v2(const char *folder)
+{
+    char path[PATH_BYTES], text[64] = "";
+    unsigned long long quota, period;
+    snprintf(path, sizeof path, "%s/cpu.max", folder);
+    FILE *file = fopen(path, "re");
+    if (!file) return UINT64_MAX;
+    bool set = fgets(text, sizeof text, file) && sscanf(text, "%llu %llu", &quota, &period) == 2;
+    fclose(file);
+    return set ? thousandths(quota, period) : UINT64_MAX;
+}
+
+static uint64_t quota_v1(const char *folder)
+{
+    char path[PATH_BYTES];
+    uint64_t quota, period;
+    snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder);
+    if (!sl_control_groups_number(path, "", &quota)) return UINT64_MAX; /* -1 */
+    snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
+    if (!sl_control_groups_number(path, "", &period)) return UINT64_MAX;
+    return thousandths(quota, period);
+}
+
+static uint64_t group_quota(const char *folder, sl_groups_version version)
+{
+    return version == SL_GROUPS_V1 ? quota_v1(folder) : quota_v2(folder);
+}
+
+uint64_t sl_cores_quota(const char *root)
+{
+    return sl_control_groups_least(root, "cpu", group_quota);
+}
+
+/* No more than one rank's share of the quota, in whole CPUs; at least 1. */
+static int within_quota(int threads, int ranks)
+{
+    uint64_t share = sl_cores_quota("") / 1000 / (uint64_t)ranks;
+    if (share < (uint64_t)threads) threads = (int)share;
+    return threads > 0 ? threads : 1;
+}
+
+/* ---- how many ---- */
+
 int sl_cores_usable(void)
 {
     int usable, all;
     count(&usable, &all);
-    return usable;
+    return within_quota(usable, 1);
 }
 
 int sl_cores_per_rank(int ranks_on_host)
 {
     int usable, all;
     count(&usable, &all);
-    int threads = usable < all ? usable : usable / ranks_on_host;
-    return threads > 0 ? threads : 1;
+    return within_quota(usable < all ? usable : usable / ranks_on_host, ranks_on_host);
 }
 
 /* Of so many cores. */
@@ -74,7 +128,9 @@ bool sl_cores_suffice(int ranks_on_host, int threads)
 {
     int usable, all;
     count(&usable, &all);
-    return threads_on(usable, all, ranks_on_host, threads) <= usable;
+    uint64_t quota = sl_cores_quota("") / 1000;
+    return threads_on(usable, all, ranks_on_host, threads) <= usable &&
+           (uint64_t)threads * (uint64_t)ranks_on_host <= quota;
 }
 
 bool sl_cores_assign(int index, int ranks_on_host, int threads, int *cpus)

@@ -4,13 +4,18 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-/* Cores in this process's binding, at least 1. */
+/* CPU time that the quotas of this process's control groups leave (cpu.max of version 2, cpu.cfs_quota_us of
+ * version 1), in thousandths of a CPU; UINT64_MAX: no quota. Read from under `root`, "" is the real one.
+ * All ranks on a host are taken to share it. */
+uint64_t sl_cores_quota(const char *root);
+/* Cores in this process's binding, or fewer if the quota is less; at least 1. */
 int sl_cores_usable(void);
 /* Compute threads for one of `ranks_on_host` ranks: its own cores when the launcher bound it to a
- * part of the host, else its share of all; at least 1. */
+ * part of the host, else its share of all; no more than its share of the quota; at least 1. */
 int sl_cores_per_rank(int ranks_on_host);
-/* Whether there is a core for each thread of all ranks on this host. */
+/* Whether there is a core, and time of a quota, for each thread of all ranks on this host. */
 bool sl_cores_suffice(int ranks_on_host, int threads);
 /* The processing units to pin the threads of rank `index` of those on this host to, cpus [threads].
  * False, and nothing written, unless the job's threads fill the cores it was given, one each: on

@@ -191,11 +191,26 @@ static sl_status open_policy(sl_engine *e)
     return sl_policy_choose(s, gate, rank_of(e) == 0, &e->policy);
 }
 
+/* More threads than the quota of a control group are stopped for most of the time, all at once. */
+static void tell_quota(const sl_engine *e, int on_host)
+{
+    uint64_t quota = sl_cores_quota("");
+    double cpus = (double)quota / 1000;
+    if (quota == UINT64_MAX) return;
+    sl_debug("the control group's quota is %.2f CPUs for %d ranks on this host", cpus, on_host);
+    if (rank_of(e) == 0 && e->settings.threads && e->threads * on_host > cpus)
+        sl_info(
+            "-t %d on each of %d ranks is more than the %.2f CPUs that the control group's quota "
+            "leaves: without -t it would be %d",
+            e->threads, on_host, cpus, sl_cores_per_rank(on_host));
+}
+
 static void choose_threads(sl_engine *e)
 {
     int on_host = sl_comm_ranks_on_host(e->comm), wanted = (int)e->settings.threads;
     e->threads = wanted ? wanted : sl_cores_per_rank(on_host);
     e->spins = sl_cores_suffice(on_host, e->threads);
+    tell_quota(e, on_host);
     e->cpus = malloc((size_t)e->threads * sizeof *e->cpus);
     bool pinned = e->cpus &&
                   sl_cores_assign(sl_comm_rank_on_host(e->comm), on_host, e->threads, e->cpus);
@@ -339,13 +354,14 @@ static sl_parts_options parts_options(sl_engine *e)
 /* What this rank may take beside what it has. */
 static sl_memory_limits memory_limits(const sl_engine *e)
 {
-    uint64_t data = sl_memory_data_bytes(), memory = e->settings.memory;
+    uint64_t used = sl_memory_used_bytes(), memory = e->settings.memory;
     uint64_t share = sl_memory_available_bytes() / 5 * 4 / (uint64_t)sl_comm_ranks_on_host(e->comm);
     sl_memory_limits limits = {.allowed = share,
                                .source = "80% of the host's free memory, shared by its ranks",
-                               .data = sl_memory_data_limit()};
+                               .data = sl_limit_data(),
+                               .address = sl_limit_address()};
     if (memory > 0) {
-        limits.allowed = memory > data ? memory - data : 0;
+        limits.allowed = memory > used ? memory - used : 0;
         limits.source = "--memory";
     }
     return limits;
@@ -356,7 +372,7 @@ static sl_memory_needs memory_needs(sl_engine *e)
 {
     sl_parts_options parts = parts_options(e);
     sl_memory_needs needs = sl_parts_needs(&parts, e->transport);
-    needs.in_use = sl_memory_data_bytes();
+    needs.in_use = sl_memory_used_bytes();
     needs.job = e->job_bytes;
     return needs;
 }
@@ -376,8 +392,7 @@ static void find_limits(sl_engine *e)
     sl_parts_options parts = parts_options(e);
     uint64_t rings = sl_parts_ring_bytes(&parts);
     uint64_t beside = n.messages + n.stacks + n.job + above(n.fixed, rings);
-    uint64_t data = limits.data == UINT64_MAX ? UINT64_MAX : above(limits.data, n.in_use);
-    e->rank_limits[rank] = above(data < limits.allowed ? data : limits.allowed, beside);
+    e->rank_limits[rank] = above(sl_memory_limits_left(&limits), beside);
 }
 
 static sl_status plan_memory(sl_engine *e)
@@ -515,6 +530,7 @@ static sl_status run(sl_engine *e, const sl_port *port)
         .rank = e->parts.rank,
         .stage = e->parts.stage,
         .driver = e->parts.driver,
+        .team = e->parts.team,
         .port = rank_of(e) == 0 ? port : NULL,
         .watch = &e->service->watch,
         .spare_core = sl_cores_usable() > busy,

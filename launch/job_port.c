@@ -11,6 +11,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/queue.h"
+#include "runtime/base/thread.h"
 
 struct sl_job_port {
     sl_job *job;
@@ -124,8 +125,7 @@ sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ah
         .job = job, .reader = *reader, .ahead = ahead, .waiting_bytes = waiting_bytes};
     p->requests = sl_queue_open(ahead);
     p->results = sl_queue_open(ahead);
-    int error = p->requests && p->results ? pthread_create(&p->thread, NULL, port_thread, p)
-                                          : ENOMEM;
+    int error = p->requests && p->results ? sl_thread_start(&p->thread, port_thread, p) : ENOMEM;
     if (error == 0) {
         *port_out = p;
         return SL_OK;

@@ -12,11 +12,13 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/queue.h"
+#include "runtime/base/thread.h"
 
 /* ---- the compute thread ---- */
 
 typedef struct {
     sl_stage *stage;
+    const sl_team *team;
     sl_queue *work, *done; /* of sl_work; one item each at most */
     pthread_t thread;
 } computer;
@@ -26,6 +28,7 @@ static void *compute(void *argument)
     computer *c = argument;
     int64_t compute_ns = 0, wait_ns = 0, before = sl_clock_now_ns();
     void *item;
+    (void)sl_team_enter(c->team); /* until it ends */
     while (sl_queue_take(c->work, &item, -1) == SL_OK) {
         sl_work *work = item;
         int64_t begin = sl_clock_now_ns();
@@ -50,11 +53,15 @@ static void free_computer(computer *c)
     free(c);
 }
 
-static sl_status start_computer(sl_stage *stage, computer **computer_out)
+static sl_status start_computer(const sl_loop_options *options, computer **computer_out)
 {
     computer *c = calloc(1, sizeof *c);
-    if (c) *c = (computer){.stage = stage, .work = sl_queue_open(1), .done = sl_queue_open(1)};
-    int error = c && c->work && c->done ? pthread_create(&c->thread, NULL, compute, c) : ENOMEM;
+    if (c)
+        *c = (computer){.stage = options->stage,
+                        .team = options->team,
+                        .work = sl_queue_open(1),
+                        .done = sl_queue_open(1)};
+    int error = c && c->work && c->done ? sl_thread_start(&c->thread, compute, c) : ENOMEM;
     if (error == 0) {
         *computer_out = c;
         return SL_OK;
@@ -112,7 +119,7 @@ static sl_status loop(const sl_loop_options *options, computer *c)
 sl_status sl_loop_run(const sl_loop_options *options)
 {
     computer *c;
-    sl_status status = start_computer(options->stage, &c);
+    sl_status status = start_computer(options, &c);
     if (status != SL_OK) return status;
     status = loop(options, c);
     if (status == SL_OK)

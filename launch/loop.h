@@ -10,6 +10,7 @@
 typedef struct {
     sl_rank *rank;
     sl_stage *stage;
+    const sl_team *team; /* the stage's: the compute thread enters it */
     sl_driver *driver;   /* rank 0 only */
     const sl_port *port; /* rank 0 only */
     const sl_watch *watch;

@@ -7,6 +7,7 @@
 #include "launch/engine.h"
 #include "launch/process.h"
 #include "launch/version.h"
+#include "runtime/base/limits.h"
 #include "runtime/base/log.h"
 
 static void help(void)
@@ -58,6 +59,7 @@ static int run(const sl_command_entry *command, int argc, char **argv)
     sl_settings settings;
     sl_status status = sl_settings_parse(command->command, command->usage, command->about,
                                          command->examples, argc, argv, &settings);
+    if (status == SL_OK) status = sl_limits_begin();
     return status == SL_OK ? command->run(&settings) : sl_exit_code(status);
 }
 

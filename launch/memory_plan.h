@@ -5,10 +5,10 @@
 
 #include <stdint.h>
 
-#include "runtime/base/status.h"
+#include "runtime/base/limits.h"
 
 typedef struct {
-    uint64_t in_use;   /* by the process already, MPI's own included */
+    uint64_t in_use;   /* memory of the process already, MPI's own included */
     uint64_t weights;  /* packed, or mapped from the file */
     uint64_t fixed;    /* frames, scratch, rings and sinks */
     uint64_t messages; /* comm, wire and codec */
@@ -18,10 +18,12 @@ typedef struct {
     uint64_t pages_wanted, pages_least;
 } sl_memory_needs;
 
+/* The least of the three counts. What is planned is taken of each; what there is already is not the
+ * same of each: address space that nothing has touched is no memory. */
 typedef struct {
-    uint64_t allowed;   /* beside what is in use; weights count */
-    const char *source; /* of that number, for people */
-    uint64_t data;      /* limit of the data segment, weights included; UINT64_MAX: none */
+    uint64_t allowed;       /* memory beside what is in use */
+    const char *source;     /* of that number, for people */
+    sl_limit data, address; /* of the data segment and of address space */
 } sl_memory_limits;
 
 typedef struct {
@@ -29,7 +31,9 @@ typedef struct {
     uint64_t total;   /* of all the above: what the process may grow to */
 } sl_memory_plan;
 
-/* SL_ERR_MEMORY, logged with the numbers: not even the least fits. */
+/* What the limits leave beside what is in use. */
+uint64_t sl_memory_limits_left(const sl_memory_limits *limits);
+/* SL_ERR_MEMORY, logged with the numbers and the limit that is too low: not even the least fits. */
 sl_status sl_memory_plan_make(const sl_memory_needs *needs, const sl_memory_limits *limits,
                               sl_memory_plan *plan_out);
 

@@ -1,9 +1,9 @@
 /* launch/parts.c - see parts.h. */
 #include "launch/parts.h"
 
-#include "launch/memory.h"
 #include "launch/page_budget.h"
 #include "runtime/base/log.h"
+#include "runtime/base/thread.h"
 
 enum { SMALL_CHANGE_BYTES = 8 << 20 };
 
@@ -178,7 +178,7 @@ sl_memory_needs sl_parts_needs(const sl_parts_options *options, const char *tran
         .fixed = sl_parts_measure(o, 0) - packed,
         .messages = sl_rank_open_bytes(&frames) +
                     sl_comm_start_bytes(transport, sl_rank_message_bytes_max(&frames)),
-        .stacks = (uint64_t)(o->threads + 2) * sl_memory_stack_bytes() + SMALL_CHANGE_BYTES,
+        .stacks = (uint64_t)(o->threads + 2) * SL_THREAD_STACK_BYTES + SMALL_CHANGE_BYTES,
         .page = sl_parts_page_bytes(o),
         .pages_wanted = wanted,
         .pages_least = wanted ? o->rank_heads[o->rank] : 0,
@@ -203,7 +203,9 @@ sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)
     sl_arena_init(&arena, p->storage, p->storage_bytes);
     bind(options, n_pages, &arena, p);
     p->hash_share = sl_weights_hash_share(options->gguf, &p->weights);
+    sl_team_place place = sl_team_enter(p->team); /* each thread's part near it */
     sl_weights_pack(options->gguf, &p->weights, p->packed, p->team);
+    sl_team_leave(&place);
     sl_rank_options rank = {
         .comm = options->comm,
         .limits = sl_parts_limits(options),

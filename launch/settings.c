@@ -407,6 +407,7 @@ static sl_status parse(sl_command command, const char *usage, const char *about,
     setenv("ARGP_HELP_FMT", "no-dup-args-note,rmargin=96", 0);
     error_t error = argp_parse(&argp, argc, argv, flags, NULL, &p);
     argv[0] = command_name;
+    settings_out->argv = argv;
     if (p.status != SL_OK) return p.status;
     if (error) return SL_ERR_OPTION; /* argp has said what was wrong */
     if (settings_out->n_words > 0 && !(command & (S | N))) {

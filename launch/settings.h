@@ -84,6 +84,7 @@ typedef struct {
 
     bool decode, no_special; /* tokenize */
 
+    char **argv;          /* the options as they were given, behind the command's name */
     const char *words[4]; /* arguments that are no options */
     uint32_t n_words;
 } sl_settings;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "runtime/base/limits.h"
 #include "runtime/base/log.h"
 
 enum { ALIGN = 64 };
@@ -32,7 +33,9 @@ sl_status sl_storage_take(size_t bytes, const char *what, void **storage_out)
     void *storage = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (storage == MAP_FAILED) {
-        sl_error("cannot take %zu bytes for %s: %s", bytes, what, strerror(errno));
+        int reason = errno;
+        if (sl_limits_check(bytes, what) != SL_OK) return SL_ERR_MEMORY;
+        sl_error("cannot take %zu bytes for %s: %s", bytes, what, strerror(reason));
         return SL_ERR_MEMORY;
     }
     /* Weights and cache are read from end to end each token: fewer, larger pages to look up. A hint. */

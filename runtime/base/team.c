@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/thread.h"
 
 enum { SPINS = 4000 }; /* a tenth of a millisecond, about: a phase of decode is shorter */
 
@@ -20,7 +21,6 @@ typedef struct {
 struct sl_team {
     int threads, spins;
     worker *workers; /* [threads], the first is the caller's */
-    bool caller_is_pinned;
     void (*work)(void *context, sl_member me);
     void *context;
     bool ending;
@@ -116,10 +116,23 @@ static void *serve(void *context)
     }
 }
 
+sl_team_place sl_team_enter(const sl_team *team)
+{
+    sl_team_place before = {.pinned = false};
+    const worker *first = &team->workers[0];
+    if (first->cpu < 0) return before;
+    before.pinned = pthread_getaffinity_np(pthread_self(), sizeof before.cpus, &before.cpus) == 0;
+    if (before.pinned) pin(first);
+    return before;
+}
+
+void sl_team_leave(const sl_team_place *place)
+{
+    if (place->pinned) pthread_setaffinity_np(pthread_self(), sizeof place->cpus, &place->cpus);
+}
+
 void sl_team_run(sl_team *team, void (*work)(void *context, sl_member me), void *context)
 {
-    if (!team->caller_is_pinned) pin(&team->workers[0]);
-    team->caller_is_pinned = true;
     team->work = work;
     team->context = context;
     sl_member me = team->workers[0].me;
@@ -151,7 +164,7 @@ static int start_workers(sl_team *team)
     int started = 1;
     for (; started < team->threads; started++) {
         worker *w = &team->workers[started];
-        if (pthread_create(&w->id, NULL, serve, w) != 0) break;
+        if (sl_thread_start(&w->id, serve, w) != 0) break;
     }
     return started;
 }

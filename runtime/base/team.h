@@ -7,6 +7,7 @@
 #ifndef SL_TEAM_H
 #define SL_TEAM_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -33,8 +34,18 @@ typedef struct {
 } sl_member;
 
 /* Run work(context, member) on every thread, the caller being thread 0, and return when all have. One
- * caller at a time, and always the same one if threads are pinned. */
+ * caller at a time. */
 void sl_team_run(sl_team *team, void (*work)(void *context, sl_member me), void *context);
+
+/* Where the calling thread may run. */
+typedef struct {
+    cpu_set_t cpus;
+    bool pinned;
+} sl_team_place;
+/* For the thread that calls run: pin it to the team's first processing unit, if the team is pinned, until
+ * it leaves with what enter returned. Threads that it starts meanwhile inherit its place, so it starts none. */
+sl_team_place sl_team_enter(const sl_team *team);
+void sl_team_leave(const sl_team_place *place);
 
 /* ---- inside work: all threads go through the same barriers ---- */
 

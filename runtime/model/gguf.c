@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "runtime/base/limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mapping.h"
 
@@ -430,10 +431,12 @@ static sl_status map_file(const char *path, void **mapping_out, size_t *n_bytes_
     if (file >= 0 && fstat(file, &info) == 0 && info.st_size > 0)
         mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, file, 0);
     bool empty = file >= 0 && mapping == MAP_FAILED && info.st_size == 0;
-    if (mapping == MAP_FAILED)
+    bool limited = mapping == MAP_FAILED && errno == ENOMEM &&
+                   sl_limits_check_mapping((uint64_t)info.st_size, path) != SL_OK;
+    if (mapping == MAP_FAILED && !limited)
         sl_error("cannot open %s: %s", path, empty ? "it is empty" : strerror(errno));
     if (file >= 0) close(file);
-    if (mapping == MAP_FAILED) return SL_ERR_FILE;
+    if (mapping == MAP_FAILED) return limited ? SL_ERR_MEMORY : SL_ERR_FILE;
     *mapping_out = mapping;
     *n_bytes_out = (size_t)info.st_size;
     return SL_OK;

@@ -9,8 +9,9 @@
 void dposv_(const char *triangle, const int *n, const int *n_right, double *a, const int *a_stride,
             double *b, const int *b_stride, int *info);
 
-sl_status sl_dense_check(void)
+sl_status sl_dense_begin(int threads)
 {
+    openblas_set_num_threads(threads);
     if (openblas_get_parallel() == OPENBLAS_OPENMP) return SL_OK;
     sl_error("OpenBLAS without OpenMP was loaded (%s): install libopenblas0-openmp, and no other "
              "variant",

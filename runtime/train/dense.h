@@ -5,11 +5,26 @@
 #define SL_DENSE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "runtime/base/status.h"
 
-/* SL_ERR_UNSUPPORTED, logged: this OpenBLAS was not built for OpenMP, and would fight its threads. */
-sl_status sl_dense_check(void);
+/* Address space, hardly ever touched: a buffer for each of OpenBLAS's threads as it is loaded, and one for
+ * each thread that calls it, at the first call. It waits for ever where a limit does not leave them:
+ * whoever loads it, and whoever calls, looks first. */
+enum { SL_DENSE_BUFFER_BYTES = 128 << 20 };
+static inline uint64_t sl_dense_call_bytes(int threads)
+{
+    return (uint64_t)(threads + 1) * SL_DENSE_BUFFER_BYTES;
+}
+static inline uint64_t sl_dense_load_bytes(int threads)
+{
+    return (uint64_t)threads * SL_DENSE_BUFFER_BYTES + ((uint64_t)64 << 20); /* and its libraries */
+}
+
+/* Before anything else: products run on so many threads. SL_ERR_UNSUPPORTED, logged: this OpenBLAS was not
+ * built for OpenMP, and would fight its threads. */
+sl_status sl_dense_begin(int threads);
 
 /* A factor as it lies in memory, [rows][stride], taken as it is or transposed. */
 typedef enum { SL_DENSE_PLAIN, SL_DENSE_TRANSPOSED } sl_dense_form;

@@ -12,6 +12,11 @@ sluice=$prefix/bin/sluice
 man=$prefix/share/man/man1/sluice.1
 completion=$prefix/share/bash-completion/completions/sluice
 "$sluice" --version | grep -q '^sluice ' || fail "no binary"
+"$prefix/bin/sluice-train" --help | grep -q 'train warm' || fail "no program that trains"
+mv "$prefix/bin/sluice-train" "$prefix/elsewhere"
+told=$("$sluice" train warm -m x -g x --text x -o x 2>&1) && fail "trains without sluice-train"
+[[ $told == *"$prefix/bin/sluice-train"*"copy both"* ]] || fail "does not say what is missing: $told"
+mv "$prefix/elsewhere" "$prefix/bin/sluice-train"
 for file in slurm.sbatch hostfile.example README.md; do
     [ -s "$prefix/share/doc/sluice/cluster_configs/$file" ] || fail "no example $file"
 done

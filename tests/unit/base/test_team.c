@@ -1,5 +1,6 @@
 /* test_team.c - a team's threads meet at barriers, see what was written before them, and share work
  * without losing or doubling a piece; asleep or spinning. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -98,7 +99,18 @@ static void test_pinned(void **state)
     job *j = calloc(1, sizeof *j);
     assert_non_null(j);
     j->threads = 2;
+    cpu_set_t before, inside, after;
+    pthread_getaffinity_np(pthread_self(), sizeof before, &before);
+    sl_team_run(team, in_phases, j); /* who only runs the team stays where it may be */
+    pthread_getaffinity_np(pthread_self(), sizeof after, &after);
+    assert_true(CPU_EQUAL(&before, &after));
+    sl_team_place place = sl_team_enter(team);
+    pthread_getaffinity_np(pthread_self(), sizeof inside, &inside);
     sl_team_run(team, in_phases, j);
+    sl_team_leave(&place);
+    pthread_getaffinity_np(pthread_self(), sizeof after, &after);
+    assert_true(CPU_ISSET(0, &inside) && CPU_COUNT(&inside) == 1);
+    assert_true(CPU_EQUAL(&before, &after));
     assert_int_equal(j->wrong[0] + j->wrong[1], 0);
     free(j);
     sl_team_close(team);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "launch/cores.h"
 #include "launch/memory.h"
 #include "launch/memory_plan.h"
 #include "runtime/base/log.h"
@@ -32,7 +33,10 @@ static const sl_memory_needs NEEDS = {
 
 static sl_memory_limits allow(uint64_t mb)
 {
-    return (sl_memory_limits){.allowed = mb * MB, .source = "the test", .data = UINT64_MAX};
+    return (sl_memory_limits){.allowed = mb * MB,
+                              .source = "the test",
+                              .data = {UINT64_MAX, 0},
+                              .address = {UINT64_MAX, 0}};
 }
 
 static sl_memory_plan planned(const sl_memory_needs *needs, const sl_memory_limits *limits)
@@ -89,19 +93,26 @@ static void test_job(void **state)
     check_refused(&needs, &limits, "400.0 MB for the job's");
 }
 
-/* All of it is in the data segment. */
-static void test_data_limit(void **state)
+/* What is planned is taken of the data segment and of address space too, beside what they have lost
+ * already, touched or not; that is not memory in use. */
+static void test_limits(void **state)
 {
     (void)state;
-    sl_memory_limits limits = allow(10000);
-    limits.data = (20 + 100 + 30 + 5 + 10 + 50) * MB;
-    sl_memory_plan plan = planned(&NEEDS, &limits);
-    assert_int_equal(plan.n_pages, 50);
-    assert_int_equal(plan.total, limits.data);
-    limits.data = 160 * MB;
-    check_refused(&NEEDS, &limits, "ulimit -d");
-    limits.data = 10 * MB; /* less than is in use */
-    check_refused(&NEEDS, &limits, "leaves 0.0 MB");
+    for (int i = 0; i < 2; i++) {
+        sl_memory_limits limits = allow(10000);
+        sl_limit *limit = i ? &limits.address : &limits.data;
+        *limit = (sl_limit){.most = (700 + 100 + 30 + 5 + 10 + 50) * MB, .taken = 700 * MB};
+        sl_memory_plan plan = planned(&NEEDS, &limits);
+        assert_int_equal(plan.n_pages, 50);
+        assert_int_equal(plan.total, (20 + 100 + 30 + 5 + 10 + 50) * MB);
+        limit->most = (700 + 140) * MB;
+        check_refused(&NEEDS, &limits, i ? "address space (ulimit -v)" : "(ulimit -d)");
+        check_refused(&NEEDS, &limits, "beside the 700.0 MB taken already");
+        check_refused(&NEEDS, &limits,
+                      i ? "ulimit -v 847" : "ulimit -d 847"); /* and room to spare */
+        limit->most = 10 * MB;                                /* less than is taken */
+        check_refused(&NEEDS, &limits, "leaves 0.0 MB");
+    }
 }
 
 /* ---- control groups, in a made-up /proc and /sys ---- */
@@ -144,6 +155,38 @@ static void test_groups(void **state)
     assert_int_equal(sl_memory_group_bytes(root), 2000);
     put("/proc/self/cgroup", "nonsense\n\n:::\n0::\n");
     assert_true(sl_memory_group_bytes(root) == UINT64_MAX);
+    assert_true(sl_cores_quota(root) == UINT64_MAX);
+}
+
+/* The least quota of the group and of those it is in, in thousandths of a CPU. */
+static void test_quotas(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "0::/pod/box\n");
+    assert_true(sl_cores_quota(root) == UINT64_MAX);
+    put("/sys/fs/cgroup/pod/box/cpu.max", "max 100000\n");
+    assert_true(sl_cores_quota(root) == UINT64_MAX);
+    put("/sys/fs/cgroup/pod/cpu.max", "250000 100000\n");
+    assert_int_equal(sl_cores_quota(root), 2500);
+    put("/sys/fs/cgroup/pod/box/cpu.max", "20000 50000\n");
+    assert_int_equal(sl_cores_quota(root), 400);
+    put("/sys/fs/cgroup/pod/box/cpu.max", "nonsense\n");
+    assert_int_equal(sl_cores_quota(root), 2500);
+    /* version 1, beside another controller or by itself; memory's group is another */
+    put("/proc/self/cgroup", "9:memory:/pod\n4:cpuacct,cpu:/docker/x\n0::/\n");
+    assert_true(sl_cores_quota(root) == UINT64_MAX);
+    put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "300000\n");
+    put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    assert_int_equal(sl_cores_quota(root), 3000);
+    put("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_quota_us", "-1\n");
+    put("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_period_us", "100000\n");
+    assert_int_equal(sl_cores_quota(root), 3000);
+    put("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_quota_us", "150000\n");
+    assert_int_equal(sl_cores_quota(root), 1500);
+    put("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_period_us", "0\n");
+    assert_int_equal(sl_cores_quota(root), 3000);
+    put("/proc/self/cgroup", "3:cpuset,cpuacct:/docker/x\n"); /* none of them is "cpu" */
+    assert_true(sl_cores_quota(root) == UINT64_MAX);
     char command[64];
     snprintf(command, sizeof command, "rm -r %s", root);
     assert_int_equal(system(command), 0);
@@ -153,10 +196,8 @@ static void test_groups(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pages),
-        cmocka_unit_test(test_job),
-        cmocka_unit_test(test_data_limit),
-        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_pages),  cmocka_unit_test(test_job),    cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_groups), cmocka_unit_test(test_quotas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,22 @@
+/* runtime/base/thread.h - the one way to start a thread. Its stack has a size of our own: what
+ * `ulimit -s` says would be address space by the gigabyte on one host, and too little on another. */
+#ifndef SL_THREAD_H
+#define SL_THREAD_H
+
+#include <pthread.h>
+
+/* The deepest thread is the one that reads requests: JSON nested to jansson's limit takes 700 KB.
+ * Frames of sanitizers are several times as large. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SL_THREAD_STACK_BYTES ((size_t)8 << 20)
+#else
+#define SL_THREAD_STACK_BYTES ((size_t)1 << 20)
+#endif
+
+/* Start run(context). Returns 0, or an error number as pthread_create does. */
+int sl_thread_start(pthread_t *id_out, void *(*run)(void *context), void *context);
+
+/* Give threads that libraries start a stack of the same size, where they ask for none. */
+void sl_thread_set_default_stack(void);
+
+#endif
