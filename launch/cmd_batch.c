@@ -1,5 +1,8 @@
 /* launch/cmd_batch.c - `sluice batch`: the main job. */
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
 
 #include "launch/commands.h"
 #include "launch/engine.h"
@@ -8,6 +11,7 @@
 #include "launch/progress.h"
 #include "launch/report.h"
 #include "runtime/base/log.h"
+#include "sched/split.h"
 
 typedef struct {
     const sl_settings *settings;
@@ -55,13 +59,28 @@ static void add_real(sl_job_identity *identity, const char *name, double number)
     add_option(identity, name, value);
 }
 
-/* What a result depends on. Ranks, threads, chunk and lossless codecs do not change a byte; a lossy
- * one rounds once a link, so then ranks do. */
-static sl_job_identity identity_of(const sl_settings *settings, const sl_engine *engine)
+/* The first layer of each rank: where a lossy codec rounds. Of very many ranks, the list's hash. */
+static void add_split(sl_job_identity *identity, const sl_engine *engine)
+{
+    char list[6 * SL_SPLIT_LAYERS_MAX] = "";
+    size_t used = 0;
+    for (int r = 0; r < sl_engine_ranks(engine) && used < sizeof list; r++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%u", r > 0 ? "," : "",
+                                 sl_engine_first_layer(engine, r));
+    if (used >= sizeof identity->options->value)
+        snprintf(list, sizeof list, "%016" PRIx64, (uint64_t)XXH3_64bits(list, strlen(list)));
+    add_option(identity, "split", list);
+}
+
+/* What a result depends on, each as what it came to. Ranks, threads, chunk and lossless codecs do not
+ * change a byte; a lossy one rounds once a link, so then ranks do, and which layers they have. */
+static sl_job_identity identity_of(const sl_engine *engine)
 {
     const sl_policy *policy = sl_engine_policy(engine);
     sl_job_identity identity = {.model_hash = sl_engine_model_hash(engine),
                                 .gate_hash = sl_engine_gate_hash(engine)};
+    snprintf(identity.numerics, sizeof identity.numerics, "%s/%s", sl_engine_kernels(engine),
+             sl_engine_kv(engine));
     add_option(&identity, "policy", sl_policy_name(policy->kind));
     add_number(&identity, "context", sl_engine_context(engine));
     add_number(&identity, "sinks", policy->sinks);
@@ -69,19 +88,37 @@ static sl_job_identity identity_of(const sl_settings *settings, const sl_engine 
     if (sl_policy_has_rate(policy->kind)) add_real(&identity, "keep", policy->keep);
     if (policy->has_threshold) add_real(&identity, "threshold", (double)policy->threshold);
     if (policy->steer > 0) add_real(&identity, "steer", (double)policy->steer);
-    add_option(&identity, "kv", settings->kv);
     if (!sl_codec_kind_lossless(sl_engine_codec(engine))) {
-        add_option(&identity, "codec", settings->codec);
+        add_option(&identity, "codec", sl_codec_kind_name(sl_engine_codec(engine)));
         add_number(&identity, "ranks", (uint32_t)sl_engine_ranks(engine));
+        add_split(&identity, engine);
     }
     return identity;
 }
 
+static sl_status job_options(const sl_settings *settings, sl_job_options *options_out)
+{
+    if (settings->redo_changed && settings->keep_changed) {
+        sl_error("--redo-changed and --keep-changed: either, not both");
+        return SL_ERR_OPTION;
+    }
+    *options_out = (sl_job_options){
+        .retry_errors = settings->retry_errors,
+        .restart = settings->restart,
+        .changed = settings->redo_changed   ? SL_CHANGED_REDO
+                   : settings->keep_changed ? SL_CHANGED_KEEP
+                                            : SL_CHANGED_REFUSE,
+    };
+    return SL_OK;
+}
+
 static sl_status open_job(const sl_settings *settings, const sl_engine *engine, sl_job **job_out)
 {
-    sl_job_identity identity = identity_of(settings, engine);
-    sl_status status = sl_job_open(settings->input, settings->output, &identity,
-                                   settings->retry_errors, job_out);
+    sl_job_identity identity = identity_of(engine);
+    sl_job_options options;
+    sl_status status = job_options(settings, &options);
+    if (status == SL_OK)
+        status = sl_job_open(settings->input, settings->output, &identity, &options, job_out);
     if (status != SL_OK) return status;
     sl_info("%llu requests, %llu of them already in %s; %d rank%s",
             (unsigned long long)sl_job_total(*job_out),
@@ -107,6 +144,12 @@ static sl_job_reader reader_of(batch *b, const sl_engine *engine)
 
 /* Requests read and not yet written: those computed, and enough that none is waited for. */
 static uint32_t ahead_of(const sl_engine *engine) { return 4 * sl_engine_sequences(engine); }
+
+static sl_status check(void *context)
+{
+    const batch *b = context;
+    return sl_job_check(b->settings->input, b->settings->output);
+}
 
 static uint64_t job_bytes(void *context, const sl_engine *engine)
 {
@@ -157,6 +200,7 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     sl_status written = sl_job_port_finish(b->io);
     if (status == SL_OK) status = written;
     if (status == SL_OK) status = tell_result(b, engine);
+    if (status == SL_OK) status = sl_job_finish(b->job);
     sl_job_port_close(b->io);
     sl_job_close(b->job);
     return status;
@@ -170,6 +214,7 @@ static int batch_command(sl_settings *settings)
     }
     batch b = {.settings = settings};
     sl_service service = {.context = &b,
+                          .check = check,
                           .job_bytes = job_bytes,
                           .begin = begin,
                           .end = end,
@@ -190,7 +235,9 @@ const sl_command_entry sl_cmd_batch = {
         "\"/v1/chat/completions\",\n"
         "\"body\": {\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}}, or "
         "/v1/completions with \"prompt\".\n"
-        "Interrupted? Run the same line again: what is in OUT is not done twice.\n"
+        "Interrupted? Run the same line again: what is in OUT is not done twice. OUT.job beside it "
+        "is the\n"
+        "journal that tells what each result answered; keep both together.\n"
         "Exit status: 0 all succeeded, 3 some requests ended as error records, 2 usage, 4 a file,\n"
         "5 memory, 75 interrupted: run again.",
     .run = batch_command,

@@ -73,6 +73,10 @@ uint64_t sl_engine_text_bytes_max(const sl_engine *engine)
 }
 uint32_t sl_engine_sequences(const sl_engine *engine) { return engine->settings.sequences; }
 sl_codec_kind sl_engine_codec(const sl_engine *engine) { return engine->codec; }
+uint32_t sl_engine_first_layer(const sl_engine *engine, int rank)
+{
+    return engine->first_layer[rank];
+}
 const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine->shape; }
 const char *sl_engine_kernels(const sl_engine *engine) { return engine->kernels->name; }
 
@@ -500,7 +504,9 @@ static sl_status check_gate_hash(const sl_engine *e)
 
 static sl_status open_engine(sl_engine *e)
 {
-    sl_status status = open_model(e);
+    sl_status status = SL_OK;
+    if (rank_of(e) == 0 && e->service->check) status = e->service->check(e->service->context);
+    if (status == SL_OK) status = open_model(e);
     if (status == SL_OK) status = check_ranks(e);
     if (status == SL_OK) find_limits(e);
     status = agree(e, status); /* on each other's limits too */

@@ -16,6 +16,8 @@ const char *sl_engine_transport(void);
 /* What a command does with an engine; all of it is called on rank 0 only. */
 typedef struct {
     void *context;
+    /* Nothing is open yet: whether what the command was given can do at all. May be NULL. */
+    sl_status (*check)(void *context);
     /* The model is open, memory is being planned: bytes this job's lines and requests will take. */
     uint64_t (*job_bytes)(void *context, const sl_engine *engine);
     /* The model is open: say where requests come from. On an error, logged, nothing is left to end. */
@@ -53,6 +55,7 @@ uint64_t sl_engine_model_hash(const sl_engine *engine);
 uint64_t sl_engine_gate_hash(const sl_engine *engine); /* 0: the policy asks none */
 const sl_policy *sl_engine_policy(const sl_engine *engine);
 sl_codec_kind sl_engine_codec(const sl_engine *engine);
+uint32_t sl_engine_first_layer(const sl_engine *engine, int rank);
 
 /* After serving ended well, on rank 0. */
 typedef struct {

@@ -1,28 +1,30 @@
-/* launch/job_file.c - see job_file.h. */
+/* launch/job_file.c - see job_file.h. OUT and its journal are job_out.c's. */
 #include "launch/job_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "launch/id_set.h"
+#include "launch/hash_map.h"
+#include "launch/job_out.h"
 #include "launch/line_reader.h"
+#include "runtime/base/file.h"
 #include "runtime/base/log.h"
 
 struct sl_job {
     FILE *in;
+    char *in_path;
+    sl_file_stamp in_stamp; /* when it was scanned */
     sl_line_reader reader;
-    int out;
-    char *out_path;
-    sl_id_set done;                     /* ids with a result in OUT */
+    uint64_t *line_hashes; /* [n_total] of IN's requests, as they were scanned */
+    uint64_t n_read;       /* of them, so far */
+    sl_out *out;
+    sl_hash_map done;                   /* ids with a result in OUT, with the hash of its request */
+    sl_hash_map redo;                   /* of them, those to be answered again */
     uint64_t n_total, n_done, n_failed; /* failed: error records that stay in OUT */
 };
 
@@ -41,22 +43,17 @@ static bool is_blank(const char *line, size_t bytes)
 
 /* ---- IN ---- */
 
-/* The next line that is a request, with its id (malloc'd). */
-static sl_status next_request(sl_line_reader *reader, const char **line, size_t *bytes, char **id)
+/* The next line that is a request. */
+static sl_status next_line(sl_line_reader *reader, const char **line, size_t *bytes)
 {
     sl_status status;
-    do {
-        status = sl_line_reader_next(reader, line, bytes, NULL);
-        if (status != SL_OK) return status;
-    } while (is_blank(*line, *bytes));
-    sl_job_key key;
-    status = sl_job_line_key(*line, *bytes, reader->number, &key);
-    if (status == SL_OK) *id = key.custom_id;
+    do status = sl_line_reader_next(reader, line, bytes, NULL);
+    while (status == SL_OK && is_blank(*line, *bytes));
     return status;
 }
 
-/* An id is 16 bytes in each of two tables, which may be three eighths full while one grows. */
-enum { ID_BYTES = 110 };
+/* An id is in two maps at a time; its line's hash is in a list that doubles. */
+enum { ID_BYTES = 2 * SL_HASH_MAP_BYTES_EACH + 3 * sizeof(uint64_t) };
 
 /* Requests that wait hardly speed up a job: many large ones are not held for it. */
 static const uint64_t WAITING_BYTES = 256 << 20;
@@ -90,8 +87,6 @@ void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t
                       sl_job_plan *plan_out)
 {
     *plan_out = (sl_job_plan){0};
-    struct stat in;
-    if (stat(in_path, &in) != 0 || !S_ISREG(in.st_mode)) return; /* a pipe is read once */
     FILE *file = fopen(in_path, "r");
     if (!file) return;
     sl_line_reader lines;
@@ -114,264 +109,172 @@ void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t
     fclose(file);
 }
 
-static sl_status scan_input(sl_job *job, const char *path)
+/* It is read before the start, then while the job runs, and again when the job is resumed. */
+static sl_status check_input(const char *path)
+{
+    struct stat in;
+    if (strcmp(path, "-") != 0 && stat(path, &in) != 0) return file_error("open", path);
+    if (strcmp(path, "-") != 0 && S_ISREG(in.st_mode)) return SL_OK;
+    sl_error(
+        "%s is no file: requests are read twice, and again when a job is resumed: save them first "
+        "(cat > in.jsonl) and give that file",
+        strcmp(path, "-") ? path : "-i -");
+    return strcmp(path, "-") ? SL_ERR_FILE : SL_ERR_OPTION;
+}
+
+sl_status sl_job_check(const char *in_path, const char *out_path)
+{
+    sl_status status = check_input(in_path);
+    if (status == SL_OK) status = sl_out_check(out_path);
+    struct stat in, out;
+    if (status != SL_OK || stat(in_path, &in) != 0 || stat(out_path, &out) != 0) return status;
+    if (in.st_dev != out.st_dev || in.st_ino != out.st_ino) return SL_OK;
+    sl_error("-i %s and -o %s are the same file", in_path, out_path);
+    return SL_ERR_OPTION;
+}
+
+/* What a scan of IN finds. */
+typedef struct {
+    sl_hash_map seen;
+    uint64_t n_changed; /* requests that were answered, and edited since */
+    char *first_changed;
+    size_t line_capacity;
+} input_scan;
+
+static sl_status keep_line_hash(sl_job *job, input_scan *scan, uint64_t hash)
+{
+    if (job->n_total == scan->line_capacity) {
+        size_t capacity = scan->line_capacity ? 2 * scan->line_capacity : 1024;
+        uint64_t *larger = realloc(job->line_hashes, capacity * sizeof *larger);
+        if (!larger) return SL_ERR_MEMORY;
+        job->line_hashes = larger;
+        scan->line_capacity = capacity;
+    }
+    job->line_hashes[job->n_total++] = hash;
+    return SL_OK;
+}
+
+/* Count a request that has a result, and see whether it still asks the same. */
+static sl_status compare_known(sl_job *job, input_scan *scan, const sl_job_key *key)
+{
+    XXH128_hash_t id = sl_hash_id(key->custom_id);
+    const uint64_t *known = sl_hash_map_find(&job->done, id);
+    if (!known) return SL_OK;
+    job->n_done++;
+    if (*known == 0 || *known == key->body_hash) return SL_OK;
+    if (scan->n_changed++ == 0) scan->first_changed = strdup(key->custom_id);
+    bool was_there;
+    return sl_hash_map_put(&job->redo, id, 0, &was_there);
+}
+
+static sl_status scan_line(sl_job *job, input_scan *scan, const char *path, uint64_t number,
+                           const char *line, size_t bytes)
+{
+    sl_job_key key;
+    sl_status status = sl_job_line_key(line, bytes, number, &key);
+    if (status != SL_OK) return status;
+    bool was_there;
+    status = sl_hash_map_put(&scan->seen, sl_hash_id(key.custom_id), 0, &was_there);
+    if (status == SL_OK && was_there) {
+        sl_error("%s: line %" PRIu64 " has the custom_id '%s' of an earlier line; ids must differ",
+                 path, number, key.custom_id);
+        status = SL_ERR_FORMAT;
+    }
+    if (status == SL_OK) status = keep_line_hash(job, scan, XXH3_64bits(line, bytes));
+    if (status == SL_OK) status = compare_known(job, scan, &key);
+    free(key.custom_id);
+    return status;
+}
+
+static sl_status scan_input(sl_job *job, input_scan *scan)
 {
     sl_line_reader reader;
     sl_line_reader_init(&reader, job->in, SL_JOB_LINE_BYTES_MAX);
-    sl_id_set seen = {0};
     const char *line;
     size_t bytes;
-    char *id;
     sl_status status;
-    while ((status = next_request(&reader, &line, &bytes, &id)) == SL_OK) {
-        bool was_there;
-        status = sl_id_set_add(&seen, id, &was_there);
-        if (status == SL_OK && was_there) {
-            sl_error("%s: line %" PRIu64
-                     " has the custom_id '%s' of an earlier line; ids must differ",
-                     path, reader.number, id);
-            status = SL_ERR_FORMAT;
-        }
-        job->n_total++;
-        job->n_done += sl_id_set_has(&job->done, id);
-        free(id);
+    while ((status = next_line(&reader, &line, &bytes)) == SL_OK) {
+        status = scan_line(job, scan, job->in_path, reader.number, line, bytes);
         if (status != SL_OK) break;
     }
-    sl_id_set_free(&seen);
     sl_line_reader_fini(&reader);
+    sl_hash_map_free(&scan->seen);
     if (status != SL_END) return status;
-    if (fseeko(job->in, 0, SEEK_SET) == 0) return SL_OK;
-    sl_error("%s cannot be read twice (is it a pipe?): give a file", path);
-    return SL_ERR_FILE;
+    rewind(job->in);
+    return sl_file_stamp_take(fileno(job->in), job->in_path, &job->in_stamp);
 }
 
-/* ---- OUT ---- */
+/* ---- what is done again ---- */
 
-static sl_status lock_output(sl_job *job)
+static sl_status judge_changed(sl_job *job, const sl_job_options *options, const input_scan *scan)
 {
-    job->out = open(job->out_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (job->out < 0) return file_error("open", job->out_path);
-    if (flock(job->out, LOCK_EX | LOCK_NB) == 0) return SL_OK;
-    if (errno != EWOULDBLOCK) return file_error("lock", job->out_path);
-    sl_error("%s is being written by another process", job->out_path);
-    return SL_ERR_FILE;
+    if (scan->n_changed == 0) return SL_OK;
+    if (options->changed == SL_CHANGED_REDO) {
+        job->n_done -= scan->n_changed;
+        return SL_OK;
+    }
+    sl_hash_map_free(&job->redo);
+    const char *first = scan->first_changed ? scan->first_changed : "";
+    if (options->changed == SL_CHANGED_KEEP) {
+        sl_warn("%" PRIu64 " requests were changed since they were answered, the first being '%s': "
+                "their old results stay",
+                scan->n_changed, first);
+        return SL_OK;
+    }
+    sl_error("%" PRIu64
+             " requests of %s were changed since they were answered in %s, the first being "
+             "'%s': answer them again with --redo-changed, or keep the old results with "
+             "--keep-changed",
+             scan->n_changed, job->in_path, sl_out_path(job->out), first);
+    return SL_ERR_OPTION;
 }
 
-/* A new name in the path's folder lasts from here on. */
-static void sync_folder(const char *path)
-{
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", path);
-    int directory = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0) return;
-    fsync(directory);
-    close(directory);
-}
-
-/* Write a file so that after a crash either the old or the new one is there. */
-static sl_status replace_file(const char *path, const void *bytes, size_t n)
-{
-    char temporary[PATH_MAX + 8];
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    int file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (file < 0) return file_error("create", temporary);
-    bool written = write(file, bytes, n) == (ssize_t)n && fsync(file) == 0;
-    if (close(file) != 0 || !written) return file_error("write", temporary);
-    if (rename(temporary, path) != 0) return file_error("rename", temporary);
-    sync_folder(path);
-    return SL_OK;
-}
-
-/* Read OUT's records: remember their ids, cut a torn last line. */
 typedef struct {
-    uint64_t n_failed;
-    uint64_t bytes, whole_bytes; /* in all, and up to the end of the last whole line */
-} scan;
+    const sl_job *job;
+    bool failed_too;
+} dropping;
 
-static sl_status scan_record(sl_job *job, const char *line, size_t bytes, uint64_t number,
-                             bool retry_errors, scan *found)
+static bool drops(void *context, XXH128_hash_t id, bool failed)
 {
-    sl_job_known known;
-    sl_status status = sl_job_result_read(line, bytes, &known);
-    if (status == SL_ERR_FORMAT)
-        sl_error("%s: line %" PRIu64 " is no result record: is this another file?", job->out_path,
-                 number);
-    if (status != SL_OK) return status;
-    bool was_there = false;
-    found->n_failed += known.failed;
-    if (!(known.failed && retry_errors))
-        status = sl_id_set_add(&job->done, known.custom_id, &was_there);
-    if (status == SL_OK && was_there)
-        sl_warn("%s holds '%s' more than once", job->out_path, known.custom_id);
-    free(known.custom_id);
-    return status;
+    const dropping *d = context;
+    return (failed && d->failed_too) || sl_hash_map_find(&d->job->redo, id) != NULL;
 }
 
-static sl_status scan_output(sl_job *job, bool retry_errors, scan *found)
+static sl_status drop_results(sl_job *job, const sl_job_options *options)
 {
-    *found = (scan){0};
-    FILE *file = fopen(job->out_path, "r");
-    if (!file) return file_error("open", job->out_path);
-    sl_line_reader reader;
-    sl_line_reader_init(&reader, file, SL_JOB_RECORD_BYTES_MAX); /* no record is longer */
-    const char *line;
-    size_t bytes;
-    bool whole;
-    sl_status status;
-    while ((status = sl_line_reader_next(&reader, &line, &bytes, &whole)) == SL_OK && whole) {
-        status = scan_record(job, line, bytes, reader.number, retry_errors, found);
-        if (status != SL_OK) break;
-        found->whole_bytes = reader.offset;
-    }
-    found->bytes = reader.offset;
-    sl_line_reader_fini(&reader);
-    fclose(file);
-    return status == SL_END ? SL_OK : status;
-}
-
-static sl_status cut_torn_line(sl_job *job, const scan *found)
-{
-    if (found->bytes == found->whole_bytes) return SL_OK;
-    sl_warn("%s: its last line was not whole (an interrupted job); it is done again",
-            job->out_path);
-    if (ftruncate(job->out, (off_t)found->whole_bytes) != 0 || fsync(job->out) != 0)
-        return file_error("truncate", job->out_path);
-    return SL_OK;
-}
-
-/* Copy all but the error records to a new OUT; the lock moves with it. */
-static sl_status drop_errors(sl_job *job)
-{
-    char temporary[PATH_MAX];
-    snprintf(temporary, sizeof temporary, "%s.tmp", job->out_path);
-    FILE *from = fopen(job->out_path, "r"), *to = fopen(temporary, "w");
-    sl_status status = from && to ? SL_OK : file_error("rewrite", job->out_path);
-    sl_line_reader reader;
-    sl_line_reader_init(&reader, from, SIZE_MAX);
-    const char *line;
-    size_t bytes;
-    while (status == SL_OK &&
-           (status = sl_line_reader_next(&reader, &line, &bytes, NULL)) == SL_OK) {
-        sl_job_known known;
-        status = sl_job_result_read(line, bytes, &known);
-        if (status != SL_OK) break;
-        if (!known.failed) {
-            fwrite(line, 1, bytes, to);
-            fputc('\n', to);
-        }
-        free(known.custom_id);
-    }
-    if (status == SL_END) status = SL_OK;
-    sl_line_reader_fini(&reader);
-    if (from) fclose(from);
-    if (to && (fflush(to) != 0 || ferror(to) || fsync(fileno(to)) != 0))
-        status = file_error("write", temporary);
-    if (to && fclose(to) != 0 && status == SL_OK) status = file_error("write", temporary);
-    if (status == SL_OK && rename(temporary, job->out_path) != 0)
-        status = file_error("rename", temporary);
-    if (status != SL_OK) return status;
-    sync_folder(job->out_path);
-    close(job->out);
-    return lock_output(job);
-}
-
-/* ---- OUT.job ---- */
-
-static const char *option_value(const sl_job_identity *job, const char *name)
-{
-    for (uint32_t i = 0; i < job->n_options; i++)
-        if (!strcmp(job->options[i].name, name)) return job->options[i].value;
-    return "(none)";
-}
-
-static int tell_differences(const sl_job_identity *was, const sl_job_identity *is, const char *path)
-{
-    int n = 0;
-    if (was->model_hash != is->model_hash && ++n)
-        sl_error("%s: its results are of model %016" PRIx64 ", this is %016" PRIx64, path,
-                 was->model_hash, is->model_hash);
-    if (was->gate_hash != is->gate_hash && ++n)
-        sl_error("%s: its results are of gate %016" PRIx64 ", this is %016" PRIx64, path,
-                 was->gate_hash, is->gate_hash);
-    for (uint32_t i = 0; i < is->n_options; i++) {
-        const char *name = is->options[i].name, *value = option_value(was, name);
-        if (strcmp(value, is->options[i].value) != 0 && ++n)
-            sl_error("%s: its results are of --%s %s, this is --%s %s", path, name, value, name,
-                     is->options[i].value);
-    }
-    return n;
-}
-
-static sl_status read_identity(const char *path, sl_job_identity *identity_out)
-{
-    uint8_t bytes[SL_JOB_IDENTITY_BYTES_MAX];
-    FILE *file = fopen(path, "r");
-    if (!file) return errno == ENOENT ? SL_END : file_error("open", path);
-    size_t n = fread(bytes, 1, sizeof bytes, file);
-    bool failed = ferror(file);
-    fclose(file);
-    if (failed) return file_error("read", path);
-    sl_status status = sl_wire_decode_job(bytes, n, identity_out);
-    if (status != SL_OK) sl_error("%s is damaged: give another -o", path); /* which file that was */
-    return status;
-}
-
-/* Whose results OUT holds: asked before they are read, so a file that is not ours is not read at all.
- * An OUT that is empty becomes this job's. */
-static sl_status check_identity(const sl_job *job, const sl_job_identity *identity)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s.job", job->out_path);
-    struct stat out;
-    if (fstat(job->out, &out) != 0) return file_error("read", job->out_path);
-    sl_job_identity was;
-    sl_status status = read_identity(path, &was);
-    if (out.st_size > 0) {
-        if (status == SL_END) {
-            sl_error(
-                "%s holds results but %s is missing, so what made them is not known: give another "
-                "-o, or move the file away",
-                job->out_path, path);
-            return SL_ERR_FILE;
-        }
-        if (status != SL_OK) return status;
-        if (tell_differences(&was, identity, job->out_path) == 0) return SL_OK;
-        sl_error("start it as before, or give another -o");
-        return SL_ERR_OPTION;
-    }
-    uint8_t bytes[SL_JOB_IDENTITY_BYTES_MAX];
-    size_t n;
-    status = sl_wire_encode_job(identity, bytes, sizeof bytes, &n);
-    return status == SL_OK ? replace_file(path, bytes, n) : status;
+    bool failed_too = options->retry_errors && job->n_failed > 0;
+    if (failed_too) job->n_failed = 0;
+    if (!failed_too && job->redo.count == 0) return SL_OK;
+    return sl_out_drop(job->out, drops, &(dropping){job, failed_too});
 }
 
 /* ---- the job ---- */
 
-static sl_status open_files(sl_job *job, const char *in_path, const sl_job_identity *identity,
-                            bool retry_errors)
+static sl_status open_files(sl_job *job, const char *out_path, const sl_job_identity *identity,
+                            const sl_job_options *options)
 {
-    job->in = fopen(in_path, "r");
-    if (!job->in) return file_error("open", in_path);
-    sl_status status = lock_output(job);
-    scan found = {0};
-    if (status == SL_OK) status = check_identity(job, identity);
-    if (status == SL_OK) status = scan_output(job, retry_errors, &found);
-    if (status == SL_OK) status = cut_torn_line(job, &found);
-    if (status == SL_OK) status = scan_input(job, in_path);
-    if (status == SL_OK && retry_errors && found.n_failed > 0) status = drop_errors(job);
-    if (status == SL_OK && !retry_errors) job->n_failed = found.n_failed;
-    return status;
+    sl_status status = sl_job_check(job->in_path, out_path);
+    if (status != SL_OK) return status;
+    job->in = fopen(job->in_path, "re");
+    if (!job->in) return file_error("open", job->in_path);
+    status = sl_out_open(out_path, identity, options->restart, &job->out);
+    if (status == SL_OK)
+        status = sl_out_scan(job->out, options->retry_errors, &job->done, &job->n_failed);
+    if (status != SL_OK) return status;
+    input_scan scan = {.n_changed = 0};
+    status = scan_input(job, &scan);
+    if (status == SL_OK) status = judge_changed(job, options, &scan);
+    free(scan.first_changed);
+    return status == SL_OK ? drop_results(job, options) : status;
 }
 
 sl_status sl_job_open(const char *in_path, const char *out_path, const sl_job_identity *identity,
-                      bool retry_errors, sl_job **job_out)
+                      const sl_job_options *options, sl_job **job_out)
 {
     sl_job *job = calloc(1, sizeof *job);
     if (!job) return SL_ERR_MEMORY;
-    job->out = -1;
-    job->out_path = strdup(out_path);
-    sl_status status = job->out_path ? open_files(job, in_path, identity, retry_errors)
-                                     : SL_ERR_MEMORY;
+    job->in_path = strdup(in_path);
+    sl_status status = job->in_path ? open_files(job, out_path, identity, options) : SL_ERR_MEMORY;
     if (status != SL_OK) {
         sl_job_close(job);
         return status;
@@ -385,10 +288,12 @@ void sl_job_close(sl_job *job)
 {
     if (!job) return;
     sl_line_reader_fini(&job->reader);
-    sl_id_set_free(&job->done);
+    sl_hash_map_free(&job->done);
+    sl_hash_map_free(&job->redo);
     if (job->in) fclose(job->in);
-    if (job->out >= 0) close(job->out);
-    free(job->out_path);
+    sl_out_close(job->out);
+    free(job->line_hashes);
+    free(job->in_path);
     free(job);
 }
 
@@ -396,27 +301,82 @@ uint64_t sl_job_total(const sl_job *job) { return job->n_total; }
 uint64_t sl_job_known_results(const sl_job *job) { return job->n_done; }
 uint64_t sl_job_known_failed(const sl_job *job) { return job->n_failed; }
 
-sl_status sl_job_next(sl_job *job, const char **line_out, size_t *bytes_out, uint64_t *number_out)
+/* ---- reading ---- */
+
+static sl_status input_changed(const sl_job *job, uint64_t number)
 {
-    for (;;) {
-        char *id;
-        sl_status status = next_request(&job->reader, line_out, bytes_out, &id);
-        if (status != SL_OK) return status;
-        bool done = sl_id_set_has(&job->done, id);
-        free(id);
-        *number_out = job->reader.number;
-        if (!done) return SL_OK;
-    }
+    sl_error("%s was changed while the job ran: line %" PRIu64
+             " is not what it was at the start. What is in %s stays; run the same line again",
+             job->in_path, number, sl_out_path(job->out));
+    return SL_ERR_FILE;
 }
 
-sl_status sl_job_append(sl_job *job, const char *record, size_t bytes)
+/* What was appended to IN since the start waits for the next run. */
+sl_status sl_job_next(sl_job *job, sl_job_line *line_out)
 {
-    while (bytes > 0) {
-        ssize_t n = write(job->out, record, bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return file_error("write", job->out_path);
-        record += n;
-        bytes -= (size_t)n;
+    while (job->n_read < job->n_total) {
+        sl_status status = next_line(&job->reader, &line_out->text, &line_out->bytes);
+        if (status == SL_END) return input_changed(job, job->reader.number + 1);
+        if (status != SL_OK) return status;
+        line_out->number = job->reader.number;
+        if (XXH3_64bits(line_out->text, line_out->bytes) != job->line_hashes[job->n_read++])
+            return input_changed(job, line_out->number);
+        sl_job_key key;
+        status = sl_job_line_key(line_out->text, line_out->bytes, line_out->number, &key);
+        if (status != SL_OK) return status;
+        XXH128_hash_t id = sl_hash_id(key.custom_id);
+        free(key.custom_id);
+        line_out->body_hash = key.body_hash;
+        if (!sl_hash_map_find(&job->done, id) || sl_hash_map_find(&job->redo, id)) return SL_OK;
     }
-    return fdatasync(job->out) == 0 ? SL_OK : file_error("write", job->out_path);
+    return SL_END;
+}
+
+sl_status sl_job_append(sl_job *job, const char *record, size_t bytes, uint64_t body_hash)
+{
+    return sl_out_append(job->out, record, bytes, body_hash);
+}
+
+sl_status sl_job_sync(sl_job *job) { return sl_out_sync(job->out); }
+
+/* ---- the end ---- */
+
+/* Whether the file of IN's name still asks what was answered; the requests behind that. */
+static sl_status compare_input(const sl_job *job, FILE *file, uint64_t *n_more_out)
+{
+    sl_line_reader reader;
+    sl_line_reader_init(&reader, file, SL_JOB_LINE_BYTES_MAX);
+    const char *line;
+    size_t bytes;
+    uint64_t n = 0;
+    sl_status status;
+    while ((status = next_line(&reader, &line, &bytes)) == SL_OK) {
+        if (n < job->n_total && XXH3_64bits(line, bytes) != job->line_hashes[n])
+            status = input_changed(job, reader.number);
+        if (status != SL_OK) break;
+        n++;
+    }
+    if (status == SL_END) status = n < job->n_total ? input_changed(job, reader.number + 1) : SL_OK;
+    *n_more_out = n - job->n_total;
+    sl_line_reader_fini(&reader);
+    return status;
+}
+
+sl_status sl_job_finish(sl_job *job)
+{
+    sl_file_change change = sl_file_stamp_compare(job->in_path, &job->in_stamp);
+    if (change == SL_FILE_SAME) return SL_OK;
+    FILE *file = fopen(job->in_path, "re");
+    if (!file) {
+        sl_error("%s %s while the job ran: %s holds the answers to what was in it", job->in_path,
+                 sl_file_change_text(change), sl_out_path(job->out));
+        return SL_ERR_FILE;
+    }
+    uint64_t n_more;
+    sl_status status = compare_input(job, file, &n_more);
+    fclose(file);
+    if (status != SL_OK || n_more == 0) return status; /* touched, or copied over itself */
+    sl_error("%s has grown by %" PRIu64 " requests while the job ran: run the same line again", //
+             job->in_path, n_more);
+    return SL_ERR_JOB;
 }

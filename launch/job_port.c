@@ -9,9 +9,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/queue.h"
 #include "runtime/base/thread.h"
+
+/* A disk takes longest to make a record last, and as long for a hundred: they are synced in groups. */
+static const int64_t SYNC_AFTER_NS = 50 * SL_MS;
 
 struct sl_job_port {
     sl_job *job;
@@ -23,9 +27,11 @@ struct sl_job_port {
     uint64_t bytes_out;     /* they take */
     uint64_t waiting_bytes; /* and take when no more are read */
     bool input_ended;
+    uint64_t n_unsynced, n_unsynced_failed; /* records appended that may yet be lost */
+    int64_t sync_ns;                        /* when they are due */
     pthread_t thread;
-    atomic_int status; /* sl_status of the thread */
-    atomic_ullong n_written, n_failed;
+    atomic_int status;                 /* sl_status of the thread */
+    atomic_ullong n_written, n_failed; /* records that last */
 };
 
 /* Only what was generated counts: what might have been is seldom reached. */
@@ -54,23 +60,34 @@ static sl_status write_result(sl_job_port *p, sl_request *request)
         line = sl_job_result_line(request, p->reader.tokenizer, (int64_t)time(NULL), &bytes);
     }
     if (!line) sl_error("no memory to write the record of %s", request->custom_id);
-    sl_status status = line ? sl_job_append(p->job, line, bytes) : SL_ERR_MEMORY;
+    sl_status status = line ? sl_job_append(p->job, line, bytes, request->body_hash)
+                            : SL_ERR_MEMORY;
     if (status == SL_OK) {
-        atomic_fetch_add(&p->n_failed, request->error.http_status != 0);
-        atomic_fetch_add(&p->n_written, 1);
+        if (p->n_unsynced++ == 0) p->sync_ns = sl_clock_now_ns() + SYNC_AFTER_NS;
+        p->n_unsynced_failed += request->error.http_status != 0;
     }
     free(line);
     sl_request_free(request);
     return status;
 }
 
+/* Records count from here on. */
+static sl_status sync_records(sl_job_port *p)
+{
+    if (p->n_unsynced == 0) return SL_OK;
+    sl_status status = sl_job_sync(p->job);
+    if (status != SL_OK) return status;
+    atomic_fetch_add(&p->n_failed, p->n_unsynced_failed);
+    atomic_fetch_add(&p->n_written, p->n_unsynced);
+    p->n_unsynced = p->n_unsynced_failed = 0;
+    return SL_OK;
+}
+
 /* Read one line: a good request goes to the driver, a bad one's error record to OUT. */
 static sl_status read_request(sl_job_port *p)
 {
-    const char *line;
-    size_t bytes;
-    uint64_t number;
-    sl_status status = sl_job_next(p->job, &line, &bytes, &number);
+    sl_job_line line;
+    sl_status status = sl_job_next(p->job, &line);
     if (status == SL_END) {
         p->input_ended = true;
         sl_queue_end(p->requests);
@@ -78,33 +95,53 @@ static sl_status read_request(sl_job_port *p)
     }
     if (status != SL_OK) return status;
     sl_request *request;
-    status = sl_job_request_read(&p->reader, line, bytes, number, &request);
+    status = sl_job_request_read(&p->reader, line.text, line.bytes, line.number, &request);
     if (status != SL_OK) return status;
+    request->body_hash = line.body_hash;
     if (request->error.http_status != 0) return write_result(p, request);
     p->n_out++;
     p->bytes_out += sl_request_bytes(request);
     return sl_queue_put(p->requests, request, -1); /* never full: it holds `ahead` */
 }
 
+static bool may_read(const sl_job_port *p)
+{
+    bool has_room = p->n_out == 0 || (p->n_out < p->ahead && p->bytes_out < p->waiting_bytes);
+    return !p->input_ended && has_room;
+}
+
+/* How long a result may be waited for: until records are due. */
+static int wait_ms(const sl_job_port *p)
+{
+    if (may_read(p)) return 0;
+    if (p->n_unsynced == 0) return -1;
+    int64_t left_ns = p->sync_ns - sl_clock_now_ns();
+    return left_ns > 0 ? (int)(left_ns / SL_MS) + 1 : 0;
+}
+
+static sl_status take_result(sl_job_port *p, sl_request *result)
+{
+    p->n_out--;
+    p->bytes_out -= sl_request_bytes(result);
+    return write_result(p, result);
+}
+
 static sl_status serve(sl_job_port *p)
 {
     sl_status status = SL_OK;
     while (status == SL_OK && !(p->input_ended && p->n_out == 0)) {
-        bool has_room = p->n_out == 0 || (p->n_out < p->ahead && p->bytes_out < p->waiting_bytes);
-        bool may_read = !p->input_ended && has_room;
         void *result;
-        sl_status taken = sl_queue_take(p->results, &result, may_read ? 0 : -1);
-        if (taken == SL_OK) {
-            p->n_out--;
-            p->bytes_out -= sl_request_bytes(result);
-            status = write_result(p, result);
-        } else if (taken == SL_END) {
-            break; /* the job was given up */
-        } else {
+        sl_status taken = sl_queue_take(p->results, &result, wait_ms(p));
+        if (taken == SL_END) break; /* the job was given up */
+        if (taken == SL_OK)
+            status = take_result(p, result);
+        else if (may_read(p))
             status = read_request(p);
-        }
+        if (status == SL_OK && p->n_unsynced > 0 && sl_clock_now_ns() >= p->sync_ns)
+            status = sync_records(p);
     }
-    return status;
+    sl_status synced = sync_records(p);
+    return status == SL_OK ? synced : status;
 }
 
 static void *port_thread(void *argument)

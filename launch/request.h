@@ -47,9 +47,10 @@ typedef struct {
 } sl_request_error;
 
 typedef struct {
-    uint64_t line;   /* in the job file, from 1 */
-    char *custom_id; /* owned */
-    char *model;     /* echoed; owned, may be NULL */
+    uint64_t line;      /* in the job file, from 1 */
+    uint64_t body_hash; /* sl_job_key's; 0: it is of no job file */
+    char *custom_id;    /* owned */
+    char *model;        /* echoed; owned, may be NULL */
     bool chat;
 
     int32_t *prompt; /* owned */

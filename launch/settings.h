@@ -45,7 +45,7 @@ typedef struct {
 
     /* batch */
     const char *input, *output;
-    bool retry_errors;
+    bool retry_errors, restart, redo_changed, keep_changed;
 
     /* run */
     const char *prompt, *file;

@@ -2,7 +2,7 @@
  * Schema: sluice.proto. Layout of a frame message: u32 little-endian header bytes, u64
  * little-endian XXH3 of the header, the protobuf header (it holds the payload's bytes and
  * XXH3), the payload (hidden rows, encoded by comm's codec; never in the protobuf). A hello
- * starts with the same two words, a job record after its magic. Decoding trusts nothing:
+ * starts with the same two words, and so do a journal, after its magic, and each of its entries. Decoding trusts nothing:
  * checksums come first, counts are bounded by the limits, memory comes from a fixed arena
  * inside sl_wire. */
 #ifndef SL_WIRE_H
@@ -68,21 +68,38 @@ void sl_wire_encode_hello(const sl_hello *hello, uint8_t *out);
  * version (both are named), a checksum, a text too long. */
 sl_status sl_wire_decode_hello(const uint8_t *bytes, sl_hello *hello_out);
 
-/* OUT.job: which job a result file belongs to. */
+/* OUT.job, the journal of a job: which job OUT belongs to, then an entry for each of its lines. */
 enum { SL_JOB_OPTIONS_MAX = 32 };
 typedef struct {
     char name[32], value[96];
 } sl_job_option;
 typedef struct {
     uint64_t model_hash, gate_hash; /* gate 0: none */
+    char numerics[96]; /* what of the arithmetic depends on the machine and the cache */
     uint32_t n_options;
-    sl_job_option options[SL_JOB_OPTIONS_MAX]; /* those that change results */
+    sl_job_option options[SL_JOB_OPTIONS_MAX]; /* that change results, as what they came to */
 } sl_job_identity;
 enum { SL_JOB_IDENTITY_BYTES_MAX = 8192 }; /* enough for any */
-/* SL_ERR_MEMORY, logged: out is too small. Decode takes exactly the record's bytes;
- * SL_ERR_FORMAT, logged: no record, another version, a checksum, too many or too long options. */
+/* SL_ERR_MEMORY, logged: out is too small. Decode takes what the journal begins with, *n_used_out of
+ * its n_bytes; SL_ERR_FORMAT, logged: no journal, another version, a checksum, too many or too long
+ * options. */
 sl_status sl_wire_encode_job(const sl_job_identity *job, uint8_t *out, size_t out_bytes_max,
                              size_t *n_bytes_out);
-sl_status sl_wire_decode_job(const uint8_t *bytes, size_t n_bytes, sl_job_identity *job_out);
+sl_status sl_wire_decode_job(const uint8_t *bytes, size_t n_bytes, sl_job_identity *job_out,
+                             size_t *n_used_out);
+
+/* One line of OUT: where it is, what was asked, what it holds. */
+typedef struct {
+    uint64_t offset, n_bytes;                   /* with its newline */
+    uint64_t body_hash;                         /* 0: not known */
+    uint64_t record_hash_low, record_hash_high; /* XXH3, 128 bits, but for the newline */
+} sl_job_entry;
+enum { SL_JOB_ENTRY_BYTES_MAX = 96 };
+/* Into out[SL_JOB_ENTRY_BYTES_MAX]; how many bytes it takes. */
+size_t sl_wire_encode_job_entry(const sl_job_entry *entry, uint8_t *out);
+/* The entry that n_bytes begin with, of *n_used_out. SL_ERR_FORMAT: it is not whole; not logged, since
+ * that is what an interrupted job leaves at the end. */
+sl_status sl_wire_decode_job_entry(const uint8_t *bytes, size_t n_bytes, sl_job_entry *entry_out,
+                                   size_t *n_used_out);
 
 #endif

@@ -47,6 +47,17 @@ sl_status sl_seal_check(const char *what, const uint8_t *bytes, size_t n_bytes,
     return SL_OK;
 }
 
+bool sl_seal_whole(const uint8_t *bytes, size_t n_bytes, const uint8_t **body_out,
+                   size_t *body_bytes_out)
+{
+    if (n_bytes < SL_SEAL_BYTES) return false;
+    size_t body_bytes = (size_t)get_little(bytes, 4);
+    *body_out = bytes + SL_SEAL_BYTES;
+    *body_bytes_out = body_bytes;
+    return body_bytes <= n_bytes - SL_SEAL_BYTES &&
+           XXH3_64bits(*body_out, body_bytes) == get_little(bytes + 4, 8);
+}
+
 uint32_t sl_seal_version(const uint8_t *body, size_t body_bytes)
 {
     enum { FIELD_1_FIXED32 = 1 << 3 | 5 };

@@ -17,6 +17,9 @@ void sl_seal_write(uint8_t *out, size_t body_bytes);
 /* Find the body and compare its checksum. SL_ERR_FORMAT, logged as a broken `what`. */
 sl_status sl_seal_check(const char *what, const uint8_t *bytes, size_t n_bytes,
                         const uint8_t **body_out, size_t *body_bytes_out);
+/* The same without a word in the log; false: not whole. */
+bool sl_seal_whole(const uint8_t *bytes, size_t n_bytes, const uint8_t **body_out,
+                   size_t *body_bytes_out);
 /* The version a sealed body starts with (field 1, fixed32); 0 when it does not. Read before
  * anything else, so that another version is called that and not garbage. */
 uint32_t sl_seal_version(const uint8_t *body, size_t body_bytes);

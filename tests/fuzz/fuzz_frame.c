@@ -135,11 +135,13 @@ static void check_hello(const uint8_t *bytes)
 static void check_job(const uint8_t *bytes, size_t n_bytes)
 {
     sl_job_identity job, again;
-    if (sl_wire_decode_job(bytes, n_bytes, &job) != SL_OK) return;
+    size_t used;
+    if (sl_wire_decode_job(bytes, n_bytes, &job, &used) != SL_OK) return;
+    SL_ASSERT(used <= n_bytes);
     uint8_t once[SL_JOB_IDENTITY_BYTES_MAX], twice[SL_JOB_IDENTITY_BYTES_MAX];
     size_t n_once, n_twice;
     SL_ASSERT(sl_wire_encode_job(&job, once, sizeof once, &n_once) == SL_OK);
-    SL_ASSERT(sl_wire_decode_job(once, n_once, &again) == SL_OK);
+    SL_ASSERT(sl_wire_decode_job(once, n_once, &again, &used) == SL_OK && used == n_once);
     SL_ASSERT(sl_wire_encode_job(&again, twice, sizeof twice, &n_twice) == SL_OK);
     SL_ASSERT(n_once == n_twice && memcmp(once, twice, n_once) == 0);
 }

@@ -298,6 +298,47 @@ static void make_records(void)
     save_both("job", SEALED_JOB, bytes, n_bytes, MAGIC_BYTES, 0);
 }
 
+/* ---- journals: a byte that says whether bodies are to be sealed, then the file ---- */
+
+/* The same as bodies, each behind its length. */
+static void save_bodies(const char *name, const uint8_t *journal, size_t n)
+{
+    uint8_t input[SL_JOB_IDENTITY_BYTES_MAX] = {1};
+    size_t used = 1;
+    for (size_t at = MAGIC_BYTES; at < n;) {
+        size_t body = journal[at] | (size_t)journal[at + 1] << 8;
+        input[used++] = (uint8_t)body;
+        input[used++] = (uint8_t)(body >> 8);
+        memcpy(input + used, journal + at + SL_SEAL_BYTES, body);
+        used += body;
+        at += SL_SEAL_BYTES + body;
+    }
+    save("journal", name, input, used);
+}
+
+static void make_journals(void)
+{
+    uint8_t input[SL_JOB_IDENTITY_BYTES_MAX] = {0}, *bytes = input + 1;
+    const sl_job_identity job = {
+        .model_hash = 1, .numerics = "avx512/f16", .n_options = 1, .options = {{"window", "128"}}};
+    size_t n;
+    SL_ASSERT(sl_wire_encode_job(&job, bytes, sizeof input - 1, &n) == SL_OK);
+    save_bodies("begun", bytes, n);
+    for (uint64_t i = 0; i < 3; i++) {
+        sl_job_entry entry = {.offset = 200 * i,
+                              .n_bytes = 200,
+                              .body_hash = i,
+                              .record_hash_low = i * i,
+                              .record_hash_high = ~i};
+        n += sl_wire_encode_job_entry(&entry, bytes + n);
+    }
+    save_bodies("entries", bytes, n);
+    save("journal", "whole", input, 1 + n);
+    save("journal", "half", input, 1 + n - 9);
+    bytes[n - 100] ^= 1;
+    save("journal", "damaged", input, 1 + n);
+}
+
 /* ---- codec: a number, a count of floats, a payload ---- */
 
 static void save_payload(const char *name, sl_codec_kind kind, const float *values, size_t n)
@@ -385,6 +426,7 @@ int main(int argc, char **argv)
     make_tokenizers();
     make_frames();
     make_records();
+    make_journals();
     make_payloads();
     make_gates();
     return 0;

@@ -1,0 +1,514 @@
+/* launch/job_out.c - see job_out.h. */
+#include "launch/job_out.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "launch/job_json.h"
+#include "launch/journal.h"
+#include "launch/line_reader.h"
+#include "runtime/base/file.h"
+#include "runtime/base/log.h"
+
+struct sl_out {
+    int file;
+    bool warned;    /* that there are no locks here */
+    uint64_t bytes; /* of whole records */
+    char path[PATH_MAX], journal_path[PATH_MAX];
+    sl_journal journal;
+    sl_journal_content known; /* what the journal said when it was opened */
+};
+
+static sl_status file_error(const char *what, const char *path)
+{
+    sl_error("cannot %s %s: %s", what, path, strerror(errno));
+    return SL_ERR_FILE;
+}
+
+/* ---- what OUT may be ---- */
+
+static const char *kind_of(mode_t mode)
+{
+    if (S_ISDIR(mode)) return "a directory";
+    if (S_ISFIFO(mode)) return "a pipe";
+    if (S_ISSOCK(mode)) return "a socket";
+    return "a device";
+}
+
+sl_status sl_out_check(const char *path)
+{
+    struct stat there;
+    if (strcmp(path, "-") == 0) {
+        sl_error(
+            "-o -: results are kept in a file, so that a job can be resumed: give its name, and "
+            "read it with tail -f if you like");
+        return SL_ERR_OPTION;
+    }
+    if (stat(path, &there) != 0 || S_ISREG(there.st_mode)) return SL_OK; /* opening it says more */
+    sl_error(
+        "%s is %s: results are kept in a file, so that a job can be resumed: give its name, and "
+        "read it with tail -f if you like",
+        path, kind_of(there.st_mode));
+    return SL_ERR_FILE;
+}
+
+/* ---- opening and locking ---- */
+
+/* Nothing keeps a second job away then, which is no reason to do none. */
+static bool has_no_locks(int error)
+{
+    return error == ENOSYS || error == ENOLCK || error == EOPNOTSUPP || error == ENOTSUP;
+}
+
+static sl_status lock(sl_out *out, const char *path)
+{
+    while (flock(out->file, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EINTR) continue;
+        if (errno == EWOULDBLOCK) {
+            sl_error("%s is being written by another process", path);
+            return SL_ERR_FILE;
+        }
+        if (!has_no_locks(errno)) return file_error("lock", path);
+        if (!out->warned)
+            sl_warn("%s: its file system has no locks (%s): see to it that no second job writes it",
+                    path, strerror(errno));
+        out->warned = true;
+        return SL_OK;
+    }
+    return SL_OK;
+}
+
+/* Another process may have put a new file in its place between opening and locking. */
+static bool is_still(int file, const char *path)
+{
+    sl_file_stamp stamp;
+    return sl_file_stamp_take(file, path, &stamp) == SL_OK &&
+           sl_file_stamp_compare(path, &stamp) != SL_FILE_REPLACED;
+}
+
+static sl_status open_locked(sl_out *out, const char *path)
+{
+    for (;;) {
+        sl_status status = sl_out_check(path);
+        if (status != SL_OK) return status;
+        out->file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
+        if (out->file < 0) return file_error("open", path);
+        status = lock(out, path);
+        if (status != SL_OK || is_still(out->file, path)) return status;
+        close(out->file);
+        out->file = -1;
+    }
+}
+
+/* Where OUT is, and its journal beside it: two links to one file are one job. */
+static sl_status find_paths(sl_out *out, const char *path)
+{
+    if (!realpath(path, out->path)) return file_error("find", path);
+    int n = snprintf(out->journal_path, sizeof out->journal_path, "%s.job", out->path);
+    if (n < (int)sizeof out->journal_path) return SL_OK;
+    sl_error("the name %s is too long", path);
+    return SL_ERR_FILE;
+}
+
+static sl_status find_size(sl_out *out)
+{
+    sl_file_stamp stamp;
+    sl_status status = sl_file_stamp_take(out->file, out->path, &stamp);
+    if (status == SL_OK) out->bytes = stamp.bytes;
+    return status;
+}
+
+/* ---- beginning anew ---- */
+
+static bool is_free_name(const char *path)
+{
+    struct stat there;
+    return lstat(path, &there) != 0 && errno == ENOENT;
+}
+
+static sl_status move_away(const sl_out *out)
+{
+    char to[PATH_MAX + 16], journal_to[PATH_MAX + 32];
+    int n = 0;
+    do {
+        snprintf(to, sizeof to, "%s.%d", out->path, ++n);
+        snprintf(journal_to, sizeof journal_to, "%s.job", to);
+    } while (!is_free_name(to) || !is_free_name(journal_to));
+    if (rename(out->path, to) != 0) return file_error("rename", out->path);
+    if (rename(out->journal_path, journal_to) != 0 && errno != ENOENT)
+        return file_error("rename", out->journal_path);
+    sl_file_sync_folder(out->path);
+    sl_info("--restart: what was in %s is in %s now", out->path, to);
+    return SL_OK;
+}
+
+static sl_status start_anew(sl_out *out)
+{
+    if (out->bytes == 0 && is_free_name(out->journal_path)) return SL_OK;
+    sl_status status = move_away(out);
+    if (status != SL_OK) return status;
+    close(out->file);
+    status = open_locked(out, out->path);
+    return status == SL_OK ? find_size(out) : status;
+}
+
+/* ---- whose results they are ---- */
+
+static const char *option_value(const sl_job_identity *job, const char *name)
+{
+    for (uint32_t i = 0; i < job->n_options; i++)
+        if (!strcmp(job->options[i].name, name)) return job->options[i].value;
+    return NULL;
+}
+
+static int tell_hashes(const char *what, uint64_t was, uint64_t is, const char *path)
+{
+    if (was == is) return 0;
+    sl_error("%s: its results are of %s %016" PRIx64 ", this is %016" PRIx64, path, what, was, is);
+    return 1;
+}
+
+static int tell_option(const char *name, const char *was, const char *is, const char *path)
+{
+    if (was && is && !strcmp(was, is)) return 0;
+    sl_error("%s: its results are of --%s %s, this is --%s %s", path, name, was ? was : "(none)",
+             name, is ? is : "(none)");
+    return 1;
+}
+
+/* How many things differ. Options that only one of them has count too. */
+static int tell_differences(const sl_job_identity *was, const sl_job_identity *is, const char *path)
+{
+    int n = tell_hashes("model", was->model_hash, is->model_hash, path) +
+            tell_hashes("gate", was->gate_hash, is->gate_hash, path);
+    if (strcmp(was->numerics, is->numerics) != 0 && ++n)
+        sl_error("%s: its results are of %s, this is %s (kernel set, type of cache): results would "
+                 "differ in their last digits; see SLUICE_KERNELS and --kv",
+                 path, was->numerics, is->numerics);
+    for (uint32_t i = 0; i < is->n_options; i++) {
+        const char *name = is->options[i].name;
+        n += tell_option(name, option_value(was, name), is->options[i].value, path);
+    }
+    for (uint32_t i = 0; i < was->n_options; i++) {
+        const char *name = was->options[i].name;
+        if (!option_value(is, name)) n += tell_option(name, was->options[i].value, NULL, path);
+    }
+    return n;
+}
+
+/* An empty OUT becomes this job's, whatever job its journal was of: there is nothing to mix with. */
+static sl_status begin_journal(sl_out *out, const sl_job_identity *identity)
+{
+    if (out->known.n_entries > 0)
+        sl_warn("%s is empty, but %s tells of %" PRIu64 " results: they are done again", out->path,
+                out->journal_path, out->known.n_entries);
+    sl_file_fresh fresh;
+    sl_status status = sl_journal_create(out->journal_path, identity, &fresh, &out->journal);
+    return status == SL_OK ? sl_journal_commit(&fresh, &out->journal) : status;
+}
+
+/* Asked before OUT is read, so that a file which is not ours is not read at all. */
+static sl_status claim(sl_out *out, const sl_job_identity *identity)
+{
+    sl_status status = sl_journal_read(out->journal_path, &out->known);
+    if (status != SL_OK && status != SL_END) return status;
+    if (out->bytes == 0) return begin_journal(out, identity);
+    if (status == SL_END) {
+        sl_error("%s holds results but %s is missing, so what made them is not known: give another "
+                 "-o, or begin anew with --restart, which keeps the old file",
+                 out->path, out->journal_path);
+        return SL_ERR_FILE;
+    }
+    if (tell_differences(&out->known.identity, identity, out->path) > 0) {
+        sl_error(
+            "start it as before, give another -o, or begin anew with --restart, which keeps the "
+            "old files");
+        return SL_ERR_OPTION;
+    }
+    return sl_journal_open(out->journal_path, &out->known, &out->journal);
+}
+
+sl_status sl_out_open(const char *path, const sl_job_identity *identity, bool restart,
+                      sl_out **out_out)
+{
+    sl_out *out = calloc(1, sizeof *out);
+    if (!out) return SL_ERR_MEMORY;
+    out->file = -1;
+    out->journal.file = -1;
+    sl_status status = open_locked(out, path);
+    if (status == SL_OK) status = find_paths(out, path);
+    if (status == SL_OK) status = find_size(out);
+    if (status == SL_OK && restart) status = start_anew(out);
+    if (status == SL_OK) status = claim(out, identity);
+    if (status != SL_OK) {
+        sl_out_close(out);
+        return status;
+    }
+    *out_out = out;
+    return SL_OK;
+}
+
+void sl_out_close(sl_out *out)
+{
+    if (!out) return;
+    sl_journal_content_fini(&out->known);
+    sl_journal_close(&out->journal);
+    if (out->file >= 0) close(out->file);
+    free(out);
+}
+
+const char *sl_out_path(const sl_out *out) { return out->path; }
+
+/* ---- what is there ---- */
+
+/* A line of OUT that is a record. */
+typedef struct {
+    const char *line;
+    size_t bytes; /* without its newline */
+    XXH128_hash_t hash, id;
+    bool failed, journalled;
+    uint64_t body_hash;
+    char *custom_id; /* malloc'd */
+} known_record;
+
+static sl_status read_record(const sl_out *out, sl_line_reader *reader, known_record *record)
+{
+    bool whole;
+    sl_status status = sl_line_reader_next(reader, &record->line, &record->bytes, &whole);
+    if (status != SL_OK || !whole) return status == SL_OK ? SL_END : status;
+    sl_job_known known;
+    status = sl_job_result_read(record->line, record->bytes, &known);
+    if (status == SL_ERR_FORMAT)
+        sl_error("%s: line %" PRIu64 " is no result record: is this another file?", out->path,
+                 reader->number);
+    if (status != SL_OK) return status;
+    record->custom_id = known.custom_id;
+    record->id = sl_hash_id(known.custom_id);
+    record->failed = known.failed;
+    record->hash = XXH3_128bits(record->line, record->bytes);
+    const uint64_t *request = sl_hash_map_find(&out->known.requests, record->hash);
+    record->journalled = request != NULL;
+    record->body_hash = request ? *request : 0;
+    return SL_OK;
+}
+
+/* Call `see` for each whole record, in order; *whole_bytes_out: where the last one ends. */
+typedef sl_status (*see_record)(void *context, const known_record *record);
+static sl_status walk(const sl_out *out, see_record see, void *context, uint64_t *whole_bytes_out)
+{
+    FILE *file = fopen(out->path, "re");
+    if (!file) return file_error("open", out->path);
+    sl_line_reader reader;
+    sl_line_reader_init(&reader, file, SL_JOB_RECORD_BYTES_MAX); /* no record is longer */
+    sl_status status;
+    known_record record;
+    *whole_bytes_out = 0;
+    while ((status = read_record(out, &reader, &record)) == SL_OK) {
+        status = see(context, &record);
+        free(record.custom_id);
+        if (status != SL_OK) break;
+        *whole_bytes_out = reader.offset;
+    }
+    sl_line_reader_fini(&reader);
+    fclose(file);
+    return status == SL_END ? SL_OK : status;
+}
+
+typedef struct {
+    const sl_out *out;
+    bool skip_failed;
+    sl_hash_map requests;
+    uint64_t n_records, n_failed, n_unknown, first_unknown;
+} scan;
+
+static sl_status scan_record(void *context, const known_record *record)
+{
+    scan *s = context;
+    s->n_records++;
+    s->n_failed += record->failed;
+    if (!record->journalled && s->n_unknown++ == 0) s->first_unknown = s->n_records;
+    if (record->failed && s->skip_failed) return SL_OK;
+    bool was_there;
+    sl_status status = sl_hash_map_put(&s->requests, record->id, record->body_hash, &was_there);
+    if (status == SL_OK && was_there)
+        sl_warn("%s holds '%s' more than once", s->out->path, record->custom_id);
+    return status;
+}
+
+/* OUT against its journal: results that somebody took out are done again, others are kept as they are. */
+static void tell_scan(const sl_out *out, const scan *s)
+{
+    if (s->n_unknown > 0)
+        sl_warn(
+            "%s: %" PRIu64 " of its lines, the first being line %" PRIu64
+            ", are not as they were written: kept, but whether their requests were edited since "
+            "is not known",
+            out->path, s->n_unknown, s->first_unknown);
+    uint64_t n_found = s->n_records - s->n_unknown;
+    if (out->known.requests.count > n_found)
+        sl_warn("%s lacks %" PRIu64 " of the results that %s tells of: they are done again",
+                out->path, out->known.requests.count - n_found, out->journal_path);
+}
+
+sl_status sl_out_scan(sl_out *out, bool skip_failed, sl_hash_map *requests_out,
+                      uint64_t *n_failed_out)
+{
+    scan s = {.out = out, .skip_failed = skip_failed};
+    uint64_t whole_bytes;
+    sl_status status = walk(out, scan_record, &s, &whole_bytes);
+    if (status == SL_OK && whole_bytes < out->bytes) {
+        sl_warn("%s: its last line was not whole (an interrupted job); it is done again",
+                out->path);
+        status = sl_file_cut(out->file, out->path, whole_bytes);
+        out->bytes = whole_bytes;
+    } else if (status == SL_OK) {
+        tell_scan(out, &s);
+    }
+    if (status != SL_OK) {
+        sl_hash_map_free(&s.requests);
+        return status;
+    }
+    *requests_out = s.requests;
+    *n_failed_out = s.n_failed;
+    return SL_OK;
+}
+
+/* ---- writing it anew ---- */
+
+typedef struct {
+    sl_out_drops drops;
+    void *context;
+    sl_file_fresh out;
+    sl_journal journal;
+    uint64_t bytes;
+} rewrite;
+
+static sl_job_entry entry_of(uint64_t offset, uint64_t n_bytes, XXH128_hash_t hash,
+                             uint64_t body_hash)
+{
+    return (sl_job_entry){.offset = offset,
+                          .n_bytes = n_bytes,
+                          .body_hash = body_hash,
+                          .record_hash_low = hash.low64,
+                          .record_hash_high = hash.high64};
+}
+
+static sl_status copy_record(void *context, const known_record *record)
+{
+    rewrite *r = context;
+    if (r->drops(r->context, record->id, record->failed)) return SL_OK;
+    sl_job_entry entry = entry_of(r->bytes, record->bytes + 1, record->hash, record->body_hash);
+    sl_status status = sl_journal_append(&r->journal, &entry);
+    if (status == SL_OK)
+        status = sl_file_write(r->out.file, r->out.temporary, record->line, record->bytes);
+    if (status == SL_OK) status = sl_file_write(r->out.file, r->out.temporary, "\n", 1);
+    r->bytes += record->bytes + 1;
+    return status;
+}
+
+/* Hard links would part: one of them would keep the old results. */
+static sl_status check_one_name(const sl_out *out)
+{
+    struct stat there;
+    if (fstat(out->file, &there) != 0) return file_error("look at", out->path);
+    if (there.st_nlink <= 1) return SL_OK;
+    sl_error(
+        "%s has %lu names (hard links), which leaving out records would part: copy it to another "
+        "-o with its .job first",
+        out->path, (unsigned long)there.st_nlink);
+    return SL_ERR_FILE;
+}
+
+/* OUT first: the old journal knows all that the new OUT holds, should the job end between the two. */
+static sl_status commit_both(sl_out *out, rewrite *r, sl_file_fresh *fresh_journal)
+{
+    sl_status status = lock(&(sl_out){.file = r->out.file, .warned = out->warned},
+                            r->out.temporary);
+    if (status != SL_OK) {
+        sl_file_fresh_drop(&r->out);
+    } else {
+        status = sl_file_fresh_commit(&r->out);
+    }
+    if (status != SL_OK) {
+        sl_journal_close(&r->journal);
+        unlink(fresh_journal->temporary);
+        return status;
+    }
+    close(out->file);
+    out->file = r->out.file;
+    out->bytes = r->bytes;
+    fcntl(out->file, F_SETFL, fcntl(out->file, F_GETFL) | O_APPEND);
+    sl_journal_close(&out->journal);
+    out->journal = r->journal;
+    return sl_journal_commit(fresh_journal, &out->journal);
+}
+
+sl_status sl_out_drop(sl_out *out, sl_out_drops drops, void *context)
+{
+    sl_status status = check_one_name(out);
+    if (status != SL_OK) return status;
+    rewrite r = {.drops = drops, .context = context};
+    sl_file_fresh fresh_journal;
+    status = sl_journal_create(out->journal_path, &out->known.identity, &fresh_journal, &r.journal);
+    if (status != SL_OK) return status;
+    status = sl_file_fresh_begin(out->path, &r.out);
+    if (status == SL_OK) {
+        uint64_t whole_bytes;
+        status = walk(out, copy_record, &r, &whole_bytes);
+        if (status == SL_OK) return commit_both(out, &r, &fresh_journal);
+        sl_file_fresh_drop(&r.out);
+    }
+    sl_journal_close(&r.journal);
+    unlink(fresh_journal.temporary);
+    return status;
+}
+
+/* ---- appending ---- */
+
+sl_status sl_out_append(sl_out *out, const char *record, size_t bytes, uint64_t body_hash)
+{
+    uint64_t journal_bytes = out->journal.bytes;
+    sl_job_entry entry = entry_of(out->bytes, bytes, XXH3_128bits(record, bytes - 1), body_hash);
+    sl_status status = sl_journal_append(&out->journal, &entry);
+    if (status != SL_OK) return status;
+    status = sl_file_write(out->file, out->path, record, bytes);
+    if (status == SL_OK) {
+        out->bytes += bytes;
+        return SL_OK;
+    }
+    sl_file_cut(out->file, out->path, out->bytes);
+    sl_journal_take_back(&out->journal, journal_bytes);
+    return status;
+}
+
+static sl_status check_name(int file, const char *path, uint64_t bytes)
+{
+    sl_file_stamp stamp;
+    sl_status status = sl_file_stamp_take(file, path, &stamp);
+    if (status != SL_OK) return status;
+    sl_file_change change = sl_file_stamp_compare(path, &stamp);
+    if (stamp.bytes != bytes) change = stamp.bytes < bytes ? SL_FILE_CUT : SL_FILE_GROWN;
+    if (change == SL_FILE_SAME) return SL_OK;
+    sl_error("%s %s while the job ran, and not by it: the job ends, since results would be lost or "
+             "mixed",
+             path, sl_file_change_text(change));
+    return SL_ERR_FILE;
+}
+
+sl_status sl_out_sync(sl_out *out)
+{
+    sl_status status = sl_journal_sync(&out->journal);
+    if (status == SL_OK) status = sl_file_sync(out->file, out->path);
+    if (status == SL_OK) status = check_name(out->file, out->path, out->bytes);
+    if (status == SL_OK)
+        status = check_name(out->journal.file, out->journal_path, out->journal.bytes);
+    return status;
+}
