@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -39,6 +40,13 @@ class Jobs:
         talk, _ = self.batch([code], source, *options, **more)
         e2e.check(said in talk, f"{self.what}: '{said}' is not said:\n{talk}")
         e2e.check(self.bytes() == before, f"{self.what}: was refused, yet changed OUT")
+
+    def resume(self, source, *options):
+        """Nothing is left to do, and OUT stays as it is."""
+        before = self.bytes()
+        talk, report = self.batch([0], source, *options)
+        e2e.check(report["requests"] == 0 and self.bytes() == before, f"{self.what}: {report}")
+        return talk
 
     def bytes(self):
         try:
@@ -120,7 +128,7 @@ def test_another_job(jobs):
     jobs.batch([0], source)
     jobs.refuse(2, "--window 128, this is --window 64", source, "--window", 64)
     jobs.refuse(2, "--sinks 4, this is --sinks 8", source, "--sinks", 8)
-    jobs.refuse(2, "this is --kv q8_0", source, "--kv", "q8_0")
+    jobs.refuse(2, "/q8_0 (kernel set, type of cache)", source, "--kv", "q8_0")
     jobs.refuse(2, "--context 1024, this is --context 512", source, "--context", 512)
     jobs.refuse(2, "model", source, model=jobs.bench.path("other.gguf"))
     jobs.batch([0], source, "--chunk", 100, "-t", 1, "--codec", "f32-zstd", "--sequences", 3)
@@ -146,6 +154,108 @@ def test_duplicate_ids(jobs):
     jobs.fresh()
     source = jobs.bench.job("twice.jsonl", good(5) + [e2e.completion("good-2", "again")])
     jobs.refuse(4, "line 6 has the custom_id 'good-2'", source)
+
+
+def test_what_would_mix(jobs):
+    """An option that only the first run had differs too, and so does what a word came to."""
+    jobs.fresh()
+    source = jobs.bench.job("good.jsonl", good(2))
+    if jobs.ranks > 1:
+        jobs.batch([0], source, "--codec", "int8")
+        jobs.refuse(2, "--codec int8, this is --codec (none)", source)
+        jobs.fresh()
+    jobs.batch([0], source, "--kv", "auto")
+    jobs.resume(source, "--kv", "f16")
+    jobs.refuse(2, "kernel set, type of cache", source, "--kv", "bf16")
+    refused = jobs.bench.run(jobs.ranks, "batch", "-m", jobs.model, "-i", source, "-o", jobs.out,
+                             SLUICE_KERNELS="ref")
+    e2e.check(refused.returncode == 2 and b"ref/f16" in refused.stderr, refused.stderr.decode())
+
+
+def test_edited_requests(jobs):
+    jobs.fresh()
+    lines = good(3)
+    jobs.batch([0], jobs.bench.job("edited.jsonl", lines))
+    before = e2e.records(jobs.out)
+    lines[1]["body"]["prompt"] = "another prompt"
+    source = jobs.bench.job("edited.jsonl", lines)
+    jobs.refuse(2, "1 requests of", source)
+    jobs.refuse(2, "the first being 'good-1'", source, "--retry-errors")
+    jobs.refuse(2, "either, not both", source, "--redo-changed", "--keep-changed")
+    jobs.resume(source, "--keep-changed")
+    _, report = jobs.batch([0], source, "--redo-changed")
+    after = e2e.records(jobs.out)
+    e2e.check(report["requests"] == 1 and set(after) == set(before), f"{jobs.what}: {report}")
+    e2e.check(sorted(n for n in after if after[n] != before[n]) == ["good-1"], jobs.what)
+    jobs.resume(source)
+
+    talk, report = jobs.batch([0], source, "--restart")
+    e2e.check(report["requests"] == 3 and "out.1" in talk, f"{jobs.what}: {report}\n{talk}")
+    e2e.compare(after, e2e.records(jobs.out + ".1"), f"{jobs.what}: what was kept")
+    jobs.bench.remove("out.1", "out.1.job")
+
+
+def test_no_files(jobs):
+    """What is no file is refused at once, and nothing is made beside it."""
+    jobs.fresh()
+    source = jobs.bench.job("good.jsonl", good(1))
+    for options, code, said in [
+            (("-i", source, "-o", "-"), 2, "-o -: results are kept in a file"),
+            (("-i", source, "-o", "/dev/full"), 4, "is a device"),
+            (("-i", source, "-o", "/dev/stdout"), 4, "results are kept in a file"),
+            (("-i", "-", "-o", jobs.out), 2, "requests are read twice"),
+            (("-i", "/dev/stdin", "-o", jobs.out), 4, "requests are read twice"),
+            (("-i", source, "-o", source), 2, "are the same file")]:
+        ran = jobs.bench.run(jobs.ranks, "batch", "-m", jobs.model, *options)
+        talk = ran.stderr.decode(errors="replace")
+        e2e.check(ran.returncode == code and said in talk, f"{options}: {ran.returncode}\n{talk}")
+    e2e.check(not os.path.exists("-") and not os.path.exists("/dev/full.job"), "made a file")
+
+
+def slow_job(jobs, name):
+    """Start one that takes seconds; (process, source) once it has a result."""
+    jobs.fresh()
+    source = jobs.bench.job(name, [
+        e2e.completion(f"r{i}", e2e.words(i, 300), max_tokens=300, seed=i, ignore_eos=True)
+        for i in range(200)])
+    process = jobs.bench.start(0, "batch", "-m", jobs.model, "-i", source, "-o", jobs.out, "-t", 1)
+    while jobs.bytes().count(b"\n") < 1 and process.poll() is None:
+        time.sleep(0.01)
+    return process, source
+
+
+def test_files_that_change(jobs):
+    """Whatever happens to OUT and IN while a job runs is said, with an exit status."""
+    def cut(path):
+        os.truncate(path, 10)
+
+    for name, change, said in [("out", os.remove, "was removed while the job ran"),
+                               ("out", cut, "was cut while the job ran"),
+                               ("out.job", os.remove, "was removed while the job ran"),
+                               ("in", cut, "is not what it was at the start")]:
+        process, source = slow_job(jobs, "changing.jsonl")
+        change(source if name == "in" else jobs.bench.path(name))
+        code = process.wait(60)
+        talk = jobs.bench.talk()
+        e2e.check(code == 4 and said in talk, f"{name} changed: exit code {code}\n{talk}")
+        if name == "in": # the journal knows what was answered: nothing is lost
+            e2e.check(len(e2e.records(jobs.out)) >= 1, "results are gone")
+
+
+def test_file_size_limit(jobs):
+    """A disk that is full, or a limit, costs no result that was there, and leaves no half one."""
+    jobs.fresh()
+    source = jobs.bench.job("limited.jsonl", good(60))
+    limited = subprocess.run(
+        ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", jobs.bench.args.sluice, "batch", "-m", jobs.model,
+         "-i", source, "-o", jobs.out], stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    talk = limited.stderr.decode()
+    e2e.check(limited.returncode == 4 and "allows no larger file" in talk,
+              f"ulimit -f: {limited.returncode}\n{talk}")
+    e2e.check(jobs.bytes().endswith(b"\n"), "half a record is left")
+    done = len(e2e.records(jobs.out))
+    _, report = jobs.batch([0], source)
+    e2e.check(report["requests"] == 60 - done and len(e2e.records(jobs.out)) == 60, str(report))
 
 
 def test_unknown_fields(jobs):
@@ -193,9 +303,11 @@ def body(bench):
                 context=1024)
     tests = [test_all_good, test_some_bad, test_retry_errors, test_another_job,
              test_duplicate_ids, test_unknown_fields, test_second_process]
+    tests += [test_what_would_mix, test_edited_requests, test_no_files]
+    alone = [test_files_that_change, test_file_size_limit]
     for ranks in (0, 2):
         jobs = Jobs(bench, ranks)
-        for test in tests:
+        for test in tests + (alone if ranks == 0 else []):
             test(jobs)
         print(f"ranks {ranks}: {', '.join(t.__name__[5:] for t in tests)}", flush=True)
 

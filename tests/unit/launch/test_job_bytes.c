@@ -234,7 +234,7 @@ static void test_file(void **state)
     sl_job_line_need need;
     assert_int_equal(sl_job_line_plan(&reader, asked, bytes, &need), SL_OK);
     sl_job_plan_make(path, &reader, 7, &plan);
-    assert_int_equal(plan.file, 2 * 110 + 2 * bytes + sl_job_json_bytes(asked, bytes) +
+    assert_int_equal(plan.file, 2 * 216 + 2 * bytes + sl_job_json_bytes(asked, bytes) +
                                     SL_ENCODE_BYTES * bytes);
     assert_true(need.request > 500 * sizeof(int32_t) && plan.request == need.request);
     assert_int_equal(plan.waiting, 7 * need.request);
