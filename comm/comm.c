@@ -1,10 +1,14 @@
 /* comm/comm.c - the front door: picks the transport, checks the caller, keeps the queue of
- * sends, decides when heartbeats are due and accounts silence. Knows no wire and no clock. */
+ * sends, decides when heartbeats are due and accounts silence. Knows no wire; time is told to it, but for the
+ * waits of start and end. */
 #include "comm/comm.h"
 
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "comm/comm_ops.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 
 static const sl_comm_ops *const transports[] = {&sl_comm_mpi_ops, &sl_comm_self_ops,
@@ -35,10 +39,14 @@ sl_status sl_comm_open(const char *kind, const sl_comm_options *options, sl_comm
     if (status != SL_OK) return status;
 
     comm->ops = ops;
+    comm->driver = pthread_self();
+    comm->lost_code = options->lost_code;
     comm->heartbeat_ns = options->heartbeat_ns;
     comm->n_neighbours = comm->ranks < 3 ? comm->ranks - 1 : 2;
     comm->neighbours[0].rank = sl_comm_previous(comm);
     comm->neighbours[1].rank = sl_comm_next(comm);
+    status = ops->listen(comm);
+    if (status != SL_OK) return status; /* the transport is broken: it cannot even close */
     *comm_out = comm;
     return SL_OK;
 }
@@ -48,6 +56,9 @@ void sl_comm_close(sl_comm *comm)
     if (comm) comm->ops->close(comm);
 }
 
+void sl_comm_close_with(sl_comm *comm, int exit_code) { comm->ops->close_with(comm, exit_code); }
+
+const char *sl_comm_kind(const sl_comm *comm) { return comm->ops->name; }
 int sl_comm_rank(const sl_comm *comm) { return comm->rank; }
 
 int sl_comm_ranks(const sl_comm *comm) { return comm->ranks; }
@@ -62,6 +73,8 @@ int sl_comm_previous(const sl_comm *comm) { return (comm->rank + comm->ranks - 1
 sl_status sl_comm_gather(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
                          int64_t timeout_ns)
 {
+    if (!pthread_equal(pthread_self(), comm->driver))
+        return sl_attendance_gather(comm, mine, bytes, all_out, timeout_ns);
     return comm->ops->gather(comm, mine, bytes, all_out, timeout_ns);
 }
 
@@ -127,25 +140,51 @@ static sl_status take_event(sl_comm *comm, int64_t now_ns, sl_comm_wanted wanted
     return status;
 }
 
-sl_status sl_comm_poll(sl_comm *comm, int64_t now_ns, sl_comm_wanted wanted,
-                       sl_comm_event *event_out)
+static sl_status exchange_heartbeats(sl_comm *comm, int64_t now_ns)
 {
-    SL_ASSERT(comm->started);
+    int asked = atomic_load(&comm->abort_asked);
+    if (asked) comm->ops->abort(comm, asked - 1);
     sl_status status = SL_OK;
     if (now_ns >= comm->heartbeat_due_ns) {
         comm->heartbeat_due_ns = now_ns + comm->heartbeat_ns;
         status = comm->ops->send_heartbeats(comm, now_ns);
     }
     if (status == SL_OK) status = comm->ops->receive_heartbeats(comm, now_ns);
-    if (status == SL_OK) status = take_event(comm, now_ns, wanted, event_out);
+    return status;
+}
 
-    /* Judged last, when all that waited has been heard. */
+/* Last in a turn, when all that waited has been heard. */
+static void account_silence(sl_comm *comm, int64_t now_ns)
+{
     for (int i = 0; i < comm->n_neighbours; i++) {
         sl_comm_neighbour *neighbour = &comm->neighbours[i];
         neighbour->silence = sl_silence_after(neighbour->silence, now_ns, neighbour->heard);
         neighbour->heard = false;
     }
+}
+
+sl_status sl_comm_poll(sl_comm *comm, int64_t now_ns, sl_comm_wanted wanted,
+                       sl_comm_event *event_out)
+{
+    SL_ASSERT(comm->started);
+    sl_status status = exchange_heartbeats(comm, now_ns);
+    if (status == SL_OK) status = take_event(comm, now_ns, wanted, event_out);
+    account_silence(comm, now_ns);
     return status;
+}
+
+sl_status sl_comm_pulse(sl_comm *comm, int64_t now_ns)
+{
+    sl_status status = exchange_heartbeats(comm, now_ns);
+    account_silence(comm, now_ns);
+    return status;
+}
+
+sl_status sl_comm_waiting(sl_comm *comm)
+{
+    int64_t now_ns = sl_clock_now_ns();
+    sl_status status = sl_comm_pulse(comm, now_ns);
+    return status == SL_OK && comm->attendance ? sl_attendance_judge(comm, now_ns) : status;
 }
 
 int64_t sl_comm_silence_ns(const sl_comm *comm, int rank)
@@ -158,4 +197,13 @@ int64_t sl_comm_silence_ns(const sl_comm *comm, int rank)
 
 uint64_t sl_comm_bytes_sent(const sl_comm *comm) { return comm->bytes_sent; }
 
-void sl_comm_abort(sl_comm *comm, int exit_code) { comm->ops->abort(comm, exit_code); }
+void sl_comm_abort(sl_comm *comm, int exit_code)
+{
+    if (pthread_equal(pthread_self(), comm->driver)) {
+        comm->ops->abort(comm, exit_code);
+        return;
+    }
+    atomic_store(&comm->abort_asked, exit_code + 1);
+    nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
+    _exit(exit_code);
+}

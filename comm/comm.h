@@ -2,8 +2,9 @@
  *
  * Links form a ring: a rank receives from the one before it and sends to the one after it (the
  * last stage's results go to rank 0); heartbeats go both ways. One sl_comm per process (one
- * per simulated rank). Not thread-safe: the progress thread drives it. Between open and close
- * nothing blocks but sl_comm_gather, which has a deadline. */
+ * per simulated rank). Not thread-safe: the thread that opened it drives it; another one may call
+ * sl_comm_abort, and sl_comm_gather while it is attended. Between open and close nothing blocks but
+ * sl_comm_gather and sl_comm_attend, which watch the neighbours. */
 #ifndef SL_COMM_H
 #define SL_COMM_H
 
@@ -18,6 +19,7 @@ typedef struct sl_comm_net sl_comm_net; /* the simulated network: comm_sim.h */
 
 typedef struct {
     int64_t heartbeat_ns; /* how often to tell the neighbours that we live; positive */
+    int lost_code;        /* exit code of the job when a rank is lost while closing */
     sl_comm_net *sim_net; /* transport "sim" only */
     int sim_rank;
 } sl_comm_options;
@@ -28,10 +30,17 @@ typedef struct {
  * SL_ERR_OPTION: unknown kind, or heartbeat_ns. SL_ERR_JOB: the transport did not start. */
 sl_status sl_comm_open(const char *kind, const sl_comm_options *options, sl_comm **comm_out);
 /* NULL is fine. "mpi": collective, finalizes, and only here may it wait: unfinished sends leave,
- * messages that still arrive are dropped, and a neighbour silent for 10 s aborts the job (exit
- * code 1). After an error use sl_comm_abort instead. */
+ * messages that still arrive are dropped, and a neighbour silent for 10 s aborts the job with
+ * lost_code. After an error use sl_comm_abort instead. */
 void sl_comm_close(sl_comm *comm);
 
+/* Close a job that is finished and yet ends with an exit code that is not 0; all ranks call it, and have
+ * nothing left to write. Open MPI's mpirun takes such a code for a failure and tells the user that the job
+ * was terminated, unless a rank asked for the end: then it passes the code on in silence. So under that
+ * mpirun rank 0 asks for it and no rank returns from here; else this is sl_comm_close. */
+void sl_comm_close_with(sl_comm *comm, int exit_code);
+
+const char *sl_comm_kind(const sl_comm *comm); /* as given to sl_comm_open */
 int sl_comm_rank(const sl_comm *comm);
 int sl_comm_ranks(const sl_comm *comm);
 /* Ranks of this job on this rank's host (1 for self, all for sim). */
@@ -41,10 +50,29 @@ int sl_comm_next(const sl_comm *comm);         /* (rank + 1) % ranks */
 int sl_comm_previous(const sl_comm *comm);     /* (rank + ranks - 1) % ranks */
 
 /* Every rank's `bytes` bytes in rank order into all_out[ranks * bytes]. Collective, equal
- * `bytes`. For start-up and the end: no heartbeats flow while it waits. SL_ERR_PEER after
- * timeout_ns, logged. "sim" does not wait: SL_AGAIN until every rank has called. */
+ * `bytes`. SL_ERR_PEER after timeout_ns, logged; 0: as long as it takes, which wants to be attended.
+ * "sim" does not wait: SL_AGAIN until every rank has called. */
 sl_status sl_comm_gather(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
                          int64_t timeout_ns);
+
+/* What goes on beside sl_comm_attend's waiting. */
+typedef struct {
+    int64_t silence_max_ns; /* of a neighbour, before it counts as lost */
+    /* Asked each turn whether to wait no more (it has logged why), or NULL: never. */
+    bool (*give_up)(const sl_comm *comm);
+} sl_attend_options;
+
+/* Run work(context) on a thread of its own while this one sends heartbeats, hears the neighbours' and
+ * does the gathers that `work` asks for: for what takes longer than a rank may be silent, as opening a
+ * model, training, writing. The neighbours must attend, gather or close meanwhile. With one rank `work`
+ * simply runs here.
+ * True: *status_out is what `work` returned. False: it is still at work, and its memory in use, so the
+ * caller ends the job with sl_comm_abort: SL_ERR_PEER (a neighbour is lost, logged), SL_ERR_JOB (given
+ * up, or the transport failed), SL_ERR_MEMORY (no thread could be started, logged). */
+bool sl_comm_attend(sl_comm *comm, const sl_attend_options *options,
+                    sl_status (*work)(void *context), void *context, sl_status *status_out);
+/* What the attended thread is doing, for how long, and when the neighbours were heard. */
+void sl_comm_describe_wait(const sl_comm *comm, char *out, size_t out_bytes);
 
 /* From here on messages of up to message_bytes_max arrive into buffers owned by comm, and
  * heartbeats flow. Collective, equal arguments. SL_ERR_MEMORY. */
@@ -82,7 +110,8 @@ int64_t sl_comm_silence_ns(const sl_comm *comm, int rank);
 uint64_t sl_comm_bytes_sent(const sl_comm *comm); /* messages, not heartbeats */
 
 /* End the whole job now with this exit code; does not return ("sim": marks this rank lost
- * and returns). */
+ * and returns). From any thread: the one that drives does it, or, when it does not come to it within
+ * two seconds, this process just ends, and the launcher ends the others. */
 void sl_comm_abort(sl_comm *comm, int exit_code);
 
 #endif

@@ -12,8 +12,10 @@
  * have come to close, and after the last heartbeat it will ever be sent. */
 #include <limits.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "comm/comm_ops.h"
@@ -131,11 +133,13 @@ static sl_status mpi_gather(sl_comm *comm, const void *mine, size_t bytes, void 
     for (int done = 0, pause_us = 100; status == SL_OK && !done;) {
         status = translate(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Iallgather");
         if (status != SL_OK || done) break;
-        if (sl_clock_now_ns() - began_ns > timeout_ns) {
+        if (timeout_ns > 0 && sl_clock_now_ns() - began_ns > timeout_ns) {
             sl_error("gather: not every rank has answered after %.1f s",
                      (double)timeout_ns / (double)SL_SECOND);
             return SL_ERR_PEER;
         }
+        status = sl_comm_waiting(comm);
+        if (status != SL_OK) return status;
         usleep((useconds_t)pause_us);
         if (pause_us < 1000) pause_us += 100;
     }
@@ -193,9 +197,14 @@ static sl_status mpi_start(sl_comm *comm)
     bind_arrays(self, comm->message_bytes_max, &arena);
     for (size_t i = 0; i < SL_COMM_SENDS_MAX * self->fragments_max; i++)
         self->sends[i] = MPI_REQUEST_NULL;
-    status = post_receive(self);
+    return post_receive(self);
+}
+
+static sl_status mpi_listen(sl_comm *comm)
+{
+    sl_status status = SL_OK;
     for (int i = 0; status == SL_OK && i < comm->n_neighbours; i++)
-        status = post_heartbeat_receive(self, i);
+        status = post_heartbeat_receive((mpi_comm *)comm, i);
     return status;
 }
 
@@ -317,10 +326,14 @@ static sl_status mpi_receive_heartbeats(sl_comm *comm, int64_t now_ns)
 /* One turn of the waits of close. What still arrives has no reader. */
 static sl_status close_turn(mpi_comm *self)
 {
-    sl_comm_event event;
-    sl_status status = sl_comm_poll(&self->base, sl_clock_now_ns(), SL_COMM_ANY_EVENT, &event);
+    sl_comm_event event = {.kind = SL_COMM_SENT};
+    int64_t now_ns = sl_clock_now_ns();
+    sl_status status = self->base.started
+                           ? sl_comm_poll(&self->base, now_ns, SL_COMM_ANY_EVENT, &event)
+                           : sl_comm_pulse(&self->base, now_ns);
     if (status == SL_OK && event.kind == SL_COMM_MESSAGE)
         sl_warn("a message of %zu bytes came after the end: dropped", event.n_bytes);
+    if (status == SL_OK && !self->base.started) status = SL_AGAIN;
     if (status != SL_OK && status != SL_AGAIN) return status;
     for (int i = 0; i < self->base.n_neighbours; i++) {
         int64_t silent_ns = self->base.neighbours[i].silence.silent_ns;
@@ -376,27 +389,103 @@ static sl_status leave(mpi_comm *self)
     return translate(MPI_Wait(&self->receive, MPI_STATUS_IGNORE), "MPI_Wait");
 }
 
+/* MPI_Abort asks the launcher, which may be gone or stopped. */
+enum { ABORT_S_MAX = 5 };
+static volatile sig_atomic_t abort_code;
+
+static void end_at_once(int number)
+{
+    (void)number;
+    _exit(abort_code);
+}
+
 static void mpi_abort(sl_comm *comm, int exit_code)
 {
     (void)comm;
+    abort_code = exit_code;
+    signal(SIGALRM, end_at_once);
+    alarm(ABORT_S_MAX);
     MPI_Abort(MPI_COMM_WORLD, exit_code);
     _exit(exit_code);
 }
 
-static void mpi_close(sl_comm *comm)
+/* Without the others MPI_Finalize would wait for ever. */
+static void leave_or_abort(sl_comm *comm)
+{
+    if (comm->ranks > 1 && leave((mpi_comm *)comm) != SL_OK) mpi_abort(comm, comm->lost_code);
+}
+
+static void finalize(sl_comm *comm)
 {
     mpi_comm *self = (mpi_comm *)comm;
-    /* Without the others MPI_Finalize would wait for ever. */
-    if (comm->started && comm->ranks > 1 && leave(self) != SL_OK) mpi_abort(comm, EXIT_FAILURE);
     MPI_Finalize();
     sl_storage_release(self->storage, self->storage_bytes);
     free(self);
 }
 
+static void mpi_close(sl_comm *comm)
+{
+    leave_or_abort(comm);
+    finalize(comm);
+}
+
+/* ---- a code that is not 0, under the mpirun of Open MPI 4 ----
+ *
+ * Tried with 4.1: after MPI_Finalize and a code other than 0, of one rank or of all alike, mpirun says that
+ * the job was terminated. --quiet silences that, but also what mpirun says when it cannot start a job at
+ * all; orte_abort_on_non_zero_status=0 makes the code 0. MPI_Abort has a notice of its own, which the
+ * function behind it, that asks mpirun for the end, has not. Where there is no such function, as in other
+ * MPIs, the rank finalizes and leaves with its code. */
+#if defined(OMPI_MAJOR_VERSION) && OMPI_MAJOR_VERSION == 4
+extern int ompi_mpi_abort(MPI_Comm comm, int exit_code) __attribute__((weak));
+static bool can_end_quietly(void) { return ompi_mpi_abort && getenv("OMPI_MCA_orte_hnp_uri"); }
+#else
+static int ompi_mpi_abort(MPI_Comm comm, int exit_code) { return MPI_Abort(comm, exit_code); }
+static bool can_end_quietly(void) { return false; }
+#endif
+
+enum { DRAIN_MS_MAX = 2000, DRAIN_MS = 100, KILLED_S_MAX = 10 };
+
+/* mpirun drops what it has not yet read of our output when the job ends: bytes left in a pipe, or in its
+ * pseudoterminal, and then some time to pass them on. */
+static void await_output_read(void)
+{
+    for (int waited_ms = 0; waited_ms < DRAIN_MS_MAX; waited_ms++) {
+        int left = 0;
+        for (int file = STDOUT_FILENO; file <= STDERR_FILENO; file++) {
+            int bytes = 0;
+            bool known = ioctl(file, isatty(file) ? TIOCOUTQ : FIONREAD, &bytes) == 0;
+            if (known && bytes > 0) left += bytes;
+        }
+        if (left == 0) break;
+        usleep(1000);
+    }
+    usleep(DRAIN_MS * 1000);
+}
+
+static void mpi_close_with(sl_comm *comm, int exit_code)
+{
+    leave_or_abort(comm);
+    if (!can_end_quietly()) {
+        finalize(comm);
+        return;
+    }
+    await_output_read();
+    if (comm->rank == 0) {
+        (void)ompi_mpi_abort(MPI_COMM_WORLD, exit_code);
+    } else { /* mpirun ends us as soon as rank 0 has asked for it */
+        signal(SIGTERM, SIG_DFL);
+        sleep(KILLED_S_MAX);
+    }
+    _exit(exit_code);
+}
+
 const sl_comm_ops sl_comm_mpi_ops = {
     .name = "mpi",
     .open = mpi_open,
+    .listen = mpi_listen,
     .close = mpi_close,
+    .close_with = mpi_close_with,
     .gather = mpi_gather,
     .start = mpi_start,
     .start_bytes = mpi_start_bytes,

@@ -4,6 +4,9 @@
 #ifndef SL_COMM_OPS_H
 #define SL_COMM_OPS_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "comm/comm.h"
 #include "comm/deadline.h"
 
@@ -24,7 +27,10 @@ typedef struct {
     const char *name;
     /* Fills in rank, ranks, ranks_on_host and rank_on_host of the comm it allocates. */
     sl_status (*open)(const sl_comm_options *options, sl_comm **comm_out);
+    /* Right after it, with the neighbours known: be ready to hear their heartbeats. */
+    sl_status (*listen)(sl_comm *comm);
     void (*close)(sl_comm *comm);
+    void (*close_with)(sl_comm *comm, int exit_code);
     sl_status (*gather)(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
                         int64_t timeout_ns);
     sl_status (*start)(sl_comm *comm);
@@ -43,6 +49,10 @@ typedef struct {
 /* The first member of each transport's own struct. */
 struct sl_comm {
     const sl_comm_ops *ops;
+    pthread_t driver;       /* the thread that opened it, the only one inside the transport */
+    atomic_int abort_asked; /* exit code + 1: by another thread */
+    struct sl_attendance *attendance; /* during sl_comm_attend */
+    int lost_code;
     int rank, ranks, ranks_on_host, rank_on_host;
     int n_neighbours; /* the first is the previous rank, the last the next */
     sl_comm_neighbour neighbours[2];
@@ -53,6 +63,17 @@ struct sl_comm {
     int first_slot, n_sending;
     uint64_t bytes_sent;
 };
+
+/* One turn of a wait before or after the pipeline runs: say that we live, hear who does; attended,
+ * also judge. SL_ERR_PEER, logged: a neighbour is lost. SL_ERR_JOB: the attended work is given up. */
+sl_status sl_comm_waiting(sl_comm *comm);
+/* The same without judging, and without a clock; for the front door's own files. */
+sl_status sl_comm_pulse(sl_comm *comm, int64_t now_ns);
+/* The part of sl_comm_waiting for a comm that is attended. */
+sl_status sl_attendance_judge(sl_comm *comm, int64_t now_ns);
+/* A gather of the thread that is attended, done by the one that attends. */
+sl_status sl_attendance_gather(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
+                               int64_t timeout_ns);
 
 extern const sl_comm_ops sl_comm_mpi_ops, sl_comm_self_ops, sl_comm_sim_ops;
 

@@ -20,7 +20,19 @@ static sl_status self_open(const sl_comm_options *options, sl_comm **comm_out)
     return SL_OK;
 }
 
+static sl_status self_listen(sl_comm *comm)
+{
+    (void)comm;
+    return SL_OK;
+}
+
 static void self_close(sl_comm *comm) { free(comm); }
+
+static void self_close_with(sl_comm *comm, int exit_code)
+{
+    (void)exit_code;
+    self_close(comm);
+}
 
 static sl_status self_gather(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
                              int64_t timeout_ns)
@@ -78,7 +90,9 @@ static void self_abort(sl_comm *comm, int exit_code)
 const sl_comm_ops sl_comm_self_ops = {
     .name = "self",
     .open = self_open,
+    .listen = self_listen,
     .close = self_close,
+    .close_with = self_close_with,
     .gather = self_gather,
     .start = self_start,
     .start_bytes = self_start_bytes,

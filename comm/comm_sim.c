@@ -167,6 +167,13 @@ static sl_status sim_open(const sl_comm_options *options, sl_comm **comm_out)
     return SL_OK;
 }
 
+/* Nobody is heard before the start. */
+static sl_status sim_listen(sl_comm *comm)
+{
+    (void)comm;
+    return SL_OK;
+}
+
 static void sim_close(sl_comm *comm)
 {
     sim_comm *self = (sim_comm *)comm;
@@ -177,6 +184,12 @@ static void sim_close(sl_comm *comm)
 }
 
 /* A rank back early for the next gather waits until all have taken this one. */
+static void sim_close_with(sl_comm *comm, int exit_code)
+{
+    (void)exit_code;
+    sim_close(comm);
+}
+
 static sl_status sim_gather(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
                             int64_t timeout_ns)
 {
@@ -327,7 +340,9 @@ static void sim_abort(sl_comm *comm, int exit_code)
 const sl_comm_ops sl_comm_sim_ops = {
     .name = "sim",
     .open = sim_open,
+    .listen = sim_listen,
     .close = sim_close,
+    .close_with = sim_close_with,
     .gather = sim_gather,
     .start = sim_start,
     .start_bytes = sim_start_bytes,

@@ -3,18 +3,9 @@
 #ifndef SL_ALONE_H
 #define SL_ALONE_H
 
-#include <stdbool.h>
-
 #include "launch/settings.h"
 
 /* Run `work` on rank 0 and return its exit code on every rank. */
 int sl_run_alone(sl_status (*work)(const sl_settings *settings), const sl_settings *settings);
-
-/* The number a launcher (mpirun, srun) gave this process in the environment; NULL: none did. */
-const char *sl_launched_rank(void);
-
-/* Whether this process prints what is printed once, for what is said before the transport is open
- * (--help): launchers number their processes in the environment. */
-bool sl_alone_prints(void);
 
 #endif

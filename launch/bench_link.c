@@ -11,8 +11,8 @@
 #include "comm/comm.h"
 #include "launch/codec_speed.h"
 #include "launch/cores.h"
-#include "launch/engine.h"
 #include "launch/process.h"
+#include "launch/ranks.h"
 #include "launch/report.h"
 #include "launch/version.h"
 #include "runtime/base/clock.h"
@@ -20,7 +20,7 @@
 #include "runtime/model/weights.h"
 
 enum { WIDTH_UNTOLD = 576, TOKEN_BYTES = 8, WARMUP_ROUNDS = 2, ROUNDS_MAX = 15 };
-static const int64_t AGREE_TIMEOUT_NS = 60 * SL_SECOND, SILENCE_MAX_NS = 10 * SL_SECOND;
+static const int64_t SILENCE_MAX_NS = 10 * SL_SECOND;
 
 /* The first is the token itself, the last tells the speed. */
 static const struct {
@@ -128,8 +128,8 @@ static sl_status gather(bench *b, sl_status status)
 {
     rank_report mine = *b->mine;
     mine.status = status;
-    sl_status agreed = sl_comm_gather(b->comm, &mine, sizeof mine, b->all, AGREE_TIMEOUT_NS);
-    if (agreed != SL_OK) sl_comm_abort(b->comm, sl_exit_code(agreed)); /* nobody to agree with */
+    sl_status agreed = sl_comm_gather(b->comm, &mine, sizeof mine, b->all, 0);
+    if (agreed != SL_OK) sl_ranks_abort(b->comm, sl_exit_code(agreed)); /* nobody to agree with */
     for (int r = 0; r < b->ranks && agreed == SL_OK; r++) agreed = (sl_status)b->all[r].status;
     return agreed;
 }
@@ -138,6 +138,10 @@ static sl_status gather(bench *b, sl_status status)
 
 static sl_status check_neighbours(const bench *b)
 {
+    if (sl_process_signal()) {
+        sl_error("%s: was measuring links", sl_process_signal_name(sl_process_signal()));
+        return SL_ERR_JOB;
+    }
     const int neighbours[] = {sl_comm_previous(b->comm), sl_comm_next(b->comm)};
     for (int i = 0; i < 2; i++) {
         int64_t silent_ns = sl_comm_silence_ns(b->comm, neighbours[i]);
@@ -299,33 +303,46 @@ static sl_status print_json(const bench *b)
 
 /* ---- the whole ---- */
 
+static sl_status prepare_together(void *context)
+{
+    bench *b = context;
+    return gather(b, prepare(b));
+}
+
+static sl_status tell(void *context)
+{
+    bench *b = context;
+    sl_status status = gather(b, SL_OK);
+    if (status == SL_OK && b->rank == 0) status = (b->settings->json ? print_json : print_table)(b);
+    return sl_ranks_agree(b->comm, status);
+}
+
+static sl_status attend(bench *b, sl_status (*work)(void *context))
+{
+    return sl_ranks_attend(b->comm, b->settings, SL_SIGNAL_ENDS_JOB, work, b);
+}
+
 static sl_status run(bench *b)
 {
     b->all = calloc((size_t)b->ranks, sizeof *b->all);
     if (!b->all) abort(); /* a kilobyte a rank at start-up: nothing can be said any more */
     b->mine = &b->all[b->rank];
-    sl_status status = gather(b, prepare(b));
+    sl_status status = attend(b, prepare_together);
     if (status != SL_OK) return status;
-
     status = measure_links(b);
-    if (status != SL_OK) sl_comm_abort(b->comm, sl_exit_code(status)); /* others wait for us */
-    status = gather(b, SL_OK);
-    if (status == SL_OK && b->rank == 0) status = (b->settings->json ? print_json : print_table)(b);
-    return status;
+    if (status != SL_OK) sl_ranks_abort(b->comm, sl_exit_code_stopped(status)); /* others wait */
+    return attend(b, tell);
 }
 
-sl_status sl_bench_link(const sl_settings *settings)
+int sl_bench_link(const sl_settings *settings)
 {
     bench b = {.settings = settings};
-    sl_comm_options options = {.heartbeat_ns = SL_SECOND};
-    sl_status status = sl_comm_open(sl_engine_transport(), &options, &b.comm);
-    if (status != SL_OK) return status;
+    sl_status status = sl_ranks_open(&b.comm);
+    if (status != SL_OK) return sl_exit_code(status);
     b.rank = sl_comm_rank(b.comm);
     b.ranks = sl_comm_ranks(b.comm);
-    sl_log_set_rank(b.rank, b.ranks);
     status = run(&b);
     free(b.message);
     free(b.all);
-    sl_comm_close(b.comm);
-    return status;
+    return sl_ranks_close(b.comm, sl_exit_code(status));
 }

@@ -5,7 +5,7 @@
 
 #include "launch/settings.h"
 
-/* Opens the transport itself; every rank calls it, with equal settings, and gets the same status,
+/* Opens the transport itself; every rank calls it, with equal settings, and gets the same exit code,
  * or the job is ended. Needs chunk and json; a model, if given, for its width alone (else 576).
  *
  * How it is measured. One link at a time: its sender sends n bytes and every other rank passes 8
@@ -22,7 +22,7 @@
  *               "messages": [{"bytes", "us"}],
  *               "prompt": {"rows", "lossless", "any"}, "decode": {"rows", "lossless", "any"}}],
  *    "ranks", "width", "rows_from": "synthetic", "machine", "commit"}
- * SL_ERR_OPTION on one rank alone: it has no links. SL_ERR_PEER, SL_ERR_MEMORY: logged. */
-sl_status sl_bench_link(const sl_settings *settings);
+ * One rank alone has no links: SL_EXIT_USAGE, logged. */
+int sl_bench_link(const sl_settings *settings);
 
 #endif

@@ -215,12 +215,12 @@ static int batch_command(sl_settings *settings)
     batch b = {.settings = settings};
     sl_service service = {.context = &b,
                           .check = check,
+                          .some_failed = &b.failed,
                           .job_bytes = job_bytes,
                           .begin = begin,
                           .end = end,
                           .watch = {.context = &b, .progress = tell}};
-    int code = sl_engine_serve(settings, &service);
-    return code == SL_EXIT_OK && b.failed ? SL_EXIT_SOME_FAILED : code;
+    return sl_engine_serve(settings, &service);
 }
 
 const sl_command_entry sl_cmd_batch = {

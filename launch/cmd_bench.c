@@ -18,6 +18,7 @@
 #include "launch/bench_rows.h"
 #include "launch/commands.h"
 #include "launch/engine.h"
+#include "launch/launcher.h"
 #include "launch/progress.h"
 #include "launch/report.h"
 #include "runtime/base/clock.h"
@@ -255,7 +256,7 @@ const sl_command_entry sl_cmd_bench_codec = {
     .run = codec_command,
 };
 
-static int link_command(sl_settings *settings) { return sl_exit_code(sl_bench_link(settings)); }
+static int link_command(sl_settings *settings) { return sl_bench_link(settings); }
 
 const sl_command_entry sl_cmd_bench_link = {
     .command = SL_COMMAND_BENCH_LINK,
@@ -272,10 +273,11 @@ const sl_command_entry sl_cmd_bench_link = {
 
 static int figure3_command(sl_settings *settings)
 {
-    if (sl_launched_rank()) {
+    if (sl_launcher_rank()) {
         sl_error("bench figure3 starts a process for each point itself: not under mpirun or srun");
         return SL_EXIT_USAGE;
     }
+    if (sl_launcher_check(1) != SL_OK) return SL_EXIT_USAGE;
     return sl_exit_code(sl_bench_figure3(settings));
 }
 

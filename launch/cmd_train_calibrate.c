@@ -12,6 +12,7 @@
 #include "launch/lone_stage.h"
 #include "launch/loop.h"
 #include "launch/process.h"
+#include "launch/ranks.h"
 #include "launch/report_train.h"
 #include "launch/train_ranks.h"
 #include "launch/train_texts.h"
@@ -145,7 +146,7 @@ static sl_status run(calibration *c, const sl_policy *policy)
     c->checked = true;
     if (status == SL_OK) status = run_pieces(c, &lone, &looks);
     sl_lone_stage_close(&lone);
-    status = sl_train_agree(c->comm, status);
+    status = sl_ranks_agree(c->comm, status);
     if (status == SL_OK) status = sl_train_sum_doubles(c->comm, c->bins, BINS);
     return status == SL_OK ? sl_train_sum_doubles(c->comm, c->kept, n_kept) : status;
 }
@@ -245,7 +246,7 @@ static sl_status find_row(calibration *c, sl_policy *policy, double keep, sl_gat
     row->keep = (float)keep;
     row->window = policy->window;
     row->threshold = policy->threshold;
-    return sl_train_agree(c->comm, sl_comm_rank(c->comm) == 0 ? tell_row(c, row) : SL_OK);
+    return sl_ranks_agree(c->comm, sl_comm_rank(c->comm) == 0 ? tell_row(c, row) : SL_OK);
 }
 
 /* ---- the table ---- */
@@ -367,6 +368,16 @@ static void close_all(calibration *c)
     sl_gguf_close(c->gguf);
 }
 
+static sl_status open_and_calibrate(void *context)
+{
+    calibration *c = context;
+    sl_status status = sl_ranks_agree(c->comm, open_all(c));
+    if (status == SL_OK) status = find_rows(c);
+    if (status == SL_OK) status = sl_ranks_agree(c->comm, write_gate(c));
+    close_all(c);
+    return status;
+}
+
 static int train_calibrate_command(sl_settings *settings)
 {
     if (!settings->model || !settings->gate || !settings->output || !settings->text) {
@@ -376,17 +387,11 @@ static int train_calibrate_command(sl_settings *settings)
         return SL_EXIT_USAGE;
     }
     calibration c = {.settings = settings};
-    sl_comm_options options = {.heartbeat_ns = SL_SECOND};
-    sl_status status = sl_comm_open(sl_engine_transport(), &options, &c.comm);
+    sl_status status = sl_ranks_open(&c.comm);
     if (status != SL_OK) return sl_exit_code(status);
-    sl_log_set_rank(sl_comm_rank(c.comm), sl_comm_ranks(c.comm));
     sl_process_catch_signals();
-    status = sl_train_agree(c.comm, open_all(&c));
-    if (status == SL_OK) status = find_rows(&c);
-    if (status == SL_OK) status = sl_train_agree(c.comm, write_gate(&c));
-    close_all(&c);
-    sl_comm_close(c.comm);
-    return sl_exit_code_stopped(status);
+    status = sl_ranks_attend(c.comm, settings, SL_SIGNAL_IS_WORKS_OWN, open_and_calibrate, &c);
+    return sl_ranks_close(c.comm, sl_exit_code_stopped(status));
 }
 
 const sl_command_entry sl_cmd_train_calibrate = {

@@ -13,6 +13,7 @@
 #include "launch/engine.h"
 #include "launch/loop.h"
 #include "launch/process.h"
+#include "launch/ranks.h"
 #include "launch/report_train.h"
 #include "launch/train_checkpoint.h"
 #include "launch/train_pass.h"
@@ -273,10 +274,10 @@ static sl_status ridge_round(training *t, sl_status status)
     /* What all ranks had before is on all of them; only rank 0's may count when they add up. */
     if (rank_of(t) != 0) memset(sums, 0, n * sizeof *sums);
     if (status == SL_OK) sl_warm_ridge_add(t->warm, &t->pass.piece);
-    status = sl_train_agree(t->comm, status);
+    status = sl_ranks_agree(t->comm, status);
     if (status == SL_OK) status = sl_train_sum_doubles(t->comm, sums, n);
     if (status == SL_OK && t->point.round + 1 == t->ridge_rounds)
-        status = sl_train_agree(t->comm, sl_warm_ridge_solve(t->warm, RIDGE));
+        status = sl_ranks_agree(t->comm, sl_warm_ridge_solve(t->warm, RIDGE));
     return status;
 }
 
@@ -302,7 +303,7 @@ static sl_status adamw_round(training *t, sl_status status)
     float *gradients = sl_warm_gradients(t->warm, &n), share = 1.0F / (float)ranks_of(t);
     double rate = rate_at(t, t->point.round);
     uint32_t slices = sl_warm_slices(t->warm, &t->pass.piece); /* alike: pieces are */
-    status = sl_train_agree(t->comm, status);
+    status = sl_ranks_agree(t->comm, status);
     for (uint32_t slice = 0; status == SL_OK && slice < slices; slice++) {
         sl_warm_gradient(t->warm, &t->pass.piece, slice, ahead_of(t, t->point.round, slice));
         if (ranks_of(t) > 1) {
@@ -413,10 +414,10 @@ static sl_status tell_held_out(training *t, const char *phase)
         if (status == SL_OK) sl_warm_measure(t->warm, &t->pass.piece, UINT32_MAX);
     }
     double loss, r2;
-    status = sl_train_agree(t->comm, status);
+    status = sl_ranks_agree(t->comm, status);
     if (status == SL_OK) status = total_fits(t, &loss, &r2);
     if (status != SL_OK) return status;
-    return sl_train_agree(t->comm, rank_of(t) == 0 ? tell_layers(t, phase, loss, r2) : SL_OK);
+    return sl_ranks_agree(t->comm, rank_of(t) == 0 ? tell_layers(t, phase, loss, r2) : SL_OK);
 }
 
 /* ---- the run ---- */
@@ -440,7 +441,7 @@ static sl_status between_rounds(training *t)
     bool stop, save_now;
     sl_status status = sl_train_any(t->comm, sl_process_signal() != 0, &stop);
     if (status == SL_OK) status = sl_train_any(t->comm, due, &save_now);
-    if (status == SL_OK && (stop || save_now)) status = sl_train_agree(t->comm, save(t));
+    if (status == SL_OK && (stop || save_now)) status = sl_ranks_agree(t->comm, save(t));
     if (status != SL_OK || !stop) return status;
     if (rank_of(t) == 0)
         sl_info("stopped after round %llu; the same command goes on from %s",
@@ -460,7 +461,7 @@ static sl_status run_round(training *t)
     if (status == SL_OK && !ridge) status = total_fits(t, &loss, &r2);
     if (status != SL_OK) return status;
     t->point.round++;
-    status = sl_train_agree(t->comm, tell_round(t, loss, r2));
+    status = sl_ranks_agree(t->comm, tell_round(t, loss, r2));
     if (status == SL_OK && t->point.round == t->ridge_rounds) status = tell_held_out(t, "ridge");
     return status;
 }
@@ -508,7 +509,7 @@ static sl_status train(training *t)
         if (status == SL_OK) status = between_rounds(t);
     }
     if (status == SL_OK && t->rounds > t->ridge_rounds) status = tell_held_out(t, "adamw");
-    if (status == SL_OK) status = sl_train_agree(t->comm, write_gate(t));
+    if (status == SL_OK) status = sl_ranks_agree(t->comm, write_gate(t));
     if (status == SL_OK && rank_of(t) == 0) remove(t->checkpoint_path);
     return status;
 }
@@ -530,19 +531,23 @@ static sl_status check_settings(const sl_settings *s)
     return SL_ERR_OPTION;
 }
 
+static sl_status open_and_train(void *context)
+{
+    training *t = context;
+    sl_status status = sl_ranks_agree(t->comm, open_all(t));
+    if (status == SL_OK) status = check_ranks(t);
+    if (status == SL_OK) status = train(t);
+    close_all(t);
+    return status;
+}
+
 int sl_train_warm(sl_settings *settings)
 {
     if (check_settings(settings) != SL_OK) return SL_EXIT_USAGE;
     training t = {.settings = settings};
-    sl_comm_options options = {.heartbeat_ns = SL_SECOND};
-    sl_status status = sl_comm_open(sl_engine_transport(), &options, &t.comm);
+    sl_status status = sl_ranks_open(&t.comm);
     if (status != SL_OK) return sl_exit_code(status);
-    sl_log_set_rank(rank_of(&t), (int)ranks_of(&t));
     sl_process_catch_signals();
-    status = sl_train_agree(t.comm, open_all(&t));
-    if (status == SL_OK) status = check_ranks(&t);
-    if (status == SL_OK) status = train(&t);
-    close_all(&t);
-    sl_comm_close(t.comm);
-    return sl_exit_code_stopped(status);
+    status = sl_ranks_attend(t.comm, settings, SL_SIGNAL_IS_WORKS_OWN, open_and_train, &t);
+    return sl_ranks_close(t.comm, sl_exit_code_stopped(status));
 }

@@ -8,7 +8,6 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "launch/alone.h"
 #include "launch/cores.h"
 #include "launch/memory.h"
 #include "launch/memory_plan.h"
@@ -17,6 +16,7 @@
 #include "launch/placing.h"
 #include "launch/policy_choice.h"
 #include "launch/process.h"
+#include "launch/ranks.h"
 #include "launch/retention.h"
 #include "launch/version.h"
 #include "runtime/base/clock.h"
@@ -26,15 +26,18 @@
 
 enum { EXPECTED_TOKENS = 512 }; /* an answer; longer ones make room by restarts */
 
-/* Loading weights from a slow disk and scanning a long job happen before heartbeats flow. */
-static const int64_t START_TIMEOUT_NS = 600 * SL_SECOND;
+/* For the last records of a job that fails. */
+static const int64_t LAST_WORDS_NS = 2 * SL_SECOND;
 
 struct sl_engine {
     sl_settings settings;
     const sl_service *service;
     sl_comm *comm;
-    const char *transport;
-    bool started; /* heartbeats flow */
+    bool failed_alone; /* not agreed with the other ranks: the job is aborted */
+    sl_port port;      /* rank 0 */
+    sl_status begun;   /* rank 0: of the service; SL_AGAIN until then */
+    sl_status failure; /* rank 0: what serving ended with */
+    int code;          /* rank 0's exit code, on all ranks */
 
     sl_gguf *gguf;
     sl_model_shape shape;
@@ -107,52 +110,13 @@ uint64_t sl_engine_gate_hash(const sl_engine *engine)
 }
 const sl_policy *sl_engine_policy(const sl_engine *engine) { return &engine->policy; }
 
-int sl_exit_code(sl_status status)
-{
-    switch (status) {
-    case SL_OK:
-    case SL_AGAIN:
-    case SL_END: return SL_EXIT_OK;
-    case SL_ERR_OPTION: return SL_EXIT_USAGE;
-    case SL_ERR_FORMAT:
-    case SL_ERR_UNSUPPORTED:
-    case SL_ERR_REQUEST:
-    case SL_ERR_FILE: return SL_EXIT_INPUT;
-    case SL_ERR_MEMORY: return SL_EXIT_MEMORY;
-    case SL_ERR_PEER:
-    case SL_ERR_JOB: return SL_EXIT_INTERRUPTED;
-    }
-    return SL_EXIT_BUG;
-}
-
-int sl_exit_code_stopped(sl_status status)
-{
-    int number = sl_process_signal();
-    return number && status != SL_OK ? 128 + number : sl_exit_code(status);
-}
-
 /* ---- opening: what this rank can do alone ---- */
-
-const char *sl_engine_transport(void) { return sl_launched_rank() ? "mpi" : "self"; }
-
-/* A failed assertion has nothing but this to end the job by. */
-static sl_comm *job_comm;
-
-static void abort_job(void)
-{
-    if (job_comm) sl_comm_abort(job_comm, SL_EXIT_BUG);
-}
 
 static sl_status open_comm(sl_engine *e)
 {
-    e->transport = sl_engine_transport();
-    sl_comm_options options = {.heartbeat_ns = SL_SECOND};
-    sl_status status = sl_comm_open(e->transport, &options, &e->comm);
+    sl_status status = sl_ranks_open(&e->comm);
     if (status != SL_OK) return status;
-    job_comm = e->comm;
-    sl_assert_set_abort(abort_job);
     size_t ranks = (size_t)sl_engine_ranks(e);
-    sl_log_set_rank(rank_of(e), (int)ranks);
     e->first_layer = calloc(ranks + 1, sizeof *e->first_layer);
     e->rank_heads = calloc(ranks, sizeof *e->rank_heads);
     e->rank_pages = calloc(ranks, sizeof *e->rank_pages);
@@ -375,7 +339,7 @@ static sl_memory_limits memory_limits(const sl_engine *e)
 static sl_memory_needs memory_needs(sl_engine *e)
 {
     sl_parts_options parts = parts_options(e);
-    sl_memory_needs needs = sl_parts_needs(&parts, e->transport);
+    sl_memory_needs needs = sl_parts_needs(&parts, sl_comm_kind(e->comm));
     needs.in_use = sl_memory_used_bytes();
     needs.job = e->job_bytes;
     return needs;
@@ -476,9 +440,8 @@ static sl_status agree(sl_engine *engine, sl_status status)
     sl_hello *hellos = calloc((size_t)ranks, sizeof *hellos);
     if (!all || !hellos) abort(); /* a few kilobytes at start-up: nothing can be said any more */
     sl_wire_encode_hello(&mine, bytes);
-    sl_status agreed = sl_comm_gather(engine->comm, bytes, SL_HELLO_BYTES, all, START_TIMEOUT_NS);
-    if (agreed != SL_OK)
-        sl_comm_abort(engine->comm, sl_exit_code(agreed)); /* nobody to agree with */
+    sl_status agreed = sl_comm_gather(engine->comm, bytes, SL_HELLO_BYTES, all, 0);
+    if (agreed != SL_OK) sl_ranks_abort(engine->comm, sl_exit_code(agreed)); /* with whom? */
     for (int r = 0; r < ranks && agreed == SL_OK; r++) {
         agreed = sl_wire_decode_hello(all + (size_t)r * SL_HELLO_BYTES, &hellos[r]);
         if (agreed == SL_OK) agreed = (sl_status)hellos[r].status; /* logged where it happened */
@@ -502,8 +465,9 @@ static sl_status check_gate_hash(const sl_engine *e)
                              sl_weights_tensors_hash(e->gguf, e->model_hash), e->settings.model);
 }
 
-static sl_status open_engine(sl_engine *e)
+static sl_status open_engine(void *context)
 {
+    sl_engine *e = context;
     sl_status status = SL_OK;
     if (rank_of(e) == 0 && e->service->check) status = e->service->check(e->service->context);
     if (status == SL_OK) status = open_model(e);
@@ -529,7 +493,16 @@ static sl_status open_engine(sl_engine *e)
 
 /* ---- serving and ending ---- */
 
-static sl_status run(sl_engine *e, const sl_port *port)
+static sl_status begin_service(void *context)
+{
+    sl_engine *e = context;
+    const sl_service *service = e->service;
+    bool first = rank_of(e) == 0;
+    e->begun = first ? service->begin(service->context, e, &e->port) : SL_OK;
+    return agree(e, e->begun);
+}
+
+static sl_status run(sl_engine *e)
 {
     int busy = sl_comm_ranks_on_host(e->comm) * e->threads;
     sl_loop_options options = {
@@ -537,33 +510,69 @@ static sl_status run(sl_engine *e, const sl_port *port)
         .stage = e->parts.stage,
         .driver = e->parts.driver,
         .team = e->parts.team,
-        .port = rank_of(e) == 0 ? port : NULL,
+        .port = rank_of(e) == 0 ? &e->port : NULL,
         .watch = &e->service->watch,
         .spare_core = sl_cores_usable() > busy,
     };
     e->ready_ns = sl_clock_now_ns();
-    e->started = true;
-    sl_process_catch_signals(); /* until now they just end the process */
+    sl_process_catch_signals(); /* until now they just end a process that is alone */
     sl_parts_options parts = parts_options(e);
     sl_frame_limits limits = sl_parts_limits(&parts);
     sl_status status = sl_comm_start(e->comm, sl_rank_message_bytes_max(&limits), e->ready_ns);
     if (status == SL_OK) status = sl_loop_run(&options);
     e->ended_ns = sl_clock_now_ns();
-    e->started = status != SL_OK; /* all ranks have left in order: they close together */
+    e->failed_alone = status != SL_OK;
     return status;
+}
+
+/* Let the service end, with how serving went; rank 0's exit code is then that of all. */
+static sl_status end_service(void *context)
+{
+    sl_engine *e = context;
+    const sl_service *service = e->service;
+    sl_status status = SL_OK;
+    if (rank_of(e) == 0) {
+        status = service->end(service->context, e, SL_OK);
+        e->code = status == SL_OK && service->some_failed && *service->some_failed
+                      ? SL_EXIT_SOME_FAILED
+                      : sl_exit_code(status);
+    }
+    int *codes = calloc((size_t)sl_engine_ranks(e), sizeof *codes);
+    if (!codes) abort(); /* four bytes a rank: nothing can be said any more */
+    sl_status gathered = sl_comm_gather(e->comm, &e->code, sizeof e->code, codes, 0);
+    if (gathered == SL_OK) e->code = codes[0];
+    free(codes);
+    return gathered == SL_OK ? status : gathered;
+}
+
+static sl_status end_failed_service(void *context)
+{
+    sl_engine *e = context;
+    return e->service->end(e->service->context, e, e->failure);
+}
+
+/* What is finished is still written, in so much time and no more: other ranks wait for the abort, and
+ * a file system that hangs may be why the job fails. The thread that computes is not waited for. */
+static void end_in_failure(sl_engine *e, sl_status status)
+{
+    if (rank_of(e) != 0 || e->begun != SL_OK) return;
+    e->failure = status;
+    if (!sl_ranks_work_briefly(end_failed_service, e, LAST_WORDS_NS)) e->failed_alone = true;
+}
+
+static sl_status attend(sl_engine *e, sl_status (*work)(void *context))
+{
+    return sl_ranks_attend(e->comm, &e->settings, SL_SIGNAL_ENDS_JOB, work, e);
 }
 
 static sl_status serve(sl_engine *e)
 {
-    sl_status status = open_engine(e);
-    if (status != SL_OK) return status;
-    const sl_service *service = e->service;
-    sl_port port = {0};
-    bool first = rank_of(e) == 0;
-    sl_status begun = first ? service->begin(service->context, e, &port) : SL_OK;
-    status = agree(e, begun);
-    if (status == SL_OK) status = run(e, &port);
-    if (first && begun == SL_OK) status = service->end(service->context, e, status);
+    e->begun = SL_AGAIN;
+    sl_status status = attend(e, open_engine);
+    if (status == SL_OK) status = attend(e, begin_service); /* its threads inherit no pinning */
+    if (status == SL_OK) status = run(e);
+    if (status == SL_OK) return attend(e, end_service);
+    end_in_failure(e, status);
     return status;
 }
 
@@ -590,9 +599,8 @@ void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
 /* Close, or end the whole job with the status's exit code. */
 static int end(sl_engine *e, sl_status status)
 {
-    int code = sl_exit_code_stopped(status);
-    bool agreed = !e->started; /* before that ranks fail together, each by itself */
-    if (e->comm && status != SL_OK && !agreed) sl_comm_abort(e->comm, code);
+    int code = status == SL_OK ? e->code : sl_exit_code_stopped(status);
+    if (e->comm && e->failed_alone) sl_ranks_abort(e->comm, code);
     sl_parts_close(&e->parts);
     sl_chat_close(e->chat);
     sl_tokenizer_close(e->tokenizer);
@@ -604,9 +612,7 @@ static int end(sl_engine *e, sl_status status)
     free(e->rank_pages);
     free(e->rank_keep);
     free(e->rank_limits);
-    job_comm = NULL;
-    sl_comm_close(e->comm);
-    return code;
+    return e->comm ? sl_ranks_close(e->comm, code) : code;
 }
 
 int sl_engine_serve(const sl_settings *settings, const sl_service *service)

@@ -5,13 +5,11 @@
 #define SL_ENGINE_H
 
 #include "launch/loop.h"
+#include "launch/process.h"
 #include "launch/settings.h"
 #include "runtime/model/chat.h"
 
 typedef struct sl_engine sl_engine;
-
-/* The transport of this process: "mpi" when a launcher started it, else "self". */
-const char *sl_engine_transport(void);
 
 /* What a command does with an engine; all of it is called on rank 0 only. */
 typedef struct {
@@ -24,6 +22,8 @@ typedef struct {
     sl_status (*begin)(void *context, sl_engine *engine, sl_port *port_out);
     /* Called if begin succeeded, with how serving went; returns that, or what went wrong since. */
     sl_status (*end)(void *context, const sl_engine *engine, sl_status status);
+    const bool
+        *some_failed; /* then there are error records, which the exit code says; NULL: none */
     sl_watch watch;
     /* On all ranks the same: distributions that requests are compared by, at most (stage.h). If any, some
      * requests keep all, so memory is planned for that. */
@@ -71,19 +71,5 @@ typedef struct {
     sl_policy policy;
 } sl_engine_report;
 void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out);
-
-/* Exit codes, documented in the README. */
-enum {
-    SL_EXIT_OK = 0,
-    SL_EXIT_BUG = 1,
-    SL_EXIT_USAGE = 2,
-    SL_EXIT_SOME_FAILED = 3,
-    SL_EXIT_INPUT = 4,        /* a file is missing, malformed or not supported */
-    SL_EXIT_MEMORY = 5,       /* does not fit; nothing was started */
-    SL_EXIT_INTERRUPTED = 75, /* run the same command again to go on */
-};
-int sl_exit_code(sl_status status);
-/* The same of what signals may have stopped: 128 + N when signal N did. */
-int sl_exit_code_stopped(sl_status status);
 
 #endif

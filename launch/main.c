@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "launch/alone.h"
 #include "launch/commands.h"
 #include "launch/engine.h"
+#include "launch/launcher.h"
 #include "launch/process.h"
 #include "launch/version.h"
 #include "runtime/base/limits.h"
@@ -67,11 +67,11 @@ static int sluice(int argc, char **argv)
 {
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help") ||
         !strcmp(argv[1], "-h")) {
-        if (sl_alone_prints()) help();
+        if (sl_launcher_prints()) help();
         return argc < 2 ? SL_EXIT_USAGE : SL_EXIT_OK;
     }
     if (!strcmp(argv[1], "--version")) {
-        if (sl_alone_prints()) printf("sluice %s\n%s", sl_version(), sl_version_details());
+        if (sl_launcher_prints()) printf("sluice %s\n%s", sl_version(), sl_version_details());
         return SL_EXIT_OK;
     }
     int n_words;

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launch/engine.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mapping.h"
 
@@ -113,4 +112,30 @@ int sl_process_end(int code)
 {
     if (code != SL_EXIT_OK && code != SL_EXIT_SOME_FAILED) return code;
     return sl_process_flush_stdout() == SL_OK ? code : SL_EXIT_INPUT;
+}
+
+/* ---- exit codes ---- */
+
+int sl_exit_code(sl_status status)
+{
+    switch (status) {
+    case SL_OK:
+    case SL_AGAIN:
+    case SL_END: return SL_EXIT_OK;
+    case SL_ERR_OPTION: return SL_EXIT_USAGE;
+    case SL_ERR_FORMAT:
+    case SL_ERR_UNSUPPORTED:
+    case SL_ERR_REQUEST:
+    case SL_ERR_FILE: return SL_EXIT_INPUT;
+    case SL_ERR_MEMORY: return SL_EXIT_MEMORY;
+    case SL_ERR_PEER:
+    case SL_ERR_JOB: return SL_EXIT_INTERRUPTED;
+    }
+    return SL_EXIT_BUG;
+}
+
+int sl_exit_code_stopped(sl_status status)
+{
+    int number = sl_process_signal();
+    return number && status != SL_OK ? 128 + number : sl_exit_code(status);
 }

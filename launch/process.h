@@ -5,6 +5,20 @@
 
 #include "runtime/base/status.h"
 
+/* Exit codes, documented in the README. */
+enum {
+    SL_EXIT_OK = 0,
+    SL_EXIT_BUG = 1,
+    SL_EXIT_USAGE = 2,
+    SL_EXIT_SOME_FAILED = 3,
+    SL_EXIT_INPUT = 4,        /* a file is missing, malformed or not supported */
+    SL_EXIT_MEMORY = 5,       /* does not fit; nothing was started */
+    SL_EXIT_INTERRUPTED = 75, /* run the same command again to go on */
+};
+int sl_exit_code(sl_status status);
+/* The same of what signals may have stopped: 128 + N when signal N did. */
+int sl_exit_code_stopped(sl_status status);
+
 /* First in main, before any file is opened.
  * Descriptors 0, 1 and 2 that are closed are taken, so that no file of ours gets their number and then
  * the log's lines: what is written to 2 goes nowhere; reading 0 and writing 1 fail.

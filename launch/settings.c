@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "comm/codec.h"
-#include "launch/alone.h"
 #include "launch/eval_questions.h"
+#include "launch/launcher.h"
 #include "runtime/base/log.h"
 #include "runtime/gate/gate_file.h"
 #include "runtime/gate/policy.h"
@@ -359,7 +359,7 @@ static error_t on_option(int key, char *value, struct argp_state *state)
     if (key == '?' || key == USAGE_KEY) {
         unsigned what = key == '?' ? ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC
                                    : ARGP_HELP_USAGE;
-        if (sl_alone_prints()) argp_state_help(state, stdout, what);
+        if (sl_launcher_prints()) argp_state_help(state, stdout, what);
         p->status = SL_END;
         return ECANCELED;
     }
@@ -409,7 +409,7 @@ static sl_status parse(sl_command command, const char *usage, const char *about,
     char name[32], *command_name = argv[0];
     snprintf(name, sizeof name, "sluice %s", command_name);
     argv[0] = name; /* what "Usage:" and argp's own complaints begin with */
-    unsigned flags = ARGP_NO_HELP | ARGP_NO_EXIT | (sl_alone_prints() ? 0 : ARGP_NO_ERRS);
+    unsigned flags = ARGP_NO_HELP | ARGP_NO_EXIT | (sl_launcher_prints() ? 0 : ARGP_NO_ERRS);
     setenv("ARGP_HELP_FMT", "no-dup-args-note,rmargin=96", 0);
     error_t error = argp_parse(&argp, argc, argv, flags, NULL, &p);
     argv[0] = command_name;
@@ -426,7 +426,7 @@ static sl_status parse(sl_command command, const char *usage, const char *about,
 sl_status sl_settings_parse(sl_command command, const char *usage, const char *about,
                             const char *examples, int argc, char **argv, sl_settings *settings_out)
 {
-    if (!sl_alone_prints()) sl_log_set_level(SL_LOG_NONE); /* all ranks would say the same */
+    if (!sl_launcher_prints()) sl_log_set_level(SL_LOG_NONE); /* all ranks would say the same */
     sl_status status = parse(command, usage, about, examples, argc, argv, settings_out);
     sl_log_set_level(settings_out->quiet     ? SL_LOG_ERROR
                      : settings_out->verbose ? SL_LOG_DEBUG

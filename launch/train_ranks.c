@@ -4,11 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/base/clock.h"
-
 enum { ALL_PARTS_BYTES = 16 << 20, PART_BYTES_MIN = 4096 };
-
-static const int64_t PATIENCE_NS = 600 * SL_SECOND; /* ranks differ by a piece of text at most */
 
 static void add_doubles(double *sum, const void *part, size_t bytes)
 {
@@ -36,7 +32,7 @@ static sl_status sum_ranks(sl_comm *comm, void *x, size_t bytes, number kind)
     for (size_t at = 0; status == SL_OK && at < bytes; at += part_bytes) {
         size_t n = bytes - at < part_bytes ? bytes - at : part_bytes;
         char *part = (char *)x + at;
-        status = sl_comm_gather(comm, part, n, all, PATIENCE_NS);
+        status = sl_comm_gather(comm, part, n, all, 0);
         if (status != SL_OK) break;
         memcpy(part, all, n);
         for (size_t r = 1; r < ranks; r++) {
@@ -60,18 +56,6 @@ sl_status sl_train_sum_floats(sl_comm *comm, float *x, size_t n)
     return sum_ranks(comm, x, n * sizeof *x, FLOATS);
 }
 
-sl_status sl_train_agree(sl_comm *comm, sl_status status)
-{
-    size_t ranks = (size_t)sl_comm_ranks(comm);
-    sl_status *all = calloc(ranks, sizeof *all), worst = status;
-    if (!all) return SL_ERR_MEMORY;
-    sl_status gathered = sl_comm_gather(comm, &status, sizeof status, all, PATIENCE_NS);
-    for (size_t r = 0; gathered == SL_OK && r < ranks; r++)
-        if (all[r] < worst) worst = all[r];
-    free(all);
-    return gathered == SL_OK ? worst : gathered;
-}
-
 sl_status sl_train_any(sl_comm *comm, bool mine, bool *any_out)
 {
     double sum = mine;
@@ -85,7 +69,7 @@ sl_status sl_train_same(sl_comm *comm, uint64_t value, bool *same_out)
     size_t ranks = (size_t)sl_comm_ranks(comm);
     uint64_t *all = calloc(ranks, sizeof *all);
     if (!all) return SL_ERR_MEMORY;
-    sl_status status = sl_comm_gather(comm, &value, sizeof value, all, PATIENCE_NS);
+    sl_status status = sl_comm_gather(comm, &value, sizeof value, all, 0);
     *same_out = true;
     for (size_t r = 0; r < ranks; r++) *same_out = *same_out && all[r] == value;
     free(all);

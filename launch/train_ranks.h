@@ -1,5 +1,5 @@
-/* launch/train_ranks.h - what data-parallel ranks do together: add up arrays, and agree whether to go
- * on. Sums run in the order of ranks, so every rank has the same bits. Collective: each costs one pass of
+/* launch/train_ranks.h - what data-parallel ranks do together, attended (ranks.h): add up arrays, and
+ * see whether they are alike. Sums run in the order of ranks, so every rank has the same bits. Collective: each costs one pass of
  * the array from every rank to every other. */
 #ifndef SL_TRAIN_RANKS_H
 #define SL_TRAIN_RANKS_H
@@ -12,8 +12,6 @@
 sl_status sl_train_sum_doubles(sl_comm *comm, double *x, size_t n);
 sl_status sl_train_sum_floats(sl_comm *comm, float *x, size_t n);
 
-/* The worst status of all ranks. SL_ERR_PEER: one does not answer. */
-sl_status sl_train_agree(sl_comm *comm, sl_status status);
 /* Whether all ranks have the same value. */
 sl_status sl_train_same(sl_comm *comm, uint64_t value, bool *same_out);
 /* Whether any rank says so. */

@@ -77,12 +77,11 @@ class Bench:
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds,
                               cwd=cwd)
 
-    def start(self, ranks, *words, **env):
+    def start(self, ranks, *words, stdin=subprocess.DEVNULL, **env):
         """In the background; talk goes to the file `stderr` (see talk())."""
         with open(self.path("stderr"), "wb") as talk:
             return subprocess.Popen(self.command(ranks, *words), env=environment(**env),
-                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                    stderr=talk)
+                                    stdin=stdin, stdout=subprocess.DEVNULL, stderr=talk)
 
     def talk(self):
         with open(self.path("stderr"), "rb") as file:

@@ -190,4 +190,5 @@ def body(bench):
     torn_line(job)
 
 
-e2e.main("lost rank", body)
+if __name__ == "__main__":
+    e2e.main("lost rank", body)
