@@ -1,5 +1,7 @@
 """What users do to a process: descriptors closed at start, a limit on file sizes, a reader that goes
-away, signals. Nothing ends without a word, and no word lands in a file."""
+away, signals, launchers. Nothing ends without a word, no word lands in a file, and no launcher's alarm
+follows a job that is finished."""
+import json
 import os
 import signal
 import subprocess
@@ -86,8 +88,59 @@ def test_signals(shell):
         e2e.check(len(e2e.records(shell.out)) > 0, f"{number.name}: no whole record")
 
 
+def test_some_failed(shell):
+    """A finished job with error records: the code tells, and mpirun has nothing to add."""
+    bench = shell.bench
+    source = bench.job("some.jsonl", [e2e.completion("good", "hello", max_tokens=4),
+                                      e2e.completion("bad", "hello", stream=True)])
+    for ranks in (0, 1, 2):
+        bench.remove("out", "out.job")
+        ran = bench.run(ranks, "batch", "-m", shell.model, "-i", source, "-o", shell.out, "--json")
+        talk = ran.stderr.decode(errors="replace")
+        e2e.check(ran.returncode == 3, f"ranks {ranks}: exit code {ran.returncode}, not 3\n{talk}")
+        e2e.check("abort" not in talk and "terminated" not in talk and "MPI_ABORT" not in talk,
+                  f"ranks {ranks}: an alarm after a finished job:\n{talk}")
+        e2e.check(json.loads(ran.stdout)["failed"] == 1, f"ranks {ranks}: {ran.stdout!r}")
+        e2e.check(len(e2e.records(shell.out)) == 2, f"ranks {ranks}: OUT is not whole")
+
+
+def test_one_code(shell):
+    """What goes wrong on rank 0 alone is the code of all."""
+    ran = shell.bench.run(2, "show", "model", shell.bench.path("nothing"))
+    e2e.check(ran.returncode == 4, f"show model nothing: exit code {ran.returncode}")
+
+
+STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4"}
+HYDRA = {"PMI_SIZE": "3"}
+
+
+def test_launchers(shell):
+    """Several processes, each a world of one: refused before anything is written. Variables that a
+    launcher left to one process alone, as in a batch script, are not."""
+    bench = shell.bench
+    words = ["batch", "-m", shell.model, "-i", shell.source, "-o", shell.out]
+    for name, env in (("srun", dict(STEP, SLURM_PROCID="0")), ("srun", dict(STEP, SLURM_PROCID="2")),
+                      ("mpiexec", dict(HYDRA, PMI_RANK="0"))):
+        bench.remove("out", "out.job")
+        ran = bench.run(0, *words, **env)
+        talk = ran.stderr.decode(errors="replace")
+        e2e.check(ran.returncode == 2, f"{env}: exit code {ran.returncode}\n{talk}")
+        e2e.check(not os.path.exists(shell.out), f"{env}: OUT was made")
+        first = "0" in (env.get("SLURM_PROCID"), env.get("PMI_RANK"))
+        e2e.check((f"{name}" in talk and "Cure: " in talk) == first, f"{env}: {talk}")
+    for env in (dict(SLURM_NTASKS="4", SLURM_PROCID="0", SLURM_JOB_NUM_NODES="2"),
+                dict(HYDRA, PMI_SIZE="1", PMI_RANK="0")):
+        ran = bench.run(0, "tokenize", "-m", shell.model, stdin=b"a", **env)
+        e2e.check(ran.returncode == 0, f"{env}: exit code {ran.returncode}: {ran.stderr.decode()}")
+    ran = bench.run(2, "tokenize", "-m", shell.model, stdin=b"a", **STEP, SLURM_PROCID="0")
+    e2e.check(ran.returncode == 0, f"mpirun in a step: exit code {ran.returncode}")
+
+
 def body(bench):
     shell = Shell(bench)
+    test_some_failed(shell)
+    test_one_code(shell)
+    test_launchers(shell)
     test_closed_descriptors(shell)
     test_reader_gone(shell)
     test_file_limit(shell)

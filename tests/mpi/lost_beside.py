@@ -31,8 +31,9 @@ def lose(bench, what, words, number, victim, ready, stdin=subprocess.DEVNULL):
         os.kill(pids[victim], number)
         e2e.check(lost_rank.wait_until(lambda: launcher.poll() is not None, END_S) is not None,
                   f"{what}: mpirun still runs after {END_S} s\n{bench.talk()}")
-        left = [rank for rank, pid in pids.items() if lost_rank.is_alive(pid)]
-        e2e.check(not left, f"{what}: ranks {left} still run\n{bench.talk()}")
+        left = lambda: [rank for rank, pid in pids.items() if lost_rank.is_alive(pid)]
+        e2e.check(lost_rank.wait_until(lambda: not left(), END_S) is not None,
+                  f"{what}: ranks {left()} still run\n{bench.talk()}")
         print(f"{what}: all gone {time.monotonic() - lost_at:.1f} s later, exit code "
               f"{launcher.returncode}", flush=True)
     finally:
