@@ -364,6 +364,8 @@ static sl_status compare_input(const sl_job *job, FILE *file, uint64_t *n_more_o
 
 sl_status sl_job_finish(sl_job *job)
 {
+    sl_status synced = sl_out_sync(job->out);
+    if (synced != SL_OK) return synced;
     sl_file_change change = sl_file_stamp_compare(job->in_path, &job->in_stamp);
     if (change == SL_FILE_SAME) return SL_OK;
     FILE *file = fopen(job->in_path, "re");

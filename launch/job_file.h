@@ -70,7 +70,7 @@ sl_status sl_job_append(sl_job *job, const char *record, size_t bytes, uint64_t 
 /* SL_ERR_FILE, logged: also when OUT or its journal is not any more what its name says. */
 sl_status sl_job_sync(sl_job *job);
 
-/* All is answered: whether IN still asks the same. Logged: SL_ERR_FILE, it does not; SL_ERR_JOB, it
+/* All is answered: whether it lasts and IN still asks the same. Logged: SL_ERR_FILE, not so; SL_ERR_JOB, IN
  * has grown, and the same line run again answers the rest. */
 sl_status sl_job_finish(sl_job *job);
 
