@@ -111,6 +111,11 @@ sl_status sl_file_fresh_begin(const char *path, sl_file_fresh *fresh_out)
         if (errno != ENOENT || strlen(path) >= sizeof fresh.path) return file_error("find", path);
         snprintf(fresh.path, sizeof fresh.path, "%s", path);
     }
+    struct stat old;
+    if (stat(fresh.path, &old) == 0 && !S_ISREG(old.st_mode)) {
+        sl_error("cannot write %s: it is no regular file", path);
+        return SL_ERR_FILE;
+    }
     fresh.file = create_beside(&fresh);
     if (fresh.file < 0) return file_error("create a file beside", fresh.path);
     sl_status status = take_mode(&fresh);
@@ -138,6 +143,21 @@ void sl_file_fresh_drop(sl_file_fresh *fresh)
 {
     close(fresh->file);
     unlink(fresh->temporary);
+}
+
+sl_status sl_file_replace(const char *path, const void *bytes, size_t n_bytes)
+{
+    sl_file_fresh fresh;
+    sl_status status = sl_file_fresh_begin(path, &fresh);
+    if (status != SL_OK) return status;
+    status = sl_file_write(fresh.file, path, bytes, n_bytes);
+    if (status != SL_OK) {
+        sl_file_fresh_drop(&fresh);
+        return status;
+    }
+    status = sl_file_fresh_commit(&fresh);
+    if (status == SL_OK) close(fresh.file);
+    return status;
 }
 
 /* ---- watching ---- */

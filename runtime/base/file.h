@@ -33,12 +33,15 @@ typedef struct {
     char temporary[PATH_MAX + 32]; /* a name that was free */
 } sl_file_fresh;
 
-/* Begin; the old file, if any, gives its mode (and owner, where allowed). SL_ERR_FILE. */
+/* Begin; the old file, if any, gives its mode (and owner, where allowed). SL_ERR_FILE: also where what
+ * is there is no regular file, such as a device. */
 sl_status sl_file_fresh_begin(const char *path, sl_file_fresh *fresh_out);
 /* Sync and rename. The file stays open and is the caller's to close. On SL_ERR_FILE the old file is as
  * it was and the new one is gone. */
 sl_status sl_file_fresh_commit(sl_file_fresh *fresh);
 void sl_file_fresh_drop(sl_file_fresh *fresh); /* instead of commit */
+/* All of it at once, of bytes that are in memory. */
+sl_status sl_file_replace(const char *path, const void *bytes, size_t n_bytes);
 
 /* ---- watching ---- */
 

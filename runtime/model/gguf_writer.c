@@ -1,13 +1,11 @@
 /* runtime/model/gguf_writer.c - three growing buffers, joined at the end. */
 #include "runtime/model/gguf_writer.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "runtime/base/file.h"
 #include "runtime/base/log.h"
 
 enum { VERSION = 3, ALIGNMENT = 32 };
@@ -155,35 +153,12 @@ uint8_t *sl_gguf_writer_encode(const sl_gguf_writer *w, size_t *n_bytes_out)
     return file.bytes;
 }
 
-/* Beside its place first: a reader never meets half a file. */
-static bool replace_file(const char *path, const uint8_t *bytes, size_t n)
-{
-    char beside[4096];
-    if (snprintf(beside, sizeof beside, "%s.XXXXXX", path) >= (int)sizeof beside) return false;
-    int file = mkstemp(beside);
-    if (file < 0) return false;
-    mode_t mask = umask(0);
-    umask(mask);
-    bool good = fchmod(file, 0666 & ~mask) == 0;
-    for (size_t at = 0; good && at < n;) {
-        ssize_t written = write(file, bytes + at, n - at);
-        good = written > 0;
-        at += good ? (size_t)written : 0;
-    }
-    good = good && fsync(file) == 0;
-    good = close(file) == 0 && good;
-    good = good && rename(beside, path) == 0;
-    if (!good) unlink(beside);
-    return good;
-}
-
 sl_status sl_gguf_writer_save(const sl_gguf_writer *w, const char *path)
 {
     size_t n;
     uint8_t *bytes = sl_gguf_writer_encode(w, &n);
     if (!bytes) return SL_ERR_MEMORY;
-    bool good = replace_file(path, bytes, n);
-    if (!good) sl_error("cannot write %s: %s", path, strerror(errno));
+    sl_status status = sl_file_replace(path, bytes, n);
     free(bytes);
-    return good ? SL_OK : SL_ERR_FILE;
+    return status;
 }

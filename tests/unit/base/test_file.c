@@ -21,9 +21,9 @@ static char folder[] = "/tmp/test_file.XXXXXX";
 
 static char *in_folder(const char *name)
 {
-    static char paths[4][64];
+    static char paths[16][64];
     static int n;
-    char *path = paths[n++ % 4];
+    char *path = paths[n++ % 16];
     snprintf(path, sizeof paths[0], "%s/%s", folder, name);
     return path;
 }
@@ -123,6 +123,12 @@ static void test_replace(void **state)
     check_holds(path, "newer");
     sl_file_fresh fresh;
     assert_int_equal(sl_file_fresh_begin(in_folder("no/where"), &fresh), SL_ERR_FILE);
+
+    assert_int_equal(sl_file_replace(path, "newest", 6), SL_OK);
+    check_holds(path, "newest");
+    assert_int_equal(sl_file_replace("/dev/null", "x", 1), SL_ERR_FILE); /* and it is still there */
+    assert_int_equal(stat("/dev/null", &now), 0);
+    assert_true(S_ISCHR(now.st_mode));
 }
 
 static sl_file_change change_of(const char *path, const sl_file_stamp *stamp)
