@@ -135,6 +135,7 @@ static sl_job_reader reader_of(batch *b, const sl_engine *engine)
     uint32_t sequences = sl_engine_sequences(engine);
     return (sl_job_reader){
         .tokenizer = sl_engine_tokenizer(engine),
+        .model = sl_engine_model_name(engine),
         .chat = sl_engine_chat(engine),
         .context = sl_engine_context(engine),
         .choices_max = sequences < SL_CHOICES_MAX ? sequences : SL_CHOICES_MAX,

@@ -186,6 +186,18 @@ static void finish_entry(sl_driver *d, entry *e)
     remove_entry(d, e);
 }
 
+bool sl_driver_cancel(sl_driver *driver, const sl_request *request)
+{
+    for (uint32_t i = 0; i < driver->n_entries; i++) {
+        entry *e = &driver->entries[i];
+        if (e->request != request) continue;
+        sl_request_fail(e->request, 499, "cancelled", "", "the request was cancelled");
+        finish_entry(driver, e);
+        return true;
+    }
+    return false;
+}
+
 /* ---- admission ---- */
 
 static uint32_t free_sequences(const sl_driver *d)
@@ -548,7 +560,30 @@ static bool meets_stop(sl_driver *d, sequence *s, int32_t token, sl_choice *choi
 {
     if (s->owner->request->n_stops == 0) return false;
     size_t bytes = sl_tokenizer_decode(d->options.tokenizer, &s->decode, token, d->text);
-    return sl_stop_match_feed(&s->stop, d->text, bytes, &choice->stop_text_end);
+    if (choice->n_tokens > s->owner->request->sampling.min_tokens)
+        return sl_stop_match_feed(&s->stop, d->text, bytes, &choice->stop_text_end);
+    sl_stop_match_pass(&s->stop, d->text, bytes);
+    return false;
+}
+
+/* The token is one that ends this request's text. */
+static bool is_end(const sl_driver *d, const sl_request *request, int32_t token)
+{
+    if (!request->ignore_eos && sl_tokenizer_ends(d->options.tokenizer, token)) return true;
+    for (uint32_t i = 0; i < request->n_stop_tokens; i++)
+        if (request->stop_tokens[i] == token) return true;
+    return false;
+}
+
+/* Each token once: what a restart generates again is the same as before. */
+static void tell_watch(const sl_driver *d, const sl_request *request, uint32_t index)
+{
+    sl_choice *choice = &request->choices[index];
+    if (choice->n_tokens <= choice->n_told) return;
+    choice->n_told = choice->n_tokens;
+    const sl_watch *watch = &d->options.watch;
+    if (!choice->ended_by_token && watch->token)
+        watch->token(watch->context, request, index, choice->tokens[choice->n_tokens - 1]);
 }
 
 static void take_sample(sl_driver *d, sequence *s, const sl_token_result *result)
@@ -559,11 +594,8 @@ static void take_sample(sl_driver *d, sequence *s, const sl_token_result *result
     choice->tokens[choice->n_tokens++] = result->token;
     d->progress.generated_tokens++;
 
-    choice->ended_by_token = !request->ignore_eos &&
-                             sl_tokenizer_ends(d->options.tokenizer, result->token);
-    const sl_watch *watch = &d->options.watch;
-    if (!choice->ended_by_token && watch->token)
-        watch->token(watch->context, request, s->choice, result->token);
+    choice->ended_by_token = is_end(d, request, result->token);
+    tell_watch(d, request, s->choice);
     if (choice->ended_by_token || meets_stop(d, s, result->token, choice)) {
         finish_choice(d, s, SL_FINISH_STOP);
     } else if (choice->n_tokens == request->max_tokens) {

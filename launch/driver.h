@@ -27,7 +27,7 @@ typedef struct {
 /* Who wants to know at once what comes back. */
 typedef struct {
     void *context;
-    /* A generated token, end tokens left out. */
+    /* A generated token, once, also of a request that is started again; end tokens left out. */
     void (*token)(void *context, const sl_request *request, uint32_t choice, int32_t token);
     /* The first n_tokens of the prompt have passed all ranks. */
     void (*prompt)(void *context, const sl_request *request, size_t n_tokens);
@@ -64,6 +64,10 @@ void sl_driver_fini(sl_driver *driver);
 
 /* Take a bound request (ownership too). SL_AGAIN: enough are waiting, come again. */
 sl_status sl_driver_submit(sl_driver *driver, sl_request *request);
+/* Give up a request that is inside: its slots and pages are given back with the next frame, results
+ * under way are dropped, and it comes out of sl_driver_finished with the error "cancelled". false: it
+ * is not inside (it may have finished). */
+bool sl_driver_cancel(sl_driver *driver, const sl_request *request);
 /* No more requests will come: once all are finished, the next frame stops the pipeline. */
 void sl_driver_end(sl_driver *driver);
 

@@ -21,6 +21,7 @@
 #include "launch/version.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "runtime/model/utf8.h"
 
 /* What libraries take for themselves as they run. */
 
@@ -28,6 +29,8 @@ enum { EXPECTED_TOKENS = 512 }; /* an answer; longer ones make room by restarts 
 
 /* For the last records of a job that fails. */
 static const int64_t LAST_WORDS_NS = 2 * SL_SECOND;
+
+enum { MODEL_NAME_BYTES = 256 };
 
 struct sl_engine {
     sl_settings settings;
@@ -40,6 +43,7 @@ struct sl_engine {
     int code;          /* rank 0's exit code, on all ranks */
 
     sl_gguf *gguf;
+    char model_name[MODEL_NAME_BYTES];
     sl_model_shape shape;
     sl_gate_file *gate_file; /* NULL: none */
     sl_policy policy;
@@ -74,6 +78,7 @@ uint64_t sl_engine_text_bytes_max(const sl_engine *engine)
 {
     return (uint64_t)engine->context * sl_tokenizer_decode_bytes_max(engine->tokenizer);
 }
+const char *sl_engine_model_name(const sl_engine *engine) { return engine->model_name; }
 uint32_t sl_engine_sequences(const sl_engine *engine) { return engine->settings.sequences; }
 sl_codec_kind sl_engine_codec(const sl_engine *engine) { return engine->codec; }
 uint32_t sl_engine_first_layer(const sl_engine *engine, int rank)
@@ -187,6 +192,27 @@ static void choose_threads(sl_engine *e)
     e->cpus = NULL;
 }
 
+/* As results call it: what is no UTF-8 of it, and what is too long, is not there. */
+static void name_model(sl_engine *e)
+{
+    sl_text name = {0};
+    const char *path = e->settings.model, *slash = strrchr(path, '/');
+    if (!sl_gguf_text(e->gguf, "general.name", &name) || name.bytes == 0) {
+        name.data = slash ? slash + 1 : path;
+        name.bytes = strlen(name.data);
+    }
+    size_t written = 0;
+    for (size_t at = 0, n; at < name.bytes; at += n) {
+        const uint8_t *text = (const uint8_t *)name.data + at;
+        const bool whole = sl_utf8_next(text, name.bytes - at, &n) == SL_UTF8_WHOLE;
+        if (!whole || *text == '\0') continue;
+        if (written + n >= sizeof e->model_name) break;
+        memcpy(e->model_name + written, text, n);
+        written += n;
+    }
+    e->model_name[written] = '\0';
+}
+
 static sl_status open_model(sl_engine *e)
 {
     const sl_settings *s = &e->settings;
@@ -194,6 +220,7 @@ static sl_status open_model(sl_engine *e)
     if (status == SL_OK) status = sl_codec_kind_named(s->codec, &e->codec);
     if (status == SL_OK) status = sl_kernels_choose(&e->kernels);
     if (status == SL_OK) status = sl_gguf_open(s->model, &e->gguf);
+    if (status == SL_OK) name_model(e);
     if (status == SL_OK) status = sl_model_shape_read(e->gguf, &e->shape);
     if (status == SL_OK) status = sl_kv_type_choose(s->kv, e->kernels, e->shape.head_dim, &e->kv);
     if (status == SL_OK) status = check_kv(e);

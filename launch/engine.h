@@ -51,6 +51,8 @@ sl_team_options sl_engine_team(const sl_engine *engine);
 const sl_kernels *sl_engine_kernel_set(const sl_engine *engine);
 int sl_engine_threads(const sl_engine *engine);
 const sl_driver_progress *sl_engine_progress(const sl_engine *engine);
+/* The model's general.name, or its file's: UTF-8, lent. */
+const char *sl_engine_model_name(const sl_engine *engine);
 uint64_t sl_engine_model_hash(const sl_engine *engine);
 uint64_t sl_engine_gate_hash(const sl_engine *engine); /* 0: the policy asks none */
 const sl_policy *sl_engine_policy(const sl_engine *engine);

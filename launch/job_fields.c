@@ -1,6 +1,6 @@
-/* launch/job_fields.c - every parameter of a request's body has one row in one of the tables here,
- * or a name in the last. Knows OpenAI's words and the ranges we can honour; no tokens but those of
- * logit_bias, no prompt. */
+/* launch/job_fields.c - every parameter of a request's body that is honoured has a row in the table
+ * of numbers, or a name in the list below it; what others know is job_vocabulary.c's. Knows the ranges
+ * we can honour; no tokens but those of logit_bias and stop_token_ids, no prompt. */
 #include "launch/job_fields.h"
 
 #include <math.h>
@@ -8,9 +8,10 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "launch/job_vocabulary.h"
 #include "runtime/base/log.h"
 
-enum { COMPLETION = 1, CHAT = 2, BOTH = 3 }; /* where a field is known */
+enum { COMPLETION = SL_JOB_COMPLETION, CHAT = SL_JOB_CHAT, BOTH = SL_JOB_BOTH };
 typedef enum { REAL, WHOLE } number_kind;
 typedef enum { FROM, ABOVE } lower_bound;
 
@@ -28,8 +29,15 @@ enum {
     TOP_LOGPROBS,
     MAX_TOKENS,
     MAX_COMPLETION_TOKENS,
+    N_PREDICT,
+    MIN_TOKENS,
+    TRUNCATE_PROMPT_TOKENS,
+    REPEAT_PENALTY,
+    REPEAT_LAST_N,
     N_NUMBERS
 };
+
+enum { NOT_GIVEN = -3 };
 
 /* Defaults below the range say "not given". Any length may be asked for: it is cut to what the
  * context has room for. The repetition penalty multiplies logits, which must stay finite. */
@@ -48,62 +56,26 @@ static const struct {
     [REPETITION_PENALTY] = {"repetition_penalty", BOTH, REAL, FROM, 1e-6, 1e6, 1},
     [TOP_K] = {"top_k", BOTH, WHOLE, FROM, -1, INT32_MAX, 0},
     [N] = {"n", BOTH, WHOLE, FROM, 1, SL_CHOICES_MAX, 1},
-    [BEST_OF] = {"best_of", COMPLETION, WHOLE, FROM, 1, SL_CHOICES_MAX, 0},
+    [BEST_OF] = {"best_of", BOTH, WHOLE, FROM, 1, SL_CHOICES_MAX, 0},
     [LOGPROBS] = {"logprobs", COMPLETION, WHOLE, FROM, 0, SL_TOP_LOGPROBS_MAX, -1},
     [TOP_LOGPROBS] = {"top_logprobs", CHAT, WHOLE, FROM, 0, SL_TOP_LOGPROBS_MAX, 0},
     [MAX_TOKENS] = {"max_tokens", BOTH, WHOLE, FROM, 0, 1e15, -1},
     [MAX_COMPLETION_TOKENS] = {"max_completion_tokens", BOTH, WHOLE, FROM, 0, 1e15, -1},
+    [N_PREDICT] = {"n_predict", BOTH, WHOLE, FROM, -2, 1e15, NOT_GIVEN},
+    [MIN_TOKENS] = {"min_tokens", BOTH, WHOLE, FROM, 0, INT32_MAX, 0},
+    [TRUNCATE_PROMPT_TOKENS] = {"truncate_prompt_tokens", BOTH, WHOLE, FROM, -1, 1e15, 0},
+    [REPEAT_PENALTY] = {"repeat_penalty", BOTH, REAL, FROM, 1e-6, 1e6, 1},
+    [REPEAT_LAST_N] = {"repeat_last_n", BOTH, WHOLE, FROM, -1, 1e15, 64},
 };
 
-static bool is_empty(const json_t *value)
-{
-    return json_is_false(value) || (json_is_string(value) && json_string_length(value) == 0) ||
-           (json_is_array(value) && json_array_size(value) == 0) ||
-           (json_is_object(value) && json_object_size(value) == 0);
-}
-
-static bool is_no_choice(const json_t *value)
-{
-    return sl_job_is(value, "none") || sl_job_is(value, "auto");
-}
-
-static bool is_text_format(const json_t *value)
-{
-    return sl_job_is(json_object_get(value, "type"), "text");
-}
-
-static bool is_text_only(const json_t *value)
-{
-    return json_array_size(value) == 1 && sl_job_is(json_array_get(value, 0), "text");
-}
-
-/* What cannot be honoured, unless its value asks for nothing. */
-static const struct {
-    const char *name;
-    bool (*asks_nothing)(const json_t *value);
-    const char *why;
-} unsupported[] = {
-    {"tools", is_empty, "tools cannot be called"},
-    {"tool_choice", is_no_choice, "tools cannot be called"},
-    {"functions", is_empty, "functions cannot be called"},
-    {"function_call", is_no_choice, "functions cannot be called"},
-    {"response_format", is_text_format, "the only format is {\"type\": \"text\"}"},
-    {"stream", is_empty, "a batch has whole results only"},
-    {"suffix", is_empty, "text cannot be inserted before a suffix"},
-    {"modalities", is_text_only, "the only modality is [\"text\"]"},
-    {"audio", is_empty, "the only modality is text"},
-};
-
-/* Read elsewhere, or without effect on the result. */
+/* Read elsewhere. */
 static const struct {
     const char *name;
     unsigned known;
 } others[] = {
-    {"model", BOTH},        {"prompt", COMPLETION},   {"messages", CHAT},
-    {"echo", COMPLETION},   {"logprobs", CHAT},       {"stop", BOTH},
-    {"seed", BOTH},         {"logit_bias", BOTH},     {"ignore_eos", BOTH},
-    {"user", BOTH},         {"metadata", BOTH},       {"store", BOTH},
-    {"service_tier", BOTH}, {"stream_options", BOTH}, {"parallel_tool_calls", BOTH},
+    {"model", BOTH},      {"prompt", COMPLETION}, {"messages", CHAT}, {"echo", COMPLETION},
+    {"stop", BOTH},       {"logprobs", CHAT},     {"seed", BOTH},     {"stop_token_ids", BOTH},
+    {"logit_bias", BOTH}, {"ignore_eos", BOTH},
 };
 
 #define N_ROWS(table) (sizeof(table) / sizeof *(table))
@@ -165,15 +137,31 @@ void sl_job_warn_unknown(const sl_job_reader *reader, const char *where, const c
     sl_warn("job: ignoring the unknown field '%s' of %s", shown, where);
 }
 
-static bool is_known(const char *name, unsigned here)
+static bool is_honoured(const char *name, unsigned here)
 {
     for (size_t i = 0; i < N_NUMBERS; i++)
         if ((numbers[i].known & here) && strcmp(name, numbers[i].name) == 0) return true;
-    for (size_t i = 0; i < N_ROWS(unsupported); i++)
-        if (strcmp(name, unsupported[i].name) == 0) return true;
     for (size_t i = 0; i < N_ROWS(others); i++)
         if ((others[i].known & here) && strcmp(name, others[i].name) == 0) return true;
     return false;
+}
+
+/* What nobody knows is ignored with a warning; what is known and asks for what we cannot do is an
+ * error. */
+static void check_others(const sl_job_reader *reader, json_t *body, sl_request *request)
+{
+    const unsigned here = request->chat ? CHAT : COMPLETION;
+    const char *name, *why;
+    json_t *value;
+    json_object_foreach(body, name, value)
+    {
+        if (is_honoured(name, here)) continue;
+        if (!sl_job_vocabulary_has(name, here, value, &why))
+            sl_job_warn_unknown(reader, request->chat ? "chat completions" : "completions", name);
+        else if (why)
+            sl_request_fail(request, 400, "unsupported_value", name, "'%s' is not supported: %s",
+                            name, why);
+    }
 }
 
 /* --- one kind of field each --- */
@@ -294,14 +282,47 @@ static void read_bias(const sl_job_reader *reader, const json_t *body, sl_reques
     }
 }
 
-static void refuse_unsupported(const json_t *body, sl_request *request)
+static void read_stop_tokens(const sl_job_reader *reader, const json_t *body, sl_request *request)
 {
-    for (size_t i = 0; i < N_ROWS(unsupported); i++) {
-        const char *name = unsupported[i].name;
-        const json_t *field = sl_job_field(body, name);
-        if (field && !unsupported[i].asks_nothing(field))
-            sl_request_fail(request, 400, "unsupported_value", name, "'%s' is not supported: %s",
-                            name, unsupported[i].why);
+    const json_t *field = sl_job_field(body, "stop_token_ids");
+    if (!field) return;
+    const int32_t n_tokens = sl_tokenizer_n_tokens(reader->tokenizer);
+    if (!json_is_array(field) || json_array_size(field) > SL_STOP_TOKENS_MAX) {
+        sl_request_fail(request, 400, "invalid_value", "stop_token_ids",
+                        "'stop_token_ids' must be an array of at most %d token ids",
+                        SL_STOP_TOKENS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(field); i++) {
+        int64_t id;
+        if (!sl_job_integer(json_array_get(field, i), &id) || id < 0 || id >= n_tokens) {
+            sl_request_fail(request, 400, "invalid_value", "stop_token_ids",
+                            "item %zu of 'stop_token_ids' is no token id: they are whole numbers "
+                            "from 0 to %d",
+                            i, n_tokens - 1);
+            return;
+        }
+        request->stop_tokens[request->n_stop_tokens++] = (int32_t)id;
+    }
+}
+
+/* What must not be drawn before min_tokens are there: whatever would end the text. */
+static void hold_ends(const sl_job_reader *reader, uint32_t min_tokens, sl_request *request)
+{
+    sl_sampling *sampling = &request->sampling;
+    if (min_tokens == 0) return;
+    sampling->min_tokens = min_tokens;
+    for (uint32_t i = 0; i < request->n_stop_tokens; i++)
+        sampling->ends[sampling->n_ends++] = request->stop_tokens[i];
+    for (int32_t id = 0; id < sl_tokenizer_n_tokens(reader->tokenizer); id++) {
+        if (!sl_tokenizer_ends(reader->tokenizer, id)) continue;
+        if (sampling->n_ends == SL_ENDS_MAX) {
+            sl_request_fail(request, 400, "unsupported_value", "min_tokens",
+                            "'min_tokens' can hold back at most %d tokens that end a text",
+                            SL_ENDS_MAX);
+            return;
+        }
+        sampling->ends[sampling->n_ends++] = id;
     }
 }
 
@@ -317,35 +338,72 @@ static int32_t logprobs_wanted(const json_t *body, const double *values, sl_requ
     return -1;
 }
 
+/* -1: not said. llama.cpp's n_predict is the same by another name, where -1 and -2 are all there is
+ * room for. */
 static int64_t max_tokens_wanted(const double *values, sl_request *request)
 {
-    const size_t row = values[MAX_COMPLETION_TOKENS] >= 0 ? MAX_COMPLETION_TOKENS : MAX_TOKENS;
-    if (values[row] == 0 && !request->echo)
+    size_t row = values[MAX_COMPLETION_TOKENS] >= 0 ? MAX_COMPLETION_TOKENS : MAX_TOKENS;
+    double wanted = values[row];
+    if (values[N_PREDICT] != NOT_GIVEN) {
+        const double predict = values[N_PREDICT] < 0 ? numbers[row].max : values[N_PREDICT];
+        if (wanted >= 0 && wanted != predict)
+            sl_request_fail(request, 400, "invalid_value", "n_predict",
+                            "'n_predict' and '%s' say the same and differ", numbers[row].name);
+        row = N_PREDICT;
+        wanted = predict;
+    }
+    if (wanted == 0 && !request->echo)
         sl_request_fail(request, 400, "invalid_value", numbers[row].name,
                         "'%s' must be at least 1 unless a completion's prompt is echoed",
                         numbers[row].name);
-    return (int64_t)values[row];
+    if (wanted >= 0 && values[MIN_TOKENS] > wanted)
+        sl_request_fail(request, 400, "invalid_value", "min_tokens",
+                        "'min_tokens' is %g, which is more than '%s'", values[MIN_TOKENS],
+                        numbers[row].name);
+    return (int64_t)wanted;
+}
+
+/* llama.cpp's penalties are of its last 64 tokens unless repeat_last_n says -1, all: then they are
+ * what ours are. */
+static double repetition_wanted(const double *values, sl_request *request)
+{
+    const double ours = values[REPETITION_PENALTY], theirs = values[REPEAT_PENALTY];
+    const bool all = values[REPEAT_LAST_N] == -1, is_default = values[REPEAT_LAST_N] == 64;
+    const bool counts = values[PRESENCE_PENALTY] != 0 || values[FREQUENCY_PENALTY] != 0;
+    if (theirs != 1 && ours != 1 && theirs != ours)
+        sl_request_fail(request, 400, "invalid_value", "repeat_penalty",
+                        "'repeat_penalty' and 'repetition_penalty' say the same and differ");
+    else if (theirs != 1 && !all)
+        sl_request_fail(request, 400, "unsupported_value", "repeat_penalty",
+                        "'repeat_penalty' is supported with 'repeat_last_n' -1 only, since every "
+                        "token of prompt and text counts: give that, or 'repetition_penalty'");
+    else if ((ours != 1 || counts) && !all && !is_default)
+        sl_request_fail(
+            request, 400, "unsupported_value", "repeat_last_n",
+            "'repeat_last_n' must be -1: penalties are of all tokens, not the last ones");
+    return theirs != 1 ? theirs : ours;
+}
+
+static int64_t truncation_wanted(const json_t *body, const double *values, sl_request *request)
+{
+    const char *name = numbers[TRUNCATE_PROMPT_TOKENS].name;
+    if (sl_job_field(body, name) && values[TRUNCATE_PROMPT_TOKENS] == 0)
+        sl_request_fail(request, 400, "invalid_value", name,
+                        "'%s' must be at least 1, or -1 for what fits in the context", name);
+    return (int64_t)values[TRUNCATE_PROMPT_TOKENS];
 }
 
 sl_status sl_job_fields_read(const sl_job_reader *reader, json_t *body, sl_request *request,
-                             int64_t *max_tokens_out)
+                             sl_job_wanted *wanted_out)
 {
     const unsigned here = request->chat ? CHAT : COMPLETION;
-    const char *key;
-    json_t *value;
-    json_object_foreach(body, key, value)
-    {
-        if (!is_known(key, here))
-            sl_job_warn_unknown(reader, request->chat ? "chat completions" : "completions", key);
-    }
-
     double values[N_NUMBERS];
     for (size_t i = 0; i < N_NUMBERS; i++) {
         const double max = i == N ? reader->choices_max : numbers[i].max;
         values[i] = numbers[i].known & here ? read_number(body, i, max, request)
                                             : numbers[i].fallback;
     }
-    refuse_unsupported(body, request);
+    check_others(reader, body, request);
     if (values[BEST_OF] > 0 && values[BEST_OF] != values[N])
         sl_request_fail(request, 400, "unsupported_value", "best_of",
                         "'best_of' must equal 'n': every completion is returned");
@@ -358,14 +416,17 @@ sl_status sl_job_fields_read(const sl_job_reader *reader, json_t *body, sl_reque
         .top_k = values[TOP_K] > 0 ? (int32_t)values[TOP_K] : 0,
         .top_p = (float)values[TOP_P],
         .min_p = (float)values[MIN_P],
-        .repetition_penalty = (float)values[REPETITION_PENALTY],
+        .repetition_penalty = (float)repetition_wanted(values, request),
         .presence_penalty = (float)values[PRESENCE_PENALTY],
         .frequency_penalty = (float)values[FREQUENCY_PENALTY],
         .seed = read_seed(body, request),
         .n_logprobs = logprobs_wanted(body, values, request),
     };
     request->score_from = request->echo && request->sampling.n_logprobs >= 0 ? 0 : SIZE_MAX;
-    *max_tokens_out = max_tokens_wanted(values, request);
+    wanted_out->max_tokens = max_tokens_wanted(values, request);
+    wanted_out->truncate = truncation_wanted(body, values, request);
     read_bias(reader, body, request);
+    read_stop_tokens(reader, body, request);
+    hold_ends(reader, (uint32_t)values[MIN_TOKENS], request);
     return read_stops(body, request);
 }

@@ -19,10 +19,15 @@ char *sl_job_copy(const char *text, size_t bytes);
 /* Warn, once a job, that `name` of `where` is ignored. */
 void sl_job_warn_unknown(const sl_job_reader *reader, const char *where, const char *name);
 
+typedef struct {
+    int64_t max_tokens; /* -1: the default */
+    int64_t
+        truncate; /* the prompt to its last tokens: so many, -1 what fits in the context; 0 not */
+} sl_job_wanted;
+
 /* Everything in `body` but prompt, messages and model, into *request; what is wrong or cannot be
- * honoured becomes its error. request->chat and custom_id are set. *max_tokens_out is what was
- * asked for, -1 for the default. SL_ERR_MEMORY. */
+ * honoured becomes its error. request->chat and custom_id are set. SL_ERR_MEMORY. */
 sl_status sl_job_fields_read(const sl_job_reader *reader, json_t *body, sl_request *request,
-                             int64_t *max_tokens_out);
+                             sl_job_wanted *wanted_out);
 
 #endif

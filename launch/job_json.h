@@ -16,6 +16,7 @@ typedef struct {
 /* What reading a line needs to know of the model and the job. */
 typedef struct {
     const sl_tokenizer *tokenizer;
+    const char *model;         /* named in results whose request names none; NULL: "" */
     const sl_chat *chat;       /* NULL: chat requests are errors that name the way out */
     uint32_t context;          /* tokens of prompt and completion together */
     uint32_t choices_max;      /* largest n */

@@ -69,8 +69,31 @@ static sl_status copy_ids(const sl_tokenizer *tokenizer, const json_t *ids, sl_r
     return SL_OK;
 }
 
-static sl_status read_prompt(const sl_job_reader *reader, const json_t *body, sl_request *request,
-                             sl_tokens *out)
+/* Only the end of a text that is truncated matters: it is not tokenized from further back than the
+ * longest tokens could need. */
+static sl_text cut_text(const sl_job_reader *reader, const json_t *prompt)
+{
+    sl_text text = {json_string_value(prompt), json_string_length(prompt)};
+    const size_t most = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
+    if (text.bytes <= most) return text;
+    const char *start = text.data + (text.bytes - most);
+    while ((*start & 0xC0) == 0x80) start++; /* JSON has been checked to be UTF-8 */
+    return (sl_text){start, (size_t)(text.data + text.bytes - start)};
+}
+
+static sl_status read_text(const sl_job_reader *reader, const json_t *prompt,
+                           const sl_job_wanted *wanted, sl_request *request, sl_tokens *out)
+{
+    sl_text text = {json_string_value(prompt), json_string_length(prompt)};
+    if (wanted->truncate != 0)
+        text = cut_text(reader, prompt);
+    else if (!fits_context(reader, text.bytes, "prompt", request))
+        return SL_OK;
+    return sl_tokenizer_encode_prompt(reader->tokenizer, text.data, text.bytes, out);
+}
+
+static sl_status read_prompt(const sl_job_reader *reader, const json_t *body,
+                             const sl_job_wanted *wanted, sl_request *request, sl_tokens *out)
 {
     const json_t *prompt = sl_job_field(body, "prompt");
     const json_t *first = json_array_get(prompt, 0);
@@ -88,9 +111,8 @@ static sl_status read_prompt(const sl_job_reader *reader, const json_t *body, sl
         sl_request_fail(request, 400, "missing_required_parameter", "prompt",
                         "'prompt' is missing");
     } else if (json_is_string(prompt)) {
-        if (!fits_context(reader, json_string_length(prompt), "prompt", request)) return SL_OK;
-        status = sl_tokenizer_encode_prompt(reader->tokenizer, json_string_value(prompt),
-                                            json_string_length(prompt), out);
+        status = read_text(reader, prompt, wanted, request, out);
+        if (status == SL_OK && request->error.http_status != 0) return SL_OK;
     } else if (json_is_array(prompt)) {
         status = copy_ids(reader->tokenizer, prompt, request, out);
     } else {
@@ -139,22 +161,43 @@ static bool join_parts(const json_t *parts, size_t index, sl_request *request, c
     return true;
 }
 
+/* What would be part of the prompt if templates knew it. */
+static bool has_more(json_t *message, size_t index, sl_request *request)
+{
+    static const char *const unsupported[] = {"tool_calls", "function_call", "audio",
+                                              "prefix",     "partial",       NULL};
+    for (size_t i = 0; unsupported[i]; i++) {
+        const json_t *field = sl_job_field(message, unsupported[i]);
+        const bool empty = json_is_false(field) ||
+                           (json_is_array(field) && json_array_size(field) == 0);
+        if (!field || empty) continue;
+        sl_request_fail(request, 400, "unsupported_value", "messages",
+                        "message %zu: '%s' is not supported", index, unsupported[i]);
+        return true;
+    }
+    return false;
+}
+
+/* A developer is who o1 and its kin call the system. */
+static sl_text role_of(const json_t *role)
+{
+    return sl_job_is(role, "developer") ? (sl_text){"system", 6} : text_of(role);
+}
+
 static bool read_message(const sl_job_reader *reader, json_t *message, size_t index,
                          sl_request *request, conversation *c)
 {
-    static const char *const known[] = {"role", "content", "name", "refusal", "annotations", NULL};
-    static const char *const unsupported[] = {"tool_calls", "function_call", "audio"};
-    for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
-        const json_t *field = sl_job_field(message, unsupported[i]);
-        if (field && !(json_is_array(field) && json_array_size(field) == 0)) {
-            sl_request_fail(request, 400, "unsupported_value", "messages",
-                            "message %zu: '%s' is not supported", index, unsupported[i]);
-            return false;
-        }
-    }
+    static const char *const known[] = {"role",      "content",           "name",
+                                        "refusal",   "annotations",       "tool_calls",
+                                        "audio",     "tool_call_id",      "function_call",
+                                        "reasoning", "reasoning_content", "cache_control",
+                                        "prefix",    "partial",           NULL};
+    if (has_more(message, index, request)) return false;
     const json_t *role = json_object_get(message, "role");
-    const json_t *content = json_object_get(message, "content");
-    if (!json_is_string(role) || !(json_is_string(content) || json_is_array(content))) {
+    const json_t *content = sl_job_field(message, "content");
+    /* An assistant may have had nothing to say. */
+    const bool silent = !content && sl_job_is(role, "assistant");
+    if (!json_is_string(role) || !(silent || json_is_string(content) || json_is_array(content))) {
         sl_request_fail(request, 400, "invalid_value", "messages",
                         "message %zu must be an object with a role and a content, which is a "
                         "text or an array of parts",
@@ -162,9 +205,9 @@ static bool read_message(const sl_job_reader *reader, json_t *message, size_t in
         return false;
     }
     warn_unknown(reader, message, known, "messages");
-    c->messages[index].role = text_of(role);
-    c->messages[index].content = text_of(content);
-    return json_is_string(content) ||
+    c->messages[index].role = role_of(role);
+    c->messages[index].content = silent ? (sl_text){"", 0} : text_of(content);
+    return silent || json_is_string(content) ||
            join_parts(content, index, request, c, &c->messages[index].content);
 }
 
@@ -212,6 +255,25 @@ static uint32_t tokens_within(const sl_request *request, int64_t wanted, size_t 
     return (uint32_t)(tokens < room ? tokens : room);
 }
 
+/* Keep the last tokens of the prompt. What fits in the context leaves room for the tokens that were
+ * asked for, or for one. */
+static void truncate_prompt(const sl_job_reader *reader, const sl_job_wanted *wanted,
+                            sl_request *request)
+{
+    uint64_t keep = (uint64_t)wanted->truncate;
+    if (wanted->truncate < 0) {
+        const int64_t asked = wanted->max_tokens;
+        const uint64_t room = asked >= 0      ? (uint64_t)asked
+                              : request->chat ? 1
+                                              : COMPLETION_TOKENS_DEFAULT;
+        keep = room < reader->context ? reader->context - room : 1;
+    }
+    if (wanted->truncate == 0 || request->n_prompt <= keep) return;
+    memmove(request->prompt, request->prompt + (request->n_prompt - keep),
+            (size_t)keep * sizeof *request->prompt);
+    request->n_prompt = (size_t)keep;
+}
+
 /* Prompt and completion share the context; `wanted` is -1 for the default. */
 static void fit_context(const sl_job_reader *reader, int64_t wanted, sl_request *request)
 {
@@ -229,10 +291,14 @@ static void fit_context(const sl_job_reader *reader, int64_t wanted, sl_request 
     request->max_tokens = tokens_within(request, wanted, room);
 }
 
-static sl_status read_model(const json_t *body, sl_request *request)
+static sl_status read_model(const sl_job_reader *reader, const json_t *body, sl_request *request)
 {
     const json_t *model = sl_job_field(body, "model");
-    if (!model) return SL_OK;
+    if (!model) {
+        const char *own = reader->model ? reader->model : "";
+        request->model = sl_job_copy(own, strlen(own));
+        return request->model ? SL_OK : SL_ERR_MEMORY;
+    }
     const size_t bytes = json_string_length(model);
     if (!json_is_string(model) || strlen(json_string_value(model)) != bytes) {
         sl_request_fail(request, 400, "invalid_type", "model", "'model' must be a text");
@@ -247,19 +313,24 @@ static sl_status read_model(const json_t *body, sl_request *request)
     return request->model ? SL_OK : SL_ERR_MEMORY;
 }
 
+static bool is_chat(const json_t *url)
+{
+    return sl_job_is(url, "/v1/chat/completions") || sl_job_is(url, "/chat/completions");
+}
+
 /* true: the envelope holds a body for an endpoint we serve. */
 static bool read_envelope(const sl_job_reader *reader, json_t *root, sl_request *request)
 {
     static const char *const known[] = {"custom_id", "method", "url", "body", NULL};
     const json_t *id = sl_job_field(root, "custom_id");
     const json_t *url = sl_job_field(root, "url");
-    request->chat = sl_job_is(url, "/v1/chat/completions");
+    request->chat = is_chat(url);
     if (id && !is_usable_id(id))
         sl_request_fail(request, 400, "invalid_value", "custom_id",
                         "'custom_id' must be a text of 1 to %d bytes", CUSTOM_ID_BYTES_MAX);
     if (!sl_job_is(sl_job_field(root, "method"), "POST"))
         sl_request_fail(request, 400, "invalid_value", "method", "'method' must be POST");
-    if (!request->chat && !sl_job_is(url, "/v1/completions"))
+    if (!request->chat && !sl_job_is(url, "/v1/completions") && !sl_job_is(url, "/completions"))
         sl_request_fail(request, 400, "invalid_url", "url",
                         "'url' must be /v1/completions or /v1/chat/completions, not '%s'",
                         json_is_string(url) ? json_string_value(url) : "");
@@ -275,19 +346,20 @@ static bool read_envelope(const sl_job_reader *reader, json_t *root, sl_request 
 static sl_status read_body(const sl_job_reader *reader, json_t *body, size_t line_bytes,
                            sl_request *request)
 {
-    int64_t wanted;
-    sl_status status = read_model(body, request);
+    sl_job_wanted wanted;
+    sl_status status = read_model(reader, body, request);
     if (status == SL_OK) status = sl_job_fields_read(reader, body, request, &wanted);
     if (status != SL_OK || request->error.http_status != 0) return status;
 
     sl_tokens prompt = {0};
     status = request->chat ? read_messages(reader, body, line_bytes, request, &prompt)
-                           : read_prompt(reader, body, request, &prompt);
+                           : read_prompt(reader, body, &wanted, request, &prompt);
     request->prompt = prompt.ids;
     request->n_prompt = prompt.n;
     if (status != SL_OK || request->error.http_status != 0) return status;
 
-    fit_context(reader, wanted, request);
+    truncate_prompt(reader, &wanted, request);
+    fit_context(reader, wanted.max_tokens, request);
     if (request->error.http_status != 0) return SL_OK;
     return sl_request_bind(request);
 }
@@ -304,12 +376,12 @@ sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t
     if (status != SL_OK) return status == SL_ERR_FORMAT ? SL_OK : status;
     json_t *body = json_object_get(root, "body");
     sl_request request = {.score_from = SIZE_MAX, .custom_id = no_id};
-    request.chat = sl_job_is(json_object_get(root, "url"), "/v1/chat/completions");
+    request.chat = is_chat(json_object_get(root, "url"));
     request.n_prompt = bytes < reader->context ? bytes : reader->context;
-    int64_t wanted = 0;
+    sl_job_wanted wanted = {0};
     if (json_is_object(body)) status = sl_job_fields_read(&quiet, body, &request, &wanted);
     if (json_is_object(body) && status == SL_OK && request.error.http_status == 0) {
-        request.max_tokens = tokens_within(&request, wanted, reader->context);
+        request.max_tokens = tokens_within(&request, wanted.max_tokens, reader->context);
         const uint64_t record = sl_job_result_bytes(
             &request, (uint64_t)request.n_choices * request.max_tokens, reader->tokenizer);
         *need_out = (sl_job_line_need){

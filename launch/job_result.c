@@ -248,9 +248,9 @@ static json_t *pack_body(const sl_request *request, const sl_tokenizer *tokenize
                               "completion_tokens", n_generated, "total_tokens",
                               n_prompt + n_generated, "sluice", pack_cache(request));
     return json_pack(
-        "{s:s+, s:s, s:I, s:s?, s:o, s:o}", "id", request->chat ? "chatcmpl-" : "cmpl-", hash,
+        "{s:s+, s:s, s:I, s:s, s:o, s:o}", "id", request->chat ? "chatcmpl-" : "cmpl-", hash,
         "object", request->chat ? "chat.completion" : "text_completion", "created",
-        (json_int_t)created, "model", request->model, "choices", choices, "usage", usage);
+        (json_int_t)created, "model", request->model ? request->model : "", "choices", choices, "usage", usage);
 }
 
 static json_t *pack_error_body(const sl_request_error *error)

@@ -14,7 +14,7 @@
 #include "runtime/model/chat.h"
 #include "runtime/model/tokenizer.h"
 
-enum { SL_STOPS_MAX = 16, SL_STOP_BYTES_MAX = 256, SL_CHOICES_MAX = 128 };
+enum { SL_STOPS_MAX = 16, SL_STOP_BYTES_MAX = 256, SL_STOP_TOKENS_MAX = 64, SL_CHOICES_MAX = 128 };
 
 typedef enum { SL_FINISH_NONE, SL_FINISH_STOP, SL_FINISH_LENGTH } sl_finish;
 
@@ -32,7 +32,8 @@ typedef struct {
     int32_t *tokens;          /* [max_tokens] */
     sl_token_detail *details; /* [max_tokens], NULL when no log-probabilities were asked for */
     sl_finish finish;
-    bool ended_by_token;  /* the last token is an end token and not part of the text */
+    size_t n_told;        /* tokens that the watch has been told: a restart generates them again */
+    bool ended_by_token;  /* the last token is an end or stop token and not part of the text */
     size_t stop_text_end; /* bytes of text before the stop string; SIZE_MAX: none was met */
     uint64_t seen, kept;  /* eligible tokens over all layers and KV heads; those in the cache */
     uint64_t cache_bytes; /* the most its cache took on all ranks together */
@@ -58,10 +59,13 @@ typedef struct {
     uint32_t max_tokens; /* of each choice; fits the context with the prompt */
     uint32_t n_choices;
     bool echo, ignore_eos;
-    sl_sampling sampling; /* choice i draws with seed + i */
+    sl_sampling
+        sampling; /* choice i draws with seed + i; no stop string counts before min_tokens */
     uint32_t n_stops;
     sl_text stops[SL_STOPS_MAX]; /* into stop_bytes */
     char *stop_bytes;            /* owned */
+    uint32_t n_stop_tokens;
+    int32_t stop_tokens[SL_STOP_TOKENS_MAX]; /* each ends a choice, and is no part of its text */
     /* Prompt tokens from here on are scored (token score_from given those before it ...);
      * 0 means from 1, since nothing precedes token 0; SIZE_MAX: none. */
     size_t score_from;

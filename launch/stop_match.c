@@ -15,11 +15,13 @@ void sl_stop_match_init(sl_stop_match *match, const sl_text *stops, uint32_t n_s
     }
 }
 
-/* The tail followed by text[bytes] holds `stop` at `start`. */
+/* The tail followed by text[bytes] holds `stop` at `start`, and some of it is in the text: what is all
+ * in the tail was passed by. */
 static bool stop_is_at(const sl_stop_match *match, sl_text stop, size_t start, const char *text,
                        size_t bytes)
 {
-    if (start + stop.bytes > match->n_tail + bytes) return false;
+    if (start + stop.bytes > match->n_tail + bytes || start + stop.bytes <= match->n_tail)
+        return false;
     size_t in_tail = 0;
     if (start < match->n_tail) {
         in_tail = match->n_tail - start;
@@ -52,7 +54,12 @@ bool sl_stop_match_feed(sl_stop_match *match, const char *text, size_t bytes, si
                 *text_end_out = match->fed_bytes - match->n_tail + start;
                 return true;
             }
+    sl_stop_match_pass(match, text, bytes);
+    return false;
+}
+
+void sl_stop_match_pass(sl_stop_match *match, const char *text, size_t bytes)
+{
     remember(match, text, bytes);
     match->fed_bytes += bytes;
-    return false;
 }

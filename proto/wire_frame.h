@@ -18,6 +18,7 @@ struct sl_wire {
     Sluice__Sampling *samplings;               /* [controls_max] */
     int32_t *bias_tokens;                      /* [controls_max][SL_LOGIT_BIAS_MAX] */
     float *bias_values;
+    int32_t *ends;                          /* [controls_max][SL_ENDS_MAX] */
     Sluice__Span *spans, **span_list;       /* [spans_max] */
     Sluice__Result *results, **result_list; /* [rows_max] */
     int32_t *result_tokens;                 /* [rows_max][SL_WIRE_RESULT_TOKENS] */

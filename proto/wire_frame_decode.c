@@ -64,6 +64,9 @@ static void get_sampling(const Sluice__Sampling *in, sl_sampling *out)
     out->n_bias = (uint32_t)in->n_bias_tokens;
     for (uint32_t i = 0; i < out->n_bias; i++)
         out->bias[i] = (sl_logit_bias){in->bias_tokens[i], in->bias_values[i]};
+    out->min_tokens = in->min_tokens;
+    out->n_ends = (uint32_t)in->n_ends;
+    if (out->n_ends > 0) memcpy(out->ends, in->ends, out->n_ends * sizeof *out->ends);
 }
 
 static sl_status get_controls(const Sluice__Frame *message, sl_frame *frame)
@@ -80,6 +83,7 @@ static sl_status get_controls(const Sluice__Frame *message, sl_frame *frame)
         if (in->sampling->n_bias_tokens > SL_LOGIT_BIAS_MAX ||
             in->sampling->n_bias_values != in->sampling->n_bias_tokens)
             return refuse(message, "logit biases too many or unpaired", i);
+        if (in->sampling->n_ends > SL_ENDS_MAX) return refuse(message, "too many end tokens", i);
         out->id_seed = in->id_seed;
         out->n_prompt = in->n_prompt;
         out->keeps_all = in->keeps_all != 0;

@@ -7,9 +7,11 @@
 #include "proto/wire_seal.h"
 #include "runtime/base/log.h"
 
+/* The rooms are of one control. */
 static void put_sampling(const sl_sampling *sampling, int32_t *bias_tokens, float *bias_values,
-                         Sluice__Sampling *out)
+                         int32_t *ends, Sluice__Sampling *out)
 {
+    if (sampling->n_ends > 0) memcpy(ends, sampling->ends, sampling->n_ends * sizeof *ends);
     for (uint32_t i = 0; i < sampling->n_bias; i++) {
         bias_tokens[i] = sampling->bias[i].token;
         bias_values[i] = sampling->bias[i].value;
@@ -27,6 +29,9 @@ static void put_sampling(const sl_sampling *sampling, int32_t *bias_tokens, floa
     out->n_bias_tokens = out->n_bias_values = sampling->n_bias;
     out->bias_tokens = bias_tokens;
     out->bias_values = bias_values;
+    out->min_tokens = sampling->min_tokens;
+    out->n_ends = sampling->n_ends;
+    out->ends = ends;
 }
 
 static void put_controls(sl_wire *wire, const sl_frame *frame, Sluice__Frame *message)
@@ -48,7 +53,7 @@ static void put_controls(sl_wire *wire, const sl_frame *frame, Sluice__Frame *me
         out->compare_from = control->comparison.from;
         out->compare_step = control->comparison.step;
         put_sampling(&control->sampling, wire->bias_tokens + first, wire->bias_values + first,
-                     out->sampling);
+                     wire->ends + (size_t)i * SL_ENDS_MAX, out->sampling);
     }
     message->n_controls = frame->n_controls;
     message->controls = wire->control_list;

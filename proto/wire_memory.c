@@ -34,7 +34,7 @@ size_t sl_wire_header_bytes_max(const sl_frame_limits *limits)
 {
     size_t control = packed_max(&sluice__control__descriptor) +
                      packed_max(&sluice__sampling__descriptor) +
-                     packed_pairs_max(SL_LOGIT_BIAS_MAX);
+                     packed_pairs_max(SL_LOGIT_BIAS_MAX) + (size_t)SL_ENDS_MAX * VARINT32_MAX;
     size_t result = packed_max(&sluice__result__descriptor) +
                     packed_pairs_max(SL_WIRE_RESULT_TOKENS);
     return SL_SEAL_BYTES + packed_max(&sluice__frame__descriptor) + limits->controls_max * control +
@@ -60,7 +60,8 @@ static size_t unpack_bytes_max(const sl_frame_limits *limits)
                    limits->ranks + sluice__frame__descriptor.n_fields;
     size_t control = unpacked(&sluice__control__descriptor) +
                      unpacked(&sluice__sampling__descriptor) +
-                     2 * SL_PROTO_ROUND(SL_LOGIT_BIAS_MAX * sizeof(float));
+                     2 * SL_PROTO_ROUND(SL_LOGIT_BIAS_MAX * sizeof(float)) +
+                     SL_PROTO_ROUND(SL_ENDS_MAX * sizeof(int32_t));
     size_t result = unpacked(&sluice__result__descriptor) +
                     2 * SL_PROTO_ROUND(SL_WIRE_RESULT_TOKENS * sizeof(float));
     return unpacked(&sluice__frame__descriptor) + 2 * items * note_bytes +
@@ -84,6 +85,7 @@ static void bind(const sl_frame_limits *limits, sl_arena *arena, sl_wire *wire)
         .samplings = sl_arena_array(arena, Sluice__Sampling, controls),
         .bias_tokens = sl_arena_array(arena, int32_t, controls * SL_LOGIT_BIAS_MAX),
         .bias_values = sl_arena_array(arena, float, controls *SL_LOGIT_BIAS_MAX),
+        .ends = sl_arena_array(arena, int32_t, controls * SL_ENDS_MAX),
         .spans = sl_arena_array(arena, Sluice__Span, spans),
         .span_list = sl_arena_array(arena, Sluice__Span *, spans),
         .results = sl_arena_array(arena, Sluice__Result, rows),

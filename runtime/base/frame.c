@@ -92,6 +92,11 @@ static sl_status check_sampling(const bounds *b, const sl_sampling *sampling, ui
     for (uint32_t i = 0; i < sampling->n_bias; i++)
         if (!is_token(b, sampling->bias[i].token))
             return refuse(b, "biased token out of range", index, sampling->bias[i].token);
+    if (sampling->n_ends > SL_ENDS_MAX)
+        return refuse(b, "too many end tokens", index, sampling->n_ends);
+    for (uint32_t i = 0; i < sampling->n_ends; i++)
+        if (!is_token(b, sampling->ends[i]))
+            return refuse(b, "end token out of range", index, sampling->ends[i]);
     return SL_OK;
 }
 

@@ -13,7 +13,7 @@
 
 #include "runtime/base/arena.h"
 
-enum { SL_TOP_LOGPROBS_MAX = 20, SL_LOGIT_BIAS_MAX = 300 };
+enum { SL_TOP_LOGPROBS_MAX = 20, SL_LOGIT_BIAS_MAX = 300, SL_ENDS_MAX = 128 };
 
 typedef struct {
     int32_t token;
@@ -33,6 +33,9 @@ typedef struct {
     int32_t n_logprobs; /* -1: none; N: the token's log-probability and the N best */
     uint32_t n_bias;
     sl_logit_bias bias[SL_LOGIT_BIAS_MAX];
+    uint32_t min_tokens; /* before so many are generated, none of `ends` is drawn */
+    uint32_t n_ends;
+    int32_t ends[SL_ENDS_MAX];
 } sl_sampling;
 
 typedef enum {

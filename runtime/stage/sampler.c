@@ -109,6 +109,8 @@ static void penalize(const sl_sampling *s, const int32_t *tokens, size_t n_promp
                      uint8_t *seen, float *logits)
 {
     for (uint32_t i = 0; i < s->n_bias; i++) logits[s->bias[i].token] += s->bias[i].value;
+    if (n_tokens - n_prompt < s->min_tokens) /* no penalty brings it back */
+        for (uint32_t i = 0; i < s->n_ends; i++) logits[s->ends[i]] = -INFINITY;
 
     for (size_t i = 0; i < n_tokens && s->repetition_penalty != 1.0F; i++) {
         int32_t token = tokens[i];
@@ -141,7 +143,7 @@ static double total_weight(const sl_token_logprob *candidates, size_t n)
     return sum;
 }
 
-/* Candidates, by id, whose weight (the most likely one's is 1) is at least `floor`. */
+/* Candidates, by id, that can be drawn at all and whose weight (the most likely one's is 1) is at least `floor`. */
 static size_t at_least(const sl_sampling *s, const float *logits, size_t vocab, double floor,
                        sl_token_logprob *out)
 {
@@ -149,7 +151,8 @@ static size_t at_least(const sl_sampling *s, const float *logits, size_t vocab, 
     size_t n = 0;
     for (size_t i = 0; i < vocab; i++) {
         float weight = weight_of(s, logits[i], max);
-        if (weight >= floor) out[n++] = (sl_token_logprob){.token = (int32_t)i, .logprob = weight};
+        if (weight > 0 && weight >= floor)
+            out[n++] = (sl_token_logprob){.token = (int32_t)i, .logprob = weight};
     }
     return n;
 }

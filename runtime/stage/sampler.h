@@ -17,7 +17,7 @@ void sl_sampler_scratch_init(sl_sampler_scratch *scratch, size_t vocab, sl_arena
 
 /* Draw the token at `result->position` from logits [vocab], given the sequence's tokens so far
  * (`n_prompt` of them its prompt). Fills token, and logprob and top when sampling asks.
- * Order, as vLLM's sampler: bias, penalties (repetition: Keskar et al. 2019, arXiv:1909.05858;
+ * Order, as vLLM's sampler: bias, no end before min_tokens, penalties (repetition: Keskar et al. 2019, arXiv:1909.05858;
  * presence, frequency: OpenAI), temperature, min-p (arXiv:2407.01082), top-k, top-p (Holtzman et
  * al. 2019, arXiv:1904.09751). Equal logits: the lower id first. Log-probabilities are of the
  * model's own distribution, before any of it. */

@@ -184,7 +184,10 @@ static void fill_prompts(sl_frame *frame)
                                   .seed = 7,
                                   .n_logprobs = 2,
                                   .n_bias = 1,
-                                  .bias = {{65, 1.5F}}};
+                                  .bias = {{65, 1.5F}},
+                                  .min_tokens = 3,
+                                  .n_ends = 2,
+                                  .ends = {0, 66}};
     sl_frame_reset(frame, 0);
     frame->controls[0] = (sl_control){
         .kind = SL_CONTROL_OPEN, .sequence = 1, .parent = 0, .n_prompt = 6, .sampling = sampling};

@@ -37,6 +37,9 @@ static void make_sampling(sl_sampling *sampling, seeded *random)
     sampling->n_bias = seeded_below(random, 4) ? 0 : seeded_below(random, SL_LOGIT_BIAS_MAX + 1);
     for (uint32_t i = 0; i < sampling->n_bias; i++)
         sampling->bias[i] = (sl_logit_bias){any_token(random), any_float(random)};
+    sampling->min_tokens = (uint32_t)seeded_bits(random);
+    sampling->n_ends = seeded_below(random, 4) ? 0 : seeded_below(random, SL_ENDS_MAX + 1);
+    for (uint32_t i = 0; i < sampling->n_ends; i++) sampling->ends[i] = any_token(random);
 }
 
 static void make_control(sl_control *control, seeded *random)
@@ -167,7 +170,10 @@ static void make_largest_control(sl_control *control)
                                          .frequency_penalty = 1,
                                          .seed = UINT64_MAX,
                                          .n_logprobs = SL_TOP_LOGPROBS_MAX,
-                                         .n_bias = SL_LOGIT_BIAS_MAX}};
+                                         .n_bias = SL_LOGIT_BIAS_MAX,
+                                         .min_tokens = UINT32_MAX,
+                                         .n_ends = SL_ENDS_MAX}};
+    for (uint32_t i = 0; i < SL_ENDS_MAX; i++) control->sampling.ends[i] = INT32_MAX - 1;
     for (uint32_t i = 0; i < SL_LOGIT_BIAS_MAX; i++)
         control->sampling.bias[i] = (sl_logit_bias){INT32_MAX - 1, -1};
 }
@@ -244,8 +250,9 @@ static bool sampling_equal(const sl_sampling *a, const sl_sampling *b)
 {
     return SAME(temperature) && SAME(top_k) && SAME(top_p) && SAME(min_p) &&
            SAME(repetition_penalty) && SAME(presence_penalty) && SAME(frequency_penalty) &&
-           SAME(seed) && SAME(n_logprobs) && SAME(n_bias) &&
-           memcmp(a->bias, b->bias, a->n_bias * sizeof *a->bias) == 0;
+           SAME(seed) && SAME(n_logprobs) && SAME(n_bias) && SAME(min_tokens) && SAME(n_ends) &&
+           memcmp(a->bias, b->bias, a->n_bias * sizeof *a->bias) == 0 &&
+           memcmp(a->ends, b->ends, a->n_ends * sizeof *a->ends) == 0;
 }
 
 static bool control_equal(const sl_control *a, const sl_control *b)

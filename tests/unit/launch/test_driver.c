@@ -474,6 +474,7 @@ static void test_restart(void **state)
     assert_int_equal(p->requests_failed, 0);
     assert_ptr_equal(sl_driver_finished(r->driver), older);
     assert_ptr_equal(sl_driver_finished(r->driver), younger);
+    assert_int_equal(r->n_told, 400); /* and each is told once */
     check_served(r, older);
     check_served(r, younger);
     stop(r);
@@ -506,6 +507,10 @@ static void test_restart_of_choices(void **state)
     submit(r, younger);
     run(r);
     assert_true(sl_driver_progress_now(r->driver)->restarts > 0);
+    size_t n_told = 0;
+    for (uint32_t i = 0; i < 2; i++)
+        n_told += younger->choices[i].n_tokens - younger->choices[i].ended_by_token;
+    assert_int_equal(r->n_told, 200 + n_told);
     check_served(r, sl_driver_finished(r->driver));
     check_served(r, sl_driver_finished(r->driver));
     stop(r);
@@ -652,6 +657,78 @@ static void test_ends(void **state)
     }
 }
 
+/* A stop token ends the text and is no part of it; stop strings count after min_tokens. */
+static void test_stop_tokens(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *script, *stop;
+        char stop_token;
+        uint32_t min_tokens;
+        size_t n_tokens;
+        bool ended;
+        size_t stop_text_end;
+    } rows[] = {
+        {"abcdefgh", NULL, 'c', 0, 3, true, SIZE_MAX},
+        {"ab$defgh", NULL, 'd', 0, 4, true, SIZE_MAX}, /* whatever ignore_eos says */
+        {"abcdefgh", "b", 'z', 1, 2, false, 1},
+        {"abcbefgh", "b", 'z', 2, 4, false, 3},
+        {"abcdefgh", "bc", 'z', 2, 3, false, 1}, /* it ends after them */
+        {"abcdefgh", "b", 'z', 3, 6, false, SIZE_MAX},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        rig *r = rig_open(&ROOMY, i);
+        r->script = rows[i].script;
+        sl_request *request = request_new(1, 6, 1);
+        if (rows[i].stop) add_stop(request, rows[i].stop);
+        request->stop_tokens[request->n_stop_tokens++] = tiny_byte((uint8_t)rows[i].stop_token);
+        request->sampling.min_tokens = rows[i].min_tokens;
+        submit(r, request);
+        run(r);
+        assert_ptr_equal(sl_driver_finished(r->driver), request);
+        const sl_choice *choice = &request->choices[0];
+        assert_seeded(&r->random, choice->n_tokens == rows[i].n_tokens);
+        assert_seeded(&r->random, choice->ended_by_token == rows[i].ended);
+        assert_seeded(&r->random, choice->stop_text_end == rows[i].stop_text_end);
+        assert_seeded(&r->random, r->n_told == rows[i].n_tokens - rows[i].ended);
+        sl_request_free(request);
+        stop(r);
+    }
+}
+
+static void check_cancelled(sl_request *request)
+{
+    assert_int_equal(request->error.http_status, 499);
+    assert_string_equal(request->error.code, "cancelled");
+    sl_request_free(request);
+}
+
+/* One that is served, one that forks, one that waits; the others do not notice. */
+static void test_cancel(void **state)
+{
+    (void)state;
+    for (int frames = 0; frames < 8; frames++) {
+        rig *r = rig_open(&ROOMY, (uint64_t)frames);
+        sl_request *all[] = {request_new(40, 50, 1), request_new(70, 50, 3), request_new(41, 50, 1),
+                             request_new(42, 50, 1)};
+        for (int i = 0; i < 4; i++) submit(r, all[i]);
+        for (int i = 0; i < frames; i++)
+            if (!send(r)) receive(r);
+        assert_true(sl_driver_cancel(r->driver, all[1]));
+        assert_false(sl_driver_cancel(r->driver, all[1]));
+        assert_ptr_equal(sl_driver_finished(r->driver), all[1]);
+        assert_true(sl_driver_cancel(r->driver, all[3]));
+        assert_ptr_equal(sl_driver_finished(r->driver), all[3]);
+        check_cancelled(all[1]);
+        check_cancelled(all[3]);
+        run(r);
+        check_served(r, sl_driver_finished(r->driver));
+        check_served(r, sl_driver_finished(r->driver));
+        assert_int_equal(sl_driver_progress_now(r->driver)->pages_used, 0);
+        stop(r);
+    }
+}
+
 static void test_stop_frame(void **state)
 {
     (void)state;
@@ -747,7 +824,9 @@ static void check_out(rig *r, sl_request *request, bool *seen)
     uint32_t most = (uint32_t)request->n_prompt + request->max_tokens;
     uint64_t needed = (uint64_t)request->n_choices * pages_of(r, most) + 1; /* and one ahead */
     bool impossible = request->n_choices > r->options.sequences_max;
-    if (!request->error.http_status) {
+    if (request->error.http_status == 499) {
+        check_cancelled(request);
+    } else if (!request->error.http_status) {
         assert_seeded(&r->random, !impossible);
         check_served(r, request);
     } else {
@@ -770,7 +849,7 @@ static void run_seed(uint64_t seed, uint64_t *restarts, uint64_t *failed)
     rig *r = rig_open(&s, seed);
     bool seen[REQUESTS] = {false};
     uint32_t n_submitted = 0;
-    sl_request *waiting = NULL;
+    sl_request *waiting = NULL, *last = NULL;
     for (int steps = 0; n_submitted < REQUESTS; steps++) {
         assert_seeded(&r->random, steps < 100000);
         switch (seeded_below(&random, 4)) {
@@ -781,6 +860,7 @@ static void run_seed(uint64_t seed, uint64_t *restarts, uint64_t *failed)
             }
             if (sl_driver_submit(r->driver, waiting) != SL_OK) break;
             n_submitted++;
+            last = waiting;
             waiting = NULL;
             break;
         case 1: send(r); break;
@@ -788,7 +868,12 @@ static void run_seed(uint64_t seed, uint64_t *restarts, uint64_t *failed)
             if (under_way(r) > 0) receive(r);
             break;
         default:
-            for (sl_request *out; (out = sl_driver_finished(r->driver));) check_out(r, out, seen);
+            /* some are given up on the way */
+            if (last && seeded_below(&random, 64) == 0) sl_driver_cancel(r->driver, last);
+            for (sl_request *out; (out = sl_driver_finished(r->driver));) {
+                if (out == last) last = NULL;
+                check_out(r, out, seen);
+            }
         }
     }
     run(r);
@@ -841,6 +926,8 @@ int main(void)
         cmocka_unit_test(test_scores),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_stop_tokens),
+        cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_stop_frame),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_closed_early),

@@ -128,7 +128,7 @@ static void test_chat_to_the_byte(void **state)
     check_line(
         r, "{\"id\":\"batch_req_#\",\"custom_id\":\"id \\\"1\\\" \xc3\xa9\",\"response\":"
            "{\"status_code\":200,\"request_id\":\"#\",\"body\":{\"id\":\"chatcmpl-#\","
-           "\"object\":\"chat.completion\",\"created\":1700000000,\"model\":null,\"choices\":["
+           "\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"\",\"choices\":["
            "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"A\",\"refusal\":null},"
            "\"logprobs\":{\"content\":[{\"token\":\"A\",\"logprob\":-0.5,\"bytes\":[65],"
            "\"top_logprobs\":[{\"token\":\"B\",\"logprob\":-0.100000001,\"bytes\":[66]}]},"

@@ -107,12 +107,27 @@ static void test_longest_stop_reaches_back(void **state)
     assert_int_equal(end, 10);
 }
 
+/* What ends in a text that was passed by is no match; what begins there may be. */
+static void test_pass(void **state)
+{
+    (void)state;
+    const sl_text stops[] = {{"b", 1}, {"cdef", 4}};
+    sl_stop_match match;
+    sl_stop_match_init(&match, stops, 2);
+    size_t end = SIZE_MAX;
+    sl_stop_match_pass(&match, "abc", 3);
+    assert_false(sl_stop_match_feed(&match, "d", 1, &end));
+    assert_true(sl_stop_match_feed(&match, "efb", 3, &end));
+    assert_int_equal(end, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_search),
         cmocka_unit_test(test_one_byte_at_a_time),
         cmocka_unit_test(test_earliest_wins),
+        cmocka_unit_test(test_pass),
         cmocka_unit_test(test_longest_stop_reaches_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

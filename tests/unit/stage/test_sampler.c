@@ -284,6 +284,40 @@ static void plain_penalties(const sl_sampling *s, const int32_t *tokens, size_t 
     }
 }
 
+/* Before min_tokens none of the ends is drawn, however likely; after them they are. */
+static void test_min_tokens(void **state)
+{
+    (void)state;
+    enum { VOCAB = 16 };
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        seeded random = seeded_from(seed);
+        float logits[VOCAB];
+        int32_t tokens[9] = {0};
+        for (size_t i = 0; i < VOCAB; i++) logits[i] = 4 * uniform(&random) - 2;
+        sl_sampling s = plain_sampling();
+        s.temperature = seeded_below(&random, 2) ? 0 : 2;
+        s.repetition_penalty = 0.5F;
+        s.presence_penalty = -2;
+        s.top_k = (int32_t)seeded_below(&random, 5);
+        s.seed = seed;
+        s.min_tokens = 5;
+        s.n_bias = 1;
+        s.bias[0] = (sl_logit_bias){3, 100};
+        s.n_ends = 2;
+        s.ends[0] = 3;
+        s.ends[1] = (int32_t)seeded_below(&random, VOCAB);
+        s.n_logprobs = 1;
+        tokens[5] = 3;
+        sl_token_result result = {.position = 9};
+        for (size_t n = 2; n <= 9; n++) { /* two of them are the prompt */
+            sl_sampler_draw(&s, tokens, 2, n, logits, VOCAB, &sampler.scratch, &result);
+            bool held = n - 2 < s.min_tokens;
+            assert_seeded(&random, held ? result.token != 3 && result.token != s.ends[1]
+                                        : result.token == 3);
+        }
+    }
+}
+
 static void test_penalties(void **state)
 {
     (void)state;
@@ -396,10 +430,10 @@ static void test_not_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greedy),      cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_uniform),     cmocka_unit_test(test_frequencies),
-        cmocka_unit_test(test_penalties),   cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_not_numbers),
+        cmocka_unit_test(test_greedy),     cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_uniform),    cmocka_unit_test(test_frequencies),
+        cmocka_unit_test(test_min_tokens), cmocka_unit_test(test_penalties),
+        cmocka_unit_test(test_scores),     cmocka_unit_test(test_not_numbers),
     };
     return cmocka_run_group_tests(tests, open_rig, close_rig);
 }
