@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "launch/control_groups.h"
+#include "runtime/base/log.h"
 
 enum { PATH_BYTES = 4096 + 32 };
 
@@ -116,6 +117,21 @@ int sl_cores_per_rank(int ranks_on_host)
     int usable, all;
     count(&usable, &all);
     return within_quota(usable < all ? usable : usable / ranks_on_host, ranks_on_host);
+}
+
+/* More threads than the quota are stopped for most of the time, all at once. */
+void sl_cores_tell_quota(int ranks_on_host, int threads, bool notes)
+{
+    uint64_t quota = sl_cores_quota("");
+    double cpus = (double)quota / 1000;
+    int fitting = sl_cores_per_rank(ranks_on_host);
+    if (quota == UINT64_MAX) return;
+    sl_debug("the control group's quota is %.2f CPUs, for %d ranks on this host", cpus,
+             ranks_on_host);
+    if (notes && threads > fitting && threads * ranks_on_host > cpus)
+        sl_info("%d threads on each of %d ranks are more than the %.2f CPUs of the control group's "
+                "quota: without -t it would be %d",
+                threads, ranks_on_host, cpus, fitting);
 }
 
 /* Of so many cores. */

@@ -164,26 +164,12 @@ static sl_status open_policy(sl_engine *e)
     return sl_policy_choose(s, gate, rank_of(e) == 0, &e->policy);
 }
 
-/* More threads than the quota of a control group are stopped for most of the time, all at once. */
-static void tell_quota(const sl_engine *e, int on_host)
-{
-    uint64_t quota = sl_cores_quota("");
-    double cpus = (double)quota / 1000;
-    if (quota == UINT64_MAX) return;
-    sl_debug("the control group's quota is %.2f CPUs for %d ranks on this host", cpus, on_host);
-    if (rank_of(e) == 0 && e->settings.threads && e->threads * on_host > cpus)
-        sl_info(
-            "-t %d on each of %d ranks is more than the %.2f CPUs that the control group's quota "
-            "leaves: without -t it would be %d",
-            e->threads, on_host, cpus, sl_cores_per_rank(on_host));
-}
-
 static void choose_threads(sl_engine *e)
 {
     int on_host = sl_comm_ranks_on_host(e->comm), wanted = (int)e->settings.threads;
     e->threads = wanted ? wanted : sl_cores_per_rank(on_host);
     e->spins = sl_cores_suffice(on_host, e->threads);
-    tell_quota(e, on_host);
+    sl_cores_tell_quota(on_host, e->threads, rank_of(e) == 0);
     e->cpus = malloc((size_t)e->threads * sizeof *e->cpus);
     bool pinned = e->cpus &&
                   sl_cores_assign(sl_comm_rank_on_host(e->comm), on_host, e->threads, e->cpus);

@@ -59,7 +59,7 @@ static int run(const sl_command_entry *command, int argc, char **argv)
     sl_settings settings;
     sl_status status = sl_settings_parse(command->command, command->usage, command->about,
                                          command->examples, argc, argv, &settings);
-    if (status == SL_OK) status = sl_limits_begin();
+    if (status == SL_OK) status = sl_limits_check_least();
     return status == SL_OK ? command->run(&settings) : sl_exit_code(status);
 }
 
@@ -89,5 +89,6 @@ static int sluice(int argc, char **argv)
 int main(int argc, char **argv)
 {
     sl_process_begin();
-    return sl_process_end(sluice(argc, argv));
+    sl_status status = sl_limits_begin();
+    return sl_process_end(status == SL_OK ? sluice(argc, argv) : sl_exit_code(status));
 }

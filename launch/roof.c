@@ -84,6 +84,7 @@ sl_status sl_roof_measure(const sl_kernels *kernels, const sl_team_options *opti
     status = sl_team_open(options, &team);
     if (status == SL_OK) {
         measuring m = {.kernels = kernels, .memory = memory};
+        sl_team_place place = sl_team_enter(team);
         memset(memory, 1, READ_BYTES);
         for (int i = 0; i < READ_ROUNDS; i++) {
             sl_team_run(team, read_memory, &m);
@@ -91,6 +92,7 @@ sl_status sl_roof_measure(const sl_kernels *kernels, const sl_team_options *opti
             if (bytes_s > roof_out->read_bytes_s && m.sum) roof_out->read_bytes_s = bytes_s;
         }
         roof_out->ops_s = best_ops(&m, team);
+        sl_team_leave(&place);
         sl_team_close(team);
     }
     sl_storage_release(memory, READ_BYTES);

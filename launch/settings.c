@@ -187,7 +187,7 @@ static const setting SETTINGS[] = {
      T, 0, 0},
     {"context", 'c', "N", "0", "longest sequence in tokens; 0 is the model's (eval: 512)",
      KIND_COUNT, AT(context), SERVING | P, 0, 1 << 24},
-    {"threads", 't', "N", "0", "compute threads of each rank; 0: cores / ranks on the host",
+    {"threads", 't', "N", "0", "compute threads of a rank; 0: cores or quota / ranks on a host",
      KIND_COUNT, AT(threads), PIPELINE | P | C | W | F | TRAIN, 0, 1024},
     {"chunk", 0, "N", "256", "prompt tokens that travel together", KIND_COUNT, AT(chunk),
      PIPELINE | P | C | L | F, 1, 4096},

@@ -13,12 +13,13 @@ static int train(int argc, char **argv)
     sl_settings settings;
     sl_status status = sl_settings_parse(command->command, command->usage, command->about,
                                          command->examples, argc, argv, &settings);
-    if (status == SL_OK) status = sl_limits_begin();
+    if (status == SL_OK) status = sl_limits_check_least();
     return status == SL_OK ? sl_train_warm(&settings) : sl_exit_code(status);
 }
 
 int main(int argc, char **argv)
 {
     sl_process_begin();
-    return sl_process_end(train(argc, argv));
+    sl_status status = sl_limits_begin();
+    return sl_process_end(status == SL_OK ? train(argc, argv) : sl_exit_code(status));
 }

@@ -68,6 +68,7 @@ static int train_warm_command(sl_settings *settings)
                                  "training with OpenBLAS");
     if (status != SL_OK) return sl_exit_code(status);
     tell_threads(threads);
+    settings->argv[0] = path; /* what ps shows */
     execv(path, settings->argv);
     sl_error("cannot start %s: %s", path, strerror(errno));
     return SL_EXIT_INPUT;

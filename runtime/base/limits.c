@@ -79,7 +79,7 @@ sl_status sl_limits_check(uint64_t bytes, const char *what)
 }
 
 /* The first thread's stack grows until the soft limit, as that is when it grows. */
-static sl_status check_stack(void)
+static sl_status raise_stack(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= SL_THREAD_STACK_BYTES)
@@ -98,6 +98,7 @@ sl_status sl_limits_begin(void)
 {
     mallopt(M_ARENA_MAX, 1);
     sl_thread_set_default_stack();
-    sl_status status = check_stack();
-    return status == SL_OK ? sl_limits_check(LEAST_BYTES, "sluice") : status;
+    return raise_stack();
 }
+
+sl_status sl_limits_check_least(void) { return sl_limits_check(LEAST_BYTES, "sluice"); }

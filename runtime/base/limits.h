@@ -29,7 +29,10 @@ sl_status sl_limits_check_mapping(uint64_t bytes, const char *path);
 /* What a program does before anything else, so that limits mean the same on every host: allocations of
  * all threads come from one heap (each thread's own would set 64 MB aside), threads that libraries
  * start have our stacks, and this thread's may grow as far as one of them.
- * SL_ERR_MEMORY, logged: a limit leaves too little for anything. */
+ * SL_ERR_MEMORY, logged: ulimit -s cannot be raised so far. */
 sl_status sl_limits_begin(void);
+
+/* What a command does before it begins. SL_ERR_MEMORY, logged: a limit leaves too little for any. */
+sl_status sl_limits_check_least(void);
 
 #endif

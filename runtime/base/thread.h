@@ -5,8 +5,8 @@
 
 #include <pthread.h>
 
-/* The deepest thread is the one that reads requests: JSON nested to jansson's limit takes 700 KB.
- * Frames of sanitizers are several times as large. */
+/* The deepest are the kernels of attention, whose tiles lie on it (400 KB); JSON nested as deep as
+ * jansson reads takes less than 256 KB. Frames of sanitizers are several times as large. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SL_THREAD_STACK_BYTES ((size_t)8 << 20)
 #else
