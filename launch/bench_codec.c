@@ -13,6 +13,7 @@
 #include "launch/report.h"
 #include "launch/version.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/model/tokenizer.h"
 
 static const double LINKS_GBIT_S[] = {0.1, 1, 2.5, 10, 25, 100};
@@ -157,9 +158,10 @@ static const char *choice_name(const sl_codec_speed *speeds, sl_codec_choice amo
 
 static sl_status print_table(const sl_settings *s, const half *h, const measured *m)
 {
+    sl_plain_room model;
     printf("Hidden rows of %u floats behind layer %u of %s; GB/s of floats, one thread\n"
            "codec      rows     bytes  ratio  encode GB/s  decode GB/s  max error  rms error\n",
-           h->shape.width, h->n_layers - 1, s->model);
+           h->shape.width, h->n_layers - 1, sl_plain_string(s->model, &model));
     for (uint32_t i = 0; i < m->n_sizes; i++)
         for (int k = 0; k < SL_CODEC_KINDS; k++) {
             const sl_codec_speed *c = &m->speeds[i][k];

@@ -9,6 +9,7 @@
 
 #include "launch/report.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 
 /* A different value of these makes a ratio mean something else. */
 static const char *const WITH[] = {"machine", "kernels", "ranks",    "threads", "binding",
@@ -111,14 +112,15 @@ static sl_status print_table(const json_t *rows)
     printf("%-7s %7s %7s  %10s %10s  %6s\n", "test", "n", "depth", "A tok/s", "B tok/s", "B / A");
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
+        const char *test = json_string_value(json_object_get(row, "test"));
+        sl_plain_room room;
         bool differs = json_is_true(json_object_get(row, "differs"));
-        printf("%-7s %7lld %7lld  %10.2f %10.2f  %6.3f%s\n",
-               json_string_value(json_object_get(row, "test")),
-               json_integer_value(json_object_get(row, "n")),
-               json_integer_value(json_object_get(row, "depth")),
-               json_real_value(json_object_get(row, "a")),
-               json_real_value(json_object_get(row, "b")),
-               json_real_value(json_object_get(row, "ratio")), differs ? "" : "  (may be chance)");
+        printf(
+            "%-7s %7lld %7lld  %10.2f %10.2f  %6.3f%s\n", sl_plain_string(test ? test : "?", &room),
+            json_integer_value(json_object_get(row, "n")),
+            json_integer_value(json_object_get(row, "depth")),
+            json_real_value(json_object_get(row, "a")), json_real_value(json_object_get(row, "b")),
+            json_real_value(json_object_get(row, "ratio")), differs ? "" : "  (may be chance)");
     }
     return sl_process_flush_stdout();
 }

@@ -282,10 +282,11 @@ static void put_panel(FILE *plot, const char *title, int full, int pruned)
 static sl_status draw(const figure *f)
 {
     char path[PATH_BYTES];
-    FILE *plot;
+    sl_picture picture;
     snprintf(path, sizeof path, "%s.%s", f->settings->output, f->settings->format);
-    sl_status status = sl_picture_begin(path, 900, 380, &plot);
+    sl_status status = sl_picture_begin(path, 900, 380, &picture);
     if (status != SL_OK) return status;
+    FILE *plot = picture.script;
     put_data(f, plot);
     fputs("set multiplot layout 1,2\nset key top left\nset grid\nset logscale x 2\n"
           "set xlabel 'prompt, tokens'\nset xtics rotate by 30 right\nset yrange [0:]\n",
@@ -293,7 +294,7 @@ static sl_status draw(const figure *f)
     put_panel(plot, "peak memory of the process, MB", 2, 3);
     fputs("set yrange [*:*]\nset logscale y 2\n", plot);
     put_panel(plot, "time to read the prompt, seconds", 4, 5);
-    return sl_picture_end(plot, path);
+    return sl_picture_end(&picture, path);
 }
 
 /* ---- the command ---- */

@@ -17,6 +17,7 @@
 #include "launch/version.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/model/weights.h"
 
 enum { WIDTH_UNTOLD = 576, TOKEN_BYTES = 8, WARMUP_ROUNDS = 2, ROUNDS_MAX = 15 };
@@ -256,9 +257,10 @@ static sl_status print_table(const bench *b)
         "        decode frame\n",
         b->ranks, b->width, TOKEN_BYTES, b->settings->chunk);
     for (int l = 0; l < b->ranks; l++) {
+        sl_plain_room from, to;
         char name[160], codecs[N_FRAMES][48];
-        snprintf(name, sizeof name, "%d %s -> %d %s", l, b->all[l].host, receiver_of(b, l),
-                 b->all[receiver_of(b, l)].host);
+        snprintf(name, sizeof name, "%d %s -> %d %s", l, sl_plain_string(b->all[l].host, &from),
+                 receiver_of(b, l), sl_plain_string(b->all[receiver_of(b, l)].host, &to));
         for (int f = 0; f < N_FRAMES; f++)
             snprintf(codecs[f], sizeof codecs[f], "%s, %s",
                      choice_name(b, l, (frame_kind)f, SL_CHOICE_LOSSLESS),

@@ -11,6 +11,7 @@
 #include "launch/progress.h"
 #include "launch/report.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 
 enum { CONTEXT_DEFAULT = 1024 };
 
@@ -216,9 +217,10 @@ static sl_status tell_result(evaluation *e, const sl_engine *engine)
         n_asked += v.n > 0; /* a file all of whose questions are too long has no part in the mean */
         sum += v.n > 0 ? v.accuracy : 0;
         squares += v.n > 0 ? v.error * v.error : 0;
+        sl_plain_room name;
         if (!e->settings->json)
-            printf("%-24s %5.1f%% +- %.1f of %zu\n", name_of(t), 100 * v.accuracy, 100 * v.error,
-                   v.n);
+            printf("%-24s %5.1f%% +- %.1f of %zu\n", sl_plain_string(name_of(t), &name),
+                   100 * v.accuracy, 100 * v.error, v.n);
         json_array_append_new(
             tasks, json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "file", name_of(t), "asked",
                              (json_int_t)v.n, "bad", (json_int_t)t->asked.n_bad, "too_long",

@@ -15,6 +15,7 @@
 #include "launch/report.h"
 #include "launch/retention.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 
 enum { CONTEXT_MAX = 1 << 24 };
 
@@ -202,10 +203,12 @@ static void print_split(const planning *p, const char *name, const outcome *o)
                                                  r);
         uint64_t total = held.weights + held.cache + p->beside[r];
         char layers[24], limit[24] = "-";
+        sl_plain_room host;
         snprintf(layers, sizeof layers, "%u-%u", o->first_layer[r], o->first_layer[r + 1] - 1);
         if (p->memory[r] != UINT64_MAX) snprintf(limit, sizeof limit, "%.1f", mb(p->memory[r]));
-        printf("%4u  %-16.16s %7s  %10.1f %10.1f %10.1f %10.1f %10s%s\n", r, p->host_of[r]->name,
-               layers, mb(held.weights), mb(held.cache), mb(p->beside[r]), mb(total), limit,
+        printf("%4u  %-16.16s %7s  %10.1f %10.1f %10.1f %10.1f %10s%s\n", r,
+               sl_plain_string(p->host_of[r]->name, &host), layers, mb(held.weights),
+               mb(held.cache), mb(p->beside[r]), mb(total), limit,
                total > p->memory[r] ? "  too much" : "");
     }
 }

@@ -10,14 +10,17 @@
 #include "launch/report.h"
 #include "launch/report_train.h"
 #include "launch/show_gate.h"
+#include "runtime/base/append.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/model/weights.h"
 
 static void shape_text(const sl_gguf_tensor *t, char *out, size_t out_bytes)
 {
-    int n = snprintf(out, out_bytes, "[");
+    size_t n = 0;
+    sl_append(out, out_bytes, &n, "[");
     for (uint32_t d = t->n_dims; d-- > 0;)
-        n += snprintf(out + n, out_bytes - (size_t)n, "%" PRIu64 "%s", t->dims[d], d ? "][" : "]");
+        sl_append(out, out_bytes, &n, "%" PRIu64 "%s", t->dims[d], d ? "][" : "]");
 }
 
 static void print_tensors(const sl_gguf *gguf)
@@ -25,19 +28,21 @@ static void print_tensors(const sl_gguf *gguf)
     for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
         const sl_gguf_tensor *t = sl_gguf_tensor_at(gguf, i);
         char shape[112];
+        sl_plain_room name;
         shape_text(t, shape, sizeof shape);
-        printf("  %-32.*s %-8s %-18s %12zu bytes\n", (int)t->name.bytes, t->name.data,
+        printf("  %-32s %-8s %-18s %12zu bytes\n", sl_plain_in(t->name.data, t->name.bytes, &name),
                sl_type_name(t->type), shape, t->data_bytes);
     }
 }
 
 static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
 {
-    printf("%s: GGUF v%u, %zu keys, %zu tensors, %.1f MB\n", sl_gguf_path(gguf),
-           sl_gguf_version(gguf), sl_gguf_n_keys(gguf), sl_gguf_n_tensors(gguf),
-           (double)sl_gguf_bytes(gguf) / 1e6);
+    sl_plain_room path;
+    printf("%s: GGUF v%u, %zu keys, %zu tensors, %.1f MB\n",
+           sl_plain_string(sl_gguf_path(gguf), &path), sl_gguf_version(gguf), sl_gguf_n_keys(gguf),
+           sl_gguf_n_tensors(gguf), (double)sl_gguf_bytes(gguf) / 1e6);
     for (size_t i = 0; i < sl_gguf_n_keys(gguf); i++) {
-        char line[160];
+        char line[640];
         sl_gguf_describe_key(gguf, i, line, sizeof line);
         printf("  %s\n", line);
     }

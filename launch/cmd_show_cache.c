@@ -11,8 +11,15 @@
 #include "launch/npy.h"
 #include "launch/picture.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 
 enum { PATH_BYTES = 1024 };
+
+static void print_path(const char *path)
+{
+    sl_plain_room room;
+    printf("%s\n", sl_plain_string(path, &room));
+}
 
 static sl_status name_of(const sl_settings *s, const char *what, const char *ending, char *out)
 {
@@ -30,7 +37,7 @@ static sl_status save_fates(const sl_settings *s, const sl_look *look)
     if (status == SL_OK) status = sl_npy_write_u8(path, dims, 3, look->fates);
     if (status == SL_OK) status = name_of(s, "", s->format, path);
     if (status == SL_OK) status = sl_picture_fates(look, path);
-    if (status == SL_OK) printf("%s\n", path);
+    if (status == SL_OK) print_path(path);
     return status;
 }
 
@@ -45,7 +52,7 @@ static sl_status save_maps(const sl_settings *s, const sl_look *look)
     if (status == SL_OK && look->gate) status = sl_npy_write_f32(path, dims, 4, look->gate);
     if (status == SL_OK) status = name_of(s, ".maps", s->format, path);
     if (status == SL_OK) status = sl_picture_maps(look, &s->layers, path);
-    if (status == SL_OK) printf("%s\n", path);
+    if (status == SL_OK) print_path(path);
     return status;
 }
 

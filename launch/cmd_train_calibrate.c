@@ -16,6 +16,7 @@
 #include "launch/report_train.h"
 #include "launch/train_ranks.h"
 #include "launch/train_texts.h"
+#include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/stage/layer.h"
@@ -199,14 +200,13 @@ static sl_status tell_row(const calibration *c, const sl_gate_calibration *row)
     double measured[SL_TRAIN_TEXTS_MAX], layers[SL_GATE_LAYERS_MAX];
     char text[512];
     uint32_t n_texts = sl_train_texts_n(c->texts), n_kv = c->shape.n_kv_heads;
-    int at = snprintf(text, sizeof text, "window %u, keep %.4g: threshold %.3f keeps %.2f%%; of",
-                      row->window, (double)row->keep, (double)row->threshold, 100 * kept_of_all(c));
+    size_t used = 0;
+    sl_append(text, sizeof text, &used, "window %u, keep %.4g: threshold %.3f keeps %.2f%%; of",
+              row->window, (double)row->keep, (double)row->threshold, 100 * kept_of_all(c));
     for (uint32_t i = 0; i < n_texts; i++) {
         names[i] = sl_train_texts_name(c->texts, i);
         measured[i] = kept_of_text(c, i);
-        if (at < (int)sizeof text)
-            at += snprintf(text + at, sizeof text - (size_t)at, " %s %.1f%%", names[i],
-                           100 * measured[i]);
+        sl_append(text, sizeof text, &used, " %s %.1f%%", names[i], 100 * measured[i]);
     }
     for (uint32_t i = 0; i < c->shape.n_layers; i++) {
         layers[i] = 0;

@@ -11,6 +11,7 @@
 #include "launch/commands.h"
 #include "launch/engine.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/gate/gate_params.h"
 #include "runtime/model/weights.h"
 
@@ -158,6 +159,24 @@ static void make_layer(making *m, uint32_t layer, sl_gate_layer *l)
 
 /* ---- the file ---- */
 
+/* Of all layers of a model that was checked. */
+static sl_status hash_tensors(const sl_gguf *gguf, const sl_model_shape *shape, uint64_t *hash_out)
+{
+    sl_weights weights = {0};
+    sl_arena arena;
+    void *storage;
+    sl_arena_init(&arena, NULL, 0);
+    sl_weights_bind(gguf, shape, 0, shape->n_layers, &arena, &weights);
+    size_t bytes = arena.used_bytes;
+    sl_status status = sl_storage_take(bytes, "the list of layers", &storage);
+    if (status != SL_OK) return status;
+    sl_arena_init(&arena, storage, bytes);
+    sl_weights_bind(gguf, shape, 0, shape->n_layers, &arena, &weights);
+    *hash_out = sl_weights_tensors_hash(gguf, sl_weights_hash_share(gguf, &weights));
+    sl_storage_release(storage, bytes);
+    return SL_OK;
+}
+
 static sl_status describe_model(const sl_settings *s, sl_gate *gate)
 {
     sl_gguf *gguf;
@@ -165,27 +184,17 @@ static sl_status describe_model(const sl_settings *s, sl_gate *gate)
     sl_status status = sl_gguf_open(s->model, &gguf);
     if (status != SL_OK) return status;
     status = sl_model_shape_read(gguf, &shape);
+    if (status == SL_OK) status = hash_tensors(gguf, &shape, &gate->model_hash);
     if (status == SL_OK) {
-        sl_weights weights = {0};
-        sl_arena arena;
-        void *storage;
-        sl_arena_init(&arena, NULL, 0);
-        sl_weights_bind(gguf, &shape, 0, shape.n_layers, &arena, &weights);
-        size_t bytes = arena.used_bytes;
-        status = sl_storage_take(bytes, "the list of layers", &storage);
-        if (status == SL_OK) {
-            sl_arena_init(&arena, storage, bytes);
-            sl_weights_bind(gguf, &shape, 0, shape.n_layers, &arena, &weights);
-            gate->model_hash = sl_weights_tensors_hash(gguf, sl_weights_hash_share(gguf, &weights));
-            sl_storage_release(storage, bytes);
-        }
+        sl_text name = {"", 0};
+        sl_gguf_text(gguf, "general.name", &name);
+        size_t bytes = sl_plain_prefix(name.data, name.bytes, sizeof gate->model_name - 1);
+        memcpy(gate->model_name, name.data, bytes);
+        gate->model_name[bytes] = '\0';
+        gate->n_layers = shape.n_layers;
+        gate->n_kv_heads = shape.n_kv_heads;
+        gate->model_width = shape.width;
     }
-    sl_text name = {"", 0};
-    sl_gguf_text(gguf, "general.name", &name);
-    snprintf(gate->model_name, sizeof gate->model_name, "%.*s", (int)name.bytes, name.data);
-    gate->n_layers = shape.n_layers;
-    gate->n_kv_heads = shape.n_kv_heads;
-    gate->model_width = shape.width;
     sl_gguf_close(gguf);
     return status;
 }

@@ -20,6 +20,7 @@
 #include "launch/train_program.h"
 #include "launch/train_ranks.h"
 #include "launch/train_texts.h"
+#include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/log.h"
@@ -27,6 +28,7 @@
 #include "runtime/train/warm.h"
 
 enum { SLICE = 256, HELD_OUT_PIECES = 2, TOLD_EVERY_S = 10 };
+enum { WRITTEN_OUT_MAX = 10000 }; /* an R^2 further from 0 is told by its first digits */
 
 static const double RIDGE = 1e-3;
 
@@ -394,10 +396,13 @@ static sl_status tell_layers(training *t, const char *phase, double loss, double
         layers[i] = fits[i].n > 0 ? sl_warm_fit_r2(&fits[i]) : NAN;
     sl_info("held-out text after %s: loss %.4f, R2 %.3f in the mean; by layer:", phase, loss, r2);
     for (uint32_t i = 0; i < n_layers; i += 10) {
-        char line[160];
-        int at = snprintf(line, sizeof line, "  layer %3u", i);
-        for (uint32_t k = i; k < n_layers && k < i + 10; k++)
-            at += snprintf(line + at, sizeof line - (size_t)at, " %6.3f", layers[k]);
+        char line[192];
+        size_t used = 0;
+        sl_append(line, sizeof line, &used, "  layer %3u", i);
+        for (uint32_t k = i; k < n_layers && k < i + 10; k++) {
+            bool readable = fabs(layers[k]) < WRITTEN_OUT_MAX;
+            sl_append(line, sizeof line, &used, readable ? " %6.3f" : " %6.3g", layers[k]);
+        }
         sl_info("%s", line);
     }
     return sl_report_train_held_out(t->log, phase, layers, n_layers);

@@ -19,6 +19,7 @@
 #include "launch/ranks.h"
 #include "launch/retention.h"
 #include "launch/version.h"
+#include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/model/utf8.h"
@@ -403,14 +404,14 @@ static uint64_t options_hash(const sl_engine *e)
     char text[512];
     const sl_settings *s = &e->settings;
     const sl_policy *p = &e->policy;
-    int n = snprintf(text, sizeof text, "%u %u %u %u %u %u %u %s %s %s %.17g %.9g %d %d %g",
-                     s->chunk, e->context, s->sequences, p->sinks, p->window, e->shape.n_layers,
-                     e->service->compared_rows, s->codec, s->kv, sl_policy_name(p->kind), p->keep,
-                     (double)p->threshold, p->has_threshold, s->keep_out != NULL,
-                     s->peer_timeout_s);
+    size_t used = 0;
+    sl_append(text, sizeof text, &used, "%u %u %u %u %u %u %u %s %s %s %.17g %.9g %d %d %g",
+              s->chunk, e->context, s->sequences, p->sinks, p->window, e->shape.n_layers,
+              e->service->compared_rows, s->codec, s->kv, sl_policy_name(p->kind), p->keep,
+              (double)p->threshold, p->has_threshold, s->keep_out != NULL, s->peer_timeout_s);
     uint64_t gate_hash = e->gate_file ? sl_gate_file_hash(e->gate_file) : 0;
     uint64_t keep_hash = XXH3_64bits(e->layer_keep, e->shape.n_layers * sizeof *e->layer_keep);
-    return XXH3_64bits(text, (size_t)n) ^ sl_gguf_header_hash(e->gguf) ^ gate_hash ^ keep_hash;
+    return XXH3_64bits(text, used) ^ sl_gguf_header_hash(e->gguf) ^ gate_hash ^ keep_hash;
 }
 
 static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const sl_hello *other,

@@ -59,7 +59,8 @@ static size_t write_question(const sl_eval_asking *asking, const sl_eval_records
 }
 
 /* The answer's tokens are those of the whole text that the question alone does not have, since what stands before
- * an answer may change how it is split. */
+ * an answer may change how it is split. Where the answer's bytes joined the question's last tokens, so that none
+ * are left, the whole text's last token is the answer's: one without any would be likelier than every other. */
 static sl_status encode_text(const sl_eval_asking *asking, const char *text, size_t question_bytes,
                              size_t bytes, sl_tokens *out, size_t *n_question_out)
 {
@@ -69,6 +70,7 @@ static sl_status encode_text(const sl_eval_asking *asking, const char *text, siz
     *n_question_out = question.n;
     sl_tokens_free(&question);
     if (status == SL_OK) status = sl_tokenizer_encode_prompt(asking->tokenizer, text, bytes, out);
+    if (out->n > 0 && *n_question_out >= out->n) *n_question_out = out->n - 1;
     return status;
 }
 

@@ -171,6 +171,22 @@ static sl_status take_records(const json_t *array, const char *path, uint32_t li
     return SL_ERR_FORMAT;
 }
 
+sl_status sl_eval_records_parse(const char *path, const char *text, size_t bytes, uint32_t limit,
+                                sl_eval_records *out)
+{
+    *out = (sl_eval_records){0};
+    sl_status status = SL_ERR_FORMAT;
+    json_error_t error;
+    json_t *array = json_loadb(text, bytes, 0, &error);
+    if (json_is_array(array))
+        status = take_records(array, path, limit, out);
+    else
+        sl_error("%s is no JSON array of records: %s", path,
+                 array ? "another kind of value" : error.text);
+    json_decref(array);
+    return status;
+}
+
 sl_status sl_eval_records_read(const char *path, uint32_t limit, sl_eval_records *out)
 {
     char *text;
@@ -178,17 +194,8 @@ sl_status sl_eval_records_read(const char *path, uint32_t limit, sl_eval_records
     *out = (sl_eval_records){0};
     sl_status status = sl_read_file(path, &text, &bytes);
     if (status != SL_OK) return status;
-    json_error_t error;
-    json_t *array = json_loadb(text, bytes, 0, &error);
+    status = sl_eval_records_parse(path, text, bytes, limit, out);
     free(text);
-    if (!json_is_array(array)) {
-        sl_error("%s is no JSON array of records: %s", path,
-                 array ? "another kind of value" : error.text);
-        status = SL_ERR_FORMAT;
-    } else {
-        status = take_records(array, path, limit, out);
-    }
-    json_decref(array);
     return status;
 }
 

@@ -31,6 +31,9 @@ typedef struct {
  * their number and skipped. SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_MEMORY, logged. Ended with
  * sl_eval_records_free, also after an error. */
 sl_status sl_eval_records_read(const char *path, uint32_t limit, sl_eval_records *out);
+/* The same of bytes; `path` is for messages. */
+sl_status sl_eval_records_parse(const char *path, const char *text, size_t bytes, uint32_t limit,
+                                sl_eval_records *out);
 void sl_eval_records_free(sl_eval_records *records); /* all zero is fine */
 
 #endif

@@ -7,6 +7,7 @@
 #include "launch/launcher.h"
 #include "launch/process.h"
 #include "launch/version.h"
+#include "runtime/base/append.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/log.h"
 
@@ -46,7 +47,7 @@ static void refuse(const char *word)
     for (int i = 0; sl_commands[i]; i++) {
         const char *name = sl_commands[i]->name;
         if (strncmp(name, word, n) != 0 || name[n] != ' ') continue;
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", name);
+        sl_append(known, sizeof known, &used, "%s%s", used ? ", " : "", name);
     }
     if (used > 0)
         sl_error("%s what? There are: %s", word, known);

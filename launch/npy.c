@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/base/append.h"
 #include "runtime/base/log.h"
 
 enum { HEADER_BYTES = 192 }; /* with magic and padding: a multiple of 64 */
@@ -14,12 +15,11 @@ static void put_header(const char *type, const size_t *dims, size_t n_dims, char
     static const char magic[8] = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0};
     char *text = out + 10;
     const size_t text_bytes = HEADER_BYTES - 10;
-    size_t n = (size_t)snprintf(text, text_bytes,
-                                "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
-    for (size_t i = 0; i < n_dims; i++)
-        n += (size_t)snprintf(text + n, text_bytes - n, "%zu,", dims[i]);
-    n += (size_t)snprintf(text + n, text_bytes - n, ")}");
-    SL_ASSERT(n_dims <= 4 && n < text_bytes);
+    size_t n = 0;
+    SL_ASSERT(n_dims <= 4); /* so that nothing is cut */
+    sl_append(text, text_bytes, &n, "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
+    for (size_t i = 0; i < n_dims; i++) sl_append(text, text_bytes, &n, "%zu,", dims[i]);
+    sl_append(text, text_bytes, &n, ")}");
     memset(text + n, ' ', text_bytes - n);
     memcpy(out, magic, sizeof magic);
     out[8] = (char)(text_bytes & 0xff);

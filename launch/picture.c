@@ -1,77 +1,137 @@
 /* launch/picture.c - see picture.h. */
 #include "launch/picture.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "runtime/base/log.h"
 
 enum { LABELS_MAX = 700 }; /* tokens whose text fits beside each other */
 enum { WIDTH_MIN = 760 };  /* of the title */
 
-/* ---- gnuplot ---- */
+/* ---- gnuplot ----
+ * Its language runs commands: backquotes in a text between double quotes, '|' before a file's name, a '%'
+ * in a label as a format. So nothing that is not ours stands in a script: the picture's file is opened
+ * here and is gnuplot's stdout, labels are data in octal numbers, and no shell starts it. */
 
-bool sl_picture_possible(void) { return system("command -v gnuplot >/dev/null 2>&1") == 0; }
+static const char *const GNUPLOT[] = {"gnuplot", "--default-settings",
+                                      NULL}; /* nobody's ~/.gnuplot */
 
-sl_status sl_picture_begin(const char *path, int width, int height, FILE **plot_out)
+bool sl_picture_possible(void)
 {
+    const char *folders = getenv("PATH");
+    char path[PATH_MAX];
+    for (const char *at = folders; at && *at; at += *at == ':') {
+        int bytes = (int)strcspn(at, ":");
+        if (snprintf(path, sizeof path, "%.*s/%s", bytes, at, GNUPLOT[0]) < (int)sizeof path &&
+            access(path, X_OK) == 0)
+            return true;
+        at += bytes;
+    }
+    return false;
+}
+
+/* Its stdin is script_fd, its stdout picture_fd. 0 or an errno. */
+static int spawn(int script_fd, int picture_fd, pid_t *pid_out)
+{
+    posix_spawn_file_actions_t actions;
+    int error = posix_spawn_file_actions_init(&actions);
+    if (error != 0) return error;
+    posix_spawn_file_actions_adddup2(&actions, script_fd, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, picture_fd, STDOUT_FILENO);
+    error = posix_spawnp(pid_out, GNUPLOT[0], &actions, NULL, (char *const *)GNUPLOT, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+}
+
+static sl_status start(const char *path, sl_picture *picture)
+{
+    int ends[2], file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (file < 0) {
+        sl_error("cannot write %s: %s", path, strerror(errno));
+        return SL_ERR_FILE;
+    }
+    int error = pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno;
+    if (error == 0) {
+        picture->script = fdopen(ends[1], "w");
+        error = picture->script ? spawn(ends[0], file, &picture->pid) : ENOMEM;
+        close(ends[0]);
+        if (error != 0 && picture->script) fclose(picture->script);
+        if (!picture->script) close(ends[1]);
+    }
+    close(file);
+    if (error == 0) return SL_OK;
+    sl_error("cannot start gnuplot: %s", strerror(error));
+    return SL_ERR_FILE;
+}
+
+sl_status sl_picture_begin(const char *path, int width, int height, sl_picture *picture)
+{
+    *picture = (sl_picture){0};
     if (!sl_picture_possible()) {
         sl_error("no picture without gnuplot: launch/prepare.sh installs it (Debian: gnuplot-nox)");
         return SL_ERR_FILE;
     }
-    FILE *plot = popen("gnuplot", "w");
-    if (!plot) {
-        sl_error("cannot start gnuplot");
-        return SL_ERR_FILE;
-    }
+    sl_status status = start(path, picture);
+    if (status != SL_OK) return status;
     const char *dot = strrchr(path, '.');
     bool svg = dot && strcmp(dot, ".svg") == 0;
-    fprintf(plot, "set terminal %s noenhanced size %d,%d font 'Sans,8' background '#ffffff'\n",
+    fprintf(picture->script,
+            "set encoding utf8\n"
+            "set terminal %s noenhanced size %d,%d font 'Sans,8' background '#ffffff'\n"
+            "unset colorbox\nunset key\n",
             svg ? "svg" : "pngcairo", width, height);
-    fputs("set output '", plot);
-    for (const char *c = path; *c; c++) fputs(*c == '\'' ? "''" : (char[]){*c, 0}, plot);
-    fputs("'\nunset colorbox\nunset key\n", plot);
-    *plot_out = plot;
     return SL_OK;
 }
 
-sl_status sl_picture_end(FILE *plot, const char *path)
+sl_status sl_picture_end(sl_picture *picture, const char *path)
 {
-    fputs("unset multiplot\n", plot);
-    if (pclose(plot) == 0) return SL_OK;
+    int ended = -1;
+    fputs("unset multiplot\n", picture->script);
+    bool told = fclose(picture->script) == 0;
+    while (waitpid(picture->pid, &ended, 0) < 0 && errno == EINTR) continue;
+    if (told && ended == 0) return SL_OK;
     sl_error("gnuplot could not draw %s", path);
     return SL_ERR_FILE;
 }
 
-/* A token's text between double quotes: spaces are seen, what could end it is escaped. */
-static void put_label(FILE *plot, const sl_tokenizer *tokenizer, int32_t token, char *room)
+/* A text in a line of data: gnuplot reads \ooo as a byte there, and nothing else is written. Control
+ * characters are seen as '?', but for the newline. */
+static void put_text(FILE *plot, const char *text, size_t bytes)
 {
-    sl_decode_state state = {0};
-    size_t bytes = sl_tokenizer_decode(tokenizer, &state, token, room);
+    static const char NEWLINE[] = "\\342\\206\\265"; /* the sign of the return key, in octal */
     fputc('"', plot);
     for (size_t i = 0; i < bytes; i++) {
-        unsigned char c = (unsigned char)room[i];
+        unsigned char c = (unsigned char)text[i];
         if (c == '\n')
-            fputs("\xe2\x86\xb5", plot); /* the sign of the return key */
-        else if (c == '"' || c == '\\')
-            fprintf(plot, "\\%c", c);
+            fputs(NEWLINE, plot);
         else
-            fputc(c < ' ' || c == 0x7f ? '?' : c, plot);
+            fprintf(plot, "\\%03o", c < ' ' || c == 0x7f ? '?' : c);
     }
     fputc('"', plot);
 }
 
+/* The tokens' texts below the last panel, as data: $labels, column 2. */
 static sl_status put_labels(FILE *plot, const sl_look *look)
 {
-    if (look->tokens.n > LABELS_MAX) return SL_OK;
     char *room = malloc(sl_tokenizer_decode_bytes_max(look->tokenizer) + 1);
     if (!room) return SL_ERR_MEMORY;
-    fputs("set xtics rotate by 90 right scale 0 (", plot);
+    fputs("$labels << EOD\n", plot);
     for (size_t i = 0; i < look->tokens.n; i++) {
-        put_label(plot, look->tokenizer, look->tokens.ids[i], room);
-        fprintf(plot, " %zu%s", i, i + 1 < look->tokens.n ? ", " : ")\n");
+        sl_decode_state state = {0};
+        fprintf(plot, "%zu ", i);
+        put_text(plot, room,
+                 sl_tokenizer_decode(look->tokenizer, &state, look->tokens.ids[i], room));
+        fputc('\n', plot);
     }
+    fputs("EOD\nset xtics rotate by 90 right scale 0\n", plot);
     free(room);
     return SL_OK;
 }
@@ -95,11 +155,13 @@ sl_status sl_picture_fates(const sl_look *look, const char *path)
     size_t n = look->tokens.n;
     uint32_t heads = look->shape.n_kv_heads, layers = look->shape.n_layers;
     int cell = n <= LABELS_MAX ? 12 : 4, panel = (int)layers * 8 + 40, text = 90;
-    FILE *plot;
+    bool labels = n <= LABELS_MAX;
+    sl_picture picture;
     int width = 120 + (int)n * cell, height = 40 + panel * (int)heads + text;
     if (width < WIDTH_MIN) width = WIDTH_MIN;
-    sl_status status = sl_picture_begin(path, width, height, &plot);
+    sl_status status = sl_picture_begin(path, width, height, &picture);
     if (status != SL_OK) return status;
+    FILE *plot = picture.script;
     double unit = 1.0 / height;
     fprintf(plot,
             "set multiplot title \"policy %s, sinks %u, window %u: %.1f%% of eligible tokens kept; "
@@ -110,15 +172,17 @@ sl_status sl_picture_fates(const sl_look *look, const char *path)
             sl_policy_name(look->policy.kind), look->policy.sinks, look->policy.window,
             100 * sl_look_retention(look), n, layers, 70.0 / width, 1 - 20.0 / width);
     for (uint32_t head = 0; head < heads; head++) {
+        bool below = labels && head + 1 == heads && status == SL_OK;
         double top = 1 - (40.0 + head * panel) * unit;
         put_fates(plot, look, head);
-        if (head + 1 == heads) status = put_labels(plot, look);
+        if (below) status = put_labels(plot, look);
         fprintf(plot,
                 "set tmargin at screen %g\nset bmargin at screen %g\n"
-                "set ylabel 'layer, KV head %u'\nplot $fates matrix with image\n",
-                top, top - layers * 8 * unit, head);
+                "set ylabel 'layer, KV head %u'\nplot $fates matrix with image%s\n",
+                top, top - layers * 8 * unit, head,
+                below && status == SL_OK ? ", $labels using 1:(-1):xticlabels(2) with dots" : "");
     }
-    sl_status ended = sl_picture_end(plot, path);
+    sl_status ended = sl_picture_end(&picture, path);
     return status == SL_OK ? ended : status;
 }
 
@@ -141,9 +205,11 @@ sl_status sl_picture_maps(const sl_look *look, const sl_counts *layers, const ch
 {
     size_t n = look->tokens.n, map = n * n;
     uint32_t heads = look->shape.n_heads, columns = heads + look->gate_heads;
-    FILE *plot;
-    sl_status status = sl_picture_begin(path, (int)columns * 190, 40 + (int)layers->n * 210, &plot);
+    sl_picture picture;
+    sl_status status = sl_picture_begin(path, (int)columns * 190, 40 + (int)layers->n * 210,
+                                        &picture);
     if (status != SL_OK) return status;
+    FILE *plot = picture.script;
     fprintf(
         plot,
         "set multiplot layout %u,%u title 'queries downwards, keys to the right; darker is more "
@@ -159,5 +225,5 @@ sl_status sl_picture_maps(const sl_look *look, const sl_counts *layers, const ch
             put_map(plot, look->gate + (i * look->gate_heads + head) * map, n, "gate head", head,
                     layers->items[i]);
     }
-    return sl_picture_end(plot, path);
+    return sl_picture_end(&picture, path);
 }

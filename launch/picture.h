@@ -3,15 +3,24 @@
 #define SL_PICTURE_H
 
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "launch/look.h"
 
+/* A gnuplot that draws. */
+typedef struct {
+    FILE
+        *script; /* read by it as we write: commands of ours, and numbers; never a text of others */
+    pid_t pid;
+} sl_picture;
+
 /* There is a gnuplot. */
 bool sl_picture_possible(void);
-/* A gnuplot that draws to `path`, which ends in .png or .svg, of so many pixels: its script goes to
- * *plot_out. SL_ERR_FILE, logged: there is no gnuplot, or it failed. */
-sl_status sl_picture_begin(const char *path, int width, int height, FILE **plot_out);
-sl_status sl_picture_end(FILE *plot, const char *path);
+/* Begin a picture of so many pixels in `path`, which ends in .png or .svg and may have any name: it is
+ * opened here. SL_ERR_FILE, logged: there is no gnuplot, or the file cannot be written. */
+sl_status sl_picture_begin(const char *path, int width, int height, sl_picture *picture);
+/* Ends what was begun. SL_ERR_FILE, logged: gnuplot failed. */
+sl_status sl_picture_end(sl_picture *picture, const char *path);
 
 /* The eviction pattern as Zeng et al. draw it (arXiv:2410.12876, figure 1): for each KV head layers by
  * tokens, black where evicted, the text along it. `path` ends in .png or .svg.

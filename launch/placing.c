@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "runtime/base/append.h"
+
 static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
 
 uint32_t sl_placing_largest(const sl_placement_options *options, uint32_t context,
@@ -32,18 +34,18 @@ void sl_placing_reason(const sl_placement_options *options, uint32_t context,
 {
     uint32_t r = sl_placing_largest(options, context, first_layer);
     sl_placement_rank held = sl_placement_of(options, context, first_layer, r);
-    int n = snprintf(out, out_bytes,
-                     "split by weights and expected cache (%u sequences of %u tokens): rank %u is "
-                     "the largest with layers %u-%u, %.1f MB of weights and %.1f MB of cache; ",
-                     options->sequences, context, r, first_layer[r], first_layer[r + 1] - 1,
-                     mb(held.weights), mb(held.cache));
-    if (n < 0 || (size_t)n >= out_bytes) return;
+    size_t used = 0;
+    sl_append(out, out_bytes, &used,
+              "split by weights and expected cache (%u sequences of %u tokens): rank %u is the "
+              "largest with layers %u-%u, %.1f MB of weights and %.1f MB of cache; ",
+              options->sequences, context, r, first_layer[r], first_layer[r + 1] - 1,
+              mb(held.weights), mb(held.cache));
     if (excess > 0)
-        snprintf(out + n, out_bytes - (size_t)n,
-                 "all of them fit no split: here a rank would be %.1f MB beyond its limit, "
-                 "elsewhere one would be further, so fewer are computed at once",
-                 mb(excess));
+        sl_append(out, out_bytes, &used,
+                  "all of them fit no split: here a rank would be %.1f MB beyond its limit, "
+                  "elsewhere one would be further, so fewer are computed at once",
+                  mb(excess));
     else
-        snprintf(out + n, out_bytes - (size_t)n, "no other split%s has a smaller largest",
-                 has_limits(options) ? " within the limits" : "");
+        sl_append(out, out_bytes, &used, "no other split%s has a smaller largest",
+                  has_limits(options) ? " within the limits" : "");
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 
@@ -21,17 +22,17 @@ static void describe(const sl_progress_state *s, char *out, size_t out_bytes)
     double seconds = (double)s->elapsed_ns / (double)SL_SECOND;
     double tokens = (double)(s->prompt_tokens + s->generated_tokens);
     uint64_t now = s->done - s->done_before;
-    int n = snprintf(out, out_bytes,
-                     "%llu/%llu requests, %llu prompt + %llu generated tokens, %.0f tok/s",
-                     (unsigned long long)s->done, (unsigned long long)s->total,
-                     (unsigned long long)s->prompt_tokens, (unsigned long long)s->generated_tokens,
-                     seconds > 0 ? tokens / seconds : 0);
-    if (s->failed > 0 && n > 0 && (size_t)n < out_bytes)
-        n += snprintf(out + n, out_bytes - (size_t)n, ", %llu failed",
-                      (unsigned long long)s->failed);
-    if (now == 0 || s->done == s->total || n < 0 || (size_t)n >= out_bytes) return;
+    size_t used = 0;
+    sl_append(out, out_bytes, &used,
+              "%llu/%llu requests, %llu prompt + %llu generated tokens, %.0f tok/s",
+              (unsigned long long)s->done, (unsigned long long)s->total,
+              (unsigned long long)s->prompt_tokens, (unsigned long long)s->generated_tokens,
+              seconds > 0 ? tokens / seconds : 0);
+    if (s->failed > 0)
+        sl_append(out, out_bytes, &used, ", %llu failed", (unsigned long long)s->failed);
+    if (now == 0 || s->done == s->total) return;
     int left = (int)(seconds / (double)now * (double)(s->total - s->done));
-    snprintf(out + n, out_bytes - (size_t)n, ", about %d:%02d left", left / 60, left % 60);
+    sl_append(out, out_bytes, &used, ", about %d:%02d left", left / 60, left % 60);
 }
 
 void sl_progress_tell(sl_progress *progress, const sl_progress_state *state)

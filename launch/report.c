@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 
@@ -49,12 +50,13 @@ static void tell_layers(const sl_engine_report *r)
     for (uint32_t layer = 0; layer < r->shape->n_layers; layer++) {
         char heads[256] = "";
         uint64_t pages = 0;
-        for (uint32_t h = 0, n = 0; h < r->shape->n_kv_heads; h++) {
+        size_t used = 0;
+        for (uint32_t h = 0; h < r->shape->n_kv_heads; h++) {
             const sl_head_account *head = head_of(r, layer, h);
             pages += head->pages;
-            if (n + 8 < sizeof heads)
-                n += (uint32_t)snprintf(heads + n, sizeof heads - n, " %5.1f%%",
-                                        100 * retention_of(head->kept, seen_by_layer(r, layer)));
+            if (used + sizeof " 100.0%" <= sizeof heads) /* no number is cut */
+                sl_append(heads, sizeof heads, &used, " %5.1f%%",
+                          100 * retention_of(head->kept, seen_by_layer(r, layer)));
         }
         sl_info("%5u %9.1f %s", layer, megabytes(pages * r->page_bytes), heads);
     }

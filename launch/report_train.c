@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/line_reader.h"
 #include "launch/picture.h"
 #include "launch/report.h"
+#include "launch/train_story.h"
 #include "runtime/base/log.h"
 
-enum { LINE_BYTES_MAX = 1 << 20, PICTURE_WIDTH = 1000, PICTURE_HEIGHT = 420 };
+enum { PICTURE_WIDTH = 1000, PICTURE_HEIGHT = 420 };
 
 /* ---- writing ---- */
 
@@ -79,206 +79,42 @@ void sl_report_train_describe(const sl_train_round *round, char *out, size_t out
 
 /* ---- reading ---- */
 
-/* What a log says, each thing once. */
-typedef struct {
-    json_t *rounds;     /* array by round */
-    json_t *held_out;   /* object by phase: [layers] */
-    json_t *calibrated; /* array of its lines, in order */
-} story;
-
-static bool is_phase(const json_t *line, const char *phase)
+static sl_status read_story(const char *path, sl_train_story *story)
 {
-    const char *value = json_string_value(json_object_get(line, "phase"));
-    return value && strcmp(value, phase) == 0;
-}
-
-/* "" or what is wrong with it. */
-static const char *take_line(story *s, json_t *line)
-{
-    if (is_phase(line, "held-out")) {
-        const char *after = json_string_value(json_object_get(line, "after"));
-        json_t *r2 = json_object_get(line, "layer_r2");
-        bool known = after && (strcmp(after, "ridge") == 0 || strcmp(after, "adamw") == 0);
-        if (!known || !json_is_array(r2))
-            return "held-out without \"layer_r2\", or \"after\" neither ridge nor adamw";
-        json_object_set(s->held_out, after, r2);
-        return "";
-    }
-    if (is_phase(line, "calibrate")) {
-        if (!json_is_array(json_object_get(line, "layer_retention")))
-            return "calibrate without \"layer_retention\"";
-        json_array_append(s->calibrated, line);
-        return "";
-    }
-    json_int_t round = json_integer_value(json_object_get(line, "round"));
-    size_t known = json_array_size(s->rounds);
-    if (round < 1 || (size_t)round > known + 1) return "a round that does not follow";
-    while (json_array_size(s->rounds) >= (size_t)round) /* resumed: told again from here */
-        json_array_remove(s->rounds, json_array_size(s->rounds) - 1);
-    json_array_append(s->rounds, line);
-    return "";
-}
-
-static sl_status read_story(const char *path, story *s)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file) {
+    FILE *log = fopen(path, "rb");
+    if (!log) {
         sl_error("cannot open %s: %s", path, strerror(errno));
         return SL_ERR_FILE;
     }
-    sl_line_reader reader;
-    sl_line_reader_init(&reader, file, LINE_BYTES_MAX);
-    const char *line;
-    size_t bytes;
-    sl_status status;
-    while ((status = sl_line_reader_next(&reader, &line, &bytes, NULL)) == SL_OK) {
-        json_t *object = json_loadb(line, bytes, 0, NULL);
-        const char *wrong = object ? take_line(s, object) : "no JSON";
-        json_decref(object);
-        if (*wrong)
-            sl_warn("%s, line %llu is skipped: %s", path, (unsigned long long)reader.number, wrong);
-    }
-    sl_line_reader_fini(&reader);
-    fclose(file);
-    return status == SL_END ? SL_OK : status;
+    sl_status status = sl_train_story_read(log, path, story);
+    fclose(log);
+    return status;
 }
 
-static double number_of(const json_t *object, const char *key)
+static sl_status draw(const sl_train_story *story, const char *path)
 {
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-/* ---- in words ---- */
-
-static void print_layers(const char *what, const json_t *values)
-{
-    printf("%s", what);
-    size_t i;
-    const json_t *value;
-    json_array_foreach(values, i, value)
-    {
-        if (i % 10 == 0) printf("\n  layer %3zu", i);
-        printf(" %6.3f", json_is_number(value) ? json_number_value(value) : NAN);
-    }
-    printf("\n");
-}
-
-static void print_story(const story *s)
-{
-    size_t n = json_array_size(s->rounds);
-    if (n > 0) {
-        const json_t *last = json_array_get(s->rounds, n - 1);
-        printf("%zu rounds, %.0f tokens in %.0f s; last loss %.4f, R2 %.3f\n", n,
-               number_of(last, "tokens"), number_of(last, "seconds"), number_of(last, "loss"),
-               number_of(last, "r2"));
-    }
-    const char *phase;
-    json_t *r2;
-    json_object_foreach(s->held_out, phase, r2)
-    {
-        char what[80];
-        snprintf(what, sizeof what, "R2 on held-out text after %s", phase);
-        print_layers(what, r2);
-    }
-    size_t i;
-    const json_t *row;
-    json_array_foreach(s->calibrated, i, row)
-    {
-        char what[120];
-        snprintf(what, sizeof what, "kept at rate %g, window %.0f, threshold %.4f",
-                 number_of(row, "keep"), number_of(row, "window"), number_of(row, "threshold"));
-        print_layers(what, json_object_get(row, "layer_retention"));
-    }
-}
-
-/* ---- drawn ---- */
-
-static void plot_values(FILE *plot, const json_t *values, double scale)
-{
-    size_t i;
-    const json_t *value;
-    json_array_foreach(values, i, value) if (json_is_number(value))
-        fprintf(plot, "%zu %g\n", i, scale * json_number_value(value));
-    fprintf(plot, "e\n");
-}
-
-static void plot_rounds(FILE *plot, const story *s)
-{
-    size_t i;
-    const json_t *round;
-    fprintf(plot, "set title 'loss on pieces not yet learned from'; set xlabel 'round'\n"
-                  "plot '-' with points pointtype 7 pointsize 0.4 notitle\n");
-    json_array_foreach(s->rounds, i, round) if (json_is_number(json_object_get(round, "loss")))
-        fprintf(plot, "%zu %g\n", i + 1, number_of(round, "loss"));
-    fprintf(plot, "e\n");
-}
-
-static void plot_layers(FILE *plot, const story *s)
-{
-    const char *phase;
-    json_t *r2;
-    const char *join = "plot";
-    fprintf(plot, "set title 'R2 by layer, held-out'; set xlabel 'layer'; set yrange [0:1]\n");
-    json_object_foreach(s->held_out, phase, r2)
-    {
-        fprintf(plot, "%s '-' with lines linewidth 2 title '%s'", join, phase);
-        join = ",";
-    }
-    fprintf(plot, "\n");
-    json_object_foreach(s->held_out, phase, r2) plot_values(plot, r2, 1);
-}
-
-static void plot_retention(FILE *plot, const story *s)
-{
-    size_t i;
-    const json_t *row;
-    const char *join = "plot";
-    fprintf(plot, "set title 'kept by layer, %%'; set xlabel 'layer'; set yrange [0:100]\n"
-                  "set key outside right top\n");
-    json_array_foreach(s->calibrated, i, row)
-    {
-        fprintf(plot, "%s '-' with lines linewidth 2 title '%g%%, W %.0f'", join,
-                100 * number_of(row, "keep"), number_of(row, "window"));
-        join = ",";
-    }
-    fprintf(plot, "\n");
-    json_array_foreach(s->calibrated, i, row)
-        plot_values(plot, json_object_get(row, "layer_retention"), 100);
-}
-
-static sl_status draw(const story *s, const char *path)
-{
-    bool curves = json_array_size(s->rounds) > 0, layers = json_object_size(s->held_out) > 0;
-    bool kept = json_array_size(s->calibrated) > 0;
-    int n = curves + layers + kept;
-    FILE *plot;
-    if (n == 0) {
+    int panels = sl_train_story_panels(story);
+    sl_picture picture;
+    if (panels == 0) {
         sl_error("the log says nothing that can be drawn");
         return SL_ERR_OPTION;
     }
-    sl_status status = sl_picture_begin(path, PICTURE_WIDTH * n / 2, PICTURE_HEIGHT, &plot);
+    sl_status status = sl_picture_begin(path, PICTURE_WIDTH * panels / 2, PICTURE_HEIGHT, &picture);
     if (status != SL_OK) return status;
-    fprintf(plot, "set multiplot layout 1,%d\nset key bottom right\n", n);
-    if (curves) plot_rounds(plot, s);
-    if (layers) plot_layers(plot, s);
-    if (kept) plot_retention(plot, s);
-    fprintf(plot, "unset multiplot\n");
-    return sl_picture_end(plot, path);
+    sl_train_story_plot(story, picture.script);
+    return sl_picture_end(&picture, path);
 }
 
 sl_status sl_report_train_show(const sl_settings *settings)
 {
-    story s = {json_array(), json_object(), json_array()};
-    sl_status status = read_story(settings->words[1], &s);
-    if (status == SL_OK && settings->output) status = draw(&s, settings->output);
+    sl_train_story story = {0};
+    sl_status status = read_story(settings->words[1], &story);
+    if (status == SL_OK && settings->output) status = draw(&story, settings->output);
     if (status == SL_OK && settings->json)
-        status = sl_report_print(json_pack("{s:O, s:O, s:O}", "rounds", s.rounds, "held_out",
-                                           s.held_out, "calibrated", s.calibrated));
+        status = sl_report_print(json_pack("{s:O, s:O, s:O}", "rounds", story.rounds, "held_out",
+                                           story.held_out, "calibrated", story.calibrated));
     else if (status == SL_OK)
-        print_story(&s);
-    json_decref(s.rounds);
-    json_decref(s.held_out);
-    json_decref(s.calibrated);
+        sl_train_story_print(&story, stdout);
+    sl_train_story_free(&story);
     return status;
 }

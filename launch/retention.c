@@ -2,7 +2,9 @@
 #include "launch/retention.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 
+#include "launch/read_file.h"
 #include "runtime/base/log.h"
 
 static sl_status read_layer(const char *path, const json_t *heads, uint32_t layer,
@@ -52,16 +54,28 @@ static sl_status read_all(const char *path, const json_t *root, uint32_t n_layer
     return status;
 }
 
-sl_status sl_retention_read(const char *path, uint32_t n_layers, uint32_t n_kv_heads,
-                            double *keep_out)
+sl_status sl_retention_parse(const char *path, const char *text, size_t bytes, uint32_t n_layers,
+                             uint32_t n_kv_heads, double *keep_out)
 {
     json_error_t error;
-    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
     if (!root) {
         sl_error("%s: line %d: %s", path, error.line, error.text);
-        return error.line < 0 ? SL_ERR_FILE : SL_ERR_FORMAT;
+        return SL_ERR_FORMAT;
     }
     sl_status status = read_all(path, root, n_layers, n_kv_heads, keep_out);
     json_decref(root);
+    return status;
+}
+
+sl_status sl_retention_read(const char *path, uint32_t n_layers, uint32_t n_kv_heads,
+                            double *keep_out)
+{
+    char *text;
+    size_t bytes;
+    sl_status status = sl_read_file(path, &text, &bytes);
+    if (status != SL_OK) return status;
+    status = sl_retention_parse(path, text, bytes, n_layers, n_kv_heads, keep_out);
+    free(text);
     return status;
 }

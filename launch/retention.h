@@ -3,6 +3,7 @@
 #ifndef SL_RETENTION_H
 #define SL_RETENTION_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "runtime/base/status.h"
@@ -11,5 +12,8 @@
  * SL_ERR_FILE, SL_ERR_FORMAT: logged, with which element is wrong. */
 sl_status sl_retention_read(const char *path, uint32_t n_layers, uint32_t n_kv_heads,
                             double *keep_out);
+/* The same of bytes; `path` is for messages. */
+sl_status sl_retention_parse(const char *path, const char *text, size_t bytes, uint32_t n_layers,
+                             uint32_t n_kv_heads, double *keep_out);
 
 #endif

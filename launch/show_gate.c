@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "launch/report.h"
+#include "runtime/base/append.h"
+#include "runtime/base/plain.h"
 #include "runtime/gate/gate_file.h"
 
 static double sigmoid(double logit) { return 1 / (1 + exp(-logit)); }
@@ -46,12 +48,13 @@ static void print_layers(const sl_gate *gate)
         const sl_gate_layer *l = &gate->layers[i];
         const sl_gate_shape *s = &l->shape;
         char layers[32], span[32];
+        size_t layers_bytes = 0, span_bytes = 0;
         end = alike_end(gate, i);
-        int n = snprintf(layers, sizeof layers, "%u", i);
-        if (end > i + 1) snprintf(layers + n, sizeof layers - (size_t)n, "-%u", end - 1);
-        n = snprintf(span, sizeof span, "%s", sl_gate_span_name(s->span));
+        sl_append(layers, sizeof layers, &layers_bytes, "%u", i);
+        if (end > i + 1) sl_append(layers, sizeof layers, &layers_bytes, "-%u", end - 1);
+        sl_append(span, sizeof span, &span_bytes, "%s", sl_gate_span_name(s->span));
         if (s->span == SL_GATE_WINDOW)
-            snprintf(span + n, sizeof span - (size_t)n, " %u,%u", s->back, s->ahead);
+            sl_append(span, sizeof span, &span_bytes, " %u,%u", s->back, s->ahead);
         printf("  %-9s %-22s %5u %5u  %-6s %6u  %-6s %12zu\n", layers, span, s->heads, s->width,
                s->heads > 0 ? sl_gate_kv_name(s->kv) : "-", s->hidden, type_of(l), bytes_of(l));
     }
@@ -82,12 +85,9 @@ static void print_calibration(const sl_gate *gate)
 
 static void print_text(const sl_gguf *gguf, const sl_gate *gate)
 {
-    char name[sizeof gate->model_name];
-    memcpy(name, gate->model_name, sizeof name);
-    for (char *c = name; *c; c++)
-        if ((uint8_t)*c < ' ' || *c == 127) *c = ' '; /* no escape sequence reaches a terminal */
-    printf("%s: gates for '%s', %.2f MB\n", sl_gguf_path(gguf), name,
-           (double)sl_gguf_bytes(gguf) / 1e6);
+    sl_plain_room path, name;
+    printf("%s: gates for '%s', %.2f MB\n", sl_plain_string(sl_gguf_path(gguf), &path),
+           sl_plain_string(gate->model_name, &name), (double)sl_gguf_bytes(gguf) / 1e6);
     printf("model: %u layers, %u KV heads, width %u, tensors of hash %016" PRIx64 "\n",
            gate->n_layers, gate->n_kv_heads, gate->model_width, gate->model_hash);
     printf("sinks %u, window %u, threshold %g (p %.3g), expected to keep %.1f%%\n", gate->sinks,

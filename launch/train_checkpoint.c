@@ -2,7 +2,7 @@
 #include "launch/train_checkpoint.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -55,12 +55,12 @@ sl_status sl_train_checkpoint_save(const char *path, const sl_train_point *point
     return status;
 }
 
-static sl_status read_state(FILE *file, const char *path, sl_train_point *point, void *state,
-                            size_t bytes)
+sl_status sl_train_checkpoint_read(FILE *file, const char *path, sl_train_point *point, void *state,
+                                   size_t bytes)
 {
     header h;
     bool whole = fread(&h, sizeof h, 1, file) == 1 && !memcmp(h.magic, MAGIC, sizeof MAGIC) &&
-                 h.header_hash == hash_header(&h);
+                 h.header_hash == hash_header(&h) && isfinite(h.seconds) && h.seconds >= 0;
     if (!whole) {
         sl_error("%s is no checkpoint of a training run, or a torn one: remove it to start anew",
                  path);
@@ -87,7 +87,7 @@ sl_status sl_train_checkpoint_load(const char *path, sl_train_point *point, void
     FILE *file = fopen(path, "rb");
     if (!file && errno == ENOENT) return SL_END;
     if (!file) return failed("read", path);
-    sl_status status = read_state(file, path, point, state, bytes);
+    sl_status status = sl_train_checkpoint_read(file, path, point, state, bytes);
     fclose(file);
     return status;
 }

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "runtime/base/status.h"
 
@@ -20,6 +21,9 @@ sl_status sl_train_checkpoint_save(const char *path, const sl_train_point *point
 /* Into state [bytes]. SL_END: there is no such file. SL_ERR_OPTION, logged: of another run (`run` as
  * given in *point). SL_ERR_FORMAT, logged: no checkpoint, or a torn one. SL_ERR_FILE. */
 sl_status sl_train_checkpoint_load(const char *path, sl_train_point *point, void *state,
+                                   size_t bytes);
+/* The same of a file that is open; `path` is for messages. Where it fails, *point is as it was. */
+sl_status sl_train_checkpoint_read(FILE *file, const char *path, sl_train_point *point, void *state,
                                    size_t bytes);
 
 #endif

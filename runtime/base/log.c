@@ -4,10 +4,11 @@
 
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "runtime/base/plain.h"
 
 static int log_rank, log_ranks = 1;
 static sl_log_level log_level = SL_LOG_INFO;
@@ -26,36 +27,24 @@ sl_log_level sl_log_level_now(void) { return log_level; }
 
 int sl_log_errors(void) { return atomic_load(&error_count); }
 
-/* File names and bytes of files are told as they are, but no byte of them commands a terminal: C0,
- * DEL, and C1 as UTF-8 has it. */
-static void disarm(char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint8_t c = (uint8_t)text[i], next = i + 1 < n ? (uint8_t)text[i + 1] : 0;
-        if (c < 0x20 || c == 0x7f) text[i] = '?';
-        if (c == 0xc2 && next >= 0x80 && next < 0xa0) text[i] = text[i + 1] = '?';
-    }
-}
-
 void sl_log(sl_log_level level, const char *format, ...)
 {
     static const char *const words[] = {"", "error: ", "warning: ", "", ""};
     if (level == SL_LOG_ERROR) atomic_fetch_add(&error_count, 1);
     if (level > log_level) return;
 
-    char line[2048];
+    char said[2048], line[2048];
     int n = log_ranks > 1 && level != SL_LOG_INFO
                 ? snprintf(line, sizeof line, "sluice: rank %d: %s", log_rank, words[level])
                 : snprintf(line, sizeof line, "sluice: %s", words[level]);
     va_list arguments;
     va_start(arguments, format);
-    int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, format, arguments);
+    int m = vsnprintf(said, sizeof said, format, arguments);
     va_end(arguments);
     if (m < 0) return;
-    int begin = n;
-    n += m;
-    if (n > (int)sizeof line - 2) n = (int)sizeof line - 2;
-    disarm(line + begin, (size_t)(n - begin));
+    size_t bytes = sl_plain_prefix(said, (size_t)m, sizeof said - 2);
+    /* File names, and bytes of files, are told; none of them commands the terminal. */
+    n += (int)sl_plain(said, bytes, line + n, sizeof line - (size_t)n - 1);
     line[n] = '\n';
     ssize_t written = write(STDERR_FILENO, line, (size_t)n + 1);
     (void)written; /* nowhere left to complain */
@@ -79,18 +68,17 @@ static size_t append_number(char *line, size_t used, size_t room, int number)
 
 void sl_log_in_handler(const char *const *words)
 {
-    char line[2048];
+    char said[2048], line[2048];
     const size_t room = sizeof line - 1;
-    size_t used = append(line, 0, room, "sluice: ");
+    size_t used = append(line, 0, room, "sluice: "), n_said = 0;
     if (log_ranks > 1) {
         used = append(line, used, room, "rank ");
         used = append_number(line, used, room, log_rank);
         used = append(line, used, room, ": ");
     }
     used = append(line, used, room, "error: ");
-    size_t begin = used;
-    for (; *words; words++) used = append(line, used, room, *words);
-    disarm(line + begin, used - begin);
+    for (; *words; words++) n_said = append(said, n_said, sizeof said, *words);
+    used += sl_plain(said, n_said, line + used, room - used);
     line[used] = '\n';
     ssize_t written = write(STDERR_FILENO, line, used + 1);
     (void)written; /* nowhere left to complain */

@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/gate/gate_keys.h"
 
 enum { REACH_MAX = 1 << 20, ROWS_MAX = 256 };
@@ -35,6 +36,9 @@ uint32_t sl_gate_inner(const sl_gate_shape *shape, uint32_t n_kv_heads)
 
 /* ---- keys ---- */
 
+/* Bytes of a text of the file that a message quotes. */
+static int shown(sl_text text) { return (int)sl_plain_prefix(text.data, text.bytes, 60); }
+
 static sl_status bad_key(const sl_gguf *g, const char *key, const char *expected)
 {
     sl_error("%s: key %s is missing or not %s", sl_gguf_path(g), key, expected);
@@ -58,7 +62,7 @@ static sl_status check_version(const sl_gguf *g)
     sl_gguf_text(g, "general.architecture", &architecture);
     if (!sl_text_is(architecture, SL_GATE_ARCHITECTURE)) {
         sl_error("%s is no gate file: its general.architecture is '%.*s', not '%s'",
-                 sl_gguf_path(g), (int)architecture.bytes, architecture.data, SL_GATE_ARCHITECTURE);
+                 sl_gguf_path(g), shown(architecture), architecture.data, SL_GATE_ARCHITECTURE);
         return SL_ERR_FORMAT;
     }
     sl_status status = read_number(g, SL_GATE_KEY_VERSION, 0, UINT32_MAX, &version);
@@ -104,7 +108,7 @@ static sl_status read_words(const sl_gguf *g, const char *key, const char *const
         while (w < n_words && !sl_text_is(texts[i], words[w])) w++;
         if (w == n_words) {
             sl_error("%s: %s of layer %u is '%.*s', which this build does not know",
-                     sl_gguf_path(g), key, i, (int)texts[i].bytes, texts[i].data);
+                     sl_gguf_path(g), key, i, shown(texts[i]), texts[i].data);
             return SL_ERR_UNSUPPORTED;
         }
         out[i] = w;
@@ -332,7 +336,7 @@ static sl_status check_keys(const sl_gguf *g)
         size_t k = 0;
         while (k < SL_GATE_KEYS && !sl_text_is(key, SL_GATE_KEY_LIST[k])) k++;
         if (k < SL_GATE_KEYS) continue;
-        sl_error("%s: key %.*s, which this build does not know", sl_gguf_path(g), (int)key.bytes,
+        sl_error("%s: key %.*s, which this build does not know", sl_gguf_path(g), shown(key),
                  key.data);
         return SL_ERR_UNSUPPORTED;
     }

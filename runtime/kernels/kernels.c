@@ -11,6 +11,7 @@
 #include <unistd.h>
 #endif
 
+#include "runtime/base/append.h"
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
 
@@ -193,8 +194,7 @@ static void log_refusal(const char *wanted)
     char names[64] = "";
     size_t n = 0;
     for (size_t i = 0; i < N_SETS; i++)
-        if (sets[i].runs())
-            n += (size_t)snprintf(names + n, sizeof names - n, " %s", sets[i].kernels->name);
+        if (sets[i].runs()) sl_append(names, sizeof names, &n, " %s", sets[i].kernels->name);
     sl_error("SLUICE_KERNELS=%s: no such kernel set on this CPU; there are:%s", wanted, names);
 }
 

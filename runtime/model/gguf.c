@@ -17,6 +17,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mapping.h"
+#include "runtime/base/plain.h"
 
 enum {
     KIND_U8,
@@ -226,7 +227,7 @@ static sl_status take_tensor(cursor *c, sl_gguf_tensor *t, uint64_t *offset)
 
 static sl_status bad_tensor(const sl_gguf *g, const sl_gguf_tensor *t, const char *what)
 {
-    sl_error("%s: tensor %.*s: %s", g->path, (int)(t->name.bytes < 80 ? t->name.bytes : 80),
+    sl_error("%s: tensor %.*s: %s", g->path, (int)sl_plain_prefix(t->name.data, t->name.bytes, 80),
              t->name.data, what);
     return SL_ERR_FORMAT;
 }
@@ -320,8 +321,8 @@ static sl_status index_keys(sl_gguf *g)
     for (size_t i = 1; i < g->n_entries; i++) {
         sl_text key = g->by_key[i]->key;
         if (compare_text(g->by_key[i - 1]->key, key) != 0) continue;
-        sl_error("%s: key %.*s is there twice", g->path, (int)(key.bytes < 80 ? key.bytes : 80),
-                 key.data);
+        sl_error("%s: key %.*s is there twice", g->path,
+                 (int)sl_plain_prefix(key.data, key.bytes, 80), key.data);
         return SL_ERR_FORMAT;
     }
     return SL_OK;
@@ -660,40 +661,41 @@ sl_text sl_gguf_key_at(const sl_gguf *gguf, size_t index) { return gguf->entries
 
 size_t sl_gguf_n_keys(const sl_gguf *gguf) { return gguf->n_entries; }
 
-static int describe(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
+enum { KEY_SHOWN = 80, TEXT_SHOWN = 60 }; /* bytes that are described of longer ones */
+
+static void describe_value(const entry *e, char *out, size_t out_bytes)
 {
-    const entry *e = &gguf->entries[index];
-    int key = (int)(e->key.bytes < 80 ? e->key.bytes : 80);
     int64_t integer;
     uint64_t natural;
     float real;
-    if (e->array)
-        return snprintf(out, out_bytes, "%.*s = [%" PRIu64 " items]", key, e->key.data, e->n);
-    if (e->kind == KIND_TEXT) {
-        sl_text t = e->texts[0];
-        int n = (int)(t.bytes < 60 ? t.bytes : 60);
-        return snprintf(out, out_bytes, "%.*s = \"%.*s\"%s", key, e->key.data, n, t.data,
-                        t.bytes > 60 ? "..." : "");
-    }
-    if (e->kind == KIND_BOOL)
-        return snprintf(out, out_bytes, "%.*s = %s", key, e->key.data, *e->data ? "true" : "false");
-    if (e->kind == KIND_U64) { /* hashes do not fit an i64 */
+    if (e->array) {
+        snprintf(out, out_bytes, "[%" PRIu64 " items]", e->n);
+    } else if (e->kind == KIND_TEXT) {
+        char text[4 * TEXT_SHOWN + 8];
+        size_t bytes = sl_plain_prefix(e->texts[0].data, e->texts[0].bytes, TEXT_SHOWN);
+        sl_plain(e->texts[0].data, bytes, text, sizeof text);
+        snprintf(out, out_bytes, "\"%s\"%s", text, bytes < e->texts[0].bytes ? "..." : "");
+    } else if (e->kind == KIND_BOOL) {
+        snprintf(out, out_bytes, "%s", *e->data ? "true" : "false");
+    } else if (e->kind == KIND_U64) { /* hashes do not fit an i64 */
         memcpy(&natural, e->data, sizeof natural);
-        return snprintf(out, out_bytes, "%.*s = %" PRIu64, key, e->key.data, natural);
+        snprintf(out, out_bytes, "%" PRIu64, natural);
+    } else if (integer_at(e, 0, &integer)) {
+        snprintf(out, out_bytes, "%" PRId64, integer);
+    } else {
+        if (!real_at(e, 0, &real)) real = NAN;
+        snprintf(out, out_bytes, "%g", (double)real);
     }
-    if (integer_at(e, 0, &integer))
-        return snprintf(out, out_bytes, "%.*s = %" PRId64, key, e->key.data, integer);
-    if (!real_at(e, 0, &real)) real = NAN;
-    return snprintf(out, out_bytes, "%.*s = %g", key, e->key.data, (double)real);
 }
 
 /* One line, and no escape sequence reaches a terminal. */
 int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
 {
-    int written = describe(gguf, index, out, out_bytes);
-    for (char *c = out; out_bytes > 0 && *c; c++)
-        if ((uint8_t)*c < ' ' || *c == 127) *c = ' ';
-    return written;
+    const entry *e = &gguf->entries[index];
+    char key[4 * KEY_SHOWN + 8], value[4 * TEXT_SHOWN + 16];
+    sl_plain(e->key.data, sl_plain_prefix(e->key.data, e->key.bytes, KEY_SHOWN), key, sizeof key);
+    describe_value(e, value, sizeof value);
+    return snprintf(out, out_bytes, "%s = %s", key, value);
 }
 
 /* ---- tensors ---- */

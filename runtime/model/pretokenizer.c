@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/model/utf8.h"
 
 #define SPACES \
@@ -85,7 +86,7 @@ static sl_status open_rule(sl_text rule_name, bool jit, sl_pretokenizer **pretok
     if (!found) {
         sl_error("splitting rule '%.*s' (tokenizer.ggml.pre) is not supported; there are: gpt-2, "
                  "smollm, llama-bpe, qwen2%s",
-                 (int)(rule_name.bytes < 40 ? rule_name.bytes : 40), rule_name.data,
+                 (int)sl_plain_prefix(rule_name.data, rule_name.bytes, 40), rule_name.data,
                  names_none(rule_name) ? ". The file does not say how its model splits text: "
                                          "convert the model again with a newer converter"
                                        : "");

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/model/piece_text.h"
 
 enum {
@@ -28,7 +29,7 @@ enum { N_END_NAMES = sizeof END_NAMES / sizeof *END_NAMES };
 sl_status sl_vocabulary_bad(const sl_gguf *gguf, const char *what, sl_text text)
 {
     sl_error("%s: tokenizer: %s: '%.*s'", sl_gguf_path(gguf), what,
-             (int)(text.bytes < 60 ? text.bytes : 60), text.data);
+             (int)sl_plain_prefix(text.data, text.bytes, 60), text.data);
     return SL_ERR_FORMAT;
 }
 

@@ -9,7 +9,9 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "runtime/base/append.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/kernels/pack.h"
 
 typedef enum { DIM_NONE, DIM_WIDTH, DIM_HEADS, DIM_KV_HEADS, DIM_FFN, DIM_VOCAB } dim;
@@ -77,8 +79,7 @@ static sl_status check_type(const sl_gguf *gguf, const char *name, const sl_gguf
     size_t n_types = vector ? 1 : sizeof TYPES / sizeof *TYPES, n = 0;
     for (size_t i = 0; i < n_types; i++) {
         if (t->type == TYPES[i]) return SL_OK;
-        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "",
-                              sl_type_name(TYPES[i]));
+        sl_append(names, sizeof names, &n, "%s%s", i ? ", " : "", sl_type_name(TYPES[i]));
     }
     sl_error("%s: tensor %s is of type %s, supported here: %s", sl_gguf_path(gguf), name,
              sl_type_name(t->type), names);
@@ -160,7 +161,7 @@ static sl_status check_none_unknown(const sl_gguf *gguf, const sl_model_shape *s
         if (is_known(name, shape)) continue;
         sl_error("%s: tensor %.*s is not supported: not known of the architecture 'llama', and "
                  "without it the model would say something else",
-                 sl_gguf_path(gguf), (int)(name.bytes < 90 ? name.bytes : 90), name.data);
+                 sl_gguf_path(gguf), (int)sl_plain_prefix(name.data, name.bytes, 90), name.data);
         return SL_ERR_UNSUPPORTED;
     }
     return SL_OK;

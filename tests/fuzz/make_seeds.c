@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "comm/codec.h"
+#include "launch/train_checkpoint.h"
 #include "proto/wire.h"
 #include "proto/wire_seal.h"
 #include "runtime/base/log.h"
@@ -417,6 +418,19 @@ static void make_gates(void)
     save_gate("absent", &(sl_gate_shape){.span = SL_GATE_ABSENT}, 2);
 }
 
+/* ---- checkpoints: fuzz_checkpoint.c's run and state ---- */
+
+static void make_checkpoint(void)
+{
+    static const uint8_t state[16] = {1, 2, 3};
+    const sl_train_point point = {.run = 7, .round = 3, .seconds = 1.5};
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/checkpoint", corpus);
+    mkdir(path, 0755);
+    snprintf(path, sizeof path, "%s/checkpoint/seed-whole", corpus);
+    SL_ASSERT(sl_train_checkpoint_save(path, &point, state, sizeof state) == SL_OK);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -432,5 +446,6 @@ int main(int argc, char **argv)
     make_journals();
     make_payloads();
     make_gates();
+    make_checkpoint();
     return 0;
 }

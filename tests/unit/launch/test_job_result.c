@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "launch/job_json.h"
+#include "runtime/base/append.h"
 #include "tests/support/tiny_model.h"
 
 enum { CREATED = 1700000000 };
@@ -74,8 +75,7 @@ static void check_line(const sl_request *request, const char *expected)
     char whole[4000];
     size_t n = 0;
     for (const char *c = expected; *c; c++)
-        n += (size_t)snprintf(whole + n, sizeof whole - n, *c == '#' ? "%.16s" : "%.1s",
-                              *c == '#' ? hash : c);
+        sl_append(whole, sizeof whole, &n, "%.*s", *c == '#' ? 16 : 1, *c == '#' ? hash : c);
     assert_string_equal(line, whole);
     free(line);
     free(again);
