@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
@@ -155,10 +156,12 @@ json_t *sl_report_real(double value) { return isnan(value) ? json_null() : json_
 sl_status sl_report_print(json_t *value)
 {
     if (!value) {
-        sl_error("no memory to write the result");
+        sl_error("cannot say the result as JSON: a name in it is no UTF-8, or there is no memory");
         return SL_ERR_MEMORY;
     }
-    json_dumpf(value, stdout, JSON_REAL_PRECISION(9));
+    /* jansson escapes C0 alone, and names may be anybody's */
+    size_t flags = isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0;
+    json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(9));
     json_decref(value);
     putchar('\n');
     return sl_process_flush_stdout();

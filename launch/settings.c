@@ -13,6 +13,7 @@
 #include "launch/eval_questions.h"
 #include "launch/launcher.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/gate/gate_file.h"
 #include "runtime/gate/policy.h"
 #include "runtime/kernels/kv_layout.h"
@@ -373,6 +374,22 @@ static error_t on_option(int key, char *value, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
+/* argp_parse, whose complaints quote the words of a command line as they are: collected, and shown as
+ * plain.h has it. Both argp and getopt write to the variable `stderr`; sl_error does not. */
+static error_t parse_plainly(const struct argp *argp, int argc, char **argv, unsigned flags,
+                             parsing *p)
+{
+    char *said = NULL;
+    size_t bytes = 0;
+    FILE *shown = stderr, *collected = open_memstream(&said, &bytes);
+    if (collected) stderr = collected;
+    error_t error = argp_parse(argp, argc, argv, flags, NULL, p);
+    stderr = shown;
+    if (collected && fclose(collected) == 0) sl_plain_write(stderr, said, bytes);
+    free(said);
+    return error;
+}
+
 static void with_default(const setting *s, char *out, size_t out_bytes)
 {
     bool tell = s->initial && strcmp(s->initial, "0") != 0;
@@ -411,7 +428,7 @@ static sl_status parse(sl_command command, const char *usage, const char *about,
     argv[0] = name; /* what "Usage:" and argp's own complaints begin with */
     unsigned flags = ARGP_NO_HELP | ARGP_NO_EXIT | (sl_launcher_prints() ? 0 : ARGP_NO_ERRS);
     setenv("ARGP_HELP_FMT", "no-dup-args-note,rmargin=96", 0);
-    error_t error = argp_parse(&argp, argc, argv, flags, NULL, &p);
+    error_t error = parse_plainly(&argp, argc, argv, flags, &p);
     argv[0] = command_name;
     settings_out->argv = argv;
     if (p.status != SL_OK) return p.status;

@@ -94,7 +94,8 @@ static void test_long_line(void **state)
     const char *end = strchr(said, '\n');
     assert_non_null(end);
     assert_true(end - said > 1000);
-    assert_int_equal(strspn(said + strlen("sluice: "), "x"), end - said - strlen("sluice: "));
+    assert_int_equal(strspn(said + strlen("sluice: "), "x"), end - said - strlen("sluice: ..."));
+    assert_memory_equal(end - 3, "...", 3);
     assert_string_equal(end + 1, "sluice: next\n");
 }
 
@@ -106,7 +107,33 @@ static void test_control_bytes(void **state)
     capture_begin(&c);
     sl_error("a\x1b]0;owned\a\nb \x7f \xc2\x9b caf\xc3\xa9 \xc2\xa0\xc2");
     capture_end(&c, said, sizeof said);
-    assert_string_equal(said, "sluice: error: a?]0;owned??b ? ?? caf\xc3\xa9 \xc2\xa0\xc2\n");
+    assert_string_equal(said,
+                        "sluice: error: a\\x1b]0;owned\\x07\\x0ab \\x7f \\xc2\\x9b caf\xc3\xa9 "
+                        "\xc2\xa0\\xc2\n");
+}
+
+/* A line that is nothing but escapes, or that is cut inside a character, is whole as it is shown. */
+static void test_long_hostile_line(void **state)
+{
+    (void)state;
+    static char text[10001];
+    capture c;
+    for (size_t i = 0; i < sizeof text - 1; i++) text[i] = i % 2 ? '\x1b' : '\n';
+    capture_begin(&c);
+    sl_error("%s", text);
+    for (size_t i = 0; i + 1 < sizeof text; i += 2) memcpy(text + i, "\xc3\xa9", 2);
+    sl_error("%s", text);
+    sl_error("1%s", text);
+    capture_end(&c, said, sizeof said);
+    char *line = said, *rest = said;
+    for (int i = 0; i < 3; i++) {
+        line = strsep(&rest, "\n");
+        assert_non_null(rest);
+        assert_true(strlen(line) > 1000);
+        assert_null(strstr(line, i > 0 ? "\\x" : "\x1b"));
+        assert_string_equal(line + strlen(line) - 3, "...");
+    }
+    assert_string_equal(rest, "");
 }
 
 enum { LINES = 2000 };
@@ -178,6 +205,7 @@ int main(void)
         cmocka_unit_test_setup(test_levels_and_error_count, reset),
         cmocka_unit_test_setup(test_long_line, reset),
         cmocka_unit_test_setup(test_control_bytes, reset),
+        cmocka_unit_test_setup(test_long_hostile_line, reset),
         cmocka_unit_test_setup(test_one_line_a_call, reset),
         cmocka_unit_test_setup(test_assert, reset),
     };

@@ -256,7 +256,7 @@ static void test_describe(void **state)
     (void)state;
     static const char *const expected[] = {"a.u32 = 4000000000", "a.i32 = -5",
                                            "a.u64 = 77",         "a.f32 = 0.25",
-                                           "a.bool = true",      "a.text = \"with   a line\"",
+                                           "a.bool = true",      "a.text = \"with \\x0a a line\"",
                                            "a.empty = \"\"",     "a.texts = [3 items]"};
     size_t n_bytes;
     uint8_t *bytes = small_file(&n_bytes);
@@ -287,9 +287,9 @@ static void test_describe_is_printable(void **state)
     char text[80];
     assert_int_equal(open_bytes(bytes, n_bytes, &gguf), SL_OK);
     sl_gguf_describe_key(gguf, 0, text, sizeof text);
-    assert_string_equal(text, "key [2J  = 1");
+    assert_string_equal(text, "key\\x1b[2J\\x0a = 1");
     sl_gguf_describe_key(gguf, 1, text, sizeof text);
-    assert_string_equal(text, "text = \" ]0;x  \xc3\xa9\"");
+    assert_string_equal(text, "text = \"\\x1b]0;x\\x07\\x7f\xc3\xa9\"");
     sl_gguf_close(gguf);
     free(bytes);
 }
