@@ -43,7 +43,7 @@ static void tell_token(void *context, const sl_request *request, uint32_t choice
     (void)request, (void)choice;
     run *r = context;
     if (!r->stream || r->told != SL_OK) return;
-    fwrite(r->text, 1, sl_tokenizer_decode(r->tokenizer, &r->decode, token, r->text), stdout);
+    sl_report_text(r->text, sl_tokenizer_decode(r->tokenizer, &r->decode, token, r->text));
     r->told = sl_process_flush_stdout();
 }
 
@@ -140,7 +140,7 @@ static sl_status tell_result(const run *r, const sl_engine *engine)
     if (r->settings->json) return print_json(r->request, r->tokenizer, &report);
     if (r->told != SL_OK) return r->told;
     sl_decode_state decode = r->decode;
-    fwrite(r->text, 1, sl_tokenizer_decode_end(&decode, r->text), stdout);
+    sl_report_text(r->text, sl_tokenizer_decode_end(&decode, r->text));
     putchar('\n');
     return sl_process_flush_stdout();
 }

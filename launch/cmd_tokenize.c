@@ -38,7 +38,7 @@ static sl_status encode(const sl_settings *s, const sl_tokenizer *tokenizer, con
     return status;
 }
 
-/* Ids are separated by blanks, commas and brackets; pieces are written as the bytes they are. */
+/* Ids are separated by blanks, commas and brackets; pieces are written as the bytes they are, but to a terminal. */
 static sl_status decode(const sl_settings *s, const sl_tokenizer *tokenizer, const char *text)
 {
     char *bytes = NULL;
@@ -67,7 +67,7 @@ static sl_status decode(const sl_settings *s, const sl_tokenizer *tokenizer, con
         if (!value) sl_error("the bytes are not UTF-8, which JSON cannot say: leave --json out");
         status = value ? sl_report_print(json_pack("{s:o}", "text", value)) : SL_ERR_FORMAT;
     } else if (status == SL_OK) {
-        fwrite(bytes, 1, n_bytes, stdout);
+        sl_report_text(bytes, n_bytes);
     }
     free(bytes);
     return status;

@@ -9,6 +9,7 @@
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 
 static double seconds(int64_t ns) { return (double)ns / (double)SL_SECOND; }
 static double megabytes(uint64_t bytes) { return (double)bytes / 1e6; }
@@ -165,4 +166,12 @@ sl_status sl_report_print(json_t *value)
     json_decref(value);
     putchar('\n');
     return sl_process_flush_stdout();
+}
+
+void sl_report_text(const char *text, size_t bytes)
+{
+    if (isatty(STDOUT_FILENO))
+        sl_plain_write(stdout, text, bytes);
+    else
+        fwrite(text, 1, bytes, stdout);
 }

@@ -8,6 +8,7 @@
 #include "runtime/base/log.h"
 
 enum { LINE_BYTES_MAX = 1 << 20 };
+enum { WRITTEN_OUT_MAX = 10000 }; /* what is further from 0 is told by its first digits */
 
 /* ---- reading ---- */
 
@@ -87,7 +88,8 @@ static void print_layers(FILE *out, const char *what, const json_t *values)
     json_array_foreach(values, i, value)
     {
         if (i % 10 == 0) fprintf(out, "\n  layer %3zu", i);
-        fprintf(out, " %6.3f", json_is_number(value) ? json_number_value(value) : NAN);
+        double number = json_is_number(value) ? json_number_value(value) : NAN;
+        fprintf(out, fabs(number) < WRITTEN_OUT_MAX ? " %6.3f" : " %6.3g", number);
     }
     fprintf(out, "\n");
 }
