@@ -9,7 +9,7 @@
 
 #include "launch/picture.h"
 #include "launch/report.h"
-#include "launch/train_story.h"
+#include "launch/report_story.h"
 #include "runtime/base/log.h"
 
 enum { PICTURE_WIDTH = 1000, PICTURE_HEIGHT = 420 };

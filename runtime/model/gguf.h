@@ -81,8 +81,7 @@ bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_
 
 size_t sl_gguf_n_keys(const sl_gguf *gguf);
 sl_text sl_gguf_key_at(const sl_gguf *gguf, size_t index); /* its name, lent */
-/* "key = value" of the i-th key for people, one line, shown as plain.h has it; long keys, texts and arrays
- * are shortened. snprintf's result. */
+/* "key = value" of the i-th key for people, as plain.h has it; what is long is shortened. snprintf's result. */
 int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes);
 
 size_t sl_gguf_n_tensors(const sl_gguf *gguf);

@@ -1,8 +1,8 @@
-/* launch/train_story.h - what the log of a training run tells (report_train.h writes it), and how it is
+/* launch/report_story.h - what the log of a training run tells (report_train.h writes it), and how it is
  * told on: in words, and as a script for gnuplot. The log is a file that anybody may have written: of its
  * texts only known names reach words or script, everything else that does is a number. */
-#ifndef SL_TRAIN_STORY_H
-#define SL_TRAIN_STORY_H
+#ifndef SL_REPORT_STORY_H
+#define SL_REPORT_STORY_H
 
 #include <jansson.h>
 #include <stdio.h>

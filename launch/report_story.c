@@ -1,5 +1,5 @@
-/* launch/train_story.c - see train_story.h. */
-#include "launch/train_story.h"
+/* launch/report_story.c - see report_story.h. */
+#include "launch/report_story.h"
 
 #include <math.h>
 #include <string.h>
