@@ -10,6 +10,7 @@
 #include "launch/memory.h"
 #include "launch/progress.h"
 #include "launch/report.h"
+#include "runtime/base/append.h"
 #include "runtime/base/log.h"
 #include "sched/split.h"
 
@@ -64,9 +65,9 @@ static void add_split(sl_job_identity *identity, const sl_engine *engine)
 {
     char list[6 * SL_SPLIT_LAYERS_MAX] = "";
     size_t used = 0;
-    for (int r = 0; r < sl_engine_ranks(engine) && used < sizeof list; r++)
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%u", r > 0 ? "," : "",
-                                 sl_engine_first_layer(engine, r));
+    for (int r = 0; r < sl_engine_ranks(engine); r++)
+        sl_append(list, sizeof list, &used, "%s%u", r > 0 ? "," : "",
+                  sl_engine_first_layer(engine, r));
     if (used >= sizeof identity->options->value)
         snprintf(list, sizeof list, "%016" PRIx64, (uint64_t)XXH3_64bits(list, strlen(list)));
     add_option(identity, "split", list);

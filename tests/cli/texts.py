@@ -133,9 +133,10 @@ def test_show(place):
 def test_names(place):
     """Options, names of files, hosts: what errors and tables quote."""
     hostile = os.fsdecode(ESCAPES + COMMAND)
+    job = place.file(b"job", b'{"custom_id": "a", "url": "/v1/completions", "body": {"prompt": "a"}}\n')
     for words in [[hostile], ["run", "--" + hostile], ["run", hostile], ["run", "-\x1b"], ["batch", "-t", hostile],
                   ["show", hostile, hostile], ["run", "-m", place.plain, "-p", "a", "--kv", hostile],
-                  ["batch", "--codec", hostile, "-m", place.plain, "-i", "x", "-o", "y"],
+                  ["batch", "--codec", hostile, "-m", place.plain, "-i", job, "-o", "out"],
                   ["eval", "tasks", "-m", place.plain, "--form", hostile, "--tasks", "x"],
                   ["train", "init", "-m", place.plain, "-o", "g", "--span", hostile],
                   ["run", "-m", place.plain, "-p", "a", "--policy", hostile]]:
