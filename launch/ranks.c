@@ -94,14 +94,17 @@ static void *run_brief(void *argument)
 
 bool sl_ranks_work_briefly(sl_status (*work)(void *context), void *context, int64_t patience_ns)
 {
-    brief_work *w = calloc(1, sizeof *w); /* never freed: the thread may outlive this call */
+    brief_work *w = calloc(1, sizeof *w);
     sl_queue *finished = sl_queue_open(1);
     pthread_t thread;
     void *item;
-    if (!w || !finished) return false;
-    *w = (brief_work){.work = work, .context = context, .finished = finished};
-    if (sl_thread_start(&thread, run_brief, w) != 0) return false;
-    pthread_detach(thread);
+    if (w) *w = (brief_work){.work = work, .context = context, .finished = finished};
+    if (!w || !finished || sl_thread_start(&thread, run_brief, w) != 0) {
+        free(w);
+        sl_queue_close(finished);
+        return false;
+    }
+    pthread_detach(thread); /* it may outlive this call, and so does what it uses */
     if (sl_queue_take(finished, &item, (int)(patience_ns / SL_MS)) == SL_OK) return true;
     sl_warn("the last records could not be written within %.0f s: ending without them",
             (double)patience_ns / SL_SECOND);

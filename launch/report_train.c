@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "launch/picture.h"
 #include "launch/report.h"
@@ -26,15 +27,26 @@ static json_t *reals(const double *x, uint32_t n)
     return array;
 }
 
+/* Its callers have no name for it, the system does. */
+static sl_status tell_unwritten(FILE *log, int error)
+{
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fileno(log));
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    sl_error("cannot write the log %s: %s", path, strerror(error));
+    return SL_ERR_FILE;
+}
+
 /* Takes the reference. */
 static sl_status append(FILE *log, json_t *line)
 {
     enum { DIGITS = 7 };
     bool good = line && json_dumpf(line, log, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS)) == 0 &&
                 fputc('\n', log) != EOF && fflush(log) == 0;
+    int error = errno;
     json_decref(line);
-    if (!good) sl_error("cannot write the log: %s", strerror(errno));
-    return good ? SL_OK : SL_ERR_FILE;
+    return good ? SL_OK : tell_unwritten(log, error);
 }
 
 sl_status sl_report_train_round(FILE *log, const sl_train_round *round)

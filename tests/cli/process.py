@@ -63,7 +63,14 @@ def test_file_limit(shell):
     shell.run(4, limited, "train", "init", "-m", shell.model, "-o", gate,
               said=f"cannot write {gate}: File too large")
     e2e.check(not os.path.exists(gate), "half a gate file was left")
-    text = shell.bench.write("text", e2e.words(1, 3000))
+    text = shell.bench.write("text", e2e.words(1, 30000))
+    shell.run(0, '"$@"', "train", "init", "-m", shell.model, "-o", gate)
+    out = shell.bench.path("warm.gguf")
+    shell.run(4, limited, "train", "warm", "-m", shell.model, "-g", gate, "--text", text, "-o", out, "-t", 1,
+              "--lengths", 256, "--pieces", 0, "--ridge-pieces", 3, "--checkpoint-minutes", 0,
+              said=f"cannot write {out}.checkpoint")
+    shell.run(4, limited, "train", "warm", "-m", shell.model, "-g", gate, "--text", text, "-o", out, "-t", 1,
+              "--lengths", 256, "--pieces", 0, "--ridge-pieces", 20, said=f"cannot write the log {out}.log")
     kept = shell.bench.path("kept.npy")
     shell.run(4, limited, "eval", "perplexity", "-m", shell.model, "--text", text, "--context", 256,
               "--keep-out", kept, said=f"cannot write {kept}: File too large")

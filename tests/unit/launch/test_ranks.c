@@ -47,7 +47,7 @@ static void test_last_works(void **state)
     assert_non_null(strstr(said, "the last records could not be written"));
 }
 
-static sl_status fail(void *context)
+static sl_status work_and_fail(void *context)
 {
     *(bool *)context = true;
     return SL_ERR_FILE;
@@ -60,7 +60,7 @@ static void test_alone(void **state)
     sl_settings settings = {0};
     bool worked = false;
     assert_int_equal(sl_ranks_open(&comm), SL_OK);
-    assert_int_equal(sl_ranks_attend(comm, &settings, SL_SIGNAL_ENDS_JOB, fail, &worked),
+    assert_int_equal(sl_ranks_attend(comm, &settings, SL_SIGNAL_ENDS_JOB, work_and_fail, &worked),
                      SL_ERR_FILE);
     assert_true(worked);
     assert_int_equal(sl_ranks_agree(comm, SL_ERR_FORMAT), SL_ERR_FORMAT);
