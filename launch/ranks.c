@@ -104,8 +104,13 @@ bool sl_ranks_work_briefly(sl_status (*work)(void *context), void *context, int6
         sl_queue_close(finished);
         return false;
     }
+    if (sl_queue_take(finished, &item, (int)(patience_ns / SL_MS)) == SL_OK) {
+        pthread_join(thread, NULL);
+        free(w);
+        sl_queue_close(finished);
+        return true;
+    }
     pthread_detach(thread); /* it may outlive this call, and so does what it uses */
-    if (sl_queue_take(finished, &item, (int)(patience_ns / SL_MS)) == SL_OK) return true;
     sl_warn("the last records could not be written within %.0f s: ending without them",
             (double)patience_ns / SL_SECOND);
     return false;
