@@ -64,14 +64,14 @@ static uint64_t thousandths(uint64_t quota, uint64_t period)
 /* "200000 100000", or "max 100000". */
 static uint64_t quota_v2(const char *folder)
 {
-    char path[PATH_BYTES], text[64] = "";
-    unsigned long long quota, period;
+    char path[PATH_BYTES], text[64] = "", *end;
     snprintf(path, sizeof path, "%s/cpu.max", folder);
     FILE *file = fopen(path, "re");
     if (!file) return UINT64_MAX;
-    bool set = fgets(text, sizeof text, file) && sscanf(text, "%llu %llu", &quota, &period) == 2;
+    bool set = fgets(text, sizeof text, file) != NULL;
     fclose(file);
-    return set ? thousandths(quota, period) : UINT64_MAX;
+    uint64_t quota = strtoull(text, &end, 10);
+    return set && end > text ? thousandths(quota, strtoull(end, NULL, 10)) : UINT64_MAX;
 }
 
 static uint64_t quota_v1(const char *folder)

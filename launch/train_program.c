@@ -25,7 +25,7 @@ static int ranks_on_host(void)
                                         "SLURM_STEP_TASKS_PER_NODE"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *text = getenv(names[i]);
-        int ranks = text ? atoi(text) : 0;
+        int ranks = text ? (int)strtol(text, NULL, 10) : 0; /* "4(x2)" has the first host's */
         if (ranks > 0) return ranks;
     }
     return 1;

@@ -21,17 +21,6 @@
 
 #define GB ((uint64_t)1 << 30)
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true /* terabytes of shadow memory: no limit can be set */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
-
 /* Whether work() is true in a child. */
 static void check_in_child(bool (*work)(void))
 {
@@ -105,7 +94,7 @@ static bool small_stack_told(void)
 static void test_limits(void **state)
 {
     (void)state;
-    if (SANITIZED) skip();
+    if (SL_SANITIZED) skip(); /* terabytes of shadow memory */
     check_in_child(address_limited);
     check_in_child(data_limited);
     check_in_child(untouched_counts);

@@ -109,7 +109,7 @@ static void test_limits(void **state)
         check_refused(&NEEDS, &limits, i ? "address space (ulimit -v)" : "(ulimit -d)");
         check_refused(&NEEDS, &limits, "beside the 700.0 MB taken already");
         check_refused(&NEEDS, &limits,
-                      i ? "ulimit -v 847" : "ulimit -d 847"); /* and room to spare */
+                      i ? "ulimit -v 896" : "ulimit -d 896"); /* and room to spare */
         limit->most = 10 * MB;                                /* less than is taken */
         check_refused(&NEEDS, &limits, "leaves 0.0 MB");
     }
