@@ -159,7 +159,7 @@ static void print_completion(void)
            "        [ ${#COMPREPLY[@]} = 0 ] || return\n    fi\n"
            "    case $before in\n    ");
     print_file_options();
-    printf(")\n        COMPREPLY=($(compgen -f -- \"$word\"))\n        return\n        ;;\n"
+    printf(")\n        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n        return\n        ;;\n"
            "    esac\n"
            "    case \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" in\n");
     for (int two = 1; two >= 0; two--) { /* names of two words before those of one */
@@ -173,7 +173,7 @@ static void print_completion(void)
     printf("    esac\n"
            "    case $word in\n"
            "    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$word\")) ;;\n"
-           "    *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+           "    *) mapfile -t COMPREPLY < <(compgen -f -- \"$word\") ;;\n"
            "    esac\n}\n"
            "complete -o filenames -F _sluice sluice\n");
 }
