@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "launch/read_file.h"
 #include "launch/report.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
@@ -27,14 +29,16 @@ static bool are_speeds(const json_t *all)
 
 static sl_status load(const char *path, json_t **rows_out, json_t **file_out)
 {
+    char *text;
+    size_t bytes;
+    sl_status status = sl_read_text(path, &text, &bytes);
+    if (status != SL_OK) return status;
     json_error_t error;
-    json_t *file = json_load_file(path, 0, &error);
+    json_t *file = json_loadb(text, bytes, 0, &error);
+    free(text);
     if (!file) {
-        if (error.line > 0)
-            sl_error("%s: line %d: %s", path, error.line, error.text);
-        else
-            sl_error("%s", error.text); /* that it cannot be opened, and why */
-        return error.line > 0 ? SL_ERR_FORMAT : SL_ERR_FILE;
+        sl_error("%s: line %d: %s", path, error.line, error.text);
+        return SL_ERR_FORMAT;
     }
     json_t *rows = json_object_get(file, "rows");
     bool good = json_array_size(rows) > 0;

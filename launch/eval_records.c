@@ -192,7 +192,7 @@ sl_status sl_eval_records_read(const char *path, uint32_t limit, sl_eval_records
     char *text;
     size_t bytes;
     *out = (sl_eval_records){0};
-    sl_status status = sl_read_file(path, &text, &bytes);
+    sl_status status = sl_read_text(path, &text, &bytes);
     if (status != SL_OK) return status;
     status = sl_eval_records_parse(path, text, bytes, limit, out);
     free(text);

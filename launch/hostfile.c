@@ -108,7 +108,7 @@ sl_status sl_hostfile_read(const char *path, sl_host **hosts_out, size_t *n_out)
 {
     char *text;
     size_t bytes;
-    sl_status status = sl_read_file(path, &text, &bytes);
+    sl_status status = sl_read_text(path, &text, &bytes);
     if (status != SL_OK) return status;
     status = sl_hostfile_parse(path, text, bytes, hosts_out, n_out);
     free(text);

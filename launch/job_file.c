@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "launch/encoding.h"
 #include "launch/hash_map.h"
 #include "launch/job_out.h"
 #include "launch/line_reader.h"
@@ -125,6 +126,7 @@ static sl_status check_input(const char *path)
 sl_status sl_job_check(const char *in_path, const char *out_path)
 {
     sl_status status = check_input(in_path);
+    if (status == SL_OK) status = sl_encoding_check_file(in_path);
     if (status == SL_OK) status = sl_out_check(out_path);
     struct stat in, out;
     if (status != SL_OK || stat(in_path, &in) != 0 || stat(out_path, &out) != 0) return status;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/encoding.h"
 #include "runtime/base/log.h"
 
 void sl_line_reader_init(sl_line_reader *reader, FILE *file, size_t bytes_max)
@@ -47,7 +48,9 @@ sl_status sl_line_reader_next(sl_line_reader *reader, const char **line_out, siz
     if (c == EOF && n == 0) return SL_END;
     reader->number++;
     if (whole_out) *whole_out = c == '\n';
-    *line_out = reader->line ? reader->line : "";
-    *bytes_out = n;
+    const char *line = reader->line ? reader->line : "";
+    const size_t mark = reader->number == 1 ? sl_encoding_mark(line, n) : 0;
+    *line_out = line + mark;
+    *bytes_out = n - mark;
     return SL_OK;
 }

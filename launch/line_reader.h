@@ -1,4 +1,5 @@
-/* launch/line_reader.h - lines of a file in bounded memory. */
+/* launch/line_reader.h - lines of a file in bounded memory, without the byte order mark that the first
+ * may begin with. */
 #ifndef SL_LINE_READER_H
 #define SL_LINE_READER_H
 

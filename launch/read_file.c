@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/encoding.h"
 #include "runtime/base/log.h"
 
 static sl_status read_all(FILE *file, const char *path, char **text_out, size_t *bytes_out)
@@ -45,4 +46,22 @@ sl_status sl_read_file(const char *path, char **text_out, size_t *bytes_out)
     sl_status status = read_all(file, path, text_out, bytes_out);
     fclose(file);
     return status;
+}
+
+sl_status sl_read_text(const char *path, char **text_out, size_t *bytes_out)
+{
+    char *text;
+    size_t bytes;
+    sl_status status = sl_read_file(path, &text, &bytes);
+    if (status != SL_OK) return status;
+    status = sl_encoding_check(path, text, bytes);
+    if (status != SL_OK) {
+        free(text);
+        return status;
+    }
+    const size_t mark = sl_encoding_mark(text, bytes);
+    memmove(text, text + mark, bytes - mark + 1); /* with the zero at its end */
+    *text_out = text;
+    *bytes_out = bytes - mark;
+    return SL_OK;
 }

@@ -73,7 +73,7 @@ sl_status sl_retention_read(const char *path, uint32_t n_layers, uint32_t n_kv_h
 {
     char *text;
     size_t bytes;
-    sl_status status = sl_read_file(path, &text, &bytes);
+    sl_status status = sl_read_text(path, &text, &bytes);
     if (status != SL_OK) return status;
     status = sl_retention_parse(path, text, bytes, n_layers, n_kv_heads, keep_out);
     free(text);

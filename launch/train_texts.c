@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "launch/encoding.h"
 #include "launch/line_reader.h"
 #include "launch/read_file.h"
 #include "runtime/base/log.h"
@@ -84,6 +85,8 @@ static sl_status add_line(const sl_train_texts *t, const char *line, size_t byte
 
 static sl_status read_lines(const sl_train_texts *t, const char *path, sl_tokens *out)
 {
+    sl_status status = sl_encoding_check_file(path);
+    if (status != SL_OK) return status;
     FILE *file = fopen(path, "rb");
     if (!file) {
         sl_error("cannot open %s: %s", path, strerror(errno));
@@ -93,7 +96,6 @@ static sl_status read_lines(const sl_train_texts *t, const char *path, sl_tokens
     sl_line_reader_init(&reader, file, LINE_BYTES_MAX);
     const char *line, *wrong;
     size_t bytes;
-    sl_status status;
     while ((status = sl_line_reader_next(&reader, &line, &bytes, NULL)) == SL_OK) {
         if (bytes == 0) continue;
         status = add_line(t, line, bytes, out, &wrong);

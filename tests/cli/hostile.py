@@ -164,12 +164,30 @@ def test_no_job(bench, model):
                   f"{name}: exit code {ran.returncode}\n{talk}")
 
 
+def test_encodings(bench, model):
+    """A byte order mark is skipped; what is no UTF-8 is refused whole and once, before OUT is made."""
+    text = json.dumps(e2e.completion("a", "the rain", max_tokens=2)) + "\n"
+    for name in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+        bench.remove("out", "out.job")
+        source = bench.write("encoded.jsonl", text.encode(name))
+        ran = bench.run(0, "batch", "-m", model, "-i", source, "-o", bench.path("out"))
+        talk = ran.stderr.decode(errors="replace")
+        if name == "utf-8-sig":
+            e2e.check(ran.returncode == 0 and list(e2e.records(bench.path("out"))) == ["a"],
+                      f"{name}: exit code {ran.returncode}\n{talk}")
+        else:
+            e2e.check(ran.returncode == 4 and talk.count("give UTF-8: iconv") == 1 and
+                      not os.path.exists(bench.path("out")),
+                      f"{name}: exit code {ran.returncode}\n{talk}")
+
+
 def body(bench):
     model = bench.model("model.gguf", seed=5, layers=2, width=96, ffn=160, context=256)
     test_models(bench)
     test_lines(bench, model)
     test_wide_requests(bench)
     test_no_job(bench, model)
+    test_encodings(bench, model)
 
 
 e2e.main("hostile", body)

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "launch/encoding.h"
 #include "launch/line_reader.h"
 #include "runtime/base/log.h"
 #include "tests/support/capture.h"
@@ -44,6 +45,58 @@ static void check_end(sl_line_reader *reader)
     assert_int_equal(sl_line_reader_next(reader, &line, &n, NULL), SL_END);
     sl_line_reader_fini(reader);
     fclose(reader->file);
+}
+
+/* A byte order mark is no part of the first line; anywhere else it is text. */
+static void test_mark(void **state)
+{
+    (void)state;
+    static const char text[] = "\xef\xbb\xbfone\n\xef\xbb\xbftwo\n";
+    sl_line_reader reader;
+    sl_line_reader_init(&reader, file_of(text, sizeof text - 1), SIZE_MAX);
+    check_line(&reader, "one", 3, 1, true);
+    assert_int_equal(reader.offset, 7);
+    check_line(&reader, "\xef\xbb\xbftwo", 6, 2, true);
+    check_end(&reader);
+    sl_line_reader_init(&reader, file_of(text, 3), SIZE_MAX);
+    check_line(&reader, "", 0, 1, false);
+    check_end(&reader);
+}
+
+static void test_encodings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t bytes;
+        const char *name;
+    } rows[] = {
+        {"\xff\xfe{\0", 4, "UTF-16"},
+        {"\xfe\xff\0{", 4, "UTF-16"},
+        {"\xff\xfe", 2, "UTF-16"},
+        {"\xff\xfe\0\0{\0\0\0", 8, "UTF-32"},
+        {"\0\0\xfe\xff\0\0\0{", 8, "UTF-32"},
+        {"{\0\"\0", 4, "UTF-16LE"},
+        {"\0{\0\"", 4, "UTF-16BE"},
+        {"{\0\0\0}\0\0\0", 8, "UTF-32LE"},
+        {"\0\0\0{\0\0\0}", 8, "UTF-32BE"},
+        {"", 0, NULL},
+        {"{", 1, NULL},
+        {"\xef\xbb\xbf{\"", 5, NULL},
+        {"\0\0\0\0", 4, NULL},
+        {"{\"\0\0", 4, NULL},
+        {"\0\0\0\n\0\0\0\0", 8, NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        capture c;
+        char said[200];
+        capture_begin(&c);
+        sl_status status = sl_encoding_check("in.jsonl", rows[i].text, rows[i].bytes);
+        capture_end(&c, said, sizeof said);
+        assert_int_equal(status, rows[i].name ? SL_ERR_FORMAT : SL_OK);
+        if (rows[i].name && (!strstr(said, rows[i].name) || !strstr(said, "in.jsonl is UTF-")))
+            fail_msg("%zu: %s", i, said);
+    }
 }
 
 static void test_ends(void **state)
@@ -136,10 +189,9 @@ static void test_unreadable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_long_lines),
-        cmocka_unit_test(test_any_lines),
-        cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_mark),      cmocka_unit_test(test_encodings),
+        cmocka_unit_test(test_ends),      cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_any_lines), cmocka_unit_test(test_unreadable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
