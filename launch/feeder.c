@@ -10,7 +10,21 @@ void sl_feeder_init(sl_feeder *feeder, const sl_port *port, const sl_watch *watc
         .port = port, .watch = watch, .driver = driver, .started_ns = now_ns, .told_ns = now_ns};
 }
 
-void sl_feeder_fini(sl_feeder *feeder) { sl_request_free(feeder->held); }
+void sl_feeder_fini(sl_feeder *feeder)
+{
+    while (feeder->held) { /* each prompt that is not submitted yet */
+        sl_request *also = feeder->held->also;
+        sl_request_free(feeder->held);
+        feeder->held = also;
+    }
+}
+
+/* Prompts of one line are handed out one by one. */
+static void count_prompts(sl_request *request)
+{
+    if (!request->also) return;
+    for (const sl_request *r = request; r; r = r->also) request->n_under_way++;
+}
 
 /* As many requests as the driver takes. */
 static sl_status feed_in(sl_feeder *f)
@@ -25,11 +39,27 @@ static sl_status feed_in(sl_feeder *f)
                 return SL_OK;
             }
             if (status != SL_OK) return status;
+            count_prompts(f->held);
         }
+        sl_request *also = f->held->also;
         if (sl_driver_submit(f->driver, f->held) == SL_AGAIN) return SL_OK;
-        f->held = NULL;
+        f->held = also;
     }
     return SL_OK;
+}
+
+/* A line is done when all its prompts are; its error is that of the first that has one. */
+static sl_status finish(const sl_port *port, sl_request *request)
+{
+    sl_request *first = request->first ? request->first : request;
+    if (first->n_under_way > 1) {
+        first->n_under_way--;
+        return SL_OK;
+    }
+    first->n_under_way = 0;
+    for (const sl_request *r = first; r && first->error.http_status == 0; r = r->also)
+        first->error = r->error;
+    return port->done(port->context, first);
 }
 
 sl_status sl_feeder_step(sl_feeder *feeder, int64_t now_ns)
@@ -39,7 +69,7 @@ sl_status sl_feeder_step(sl_feeder *feeder, int64_t now_ns)
     sl_status status = feed_in(feeder);
     sl_request *request;
     while (status == SL_OK && (request = sl_driver_finished(feeder->driver)))
-        status = port->done(port->context, request);
+        status = finish(port, request);
     const sl_watch *watch = feeder->watch;
     if (watch->progress && now_ns - feeder->told_ns > 100 * SL_MS) {
         feeder->told_ns = now_ns;

@@ -37,9 +37,8 @@ struct sl_job_port {
 /* Only what was generated counts: what might have been is seldom reached. */
 static void refuse_huge(const sl_job_port *p, sl_request *request)
 {
-    uint64_t n_tokens = 0;
     if (request->error.http_status != 0) return;
-    for (uint32_t i = 0; i < request->n_choices; i++) n_tokens += request->choices[i].n_tokens;
+    uint64_t n_tokens = sl_request_generated(request);
     uint64_t bytes = sl_job_result_bytes(request, n_tokens, p->reader.tokenizer);
     if (bytes > SL_JOB_RECORD_BYTES_MAX)
         sl_request_fail(request, 400, "out_of_memory", "",

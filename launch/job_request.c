@@ -92,20 +92,25 @@ static sl_status read_text(const sl_job_reader *reader, const json_t *prompt,
     return sl_tokenizer_encode_prompt(reader->tokenizer, text.data, text.bytes, out);
 }
 
+/* A list of texts or of lists of ids: a prompt each. */
+static bool holds_prompts(const json_t *prompt)
+{
+    const json_t *first = json_array_get(prompt, 0);
+    return json_is_string(first) || json_is_array(first);
+}
+
+static size_t count_prompts(const json_t *body, const sl_request *request)
+{
+    const json_t *prompt = request->chat ? NULL : sl_job_field(body, "prompt");
+    return holds_prompts(prompt) ? json_array_size(prompt) : 1;
+}
+
 static sl_status read_prompt(const sl_job_reader *reader, const json_t *body,
-                             const sl_job_wanted *wanted, sl_request *request, sl_tokens *out)
+                             const sl_job_wanted *wanted, size_t index, sl_request *request,
+                             sl_tokens *out)
 {
     const json_t *prompt = sl_job_field(body, "prompt");
-    const json_t *first = json_array_get(prompt, 0);
-    if (json_is_string(first) || json_is_array(first)) {
-        if (json_array_size(prompt) > 1) {
-            sl_request_fail(request, 400, "unsupported_value", "prompt",
-                            "'prompt' holds %zu prompts; give each a line of its own",
-                            json_array_size(prompt));
-            return SL_OK;
-        }
-        prompt = first;
-    }
+    if (holds_prompts(prompt)) prompt = json_array_get(prompt, index);
     sl_status status = SL_OK;
     if (!prompt) {
         sl_request_fail(request, 400, "missing_required_parameter", "prompt",
@@ -343,6 +348,34 @@ static bool read_envelope(const sl_job_reader *reader, json_t *root, sl_request 
     return request->error.http_status == 0;
 }
 
+/* One more request for each further prompt, with the fields of the first. A seed that was given is
+ * every prompt's; else equal prompts draw different texts. */
+static sl_status add_prompts(const json_t *body, sl_request *request)
+{
+    const size_t n = count_prompts(body, request);
+    if (n * request->n_choices > SL_CHOICES_MAX) {
+        sl_request_fail(
+            request, 400, "invalid_value", "prompt",
+            "%zu prompts with 'n' %u are more than the %d choices that one line may have: "
+            "give it fewer",
+            n, request->n_choices, SL_CHOICES_MAX);
+        return SL_OK;
+    }
+    sl_request *last = request;
+    for (size_t i = 1; i < n; i++) {
+        sl_request *r = malloc(sizeof *r);
+        if (!r) return SL_ERR_MEMORY;
+        *r = *request; /* nothing is bound yet */
+        r->custom_id = r->model = r->stop_bytes = NULL;
+        r->first = request;
+        r->also = NULL;
+        if (!sl_job_field(body, "seed")) r->sampling.seed += i * request->n_choices;
+        last->also = r;
+        last = r;
+    }
+    return SL_OK;
+}
+
 static sl_status read_body(const sl_job_reader *reader, json_t *body, size_t line_bytes,
                            sl_request *request)
 {
@@ -351,17 +384,23 @@ static sl_status read_body(const sl_job_reader *reader, json_t *body, size_t lin
     if (status == SL_OK) status = sl_job_fields_read(reader, body, request, &wanted);
     if (status != SL_OK || request->error.http_status != 0) return status;
 
-    sl_tokens prompt = {0};
-    status = request->chat ? read_messages(reader, body, line_bytes, request, &prompt)
-                           : read_prompt(reader, body, &wanted, request, &prompt);
-    request->prompt = prompt.ids;
-    request->n_prompt = prompt.n;
-    if (status != SL_OK || request->error.http_status != 0) return status;
-
-    truncate_prompt(reader, &wanted, request);
-    fit_context(reader, wanted.max_tokens, request);
+    status = add_prompts(body, request);
+    size_t index = 0;
+    sl_request *r = request;
+    for (; r && status == SL_OK && request->error.http_status == 0; r = r->also) {
+        sl_tokens prompt = {0};
+        status = r->chat ? read_messages(reader, body, line_bytes, r, &prompt)
+                         : read_prompt(reader, body, &wanted, index++, r, &prompt);
+        r->prompt = prompt.ids;
+        r->n_prompt = prompt.n;
+        if (status != SL_OK) return status;
+        if (r->error.http_status == 0) truncate_prompt(reader, &wanted, r);
+        if (r->error.http_status == 0) fit_context(reader, wanted.max_tokens, r);
+        request->error = r->error;
+    }
     if (request->error.http_status != 0) return SL_OK;
-    return sl_request_bind(request);
+    for (r = request; r && status == SL_OK; r = r->also) status = sl_request_bind(r);
+    return status;
 }
 
 sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t bytes,
@@ -381,11 +420,15 @@ sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t
     sl_job_wanted wanted = {0};
     if (json_is_object(body)) status = sl_job_fields_read(&quiet, body, &request, &wanted);
     if (json_is_object(body) && status == SL_OK && request.error.http_status == 0) {
+        size_t n = count_prompts(body, &request);
+        if (n * request.n_choices > SL_CHOICES_MAX) n = 0; /* it will be refused */
         request.max_tokens = tokens_within(&request, wanted.max_tokens, reader->context);
+        const uint64_t bytes_each = sl_request_bytes(&request);
+        request.n_choices *= (uint32_t)n; /* in one record */
         const uint64_t record = sl_job_result_bytes(
             &request, (uint64_t)request.n_choices * request.max_tokens, reader->tokenizer);
         *need_out = (sl_job_line_need){
-            .request = sl_request_bytes(&request),
+            .request = n * bytes_each,
             .record = record < SL_JOB_RECORD_BYTES_MAX ? record : SL_JOB_RECORD_BYTES_MAX};
     }
     free(request.stop_bytes);

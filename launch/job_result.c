@@ -158,10 +158,9 @@ static const char *finish_text(const sl_choice *choice)
     return choice->finish == SL_FINISH_STOP ? "stop" : "length";
 }
 
-static json_t *pack_chat_choice(const sl_request *request, size_t index,
+static json_t *pack_chat_choice(const sl_request *request, const sl_choice *choice, size_t index,
                                 const sl_tokenizer *tokenizer)
 {
-    const sl_choice *choice = &request->choices[index];
     size_t bytes;
     char *text = sl_request_choice_text(request, choice, tokenizer, &bytes);
     if (!text) return NULL;
@@ -197,10 +196,9 @@ static bool take_texts(const sl_request *request, const sl_choice *choice,
             find_tokens(tokenizer, SL_TEXT_CONTINUES, choice->tokens, choice->n_tokens, text));
 }
 
-static json_t *pack_completion_choice(const sl_request *request, size_t index,
-                                      const sl_tokenizer *tokenizer)
+static json_t *pack_completion_choice(const sl_request *request, const sl_choice *choice,
+                                      size_t index, const sl_tokenizer *tokenizer)
 {
-    const sl_choice *choice = &request->choices[index];
     token_text prompt = {0}, text = {0};
     json_t *packed = NULL;
     if (take_texts(request, choice, tokenizer, &prompt, &text)) {
@@ -224,11 +222,12 @@ static json_t *pack_completion_choice(const sl_request *request, size_t index,
 static json_t *pack_cache(const sl_request *request)
 {
     uint64_t seen = 0, kept = 0, bytes = 0;
-    for (uint32_t i = 0; i < request->n_choices; i++) {
-        seen += request->choices[i].seen;
-        kept += request->choices[i].kept;
-        bytes += request->choices[i].cache_bytes;
-    }
+    for (; request; request = request->also)
+        for (uint32_t i = 0; i < request->n_choices; i++) {
+            seen += request->choices[i].seen;
+            kept += request->choices[i].kept;
+            bytes += request->choices[i].cache_bytes;
+        }
     return json_pack("{s:f, s:I}", "retention", seen > 0 ? (double)kept / (double)seen : 1.0,
                      "cache_bytes", (json_int_t)bytes);
 }
@@ -236,21 +235,26 @@ static json_t *pack_cache(const sl_request *request)
 static json_t *pack_body(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,
                          const char *hash)
 {
-    json_int_t n_generated = 0;
+    const json_int_t n_generated = (json_int_t)sl_request_generated(request);
+    json_int_t n_prompt = 0;
+    size_t index = 0; /* prompt by prompt */
     json_t *choices = json_array();
-    for (size_t i = 0; choices && i < request->n_choices; i++) {
-        n_generated += (json_int_t)request->choices[i].n_tokens;
-        choices = append(choices, request->chat ? pack_chat_choice(request, i, tokenizer)
-                                                : pack_completion_choice(request, i, tokenizer));
+    for (const sl_request *r = request; r; r = r->also) {
+        n_prompt += (json_int_t)r->n_prompt;
+        for (size_t i = 0; choices && i < r->n_choices; i++, index++) {
+            const sl_choice *choice = &r->choices[i];
+            choices = append(choices, r->chat
+                                          ? pack_chat_choice(r, choice, index, tokenizer)
+                                          : pack_completion_choice(r, choice, index, tokenizer));
+        }
     }
-    const json_int_t n_prompt = (json_int_t)request->n_prompt;
     json_t *usage = json_pack("{s:I, s:I, s:I, s:o}", "prompt_tokens", n_prompt,
                               "completion_tokens", n_generated, "total_tokens",
                               n_prompt + n_generated, "sluice", pack_cache(request));
-    return json_pack(
-        "{s:s+, s:s, s:I, s:s, s:o, s:o}", "id", request->chat ? "chatcmpl-" : "cmpl-", hash,
-        "object", request->chat ? "chat.completion" : "text_completion", "created",
-        (json_int_t)created, "model", request->model ? request->model : "", "choices", choices, "usage", usage);
+    return json_pack("{s:s+, s:s, s:I, s:s, s:o, s:o}", "id", request->chat ? "chatcmpl-" : "cmpl-",
+                     hash, "object", request->chat ? "chat.completion" : "text_completion",
+                     "created", (json_int_t)created, "model", request->model ? request->model : "",
+                     "choices", choices, "usage", usage);
 }
 
 static json_t *pack_error_body(const sl_request_error *error)
@@ -268,7 +272,9 @@ enum { TOKEN_BYTES = 128, ENTRY_BYTES = 832, ENTRY_BYTE_BYTES = 40, RECORD_BYTES
 uint64_t sl_job_result_bytes(const sl_request *request, uint64_t n_tokens,
                              const sl_tokenizer *tokenizer)
 {
-    const uint64_t n_echoed = request->echo ? (uint64_t)request->n_choices * request->n_prompt : 0;
+    uint64_t n_echoed = 0;
+    for (const sl_request *r = request; r && r->echo; r = r->also)
+        n_echoed += (uint64_t)r->n_choices * r->n_prompt;
     const int32_t n_top = request->sampling.n_logprobs;
     const uint64_t n_entries = n_top >= 0 ? (n_tokens + n_echoed) * (uint64_t)(1 + n_top) : 0;
     const uint64_t piece = sl_tokenizer_piece_bytes_max(tokenizer);

@@ -47,9 +47,21 @@ static size_t measure(const sl_request *request)
 
 uint64_t sl_request_bytes(const sl_request *request)
 {
+    uint64_t bytes = 0;
     /* a list of ids doubles as it grows; beside are the id, the model's name and the stop strings */
-    return sizeof *request + 2 * request->n_prompt * sizeof *request->prompt + SMALL_TEXTS_BYTES +
-           measure(request);
+    for (; request; request = request->also)
+        bytes += sizeof *request + 2 * request->n_prompt * sizeof *request->prompt +
+                 SMALL_TEXTS_BYTES + measure(request);
+    return bytes;
+}
+
+uint64_t sl_request_generated(const sl_request *request)
+{
+    uint64_t n = 0;
+    for (; request; request = request->also)
+        for (uint32_t i = 0; request->choices && i < request->n_choices; i++)
+            n += request->choices[i].n_tokens;
+    return n;
 }
 
 sl_status sl_request_bind(sl_request *request)
@@ -86,12 +98,21 @@ sl_status sl_request_bind(sl_request *request)
 void sl_request_free(sl_request *request)
 {
     if (!request) return;
-    free(request->custom_id);
-    free(request->model);
-    free(request->prompt);
-    free(request->stop_bytes);
-    free(request->memory);
-    free(request);
+    if (request->first) request = request->first;
+    if (request->n_under_way > 1) {
+        request->n_under_way--;
+        return;
+    }
+    while (request) {
+        sl_request *also = request->also;
+        free(request->custom_id);
+        free(request->model);
+        free(request->prompt);
+        free(request->stop_bytes);
+        free(request->memory);
+        free(request);
+        request = also;
+    }
 }
 
 void sl_request_fail(sl_request *request, int http_status, const char *code, const char *param,
@@ -130,6 +151,7 @@ static bool text_reserve(text_buffer *text, size_t more_bytes)
 
 uint64_t sl_request_id_seed(const sl_request *request)
 {
+    if (request->first) request = request->first;
     if (request->custom_id) return XXH3_64bits(request->custom_id, strlen(request->custom_id));
     return XXH3_64bits(&request->line, sizeof request->line);
 }

@@ -47,7 +47,7 @@ typedef struct {
     char message[384];
 } sl_request_error;
 
-typedef struct {
+typedef struct sl_request {
     uint64_t line;      /* in the job file, from 1 */
     uint64_t body_hash; /* sl_job_key's; 0: it is of no job file */
     char *custom_id;    /* owned */
@@ -85,16 +85,25 @@ typedef struct {
     sl_token_detail *prompt_details; /* [n_prompt], NULL unless scored; [0] is never filled */
     void *memory;                    /* owned: what choices and details point into */
     sl_request_error error;
+
+    /* Of a line with several prompts each is a request of its own, served by itself: the first owns
+     * the line's id, its stop strings and the others, which follow in order. Ports see the first only. */
+    struct sl_request *first; /* NULL: this is it */
+    struct sl_request *also;  /* the next prompt's */
+    uint32_t n_under_way; /* of the first: those of several that were handed out and not finished */
 } sl_request;
 
 /* What policies draw with: a hash of custom_id, or the line without one. */
 uint64_t sl_request_id_seed(const sl_request *request);
-/* Bytes of the prompt and of what sl_request_bind will take. */
+/* Tokens generated in all choices, of all prompts. */
+uint64_t sl_request_generated(const sl_request *request);
+/* Bytes of the prompts and of what sl_request_bind will take. */
 uint64_t sl_request_bytes(const sl_request *request);
 /* Take the memory for choices and details from what is filled in above.
  * SL_ERR_MEMORY. Then the request is ready for the driver. */
 sl_status sl_request_bind(sl_request *request);
-void sl_request_free(sl_request *request); /* NULL is fine */
+/* NULL is fine. Of several prompts under way the last one that is freed frees all. */
+void sl_request_free(sl_request *request);
 
 /* Set the error; printf-style message. Keeps the first one. */
 void sl_request_fail(sl_request *request, int http_status, const char *code, const char *param,

@@ -100,8 +100,10 @@ static void read_request(const sl_job_reader *reader, const char *line, size_t b
     SL_ASSERT(failed == (request->choices == NULL));
     SL_ASSERT(failed == (request->error.message[0] != '\0'));
     if (!failed) {
-        check_prompt(request);
-        answer(request);
+        for (sl_request *r = request; r; r = r->also) {
+            check_prompt(r);
+            answer(r);
+        }
     }
     check_record(request);
     sl_request_free(request);

@@ -38,7 +38,7 @@ def requests():
         e2e.completion("echo", e2e.words(11, 350), max_tokens=8, echo=True, logprobs=5,
                        temperature=0),
         e2e.completion("scored", e2e.words(12, 500), max_tokens=0, echo=True, logprobs=2),
-        e2e.completion("logprobs", e2e.words(13, 25), max_tokens=15, logprobs=4, **sampled),
+        e2e.completion("logprobs", [e2e.words(13, 25), "a", e2e.words(18, 90)], n=2, max_tokens=15, logprobs=4, **sampled),
         e2e.completion("stops", e2e.words(14, 110), max_tokens=60, temperature=1, seed=9,
                        stop=["e", "th", " a"]),
         e2e.chat("chat", e2e.words(15, 80), temperature=0, max_tokens=28),

@@ -223,11 +223,46 @@ static void test_prompt_forms(void **state)
     }
     check_failed(read_fields(&with_bos, COMPLETIONS, "\"prompt\":[]"), "[]", "invalid_value",
                  "prompt");
-    r = read_fields(&plain, COMPLETIONS, "\"prompt\":[\"one\",\"two\"]");
-    assert_non_null(strstr(r->error.message, "2 prompts"));
-    check_failed(r, "two prompts", "unsupported_value", "prompt");
-    check_failed(read_fields(&plain, COMPLETIONS, "\"prompt\":[[1],[2]]"), "two lists",
-                 "unsupported_value", "prompt");
+}
+
+/* A request each, in order, with the same fields. */
+static void test_prompts(void **state)
+{
+    (void)state;
+    sl_request *r = served(&plain, COMPLETIONS,
+                           "\"prompt\":[\"to be\",[7,9],\"or\"],\"n\":2,\"stop\":\"x\","
+                           "\"max_tokens\":5");
+    const sl_request *second = r->also, *third = second->also;
+    assert_null(third->also);
+    check_prompt(r, -1, "to be");
+    check_prompt(third, -1, "or");
+    assert_int_equal(second->n_prompt, 2);
+    assert_int_equal(second->prompt[1], 9);
+    assert_ptr_equal(second->first, r);
+    assert_true(second->n_choices == 2 && third->max_tokens == 5 && third->n_stops == 1);
+    assert_non_null(third->choices);
+    assert_true(second->sampling.seed == r->sampling.seed + 2);
+    assert_true(third->sampling.seed == r->sampling.seed + 4);
+    assert_true(sl_request_bytes(r) > sl_request_bytes(second));
+    sl_request_free(r);
+
+    r = served(&plain, COMPLETIONS, "\"prompt\":[[1],[2]],\"seed\":3");
+    assert_true(r->sampling.seed == 3 && r->also->sampling.seed == 3);
+    sl_request_free(r);
+    static const char *const bad[] = {"[\"a\",5]", "[\"a\",[300]]", "[\"a\",[]]",
+                                      "[[1],[2],[[3]]]"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char fields[100];
+        snprintf(fields, sizeof fields, "\"prompt\":%s", bad[i]);
+        r = read_fields(&plain, COMPLETIONS, fields);
+        check_failed(r, bad[i], i == 0 ? "invalid_type" : "invalid_value", "prompt");
+    }
+    char many[2000] = "\"prompt\":[[1]";
+    for (int i = 1; i < SL_CHOICES_MAX; i++) add(many, sizeof many, ",[1]");
+    add(many, sizeof many, "],\"n\":1");
+    sl_request_free(served(&plain, COMPLETIONS, many));
+    many[strlen(many) - 1] = '2';
+    check_failed(read_fields(&plain, COMPLETIONS, many), "many", "invalid_value", "prompt");
 }
 
 static void test_chat(void **state)
@@ -823,8 +858,8 @@ static void test_known_fields(void **state)
         "\"guided_decoding_backend\":\"outlines\",\"spaces_between_special_tokens\":false",
         "\"include_stop_str_in_output\":false,\"skip_special_tokens\":true,\"bad_words\":[]",
         "\"use_beam_search\":false,\"length_penalty\":1.0,\"early_stopping\":false,\"best_of\":1",
-        "\"chat_template_kwargs\":{},\"add_generation_prompt\":true,\"priority\":5,\"min_tokens\":"
-        "0",
+        "\"chat_template_kwargs\":{},\"add_generation_prompt\":true,\"priority\":5",
+        "\"min_tokens\":0,\"max_tokens\":5",
         "\"mirostat\":0,\"mirostat_tau\":5.0,\"mirostat_eta\":0.1,\"typical_p\":1,\"n_probs\":0",
         "\"dry_multiplier\":0.0,\"dry_base\":1.75,\"xtc_probability\":0,\"xtc_threshold\":0.1",
         "\"repeat_penalty\":1.0,\"repeat_last_n\":64,\"top_n_sigma\":-1,\"min_keep\":0",
@@ -1009,6 +1044,7 @@ int main(void)
         cmocka_unit_test(test_all_values),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_prompt_forms),
+        cmocka_unit_test(test_prompts),
         cmocka_unit_test(test_chat),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_bad_fields),
