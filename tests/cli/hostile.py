@@ -156,7 +156,7 @@ def test_no_job(bench, model):
     for name, source, code, said in [
             ("empty", bench.write("empty", ""), 0, "0 requests"),
             ("blank", bench.write("blank", "\n \r\n\n"), 0, "0 requests"),
-            ("folder", bench.folder, 4, "Is a directory")]:
+            ("folder", bench.folder, 4, "is no file")]:
         bench.remove("out", "out.job")
         ran = bench.run(0, "batch", "-m", model, "-i", source, "-o", bench.path("out"))
         talk = ran.stderr.decode(errors="replace")
