@@ -10,7 +10,7 @@ import e2e
 import lost_rank
 
 RANKS = 3
-END_S = 12  # 5 of silence, 2 until mpirun has killed all; the machine may be busy
+END_S = 20  # 5 of silence, 2 until mpirun has killed all; the machine may be busy
 
 
 def lose(bench, what, words, number, victim, ready, stdin=subprocess.DEVNULL):
@@ -25,7 +25,7 @@ def lose(bench, what, words, number, victim, ready, stdin=subprocess.DEVNULL):
     try:
         e2e.check(lost_rank.wait_until(started, 30) is not None and launcher.poll() is None,
                   f"{what}: it did not come so far\n{bench.talk()}")
-        time.sleep(1)  # MPI is up, and everybody at work
+        time.sleep(8 if bench.args.light else 1.5)  # MPI is up, and everybody at work
         e2e.check(launcher.poll() is None, f"{what}: it ended by itself\n{bench.talk()}")
         lost_at = time.monotonic()
         os.kill(pids[victim], number)
