@@ -94,18 +94,18 @@ static void print_layers(FILE *out, const char *what, const json_t *values)
     fprintf(out, "\n");
 }
 
-void sl_train_story_print(const sl_train_story *s, FILE *out)
+void sl_train_story_print(const sl_train_story *story, FILE *out)
 {
-    size_t n = json_array_size(s->rounds);
+    size_t n = json_array_size(story->rounds);
     if (n > 0) {
-        const json_t *last = json_array_get(s->rounds, n - 1);
+        const json_t *last = json_array_get(story->rounds, n - 1);
         fprintf(out, "%zu rounds, %.0f tokens in %.0f s; last loss %.4f, R2 %.3f\n", n,
                 number_of(last, "tokens"), number_of(last, "seconds"), number_of(last, "loss"),
                 number_of(last, "r2"));
     }
     const char *phase;
     json_t *r2;
-    json_object_foreach(s->held_out, phase, r2)
+    json_object_foreach(story->held_out, phase, r2)
     {
         char what[80];
         snprintf(what, sizeof what, "R2 on held-out text after %s", phase);
@@ -113,7 +113,7 @@ void sl_train_story_print(const sl_train_story *s, FILE *out)
     }
     size_t i;
     const json_t *row;
-    json_array_foreach(s->calibrated, i, row)
+    json_array_foreach(story->calibrated, i, row)
     {
         char what[120];
         snprintf(what, sizeof what, "kept at rate %g, window %.0f, threshold %.4f",
@@ -177,16 +177,17 @@ static void plot_retention(FILE *plot, const sl_train_story *s)
         plot_values(plot, json_object_get(row, "layer_retention"), 100);
 }
 
-int sl_train_story_panels(const sl_train_story *s)
+int sl_train_story_panels(const sl_train_story *story)
 {
-    return (json_array_size(s->rounds) > 0) + (json_object_size(s->held_out) > 0) +
-           (json_array_size(s->calibrated) > 0);
+    return (json_array_size(story->rounds) > 0) + (json_object_size(story->held_out) > 0) +
+           (json_array_size(story->calibrated) > 0);
 }
 
-void sl_train_story_plot(const sl_train_story *s, FILE *plot)
+void sl_train_story_plot(const sl_train_story *story, FILE *plot)
 {
-    fprintf(plot, "set multiplot layout 1,%d\nset key bottom right\n", sl_train_story_panels(s));
-    if (json_array_size(s->rounds) > 0) plot_rounds(plot, s);
-    if (json_object_size(s->held_out) > 0) plot_layers(plot, s);
-    if (json_array_size(s->calibrated) > 0) plot_retention(plot, s);
+    fprintf(plot, "set multiplot layout 1,%d\nset key bottom right\n",
+            sl_train_story_panels(story));
+    if (json_array_size(story->rounds) > 0) plot_rounds(plot, story);
+    if (json_object_size(story->held_out) > 0) plot_layers(plot, story);
+    if (json_array_size(story->calibrated) > 0) plot_retention(plot, story);
 }

@@ -427,12 +427,13 @@ sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *nam
 static sl_status map_file(const char *path, void **mapping_out, size_t *n_bytes_out)
 {
     int file = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
+    struct stat info = {0};
     void *mapping = MAP_FAILED;
-    if (file >= 0 && fstat(file, &info) == 0 && info.st_size > 0)
+    bool known = file >= 0 && fstat(file, &info) == 0;
+    if (known && info.st_size > 0)
         mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, file, 0);
-    bool empty = file >= 0 && mapping == MAP_FAILED && info.st_size == 0;
-    bool limited = mapping == MAP_FAILED && errno == ENOMEM &&
+    bool empty = known && info.st_size == 0;
+    bool limited = known && !empty && mapping == MAP_FAILED && errno == ENOMEM &&
                    sl_limits_check_mapping((uint64_t)info.st_size, path) != SL_OK;
     if (mapping == MAP_FAILED && !limited)
         sl_error("cannot open %s: %s", path, empty ? "it is empty" : strerror(errno));
