@@ -96,8 +96,9 @@ static char *mend_surrogates(const char *line, size_t bytes, size_t first)
     char *mended = malloc(bytes);
     if (!mended) return NULL;
     memcpy(mended, line, bytes);
-    for (size_t at = first; at < bytes; at = next_lone(line, bytes, at + 6))
-        memcpy(mended + at, "\\ufffd", 6);
+    static const char escape[6] = {'\\', 'u', 'f', 'f', 'f', 'd'};
+    for (size_t at = first; at < bytes; at = next_lone(line, bytes, at + sizeof escape))
+        memcpy(mended + at, escape, sizeof escape);
     return mended;
 }
 
@@ -264,7 +265,7 @@ static sl_status take_number(cursor *c, char **id_out)
 static bool is_custom_id(raw_text key)
 {
     static const char name[] = "custom_id";
-    char text[3 * 6 * sizeof name];
+    char text[18 * sizeof name]; /* escaped, and each byte as U+FFFD */
     if (key.bytes > 6 * (sizeof name - 1)) return false;
     const size_t bytes = unescape(key, text);
     return bytes == sizeof name - 1 && memcmp(text, name, bytes) == 0;
