@@ -218,6 +218,7 @@ static int bench_command(sl_settings *settings)
         .context = &b,
         .begin = begin,
         .end = end,
+        .verify_first = true,
         .watch = {.context = &b, .token = on_token, .prompt = on_prompt, .progress = on_progress},
         .profile = settings->profile ? &b.profile : NULL};
     int code = sl_engine_serve(settings, &service);

@@ -15,9 +15,11 @@
 typedef struct {
     const sl_settings *settings;
     sl_request *request; /* given to the driver once, then back here */
+    const sl_engine *engine;
     const sl_tokenizer *tokenizer;
     bool given, stream;
     sl_status told; /* of the tokens on stdout */
+    size_t n_shown; /* there */
     sl_decode_state decode;
     char *text; /* room for one decoded token */
 } run;
@@ -38,13 +40,22 @@ static sl_status done(void *context, sl_request *request)
     return SL_OK;
 }
 
+static void show(run *r, const sl_choice *choice)
+{
+    if (r->told != SL_OK) return;
+    for (; r->n_shown < choice->n_tokens; r->n_shown++) {
+        int32_t token = choice->tokens[r->n_shown];
+        sl_report_text(r->text, sl_tokenizer_decode(r->tokenizer, &r->decode, token, r->text));
+    }
+    r->told = sl_process_flush_stdout();
+}
+
+/* Nothing before it is known that all ranks have the same model. */
 static void tell_token(void *context, const sl_request *request, uint32_t choice, int32_t token)
 {
-    (void)request, (void)choice;
+    (void)token;
     run *r = context;
-    if (!r->stream || r->told != SL_OK) return;
-    sl_report_text(r->text, sl_tokenizer_decode(r->tokenizer, &r->decode, token, r->text));
-    r->told = sl_process_flush_stdout();
+    if (r->stream && sl_engine_model_checked(r->engine)) show(r, &request->choices[choice]);
 }
 
 static sl_status encode_prompt(const sl_settings *s, const sl_engine *engine, sl_request *request)
@@ -128,7 +139,7 @@ static sl_status print_json(const sl_request *request, const sl_tokenizer *token
     return sl_report_print(value);
 }
 
-static sl_status tell_result(const run *r, const sl_engine *engine)
+static sl_status tell_result(run *r, const sl_engine *engine)
 {
     if (r->request->error.http_status != 0) {
         sl_error("%s", r->request->error.message);
@@ -138,9 +149,9 @@ static sl_status tell_result(const run *r, const sl_engine *engine)
     sl_engine_report_get(engine, &report);
     if (r->settings->verbose) sl_report_tell(&report);
     if (r->settings->json) return print_json(r->request, r->tokenizer, &report);
+    show(r, &r->request->choices[0]);
     if (r->told != SL_OK) return r->told;
-    sl_decode_state decode = r->decode;
-    sl_report_text(r->text, sl_tokenizer_decode_end(&decode, r->text));
+    sl_report_text(r->text, sl_tokenizer_decode_end(&r->decode, r->text));
     putchar('\n');
     return sl_process_flush_stdout();
 }
@@ -168,6 +179,7 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
 {
     run *r = context;
+    r->engine = engine;
     r->tokenizer = sl_engine_tokenizer(engine);
     r->text = malloc(sl_tokenizer_decode_bytes_max(r->tokenizer));
     sl_status status = r->text ? make_request(r->settings, engine, &r->request) : SL_ERR_MEMORY;

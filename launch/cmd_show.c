@@ -1,5 +1,6 @@
 /* launch/cmd_show.c - `sluice show model FILE`: what is in a GGUF, whether we can run it, and why
- * not. Works on files we cannot run: that is when one looks. `show gate FILE` is show_gate.c's. */
+ * not. Works on files we cannot run: that is when one looks. `show gate FILE` is show_gate.c's, and
+ * `show model FILE --sums` show_sums.c's. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "launch/report.h"
 #include "launch/report_train.h"
 #include "launch/show_gate.h"
+#include "launch/show_sums.h"
 #include "runtime/base/append.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
@@ -125,7 +127,12 @@ static sl_status show_gate(const sl_settings *s) { return sl_show_gate(s->words[
 static int show_command(sl_settings *settings)
 {
     const char *what = settings->n_words == 2 ? settings->words[0] : "";
-    if (!strcmp(what, "model")) return sl_run_alone(show_model, settings);
+    if (!strcmp(what, "model"))
+        return sl_run_alone(settings->sums ? sl_show_sums : show_model, settings);
+    if (settings->sums) {
+        sl_error("--sums is of models: show model FILE --sums");
+        return SL_EXIT_USAGE;
+    }
     if (!strcmp(what, "gate")) return sl_run_alone(show_gate, settings);
     if (!strcmp(what, "report")) return sl_run_alone(sl_report_train_show, settings);
     sl_error("show what? There is: show model FILE, show gate FILE, show report FILE");
@@ -140,9 +147,11 @@ const sl_command_entry sl_cmd_show = {
     .about = "Say what is in a model file: keys, tensors, bytes of each layer; or in a gate file: "
              "which model it is for, what the gates of each layer see, their bytes, and what each "
              "threshold keeps; or in the log of a training run.",
-    .examples = "  sluice show model model.gguf\n"
-                "  sluice show gate gate.gguf\n"
-                "  sluice show gate gate.gguf --json\n"
-                "  sluice show report gate.gguf.log.jsonl -o curves.png",
+    .examples =
+        "  sluice show model model.gguf\n"
+        "  sluice show model model.gguf --sums   writes model.gguf.sums, or compares with it\n"
+        "  sluice show gate gate.gguf\n"
+        "  sluice show gate gate.gguf --json\n"
+        "  sluice show report gate.gguf.log.jsonl -o curves.png",
     .run = show_command,
 };

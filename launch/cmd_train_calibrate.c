@@ -49,7 +49,6 @@ typedef struct {
     sl_gate_calibration *rows; /* [windows * rates], what is found */
     float *retention;          /* [windows * rates][n_layers][n_kv_heads] */
     FILE *log;
-    bool checked; /* the gate's model is this one */
 } calibration;
 
 static uint32_t heads_of(const calibration *c) { return c->shape.n_layers * c->shape.n_kv_heads; }
@@ -140,11 +139,9 @@ static sl_status run(calibration *c, const sl_policy *policy)
     memset(c->bins, 0, BINS * sizeof *c->bins);
     memset(c->kept, 0, n_kept * sizeof *c->kept);
     sl_status status = sl_lone_stage_open(c->gguf, s, s->n_layers, &options, c->threads, &lone);
-    if (status == SL_OK && !c->checked)
-        status = sl_gate_fits_hash(&c->gate, c->settings->gate,
-                                   sl_weights_tensors_hash(c->gguf, lone.hash_share),
+    if (status == SL_OK)
+        status = sl_gate_fits_hash(&c->gate, c->settings->gate, lone.tensors_hash,
                                    c->settings->model);
-    c->checked = true;
     if (status == SL_OK) status = run_pieces(c, &lone, &looks);
     sl_lone_stage_close(&lone);
     status = sl_ranks_agree(c->comm, status);

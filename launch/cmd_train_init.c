@@ -162,18 +162,11 @@ static void make_layer(making *m, uint32_t layer, sl_gate_layer *l)
 /* Of all layers of a model that was checked. */
 static sl_status hash_tensors(const sl_gguf *gguf, const sl_model_shape *shape, uint64_t *hash_out)
 {
-    sl_weights weights = {0};
-    sl_arena arena;
-    void *storage;
-    sl_arena_init(&arena, NULL, 0);
-    sl_weights_bind(gguf, shape, 0, shape->n_layers, &arena, &weights);
-    size_t bytes = arena.used_bytes;
-    sl_status status = sl_storage_take(bytes, "the list of layers", &storage);
+    sl_sums sums;
+    sl_status status = sl_sums_whole(gguf, shape->n_layers, &sums);
     if (status != SL_OK) return status;
-    sl_arena_init(&arena, storage, bytes);
-    sl_weights_bind(gguf, shape, 0, shape->n_layers, &arena, &weights);
-    *hash_out = sl_weights_tensors_hash(gguf, sl_weights_hash_share(gguf, &weights));
-    sl_storage_release(storage, bytes);
+    *hash_out = sl_sums_tensors(&sums);
+    sl_sums_fini(&sums);
     return SL_OK;
 }
 

@@ -111,8 +111,7 @@ static sl_status open_model(training *t)
                                      .threads = t->threads};
     status = sl_train_pass_open(&options, &t->pass);
     if (status != SL_OK) return status;
-    return sl_gate_fits_hash(gate, s->gate,
-                             sl_weights_tensors_hash(t->gguf, t->pass.lone.hash_share), s->model);
+    return sl_gate_fits_hash(gate, s->gate, t->pass.lone.tensors_hash, s->model);
 }
 
 static sl_status open_warm(training *t)
@@ -150,7 +149,7 @@ static uint64_t hash_run(const training *t)
     const sl_train_pass_options *p = &t->pass.options;
     uint64_t numbers[] = {sl_train_texts_hash(t->texts),
                           sl_gate_file_hash(t->gate_file),
-                          t->pass.lone.hash_share,
+                          sl_gguf_header_hash(t->gguf) + t->pass.lone.tensors_hash,
                           s->seed,
                           t->ridge_rounds,
                           t->rounds,

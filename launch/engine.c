@@ -11,6 +11,7 @@
 #include "launch/cores.h"
 #include "launch/memory.h"
 #include "launch/memory_plan.h"
+#include "launch/model_check.h"
 #include "launch/page_budget.h"
 #include "launch/parts.h"
 #include "launch/placing.h"
@@ -30,6 +31,8 @@ enum { EXPECTED_TOKENS = 512 }; /* an answer; longer ones make room by restarts 
 
 /* For the last records of a job that fails. */
 static const int64_t LAST_WORDS_NS = 2 * SL_SECOND;
+/* For what would explain a job that is refused. */
+static const int64_t VERDICT_WAIT_NS = 5 * SL_SECOND;
 
 enum { MODEL_NAME_BYTES = 256 };
 
@@ -66,7 +69,8 @@ struct sl_engine {
     uint64_t job_bytes;                     /* of this job's lines and requests; rank 0 */
     uint64_t planned_bytes;
     sl_parts parts;
-    uint64_t hash_share, model_hash; /* of this rank's tensors; of the model */
+    uint64_t model_hash;
+    sl_model_check *check; /* NULL until weights are loaded */
     int64_t ready_ns, ended_ns;
 };
 
@@ -103,6 +107,11 @@ sl_team_options sl_engine_team(const sl_engine *engine)
         .threads = engine->threads, .spins = engine->spins, .cpus = engine->cpus};
 }
 uint64_t sl_engine_model_hash(const sl_engine *engine) { return engine->model_hash; }
+
+bool sl_engine_model_checked(const sl_engine *engine)
+{
+    return sl_model_check_ready(engine->check) == SL_OK;
+}
 
 /* The gate the policy asks, or NULL. */
 static const sl_gate *gate_of(const sl_engine *e)
@@ -476,7 +485,7 @@ static sl_status agree(sl_engine *engine, sl_status status)
 static sl_status check_gate_hash(const sl_engine *e)
 {
     return sl_gate_fits_hash(sl_gate_file_gate(e->gate_file), e->settings.gate,
-                             sl_weights_tensors_hash(e->gguf, e->model_hash), e->settings.model);
+                             e->model_hash - sl_gguf_header_hash(e->gguf), e->settings.model);
 }
 
 static sl_status open_engine(void *context)
@@ -495,14 +504,39 @@ static sl_status open_engine(void *context)
     if (status != SL_OK) return status;
 
     status = agree(e, load(e));
-    if (status == SL_OK && e->gate_file) /* all ranks know the same: one says it */
-        status = agree(e, rank_of(e) == 0 ? check_gate_hash(e) : SL_OK);
     if (status != SL_OK) return status;
     const sl_weights *weights = &e->parts.weights;
     sl_debug("layers %u to %u, %d threads, %s kernels, %llu pages", weights->layer_begin,
              weights->layer_end - 1, e->threads, e->kernels->name,
              (unsigned long long)e->rank_pages[rank_of(e)]);
     return SL_OK;
+}
+
+/* What each rank loaded against what it should be; then, since all know the same, the gate's word on it
+ * from one of them. */
+static sl_status check_here(sl_engine *e)
+{
+    sl_model_check_options options = {
+        .comm = e->comm,
+        .gguf = e->gguf,
+        .gate = e->gate_file ? sl_gate_file_gguf(e->gate_file) : NULL,
+        .first_layer = e->first_layer,
+        .loaded = &e->parts.sums,
+        .trust = e->settings.trust_model,
+    };
+    sl_status status = sl_model_check_open(&options, &e->check);
+    if (status == SL_ERR_PEER || status == SL_ERR_JOB)
+        sl_ranks_abort(e->comm, sl_exit_code(status)); /* nobody to agree with */
+    if (status == SL_OK && e->gate_file && rank_of(e) == 0) status = check_gate_hash(e);
+    if (status == SL_OK && e->service->verify_first && rank_of(e) == 0)
+        status = sl_model_check_wait(e->check, -1);
+    return status;
+}
+
+static sl_status check_model(void *context)
+{
+    sl_engine *e = context;
+    return agree(e, check_here(e));
 }
 
 /* ---- serving and ending ---- */
@@ -513,6 +547,10 @@ static sl_status begin_service(void *context)
     const sl_service *service = e->service;
     bool first = rank_of(e) == 0;
     e->begun = first ? service->begin(service->context, e, &e->port) : SL_OK;
+    if (e->begun == SL_ERR_OPTION) /* a damaged copy makes it another job than it was: say which */
+        sl_model_check_wait(e->check, VERDICT_WAIT_NS);
+    e->port.ready = sl_model_check_ready; /* results wait until all are known to have one model */
+    e->port.ready_context = e->check;
     return agree(e, e->begun);
 }
 
@@ -539,17 +577,26 @@ static sl_status run(sl_engine *e)
     return status;
 }
 
+/* All ranks' word on whether their files are still those that were loaded. */
+static sl_status end_check(sl_engine *e)
+{
+    const char *unverified = sl_model_check_unverified(e->check);
+    if (rank_of(e) == 0 && unverified) sl_info("model: unverified (%s)", unverified);
+    return agree(e, sl_model_check_end(e->check));
+}
+
 /* Let the service end, with how serving went; rank 0's exit code is then that of all. */
 static sl_status end_service(void *context)
 {
     sl_engine *e = context;
     const sl_service *service = e->service;
-    sl_status status = SL_OK;
+    sl_status status = SL_OK, files = end_check(e);
     if (rank_of(e) == 0) {
         status = service->end(service->context, e, SL_OK);
         e->code = status == SL_OK && service->some_failed && *service->some_failed
                       ? SL_EXIT_SOME_FAILED
                       : sl_exit_code(status);
+        if (status == SL_OK && files != SL_OK) e->code = sl_exit_code(files);
     }
     int *codes = calloc((size_t)sl_engine_ranks(e), sizeof *codes);
     if (!codes) abort(); /* four bytes a rank: nothing can be said any more */
@@ -583,7 +630,8 @@ static sl_status serve(sl_engine *e)
 {
     e->begun = SL_AGAIN;
     sl_status status = attend(e, open_engine);
-    if (status == SL_OK) status = attend(e, begin_service); /* its threads inherit no pinning */
+    if (status == SL_OK) status = attend(e, check_model); /* threads from here inherit no pinning */
+    if (status == SL_OK) status = attend(e, begin_service);
     if (status == SL_OK) status = run(e);
     if (status == SL_OK) return attend(e, end_service);
     end_in_failure(e, status);
@@ -607,6 +655,7 @@ void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
         .heads = sl_driver_heads(engine->parts.driver),
         .page_bytes = kv_layout(engine)->page_bytes(engine->shape.head_dim),
         .policy = engine->policy,
+        .unverified = sl_model_check_unverified(engine->check),
     };
 }
 
@@ -615,6 +664,7 @@ static int end(sl_engine *e, sl_status status)
 {
     int code = status == SL_OK ? e->code : sl_exit_code_stopped(status);
     if (e->comm && e->failed_alone) sl_ranks_abort(e->comm, code);
+    sl_model_check_close(e->check);
     sl_parts_close(&e->parts);
     sl_chat_close(e->chat);
     sl_tokenizer_close(e->tokenizer);

@@ -28,6 +28,8 @@ typedef struct {
     /* On all ranks the same: distributions that requests are compared by, at most (stage.h). If any, some
      * requests keep all, so memory is planned for that. */
     uint32_t compared_rows;
+    bool
+        verify_first; /* that all ranks have the same model, instead of beside serving: it measures */
     sl_profile *profile; /* of this rank's stage; NULL: nobody asks */
 } sl_service;
 
@@ -54,6 +56,8 @@ const sl_driver_progress *sl_engine_progress(const sl_engine *engine);
 /* The model's general.name, or its file's: UTF-8, lent. */
 const char *sl_engine_model_name(const sl_engine *engine);
 uint64_t sl_engine_model_hash(const sl_engine *engine);
+/* Whether what all ranks loaded has been compared: what is said before may be of a damaged model. */
+bool sl_engine_model_checked(const sl_engine *engine);
 uint64_t sl_engine_gate_hash(const sl_engine *engine); /* 0: the policy asks none */
 const sl_policy *sl_engine_policy(const sl_engine *engine);
 sl_codec_kind sl_engine_codec(const sl_engine *engine);
@@ -71,6 +75,7 @@ typedef struct {
     const sl_head_account *heads; /* [n_layers][n_kv_heads], lent: kept, and the most pages */
     uint64_t page_bytes;
     sl_policy policy;
+    const char *unverified; /* why not all that ranks loaded could be compared, or NULL */
 } sl_engine_report;
 void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out);
 

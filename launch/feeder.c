@@ -34,7 +34,6 @@ static sl_status feed_in(sl_feeder *f)
             sl_status status = f->port->next(f->port->context, &f->held);
             if (status == SL_AGAIN) return SL_OK;
             if (status == SL_END) {
-                sl_driver_end(f->driver);
                 f->ended = true;
                 return SL_OK;
             }
@@ -62,14 +61,25 @@ static sl_status finish(const sl_port *port, sl_request *request)
     return port->done(port->context, first);
 }
 
+/* Finished requests, once they may leave; only then may the pipeline stop. */
+static sl_status feed_out(sl_feeder *f)
+{
+    const sl_port *port = f->port;
+    sl_status status = port->ready ? port->ready(port->ready_context) : SL_OK;
+    if (status != SL_OK) return status == SL_AGAIN ? SL_OK : status;
+    if (f->ended && !f->told_end) sl_driver_end(f->driver);
+    f->told_end = f->ended;
+    sl_request *request;
+    while (status == SL_OK && (request = sl_driver_finished(f->driver)))
+        status = finish(port, request);
+    return status;
+}
+
 sl_status sl_feeder_step(sl_feeder *feeder, int64_t now_ns)
 {
-    const sl_port *port = feeder->port;
-    if (!port) return SL_OK;
+    if (!feeder->port) return SL_OK;
     sl_status status = feed_in(feeder);
-    sl_request *request;
-    while (status == SL_OK && (request = sl_driver_finished(feeder->driver)))
-        status = finish(port, request);
+    if (status == SL_OK) status = feed_out(feeder);
     const sl_watch *watch = feeder->watch;
     if (watch->progress && now_ns - feeder->told_ns > 100 * SL_MS) {
         feeder->told_ns = now_ns;

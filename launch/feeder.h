@@ -12,6 +12,10 @@ typedef struct {
     sl_status (*next)(void *context, sl_request **request_out);
     /* Takes a finished request. An error ends the job. */
     sl_status (*done)(void *context, sl_request *request);
+    /* Asked before finished requests go out, if it is not NULL: SL_AGAIN keeps them in the driver, which
+     * takes no more than it has room for; errors end the job. */
+    sl_status (*ready)(void *ready_context);
+    void *ready_context;
 } sl_port;
 
 typedef struct {
@@ -20,7 +24,8 @@ typedef struct {
     sl_driver *driver;
     int64_t started_ns, told_ns;
     sl_request *held; /* read, but the driver had no room yet */
-    bool ended;
+    bool ended;       /* the port: no more will come */
+    bool told_end;
 } sl_feeder;
 
 void sl_feeder_init(sl_feeder *feeder, const sl_port *port, const sl_watch *watch,

@@ -11,7 +11,6 @@ static void bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_la
                  sl_arena *arena, sl_lone_stage *lone)
 {
     sl_weights_bind(gguf, shape, 0, n_layers, arena, &lone->weights);
-    lone->packed = sl_arena_take(arena, sl_weights_packed_bytes(gguf, shape, 0, n_layers));
     sl_stage_init(&lone->options, arena, &lone->stage);
     sl_frame_init(&lone->frame, &lone->options.limits, SL_FRAME_WITH_HIDDEN, arena);
 }
@@ -36,9 +35,12 @@ sl_status sl_lone_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, u
     if (status != SL_OK) return status;
     sl_arena_init(&arena, l->storage, l->storage_bytes);
     bind(gguf, shape, n_layers, &arena, l);
-    l->hash_share = sl_weights_hash_share(gguf, &l->weights);
-    sl_weights_pack(gguf, &l->weights, l->packed, l->team);
-    return SL_OK;
+    sl_sums sums;
+    status = sl_sums_init(gguf, shape->n_layers, &sums);
+    if (status == SL_OK) status = sl_weights_load(gguf, &l->weights, l->team, &sums);
+    l->tensors_hash = sl_sums_tensors(&sums);
+    sl_sums_fini(&sums);
+    return status;
 }
 
 void sl_lone_stage_close(sl_lone_stage *lone)

@@ -128,8 +128,8 @@ static sl_status compute(const sl_settings *s, const sl_kernels *kernels, sl_loo
     sl_status status = sl_lone_stage_open(look->gguf, &look->shape, look->shape.n_layers, &options,
                                           s->threads, &lone);
     if (status == SL_OK && look->gate_file)
-        status = sl_gate_fits_hash(sl_gate_file_gate(look->gate_file), s->gate,
-                                   sl_weights_tensors_hash(look->gguf, lone.hash_share), s->model);
+        status = sl_gate_fits_hash(sl_gate_file_gate(look->gate_file), s->gate, lone.tensors_hash,
+                                   s->model);
     if (status == SL_OK) status = sl_lone_stage_compute(&lone, look->tokens.ids, n);
     if (status == SL_OK) note_fates(look, &lone.frame);
     sl_lone_stage_close(&lone);

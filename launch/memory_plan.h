@@ -9,7 +9,7 @@
 
 typedef struct {
     uint64_t in_use;   /* memory of the process already, MPI's own included */
-    uint64_t weights;  /* packed, or mapped from the file */
+    uint64_t weights;  /* as they are in memory */
     uint64_t fixed;    /* frames, scratch, rings and sinks */
     uint64_t messages; /* comm, wire and codec */
     uint64_t stacks;   /* of threads, and small change */

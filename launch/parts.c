@@ -111,9 +111,6 @@ static void bind(const sl_parts_options *o, uint32_t n_pages, sl_arena *arena, s
 {
     sl_weights_bind(o->gguf, o->shape, o->first_layer[o->rank], o->first_layer[o->rank + 1], arena,
                     &parts->weights);
-    parts->packed = sl_arena_take(arena, sl_weights_packed_bytes(o->gguf, o->shape,
-                                                                 o->first_layer[o->rank],
-                                                                 o->first_layer[o->rank + 1]));
     sl_stage_options stage = stage_options(o, &parts->weights, parts->team, n_pages);
     sl_stage_init(&stage, arena, &parts->stage);
     init_driver(o, arena, &parts->driver);
@@ -170,19 +167,27 @@ sl_memory_needs sl_parts_needs(const sl_parts_options *options, const char *tran
     const sl_parts_options *o = options;
     uint32_t first = o->first_layer[o->rank], end = o->first_layer[o->rank + 1];
     sl_frame_limits frames = sl_parts_limits(o);
-    uint64_t packed = sl_weights_packed_bytes(o->gguf, o->shape, first, end);
-    uint64_t weights = sl_weights_bytes(o->gguf, o->shape, first, end);
+    uint64_t weights = sl_weights_held_bytes(o->gguf, o->shape, first, end);
     uint64_t wanted = sl_parts_pages_wanted(o);
     return (sl_memory_needs){
-        .weights = weights > packed ? weights : packed,
-        .fixed = sl_parts_measure(o, 0) - packed,
+        .weights = weights,
+        .fixed = sl_parts_measure(o, 0) - weights,
         .messages = sl_rank_open_bytes(&frames) +
                     sl_comm_start_bytes(transport, sl_rank_message_bytes_max(&frames)),
-        .stacks = (uint64_t)(o->threads + 2) * SL_THREAD_STACK_BYTES + SMALL_CHANGE_BYTES,
+        .stacks = (uint64_t)(o->threads + 3) * SL_THREAD_STACK_BYTES + SMALL_CHANGE_BYTES,
         .page = sl_parts_page_bytes(o),
         .pages_wanted = wanted,
         .pages_least = wanted ? o->rank_heads[o->rank] : 0,
     };
+}
+
+static sl_status load(const sl_parts_options *o, sl_parts *parts)
+{
+    sl_status status = sl_sums_init(o->gguf, o->shape->n_layers, &parts->sums);
+    if (status == SL_OK)
+        status = sl_weights_load(o->gguf, &parts->weights, parts->team, &parts->sums);
+    if (status == SL_OK) parts->hash_share = sl_weights_hash_share(&parts->weights, &parts->sums);
+    return status;
 }
 
 sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)
@@ -202,9 +207,8 @@ sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)
     sl_arena arena;
     sl_arena_init(&arena, p->storage, p->storage_bytes);
     bind(options, n_pages, &arena, p);
-    p->hash_share = sl_weights_hash_share(options->gguf, &p->weights);
     sl_team_place place = sl_team_enter(p->team); /* each thread's part near it */
-    sl_weights_pack(options->gguf, &p->weights, p->packed, p->team);
+    status = load(options, p);
     sl_team_leave(&place);
     sl_rank_options rank = {
         .comm = options->comm,
@@ -219,7 +223,7 @@ sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)
         .clock_context = options->clock_context,
         .planned_bytes = options->planned_bytes,
     };
-    status = sl_rank_open(&rank, &arena, &p->rank);
+    if (status == SL_OK) status = sl_rank_open(&rank, &arena, &p->rank);
     sl_arena_seal(&arena);
     if (status != SL_OK) sl_parts_close(p);
     return status;
@@ -230,6 +234,7 @@ void sl_parts_close(sl_parts *parts)
     sl_driver_fini(parts->driver);
     sl_rank_close(parts->rank);
     sl_team_close(parts->team);
+    sl_sums_fini(&parts->sums);
     sl_storage_release(parts->storage, parts->storage_bytes);
     *parts = (sl_parts){0};
 }

@@ -46,8 +46,8 @@ typedef struct {
     sl_stage *stage;
     sl_driver *driver; /* rank 0, else NULL */
     sl_rank *rank;
+    sl_sums sums;        /* of what was loaded */
     uint64_t hash_share; /* of the model's hash (weights.h) */
-    void *packed;        /* weights, in the block */
     void *storage;
     size_t storage_bytes;
 } sl_parts;
@@ -77,7 +77,8 @@ uint64_t sl_parts_page_bytes(const sl_parts_options *options);
 uint64_t sl_parts_ring_bytes(const sl_parts_options *options);
 /* What a rank will take over a transport, with the split as it is; in_use and job are left 0. */
 sl_memory_needs sl_parts_needs(const sl_parts_options *options, const char *transport);
-/* Take the block and build; ended with sl_parts_close. SL_ERR_MEMORY, logged. */
+/* Take the block, build, and load the weights; ended with sl_parts_close. SL_ERR_MEMORY, SL_ERR_FILE:
+ * logged. */
 sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out);
 void sl_parts_close(sl_parts *parts); /* all zero is fine */
 

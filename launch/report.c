@@ -142,12 +142,13 @@ json_t *sl_report_json(const sl_engine_report *report)
     json_t *retention;
     double mean = sl_report_retention(report, &retention);
     const sl_driver_progress *p = &report->progress;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:f, s:o, s:o, s:o}",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:s, s:f, s:o, s:o, s:o}",
                      "requests", (json_int_t)p->requests_done, "failed",
                      (json_int_t)p->requests_failed, "at_once", (json_int_t)p->requests_most,
                      "prompt_tokens", (json_int_t)p->prompt_tokens, "generated_tokens",
                      (json_int_t)p->generated_tokens, "restarts", (json_int_t)p->restarts,
-                     "seconds", report->seconds, "tok_s", tokens_per_second(report), "policy",
+                     "seconds", report->seconds, "tok_s", tokens_per_second(report), "model",
+                     report->unverified ? "unverified" : "verified", "policy",
                      sl_policy_name(report->policy.kind), "retention_mean", mean, "retention",
                      retention, "layer_cache_bytes", cache_bytes(report), "ranks", ranks);
 }

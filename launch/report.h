@@ -11,8 +11,8 @@ void sl_report_tell(const sl_engine_report *report);
 /* What was kept of all eligible tokens; and by layer and KV head, [n_layers][n_kv_heads], the
  * caller's. */
 double sl_report_retention(const sl_engine_report *report, json_t **layers_out);
-/* {"requests", "failed", "prompt_tokens", "generated_tokens", "restarts", "seconds", "tok_s", "policy",
- * "retention_mean", "retention", "layer_cache_bytes", "ranks": [...]}; the caller owns it. */
+/* {"requests", "failed", "prompt_tokens", "generated_tokens", "restarts", "seconds", "tok_s", "model"
+ * ("verified": all ranks loaded the same, or "unverified"), "policy", "retention_mean", "retention", "layer_cache_bytes", "ranks": [...]}; the caller owns it. */
 json_t *sl_report_json(const sl_engine_report *report);
 /* One JSON value on stdout, with a newline; takes the reference. SL_ERR_FILE: stdout is gone. */
 sl_status sl_report_print(json_t *value);

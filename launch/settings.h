@@ -42,6 +42,7 @@ typedef struct {
     const char *retention;  /* JSON of an earlier run */
     uint32_t sinks, window; /* SL_NOT_GIVEN */
     double peer_timeout_s;
+    bool trust_model;
 
     /* batch */
     const char *input, *output;
@@ -64,6 +65,8 @@ typedef struct {
     sl_counts prompts, generates, depths;
     uint32_t repeat;
     bool compare, profile;
+
+    bool sums; /* show model */
 
     const char *hosts; /* plan */
 

@@ -387,7 +387,9 @@ sl_status sl_gate_file_open(const char *path, sl_gate_file **file_out)
     sl_gguf *gguf;
     sl_status status = sl_gguf_open(path, &gguf);
     if (status != SL_OK) return status;
-    status = sl_gate_file_read(gguf, file_out);
+    status = check_version(gguf); /* before all of it is read: it may be a model */
+    if (status == SL_OK) status = sl_gguf_load(gguf);
+    if (status == SL_OK) status = sl_gate_file_read(gguf, file_out);
     if (status == SL_OK)
         (*file_out)->owned = gguf;
     else
@@ -407,6 +409,7 @@ void sl_gate_file_close(sl_gate_file *file)
 
 const sl_gate *sl_gate_file_gate(const sl_gate_file *file) { return &file->gate; }
 uint64_t sl_gate_file_hash(const sl_gate_file *file) { return file->hash; }
+const sl_gguf *sl_gate_file_gguf(const sl_gate_file *file) { return file->gguf; }
 
 /* ---- whom it is for ---- */
 

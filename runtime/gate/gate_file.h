@@ -83,7 +83,7 @@ const char *sl_gate_kv_name(sl_gate_kv kv);
 
 typedef struct sl_gate_file sl_gate_file;
 
-/* Map and check a gate file. On SL_OK the caller ends *file_out with sl_gate_file_close.
+/* Read and check a gate file. On SL_OK the caller ends *file_out with sl_gate_file_close.
  * SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_UNSUPPORTED, SL_ERR_MEMORY: logged, with what is there and
  * what was expected. */
 sl_status sl_gate_file_open(const char *path, sl_gate_file **file_out);
@@ -93,6 +93,7 @@ void sl_gate_file_close(sl_gate_file *file); /* NULL is fine */
 const sl_gate *sl_gate_file_gate(const sl_gate_file *file);
 /* XXH3 of the whole file: what a result depends on. */
 uint64_t sl_gate_file_hash(const sl_gate_file *file);
+const sl_gguf *sl_gate_file_gguf(const sl_gate_file *file); /* lent */
 
 /* SL_ERR_OPTION, logged with both sides, when it was made for another model: n_layers, n_kv_heads,
  * width. The hash is compared apart, once the model's is known. */

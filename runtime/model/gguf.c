@@ -1,5 +1,7 @@
 /* runtime/model/gguf.c - see gguf.h. One pass over the header with a cursor that cannot leave the
- * bytes; what it finds is kept as views into the mapping and two sorted indexes of names. */
+ * bytes; what it finds is kept as views into them and two sorted indexes of names. Nobody knows how
+ * long a header is before its end, so a file's first bytes are read, and when they do not reach, twice
+ * as many, and parsing begins anew. */
 #include "runtime/model/gguf.h"
 
 #include <errno.h>
@@ -9,14 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "runtime/base/limits.h"
+#include "runtime/base/arena.h"
 #include "runtime/base/log.h"
-#include "runtime/base/mapping.h"
 #include "runtime/base/plain.h"
 
 enum {
@@ -38,7 +39,7 @@ enum {
 static const uint8_t KIND_BYTES[N_KINDS] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 enum { KEYS_MAX = 1 << 16, TENSORS_MAX = 1 << 20, TEXTS_MAX = 1 << 24 };
-enum { HEADER_BYTES_MAX = 1 << 28, ALIGNMENT_DEFAULT = 32 };
+enum { HEADER_BYTES_MAX = 1 << 28, HEADER_BYTES_FIRST = 1 << 20, ALIGNMENT_DEFAULT = 32 };
 
 typedef struct {
     sl_text key;
@@ -51,9 +52,14 @@ typedef struct {
 
 struct sl_gguf {
     char *path;
-    void *mapping; /* NULL: the bytes are the caller's */
-    const uint8_t *bytes;
-    size_t n_bytes;
+    int file;             /* -1: the bytes are the caller's */
+    sl_file_stamp opened; /* the file as it was opened */
+    const uint8_t *bytes; /* the first ones of the file, or all the caller's */
+    size_t n_held;        /* of them are in memory */
+    size_t n_bytes;       /* of the file */
+    void *header;         /* where a file's are */
+    void *tensor_bytes;   /* sl_gguf_load's */
+    size_t n_tensor_bytes;
     uint32_t version;
     uint64_t header_hash;
     entry *entries;
@@ -83,6 +89,7 @@ static size_t left(const cursor *c) { return c->gguf->n_bytes - c->at; }
 static sl_status take(cursor *c, size_t n, const uint8_t **out)
 {
     if (n > left(c)) return bad(c, "the file ends too early");
+    if (n > c->gguf->n_held - c->at) return SL_AGAIN; /* more of the header must be read */
     *out = c->gguf->bytes + c->at;
     c->at += n;
     return SL_OK;
@@ -242,7 +249,8 @@ static sl_status place_tensor(const sl_gguf *g, sl_gguf_tensor *t, size_t data_s
     if (offset % alignment != 0) return bad_tensor(g, t, "its offset is not aligned");
     if (offset > g->n_bytes - data_start)
         return bad_tensor(g, t, "it begins beyond the end of the file");
-    t->data = g->bytes + data_start + offset;
+    t->offset = data_start + offset;
+    if (g->file < 0) t->data = g->bytes + t->offset;
     if (!sl_type_block(t->type, &elements, &bytes)) return SL_OK;
     if (t->dims[0] % elements != 0) return bad_tensor(g, t, "its rows are not whole blocks");
     uint64_t blocks = n / elements;
@@ -342,8 +350,8 @@ static sl_status index_tensors(sl_gguf *g)
 
 static int compare_places(const void *a, const void *b)
 {
-    const uint8_t *x = (*(const sl_gguf_tensor *const *)a)->data;
-    const uint8_t *y = (*(const sl_gguf_tensor *const *)b)->data;
+    uint64_t x = (*(const sl_gguf_tensor *const *)a)->offset;
+    uint64_t y = (*(const sl_gguf_tensor *const *)b)->offset;
     return (x > y) - (x < y);
 }
 
@@ -356,8 +364,7 @@ static sl_status check_overlap(const sl_gguf *g)
     qsort(order, g->n_tensors, sizeof *order, compare_places);
     sl_status status = SL_OK;
     for (size_t i = 1; i < g->n_tensors && status == SL_OK; i++) {
-        const uint8_t *before = order[i - 1]->data, *here = order[i]->data;
-        size_t apart = (size_t)(here - before);
+        uint64_t apart = order[i]->offset - order[i - 1]->offset;
         if (apart == 0 || apart < order[i - 1]->data_bytes)
             status = bad_tensor(g, order[i], "it overlaps another");
     }
@@ -390,7 +397,7 @@ static sl_status parse(sl_gguf *g)
     if (status == SL_OK) status = take_entries(&c, g, n_keys);
     if (status == SL_OK) status = index_keys(g);
     if (status == SL_OK) status = take_tensors(&c, g, n_tensors);
-    if (status == SL_OK && c.at > HEADER_BYTES_MAX) /* it is read to its last byte below */
+    if (status == SL_OK && c.at > HEADER_BYTES_MAX)
         return bad(&c, "this ends a header of more than 256 MB");
     if (status == SL_OK) status = index_tensors(g);
     if (status == SL_OK) status = check_overlap(g);
@@ -398,16 +405,19 @@ static sl_status parse(sl_gguf *g)
     return status;
 }
 
-static sl_status parse_or_close(sl_gguf *g, sl_gguf **gguf_out)
+/* What parsing made, before it begins anew or for good. */
+static void forget_parsed(sl_gguf *g)
 {
-    sl_status status = parse(g);
-    if (status == SL_OK) {
-        *gguf_out = g;
-        return SL_OK;
-    }
-    if (status == SL_ERR_MEMORY) sl_error("%s: no memory for its header", g->path);
-    sl_gguf_close(g);
-    return status;
+    for (size_t i = 0; g->entries && i < g->n_entries; i++) free(g->entries[i].texts);
+    free(g->entries);
+    free(g->tensors);
+    free(g->by_key);
+    free(g->by_name);
+    g->entries = NULL;
+    g->tensors = NULL;
+    g->by_key = NULL;
+    g->by_name = NULL;
+    g->n_entries = g->n_texts = g->n_tensors = 0;
 }
 
 sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *name,
@@ -420,73 +430,177 @@ sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *nam
         free(path);
         return SL_ERR_MEMORY;
     }
-    *g = (sl_gguf){.path = path, .bytes = bytes, .n_bytes = n_bytes};
-    return parse_or_close(g, gguf_out);
+    *g = (sl_gguf){.path = path, .file = -1, .bytes = bytes, .n_held = n_bytes, .n_bytes = n_bytes};
+    sl_status status = parse(g);
+    if (status == SL_OK) {
+        *gguf_out = g;
+        return SL_OK;
+    }
+    if (status == SL_ERR_MEMORY) sl_error("%s: no memory for its header", g->path);
+    sl_gguf_close(g);
+    return status;
 }
 
-static sl_status map_file(const char *path, void **mapping_out, size_t *n_bytes_out)
+/* pread, whole. false: *error_out is errno, or 0 where the file ends before. */
+static bool read_at(int file, void *out, size_t n_bytes, uint64_t offset, int *error_out)
 {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info = {0};
-    void *mapping = MAP_FAILED;
-    bool known = file >= 0 && fstat(file, &info) == 0;
-    if (known && info.st_size > 0)
-        mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, file, 0);
-    bool empty = known && info.st_size == 0;
-    bool limited = known && !empty && mapping == MAP_FAILED && errno == ENOMEM &&
-                   sl_limits_check_mapping((uint64_t)info.st_size, path) != SL_OK;
-    if (mapping == MAP_FAILED && !limited)
-        sl_error("cannot open %s: %s", path, empty ? "it is empty" : strerror(errno));
-    if (file >= 0) close(file);
-    if (mapping == MAP_FAILED) return limited ? SL_ERR_MEMORY : SL_ERR_FILE;
-    *mapping_out = mapping;
-    *n_bytes_out = (size_t)info.st_size;
-    return SL_OK;
+    for (size_t done = 0; done < n_bytes;) {
+        ssize_t n = pread(file, (uint8_t *)out + done, n_bytes - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        *error_out = n < 0 ? errno : 0;
+        if (n <= 0) return false;
+        done += (size_t)n;
+    }
+    return true;
+}
+
+static sl_status cannot_open(const char *path, const char *why)
+{
+    sl_error("cannot open %s: %s", path, why);
+    return SL_ERR_FILE;
+}
+
+static sl_status open_file(sl_gguf *g)
+{
+    struct stat info;
+    /* without O_NONBLOCK a pipe would wait for a writer */
+    g->file = open(g->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (g->file < 0 || fstat(g->file, &info) != 0) return cannot_open(g->path, strerror(errno));
+    if (S_ISDIR(info.st_mode)) return cannot_open(g->path, strerror(EISDIR));
+    if (!S_ISREG(info.st_mode)) return cannot_open(g->path, "it is no regular file");
+    if (info.st_size == 0) return cannot_open(g->path, "it is empty");
+    g->n_bytes = (size_t)info.st_size;
+    return sl_file_stamp_take(g->file, g->path, &g->opened);
+}
+
+/* The first n bytes of the file, instead of those there were. */
+static sl_status hold(sl_gguf *g, size_t n)
+{
+    int error;
+    sl_storage_release(g->header, g->n_held);
+    g->header = NULL;
+    g->n_held = 0;
+    sl_status status = sl_storage_take(n, "the header of a GGUF file", &g->header);
+    if (status != SL_OK) return status;
+    g->n_held = n;
+    g->bytes = g->header;
+    if (read_at(g->file, g->header, n, 0, &error)) return SL_OK;
+    sl_error("cannot read %s: %s", g->path, error ? strerror(error) : "it was cut meanwhile");
+    return SL_ERR_FILE;
+}
+
+static sl_status read_header(sl_gguf *g)
+{
+    size_t n = HEADER_BYTES_FIRST;
+    for (;;) {
+        if (n > g->n_bytes) n = g->n_bytes;
+        sl_status status = hold(g, n);
+        if (status == SL_OK) status = parse(g);
+        if (status == SL_ERR_MEMORY) sl_error("%s: no memory for its header", g->path);
+        if (status != SL_AGAIN) return status;
+        forget_parsed(g);
+        if (n > HEADER_BYTES_MAX) {
+            sl_error("%s: its header is of more than 256 MB", g->path);
+            return SL_ERR_FORMAT;
+        }
+        n *= 2;
+    }
 }
 
 sl_status sl_gguf_open(const char *path, sl_gguf **gguf_out)
 {
-    void *mapping;
-    size_t n_bytes;
-    sl_status status = map_file(path, &mapping, &n_bytes);
-    if (status != SL_OK) return status;
     sl_gguf *g = calloc(1, sizeof *g);
     char *name = strdup(path);
     if (!g || !name) {
         free(g);
         free(name);
-        munmap(mapping, n_bytes);
         return SL_ERR_MEMORY;
     }
-    *g = (sl_gguf){.path = name, .mapping = mapping, .bytes = mapping, .n_bytes = n_bytes};
-    sl_mapping_note(mapping, n_bytes, name);
-    return parse_or_close(g, gguf_out);
-}
-
-/* Whole pages of a mapped file alone: others would lose their bytes. */
-void sl_gguf_forget(const sl_gguf *gguf, const void *data, size_t n_bytes)
-{
-    if (!gguf->mapping) return;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE),
-           begin = (size_t)((const uint8_t *)data - gguf->bytes);
-    size_t first = (begin + page - 1) / page * page, end = (begin + n_bytes) / page * page;
-    if (first < end) madvise((uint8_t *)gguf->mapping + first, end - first, MADV_DONTNEED);
+    *g = (sl_gguf){.path = name, .file = -1};
+    sl_status status = open_file(g);
+    if (status == SL_OK) status = read_header(g);
+    if (status == SL_OK)
+        *gguf_out = g;
+    else
+        sl_gguf_close(g);
+    return status;
 }
 
 void sl_gguf_close(sl_gguf *gguf)
 {
     if (!gguf) return;
-    for (size_t i = 0; gguf->entries && i < gguf->n_entries; i++) free(gguf->entries[i].texts);
-    free(gguf->entries);
-    free(gguf->tensors);
-    free(gguf->by_key);
-    free(gguf->by_name);
-    if (gguf->mapping) {
-        sl_mapping_forget(gguf->mapping);
-        munmap(gguf->mapping, gguf->n_bytes);
-    }
+    forget_parsed(gguf);
+    sl_storage_release(gguf->header, gguf->n_held);
+    sl_storage_release(gguf->tensor_bytes, gguf->n_tensor_bytes);
+    if (gguf->file >= 0) close(gguf->file);
     free(gguf->path);
     free(gguf);
+}
+
+/* ---- tensor bytes ---- */
+
+static sl_status cannot_read(const sl_gguf *g, const sl_gguf_tensor *t, int error)
+{
+    sl_error("cannot read tensor %.*s of %s: %s", (int)(t->name.bytes < 80 ? t->name.bytes : 80),
+             t->name.data, g->path, error ? strerror(error) : "the file was cut meanwhile");
+    return SL_ERR_FILE;
+}
+
+sl_status sl_gguf_read(const sl_gguf *gguf, const sl_gguf_tensor *tensor, size_t begin,
+                       size_t n_bytes, void *out)
+{
+    int error;
+    SL_ASSERT(n_bytes <= tensor->data_bytes && begin <= tensor->data_bytes - n_bytes);
+    if (tensor->data)
+        memcpy(out, (const uint8_t *)tensor->data + begin, n_bytes);
+    else if (!read_at(gguf->file, out, n_bytes, tensor->offset + begin, &error))
+        return cannot_read(gguf, tensor, error);
+    return SL_OK;
+}
+
+/* A read that does not wait tells what was in memory before. */
+sl_status sl_gguf_read_once(const sl_gguf *gguf, const sl_gguf_tensor *tensor, size_t begin,
+                            size_t n_bytes, void *out)
+{
+    off_t offset = (off_t)(tensor->offset + begin);
+    struct iovec place = {.iov_base = out, .iov_len = n_bytes};
+    if (tensor->data || preadv2(gguf->file, &place, 1, offset, RWF_NOWAIT) != (ssize_t)n_bytes) {
+        sl_status status = sl_gguf_read(gguf, tensor, begin, n_bytes, out);
+        if (!tensor->data) posix_fadvise(gguf->file, offset, (off_t)n_bytes, POSIX_FADV_DONTNEED);
+        return status;
+    }
+    return SL_OK;
+}
+
+sl_status sl_gguf_load(sl_gguf *gguf)
+{
+    uint8_t *place;
+    if (gguf->file < 0 || gguf->tensor_bytes) return SL_OK;
+    for (size_t i = 0; i < gguf->n_tensors; i++)
+        gguf->n_tensor_bytes += (gguf->tensors[i].data_bytes + 63) / 64 * 64;
+    sl_status status = sl_storage_take(gguf->n_tensor_bytes, "the tensors of a GGUF file",
+                                       &gguf->tensor_bytes);
+    place = gguf->tensor_bytes;
+    for (size_t i = 0; i < gguf->n_tensors && status == SL_OK; i++) {
+        sl_gguf_tensor *t = &gguf->tensors[i];
+        status = sl_gguf_read(gguf, t, 0, t->data_bytes, place);
+        t->data = place;
+        place += (t->data_bytes + 63) / 64 * 64;
+    }
+    return status;
+}
+
+/* The end of a file counts as a hole. */
+bool sl_gguf_has_hole(const sl_gguf *gguf, const sl_gguf_tensor *tensor)
+{
+    if (gguf->file < 0 || tensor->data_bytes == 0) return false;
+    off_t hole = lseek(gguf->file, (off_t)tensor->offset, SEEK_HOLE);
+    return hole >= 0 && (uint64_t)hole < tensor->offset + tensor->data_bytes;
+}
+
+sl_file_change sl_gguf_change(const sl_gguf *gguf)
+{
+    return gguf->file < 0 ? SL_FILE_SAME : sl_file_stamp_compare(gguf->path, &gguf->opened);
 }
 
 const char *sl_gguf_path(const sl_gguf *gguf) { return gguf->path; }

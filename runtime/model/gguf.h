@@ -1,7 +1,9 @@
-/* runtime/model/gguf.h - a GGUF file (v2, v3), mapped read-only.
+/* runtime/model/gguf.h - a GGUF file (v2, v3).
  * Format: ggml docs/gguf.md. Every count, offset, size and shape is checked before use;
- * nothing here trusts a byte of the file. The header is parsed once; tensor bytes are
- * touched only by who asks for them. Immutable after open, so threads may share it. */
+ * nothing here trusts a byte of the file. The header is read into memory and parsed once; tensor
+ * bytes are read by who asks for them, into memory of his own. Nothing is mapped: a file that is cut
+ * or written over meanwhile gives an error, or the bytes read before, never a signal.
+ * Immutable after open, so threads may share it. */
 #ifndef SL_GGUF_H
 #define SL_GGUF_H
 
@@ -9,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/base/file.h"
 #include "runtime/base/status.h"
 
 typedef struct sl_gguf sl_gguf;
@@ -39,19 +42,38 @@ typedef struct {
     uint32_t type; /* ggml's number, known to us or not */
     uint32_t n_dims;
     uint64_t dims[SL_TENSOR_DIMS_MAX]; /* fastest first, as in the file; unused ones are 1 */
-    const void *data;                  /* in the mapping */
+    uint64_t offset;                   /* of its bytes in the file */
     size_t data_bytes;                 /* 0 for a type unknown to us */
+    const void *data;                  /* lent, where the file is in memory as a whole; else NULL */
 } sl_gguf_tensor;
 
-/* Map and parse `path`. On SL_OK the caller ends *gguf_out with sl_gguf_close.
+/* Open and parse `path`. On SL_OK the caller ends *gguf_out with sl_gguf_close.
  * SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_MEMORY: logged with the place in the file. */
 sl_status sl_gguf_open(const char *path, sl_gguf **gguf_out);
 /* The same over bytes the caller keeps (tests, fuzzing). */
 sl_status sl_gguf_open_memory(const void *bytes, size_t n_bytes, const char *name,
                               sl_gguf **gguf_out);
 void sl_gguf_close(sl_gguf *gguf); /* NULL is fine */
-/* Some bytes of the file will not be read soon: what they take in memory is given back. */
-void sl_gguf_forget(const sl_gguf *gguf, const void *data, size_t n_bytes);
+
+/* ---- tensor bytes ---- */
+
+/* Copy n_bytes of a tensor, from its byte `begin` on. SL_ERR_FILE, logged with file and tensor: they
+ * cannot be read, or are no longer there. */
+sl_status sl_gguf_read(const sl_gguf *gguf, const sl_gguf_tensor *tensor, size_t begin,
+                       size_t n_bytes, void *out);
+/* The same for who reads a large file once, beside others: what was not in the page cache before does
+ * not stay there. */
+sl_status sl_gguf_read_once(const sl_gguf *gguf, const sl_gguf_tensor *tensor, size_t begin,
+                            size_t n_bytes, void *out);
+/* Read all tensors into memory, so that `data` is there (small files: gates). SL_ERR_FILE,
+ * SL_ERR_MEMORY: logged. */
+sl_status sl_gguf_load(sl_gguf *gguf);
+/* Whether some of a tensor's bytes were never written, as far as the file system tells. */
+bool sl_gguf_has_hole(const sl_gguf *gguf, const sl_gguf_tensor *tensor);
+/* What has become of the name since it was opened; SL_FILE_SAME for a file in memory. */
+sl_file_change sl_gguf_change(const sl_gguf *gguf);
+
+/* ---- what it says ---- */
 
 const char *sl_gguf_path(const sl_gguf *gguf);
 size_t sl_gguf_bytes(const sl_gguf *gguf);

@@ -1,5 +1,5 @@
 /* runtime/model/weights.c - one table says which tensors a layer has and their shapes; checking,
- * sizing, binding and hashing all walk it. Owns nothing: pointers go into the mapped file. */
+ * sizing, binding and loading all walk it. Owns nothing: weights live in the caller's arena. */
 #include "runtime/model/weights.h"
 
 #include <math.h>
@@ -112,6 +112,20 @@ static sl_status check_tensor(const sl_gguf *gguf, const char *name, uint64_t n_
     return status;
 }
 
+static sl_status check_divisors(const sl_gguf *gguf, const sl_gguf_tensor *t)
+{
+    float *divisors = malloc(t->data_bytes);
+    sl_status status = divisors ? sl_gguf_read(gguf, t, 0, t->data_bytes, divisors) : SL_ERR_MEMORY;
+    for (size_t i = 0; i < t->data_bytes / sizeof *divisors && status == SL_OK; i++) {
+        if (divisors[i] > 0 && divisors[i] < INFINITY) continue;
+        sl_error("%s: tensor %s divides frequency %zu by %g", sl_gguf_path(gguf), ROPE_FREQS, i,
+                 (double)divisors[i]);
+        status = SL_ERR_FORMAT;
+    }
+    free(divisors);
+    return status;
+}
+
 /* They are divided by; a file with these and a scaling that they are made of would scale twice. */
 static sl_status check_rope_freqs(const sl_gguf *gguf, const sl_model_shape *shape)
 {
@@ -124,14 +138,7 @@ static sl_status check_rope_freqs(const sl_gguf *gguf, const sl_model_shape *sha
                  ROPE_FREQS);
         return SL_ERR_UNSUPPORTED;
     }
-    const float *divisors = t->data;
-    for (uint32_t i = 0; i < shape->rope.dim / 2; i++) {
-        if (divisors[i] > 0 && divisors[i] < INFINITY) continue;
-        sl_error("%s: tensor %s divides frequency %u by %g", sl_gguf_path(gguf), ROPE_FREQS, i,
-                 (double)divisors[i]);
-        return SL_ERR_FORMAT;
-    }
-    return SL_OK;
+    return check_divisors(gguf, t);
 }
 
 /* Whether this is exactly a name that binding looks up; "blk.00.attn_q.weight" is not. */
@@ -230,10 +237,15 @@ uint64_t sl_weights_head_bytes(const sl_gguf *gguf, const sl_model_shape *shape)
            named_bytes(gguf, "output_norm.weight");
 }
 
-static sl_matrix bind_matrix(const sl_gguf_tensor *t)
+static const sl_gguf_tensor *head_tensor(const sl_gguf *gguf, const sl_model_shape *shape)
+{
+    return sl_gguf_find(gguf, shape->tied ? "token_embd.weight" : "output.weight");
+}
+
+/* Without its bytes. */
+static sl_matrix matrix_of(const sl_gguf_tensor *t)
 {
     return (sl_matrix){
-        .data = t->data,
         .type = t->type,
         .n_in = t->dims[0],
         .n_out = t->dims[1],
@@ -241,22 +253,66 @@ static sl_matrix bind_matrix(const sl_gguf_tensor *t)
     };
 }
 
-static void bind_layer(const sl_gguf *gguf, uint32_t layer, sl_layer_weights *out)
+/* What a matrix takes in memory once it is loaded. */
+static size_t loaded_bytes(const sl_gguf_tensor *t)
+{
+    sl_matrix w = matrix_of(t);
+    size_t packed = sl_packed_bytes(&w);
+    return packed > 0 ? packed : t->data_bytes;
+}
+
+/* A counting arena has no places: what is there is told by what is not NULL. */
+static void *take_place(sl_arena *arena, size_t bytes)
+{
+    static uint8_t nowhere;
+    void *place = sl_arena_take(arena, bytes);
+    return place ? place : &nowhere;
+}
+
+static sl_matrix bind_matrix(const sl_gguf_tensor *t, size_t bytes, sl_arena *arena)
+{
+    sl_matrix w = matrix_of(t);
+    w.data = take_place(arena, bytes);
+    return w;
+}
+
+static void bind_layer(const sl_gguf *gguf, uint32_t layer, sl_arena *arena, sl_layer_weights *out)
 {
     for (int k = 0; k < N_LAYER_TENSORS; k++) {
         const layer_tensor *which = &LAYER_TENSORS[k];
         const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, which);
         char *place = (char *)out + which->offset;
         if (which->out == DIM_NONE)
-            *(const float **)(void *)place = t ? t->data : NULL;
+            *(const float **)(void *)place = t ? take_place(arena, t->data_bytes) : NULL;
         else
-            *(sl_matrix *)(void *)place = bind_matrix(t);
+            *(sl_matrix *)(void *)place = bind_matrix(t, loaded_bytes(t), arena);
     }
 }
 
-static const sl_gguf_tensor *head_tensor(const sl_gguf *gguf, const sl_model_shape *shape)
+static const float *bind_vector(const sl_gguf *gguf, const char *name, sl_arena *arena)
 {
-    return sl_gguf_find(gguf, shape->tied ? "token_embd.weight" : "output.weight");
+    const sl_gguf_tensor *t = sl_gguf_find(gguf, name);
+    return t ? take_place(arena, t->data_bytes) : NULL;
+}
+
+/* All but the list of layers. */
+static void bind_tensors(const sl_gguf *gguf, sl_arena *arena, sl_weights *w)
+{
+    const sl_gguf_tensor *embedding = sl_gguf_find(gguf, "token_embd.weight");
+    sl_layer_weights counted;
+    for (uint32_t i = w->layer_begin; i < w->layer_end; i++)
+        bind_layer(gguf, i, arena, w->layers ? &w->layers[i - w->layer_begin] : &counted);
+    w->rope_freqs = bind_vector(gguf, ROPE_FREQS, arena);
+    if (w->layer_end == w->shape.n_layers) {
+        const sl_gguf_tensor *head = head_tensor(gguf, &w->shape);
+        w->output_norm = bind_vector(gguf, "output_norm.weight", arena);
+        w->head = bind_matrix(head, loaded_bytes(head), arena);
+    }
+    if (w->layer_begin > 0) return;
+    if (w->head.data && w->shape.tied)
+        w->embedding = w->head;
+    else
+        w->embedding = bind_matrix(embedding, embedding->data_bytes, arena);
 }
 
 void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t layer_begin,
@@ -265,52 +321,33 @@ void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t 
     SL_ASSERT(layer_begin < layer_end && layer_end <= shape->n_layers);
     sl_weights w = {.shape = *shape, .layer_begin = layer_begin, .layer_end = layer_end};
     w.layers = sl_arena_array(arena, sl_layer_weights, layer_end - layer_begin);
-    for (uint32_t i = layer_begin; w.layers && i < layer_end; i++)
-        bind_layer(gguf, i, &w.layers[i - layer_begin]);
-    const sl_gguf_tensor *rope_freqs = sl_gguf_find(gguf, ROPE_FREQS);
-    if (rope_freqs) w.rope_freqs = rope_freqs->data;
-    if (layer_begin == 0) w.embedding = bind_matrix(sl_gguf_find(gguf, "token_embd.weight"));
-    if (layer_end == shape->n_layers) {
-        w.output_norm = sl_gguf_find(gguf, "output_norm.weight")->data;
-        w.head = bind_matrix(head_tensor(gguf, shape));
-    }
+    bind_tensors(gguf, arena, &w);
     *weights_out = w;
 }
 
-/* ---- packing ---- */
-
-static size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-/* The i-th matrix of a stage that is packed if it is quantized, or NULL behind the last. */
-static sl_matrix *matrix_at(sl_weights *w, size_t i)
-{
-    static const size_t PLACES[] = {
-        offsetof(sl_layer_weights, q),    offsetof(sl_layer_weights, k),
-        offsetof(sl_layer_weights, v),    offsetof(sl_layer_weights, o),
-        offsetof(sl_layer_weights, gate), offsetof(sl_layer_weights, up),
-        offsetof(sl_layer_weights, down),
-    };
-    const size_t n = sizeof PLACES / sizeof *PLACES, layer = i / n;
-    size_t n_layers = w->layer_end - w->layer_begin;
-    if (layer < n_layers) return (sl_matrix *)(void *)((char *)&w->layers[layer] + PLACES[i % n]);
-    return i == n_layers * n && w->head.data ? &w->head : NULL;
-}
-
-size_t sl_weights_packed_bytes(const sl_gguf *gguf, const sl_model_shape *shape,
+uint64_t sl_weights_held_bytes(const sl_gguf *gguf, const sl_model_shape *shape,
                                uint32_t layer_begin, uint32_t layer_end)
 {
-    size_t bytes = 0;
-    for (uint32_t layer = layer_begin; layer < layer_end; layer++)
-        for (int k = 0; k < N_LAYER_TENSORS; k++) {
-            const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, &LAYER_TENSORS[k]);
-            sl_matrix w = {0};
-            if (t && LAYER_TENSORS[k].out != DIM_NONE) w = bind_matrix(t);
-            if (w.data) bytes += aligned(sl_packed_bytes(&w));
-        }
-    if (layer_end < shape->n_layers) return bytes;
-    sl_matrix head = bind_matrix(head_tensor(gguf, shape));
-    return bytes + aligned(sl_packed_bytes(&head));
+    sl_arena arena;
+    sl_weights w = {.shape = *shape, .layer_begin = layer_begin, .layer_end = layer_end};
+    sl_arena_init(&arena, NULL, 0);
+    bind_tensors(gguf, &arena, &w);
+    return arena.used_bytes;
 }
+
+/* ---- loading ---- */
+
+/* Bytes are read, hashed and packed piece by piece, while they are in the core's caches. */
+enum { PIECE_BYTES = 1 << 20 };
+
+typedef struct {
+    const sl_gguf *gguf;
+    sl_team *team;
+    sl_sums *sums;
+    XXH3_state_t *hash;
+    uint8_t *piece; /* [piece_bytes] what is to be packed */
+    size_t piece_bytes;
+} loader;
 
 typedef struct {
     const sl_matrix *matrix;
@@ -324,58 +361,134 @@ static void pack_share(void *context, sl_member me)
     sl_pack(p->matrix, panels.begin, panels.end, p->out);
 }
 
-void sl_weights_pack(const sl_gguf *gguf, sl_weights *weights, void *storage, sl_team *team)
+static sl_status read_piece(const loader *l, const sl_gguf_tensor *t, size_t at, size_t n,
+                            void *out)
 {
-    uint8_t *out = storage;
-    sl_matrix *w;
-    for (size_t i = 0; (w = matrix_at(weights, i)); i++) {
-        size_t bytes = sl_packed_bytes(w);
-        if (bytes == 0) continue;
-        sl_team_run(team, pack_share, &(packing){w, out});
-        bool embeds = w->data == weights->embedding.data;
-        sl_gguf_forget(gguf, w->data, w->row_bytes * w->n_out);
-        w->data = out;
-        w->packed = true;
-        if (embeds) weights->embedding = *w;
-        out += aligned(bytes);
+    sl_status status = sl_gguf_read(l->gguf, t, at, n, out);
+    if (status == SL_OK) XXH3_64bits_update(l->hash, out, n);
+    return status;
+}
+
+/* As it is in the file. */
+static sl_status read_plain(const loader *l, const sl_gguf_tensor *t, uint8_t *out)
+{
+    sl_status status = SL_OK;
+    for (size_t at = 0, n; at < t->data_bytes && status == SL_OK; at += n) {
+        n = t->data_bytes - at < PIECE_BYTES ? t->data_bytes - at : PIECE_BYTES;
+        status = read_piece(l, t, at, n, out + at);
     }
+    return status;
 }
 
-/* ---- hashing ---- */
-
-/* 0 of a tensor that may be there and is not: the header's hash tells the files apart. */
-static uint64_t tensor_hash(const sl_gguf *gguf, const char *name)
+/* Rows that fill whole panels, as many as a piece holds: one panel at least. */
+static size_t rows_of_piece(const sl_matrix *w)
 {
-    const sl_gguf_tensor *t = sl_gguf_find(gguf, name);
-    if (!t) return 0;
-    uint64_t hash = XXH3_64bits_withSeed(t->data, t->data_bytes, XXH3_64bits(name, strlen(name)));
-    sl_gguf_forget(gguf, t->data, t->data_bytes);
-    return hash;
+    size_t panels = PIECE_BYTES / (SL_PANEL * w->row_bytes);
+    return (panels > 0 ? panels : 1) * SL_PANEL;
 }
 
-uint64_t sl_weights_hash_share(const sl_gguf *gguf, const sl_weights *weights)
+static sl_status find_room(loader *l, size_t bytes)
+{
+    if (bytes <= l->piece_bytes) return SL_OK;
+    free(l->piece);
+    l->piece = malloc(bytes);
+    l->piece_bytes = l->piece ? bytes : 0;
+    if (l->piece) return SL_OK;
+    sl_error("%s: no memory for a piece of %zu bytes", sl_gguf_path(l->gguf), bytes);
+    return SL_ERR_MEMORY;
+}
+
+static sl_status read_packed(loader *l, const sl_gguf_tensor *t, const sl_matrix *w, uint8_t *out)
+{
+    size_t step = rows_of_piece(w);
+    sl_status status = find_room(l, (step < w->n_out ? step : w->n_out) * w->row_bytes);
+    for (size_t row = 0; row < w->n_out && status == SL_OK; row += step) {
+        sl_matrix rows = *w;
+        rows.n_out = w->n_out - row < step ? w->n_out - row : step;
+        rows.data = l->piece;
+        status = read_piece(l, t, row * w->row_bytes, rows.n_out * w->row_bytes, l->piece);
+        if (status == SL_OK)
+            sl_team_run(l->team, pack_share, &(packing){&rows, out + row * w->row_bytes});
+    }
+    return status;
+}
+
+typedef enum { KEEP_ROWS, PACK_ROWS } packing_kind;
+
+/* `place` is where binding put it; the matrix, if it is one, is told whether it is packed now. */
+static sl_status load_tensor(loader *l, const char *name, const void *place, sl_matrix *matrix,
+                             packing_kind kind)
+{
+    const sl_gguf_tensor *t = sl_gguf_find(l->gguf, name);
+    uint8_t *out = (uint8_t *)(uintptr_t)place;
+    bool packs = matrix && kind == PACK_ROWS && sl_packed_bytes(matrix) > 0;
+    XXH3_64bits_reset_withSeed(l->hash, sl_sum_seed(t->name));
+    sl_status status = packs ? read_packed(l, t, matrix, out) : read_plain(l, t, out);
+    if (status != SL_OK) return status;
+    if (packs) matrix->packed = true;
+    uint32_t group;
+    bool grouped = sl_sum_group(t->name, l->sums->n, &group);
+    SL_ASSERT(grouped);
+    l->sums->sums[group] += XXH3_64bits_digest(l->hash);
+    l->sums->known[group] = true;
+    return SL_OK;
+}
+
+static sl_status load_vector(loader *l, const char *name, const float *place)
+{
+    return place ? load_tensor(l, name, place, NULL, KEEP_ROWS) : SL_OK;
+}
+
+static sl_status load_layer(loader *l, uint32_t layer, sl_layer_weights *weights)
+{
+    sl_status status = SL_OK;
+    for (int k = 0; k < N_LAYER_TENSORS && status == SL_OK; k++) {
+        const layer_tensor *which = &LAYER_TENSORS[k];
+        void *place = (char *)weights + which->offset;
+        char name[64];
+        snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
+        if (which->out == DIM_NONE)
+            status = load_vector(l, name, *(const float **)place);
+        else
+            status = load_tensor(l, name, ((sl_matrix *)place)->data, place, PACK_ROWS);
+    }
+    return status;
+}
+
+static sl_status load_all(loader *l, sl_weights *w)
+{
+    bool shared = w->embedding.data && w->embedding.data == w->head.data;
+    sl_status status = load_vector(l, ROPE_FREQS, w->rope_freqs);
+    if (status == SL_OK && w->embedding.data && !shared)
+        status = load_tensor(l, "token_embd.weight", w->embedding.data, &w->embedding, KEEP_ROWS);
+    for (uint32_t i = w->layer_begin; i < w->layer_end && status == SL_OK; i++)
+        status = load_layer(l, i, &w->layers[i - w->layer_begin]);
+    if (status == SL_OK) status = load_vector(l, "output_norm.weight", w->output_norm);
+    if (status == SL_OK && w->head.data)
+        status = load_tensor(l, w->shape.tied ? "token_embd.weight" : "output.weight", w->head.data,
+                             &w->head, PACK_ROWS);
+    if (shared) w->embedding = w->head;
+    return status;
+}
+
+sl_status sl_weights_load(const sl_gguf *gguf, sl_weights *weights, sl_team *team, sl_sums *sums)
+{
+    loader l = {.gguf = gguf, .team = team, .sums = sums, .hash = XXH3_createState()};
+    sl_status status = l.hash ? load_all(&l, weights) : SL_ERR_MEMORY;
+    free(l.piece);
+    XXH3_freeState(l.hash);
+    return status;
+}
+
+uint64_t sl_weights_hash_share(const sl_weights *weights, const sl_sums *sums)
 {
     uint64_t sum = 0;
-    for (uint32_t layer = weights->layer_begin; layer < weights->layer_end; layer++) {
-        for (int k = 0; k < N_LAYER_TENSORS; k++) {
-            char name[64];
-            snprintf(name, sizeof name, "blk.%u.%s", layer, LAYER_TENSORS[k].suffix);
-            sum += tensor_hash(gguf, name);
-        }
-    }
+    for (uint32_t layer = weights->layer_begin; layer < weights->layer_end; layer++)
+        sum += sums->sums[SL_SUM_LAYERS + layer];
     if (weights->embedding.data)
-        sum += sl_gguf_header_hash(gguf) + tensor_hash(gguf, "token_embd.weight") +
-               tensor_hash(gguf, ROPE_FREQS);
-    if (weights->head.data) {
-        sum += tensor_hash(gguf, "output_norm.weight");
-        if (!weights->shape.tied) sum += tensor_hash(gguf, "output.weight");
-    }
+        sum += sums->header + sums->sums[SL_SUM_TOKEN_EMBD] + sums->sums[SL_SUM_ROPE_FREQS];
+    if (weights->head.data) sum += sums->sums[SL_SUM_OUTPUT_NORM] + sums->sums[SL_SUM_OUTPUT];
     return sum;
-}
-
-uint64_t sl_weights_tensors_hash(const sl_gguf *gguf, uint64_t model_hash)
-{
-    return model_hash - sl_gguf_header_hash(gguf);
 }
 
 uint64_t sl_weights_bytes(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t layer_begin,

@@ -1,6 +1,6 @@
-/* runtime/model/weights.h - which tensor is what: the `llama` architecture over a mapped GGUF.
- * Every tensor of the file is checked on every rank, by header alone; a rank then binds, and
- * touches, the bytes of its own layers only. */
+/* runtime/model/weights.h - which tensor is what: the `llama` architecture over a GGUF file.
+ * Every tensor of the file is checked on every rank, by header alone; a rank then reads the bytes of
+ * its own layers only, into memory of its own: once loaded, nothing depends on the file any more. */
 #ifndef SL_WEIGHTS_H
 #define SL_WEIGHTS_H
 
@@ -9,6 +9,7 @@
 #include "runtime/kernels/kernels.h"
 #include "runtime/model/gguf.h"
 #include "runtime/model/shape.h"
+#include "runtime/model/sums.h"
 
 typedef struct {
     const float *attn_norm, *ffn_norm; /* [width] */
@@ -39,25 +40,24 @@ uint64_t sl_weights_layer_bytes(const sl_gguf *gguf, uint32_t layer);
 uint64_t sl_weights_embedding_bytes(const sl_gguf *gguf);
 uint64_t sl_weights_head_bytes(const sl_gguf *gguf, const sl_model_shape *shape);
 
-/* Bind layers [layer_begin, layer_end) of a file that sl_model_shape_read accepted. The gguf
- * outlives the weights; `layers` comes from the arena (a counting arena binds nothing). */
+/* Give layers [layer_begin, layer_end) of a file that sl_model_shape_read accepted, and what the first
+ * and last stage have beside them, their places in the arena. A counting arena binds nothing: what is
+ * there on such a stage is then not NULL, but nowhere. */
 void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t layer_begin,
                      uint32_t layer_end, sl_arena *arena, sl_weights *weights_out);
-
-/* Bytes of this stage's quantized matrices once they are packed (kernels/pack.h). */
-size_t sl_weights_packed_bytes(const sl_gguf *gguf, const sl_model_shape *shape,
+/* Bytes of these places. */
+uint64_t sl_weights_held_bytes(const sl_gguf *gguf, const sl_model_shape *shape,
                                uint32_t layer_begin, uint32_t layer_end);
-/* Pack them into `storage`, of so many bytes, which outlives the weights, by the team. What they were
- * packed from is no longer used, and forgotten (sl_gguf_forget). The embedding of a stage without the
- * head stays in the file: a token reads one row of it. */
-void sl_weights_pack(const sl_gguf *gguf, sl_weights *weights, void *storage, sl_team *team);
 
-/* This stage's share of the model's hash: reads its tensors' bytes once, before they are packed. Shares of all stages add up to the same sum however layers are split; the file's
- * header and rope_freqs are in the first stage's. */
-uint64_t sl_weights_hash_share(const sl_gguf *gguf, const sl_weights *weights);
+/* Read them there, once, after binding: matrices of types that kernels want packed (kernels/pack.h) are
+ * packed by the team, all else stays as in the file. The embedding of a stage without the head is not
+ * packed: a token reads one row of it. What the very bytes hash to goes into `sums`, made for this
+ * model. SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_MEMORY: logged. */
+sl_status sl_weights_load(const sl_gguf *gguf, sl_weights *weights, sl_team *team, sl_sums *sums);
 
-/* The sum of all stages' shares, without the file's header: what its tensors alone say. */
-uint64_t sl_weights_tensors_hash(const sl_gguf *gguf, uint64_t model_hash);
+/* This stage's share of the model's hash. Shares of all stages add up to the same sum, which is
+ * sl_sums_model, however layers are split; the file's header and rope_freqs are in the first stage's. */
+uint64_t sl_weights_hash_share(const sl_weights *weights, const sl_sums *sums);
 
 /* Bytes of the file that a stage of layers [layer_begin, layer_end) uses (a tied embedding counts
  * once on a stage that is first and last). */
