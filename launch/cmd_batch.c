@@ -1,7 +1,11 @@
 /* launch/cmd_batch.c - `sluice batch`: the main job. */
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "launch/commands.h"
@@ -22,6 +26,7 @@ typedef struct {
     sl_job_plan plan;
     sl_progress progress;
     bool failed; /* there are error records */
+    bool fresh;  /* there was no OUT */
 } batch;
 
 static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
@@ -171,6 +176,7 @@ static sl_status open_port(batch *b, const sl_engine *engine)
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
 {
     batch *b = context;
+    b->fresh = access(b->settings->output, F_OK) != 0 && errno == ENOENT;
     sl_status status = open_job(b->settings, engine, &b->job);
     if (status != SL_OK) return status;
     status = open_port(b, engine);
@@ -195,6 +201,18 @@ static sl_status tell_result(batch *b, const sl_engine *engine)
     return b->settings->json ? sl_report_print(sl_report_json(&report)) : SL_OK;
 }
 
+/* The record of the job names a model that is nobody's: half of it came from a damaged copy. With a good
+ * one the same line begins anew. */
+static void remove_empty(const char *out_path)
+{
+    char path[PATH_MAX];
+    struct stat out;
+    if (stat(out_path, &out) != 0 || out.st_size > 0) return;
+    int n = snprintf(path, sizeof path, "%s.job", out_path);
+    if (n > 0 && (size_t)n < sizeof path) unlink(path);
+    unlink(out_path);
+}
+
 static sl_status end(void *context, const sl_engine *engine, sl_status status)
 {
     batch *b = context;
@@ -204,6 +222,8 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     if (status == SL_OK) status = tell_result(b, engine);
     if (status == SL_OK) status = sl_job_finish(b->job);
     sl_job_port_close(b->io);
+    if (b->fresh && sl_engine_model_verdict(engine) == SL_ERR_FORMAT)
+        remove_empty(b->settings->output);
     sl_job_close(b->job);
     return status;
 }

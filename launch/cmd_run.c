@@ -55,7 +55,8 @@ static void tell_token(void *context, const sl_request *request, uint32_t choice
 {
     (void)token;
     run *r = context;
-    if (r->stream && sl_engine_model_checked(r->engine)) show(r, &request->choices[choice]);
+    if (r->stream && sl_engine_model_verdict(r->engine) == SL_OK)
+        show(r, &request->choices[choice]);
 }
 
 static sl_status encode_prompt(const sl_settings *s, const sl_engine *engine, sl_request *request)

@@ -108,9 +108,9 @@ sl_team_options sl_engine_team(const sl_engine *engine)
 }
 uint64_t sl_engine_model_hash(const sl_engine *engine) { return engine->model_hash; }
 
-bool sl_engine_model_checked(const sl_engine *engine)
+sl_status sl_engine_model_verdict(const sl_engine *engine)
 {
-    return sl_model_check_ready(engine->check) == SL_OK;
+    return sl_model_check_ready(engine->check);
 }
 
 /* The gate the policy asks, or NULL. */

@@ -56,8 +56,9 @@ const sl_driver_progress *sl_engine_progress(const sl_engine *engine);
 /* The model's general.name, or its file's: UTF-8, lent. */
 const char *sl_engine_model_name(const sl_engine *engine);
 uint64_t sl_engine_model_hash(const sl_engine *engine);
-/* Whether what all ranks loaded has been compared: what is said before may be of a damaged model. */
-bool sl_engine_model_checked(const sl_engine *engine);
+/* On rank 0: SL_OK, all ranks loaded the same; SL_AGAIN, not known yet: what is said may be of a damaged
+ * model; SL_ERR_FORMAT: they did not. */
+sl_status sl_engine_model_verdict(const sl_engine *engine);
 uint64_t sl_engine_gate_hash(const sl_engine *engine); /* 0: the policy asks none */
 const sl_policy *sl_engine_policy(const sl_engine *engine);
 sl_codec_kind sl_engine_codec(const sl_engine *engine);

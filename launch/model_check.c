@@ -140,15 +140,17 @@ static sl_status compare_rank(const sl_model_check *c, int r)
     const told *theirs = told_by(c, r), *mine = told_by(c, 0);
     if (name_wrong(c, r, names, sizeof names) == 0) return SL_OK;
     if (c->from_sums)
-        sl_error("rank %d on %s loaded a damaged or another %s: %s differ from %s. Copy the model "
-                 "there again; sluice show model FILE --sums tells which copy is right (or, if the "
-                 "model was changed on purpose, remove %s)",
-                 r, theirs->host, theirs->path, names, c->right_path, c->right_path);
+        sl_error(
+            "rank %d on %s: %s has other bytes than %s says, in %s: it is damaged, or another. "
+            "Copy it again (sluice show model FILE --sums tells of a copy whether it is right); "
+            "if the model was changed on purpose, remove the sums",
+            r, theirs->host, theirs->path, c->right_path, names);
     else
-        sl_error("rank %d on %s loaded a damaged or another %s: %s differ from those in %s of rank "
-                 "0 on %s. No result was written. Run sluice show model FILE --sums on both hosts "
-                 "to tell which copy is right, and copy it to the other",
-                 r, theirs->host, theirs->path, names, mine->path, mine->host);
+        sl_error(
+            "rank %d on %s: %s has other bytes than %s of rank 0 on %s, in %s: one of them is "
+            "damaged, or another model. No result was written. Copy the good one again; sluice "
+            "show model FILE --sums on each host tells which it is",
+            r, theirs->host, theirs->path, mine->path, mine->host, names);
     return SL_ERR_FORMAT;
 }
 
@@ -318,13 +320,18 @@ sl_status sl_model_check_ready(void *check)
     return (sl_status)atomic_load(&c->verdict);
 }
 
-sl_status sl_model_check_wait(sl_model_check *check)
+sl_status sl_model_check_wait(sl_model_check *check, int64_t timeout_ns)
 {
-    pthread_mutex_lock(&check->lock);
-    while (atomic_load(&check->verdict) == SL_AGAIN)
-        pthread_cond_wait(&check->changed, &check->lock);
-    pthread_mutex_unlock(&check->lock);
-    return sl_model_check_ready(check);
+    sl_model_check *c = check;
+    int64_t end_ns = sl_clock_now_ns() + timeout_ns;
+    struct timespec until = {.tv_sec = end_ns / SL_SECOND, .tv_nsec = end_ns % SL_SECOND};
+    int late = 0;
+    pthread_mutex_lock(&c->lock);
+    while (atomic_load(&c->verdict) == SL_AGAIN && late == 0)
+        late = timeout_ns < 0 ? pthread_cond_wait(&c->changed, &c->lock)
+                              : pthread_cond_timedwait(&c->changed, &c->lock, &until);
+    pthread_mutex_unlock(&c->lock);
+    return sl_model_check_ready(c);
 }
 
 const char *sl_model_check_unverified(const sl_model_check *check) { return check->unverified; }

@@ -30,8 +30,8 @@ void sl_model_check_close(sl_model_check *check); /* NULL is fine */
 
 /* On rank 0: may results leave? SL_AGAIN: not known yet; SL_ERR_FORMAT, logged: ranks differ. */
 sl_status sl_model_check_ready(void *check);
-/* The same, having waited for it. */
-sl_status sl_model_check_wait(sl_model_check *check);
+/* The same, having waited for it, or so long; -1: as long as it takes. */
+sl_status sl_model_check_wait(sl_model_check *check, int64_t timeout_ns);
 /* Once ready: NULL when all that ranks loaded was compared, else why not; static storage. */
 const char *sl_model_check_unverified(const sl_model_check *check);
 

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "runtime/base/log.h"
-#include "runtime/base/mapping.h"
 
 /* ---- descriptors ---- */
 
@@ -27,22 +26,12 @@ static void take_descriptor(int number)
 /* Unlike SIG_IGN a handler is not inherited by programs that are started. */
 static void go_on(int number) { (void)number; }
 
-static void tell_lost_bytes(int number, siginfo_t *info, void *context)
+/* No file of ours is mapped (gguf.h): what is left are MPI's messages and the program itself. */
+static void tell_lost_memory(int number)
 {
-    (void)context;
-    const char *path = sl_mapping_at(info->si_addr);
-    if (path) {
-        sl_log_in_handler((const char *const[]){
-            path,
-            ": bytes of it are gone that were there at the start (SIGBUS): it was cut or written "
-            "over, or its disk fails. Put it back, leave it alone while a job runs, and run the "
-            "same line again",
-            NULL});
-        _exit(SL_EXIT_INPUT);
-    }
     sl_log_in_handler((const char *const[]){
         "SIGBUS: the memory behind an address is gone. Is /dev/shm full (MPI keeps messages "
-        "between ranks of a host there), or does a disk fail?",
+        "between ranks of a host there), was the program written over, or does a disk fail?",
         NULL});
     signal(number, SIG_DFL);
     raise(number);
@@ -54,7 +43,7 @@ void sl_process_begin(void)
     struct sigaction action = {.sa_handler = go_on, .sa_flags = SA_RESTART};
     sigaction(SIGXFSZ, &action, NULL);
     sigaction(SIGPIPE, &action, NULL);
-    struct sigaction lost = {.sa_sigaction = tell_lost_bytes, .sa_flags = SA_SIGINFO};
+    struct sigaction lost = {.sa_handler = tell_lost_memory};
     sigaction(SIGBUS, &lost, NULL);
 }
 

@@ -109,7 +109,16 @@ static void read_model(const sl_gguf *gguf)
     SL_ASSERT(sl_storage_take(bytes, "weights", &storage) == SL_OK);
     sl_arena_init(&arena, storage, bytes);
     sl_weights_bind(gguf, &shape, 0, shape.n_layers, &arena, &weights);
-    sl_weights_hash_share(gguf, &weights);
+    sl_sums sums, all;
+    sl_team *team;
+    SL_ASSERT(sl_team_open(&(sl_team_options){.threads = 1}, &team) == SL_OK);
+    SL_ASSERT(sl_sums_init(gguf, shape.n_layers, &sums) == SL_OK);
+    SL_ASSERT(sl_sums_whole(gguf, shape.n_layers, &all) == SL_OK);
+    SL_ASSERT(sl_weights_load(gguf, &weights, team, &sums) == SL_OK);
+    SL_ASSERT(sl_sums_model(&sums) == sl_sums_model(&all));
+    sl_sums_fini(&all);
+    sl_sums_fini(&sums);
+    sl_team_close(team);
     sl_storage_release(storage, bytes);
 }
 

@@ -12,10 +12,11 @@
 #include "proto/wire_seal.h"
 #include "runtime/base/log.h"
 #include "runtime/model/gguf_writer.h"
+#include "runtime/model/sums.h"
 #include "tests/support/frame_maker.h"
 #include "tests/support/made_gate.h"
 #include "tests/support/synth_gguf.h"
-#include "tests/support/tiny_gguf.h"
+#include "tests/support/tiny_model.h"
 
 static const char *corpus;
 
@@ -431,6 +432,25 @@ static void make_checkpoint(void)
     SL_ASSERT(sl_train_checkpoint_save(path, &point, state, sizeof state) == SL_OK);
 }
 
+/* ---- sums ---- */
+
+static void make_sums(void)
+{
+    tiny_model model;
+    sl_sums sums;
+    size_t n_bytes;
+    tiny_model_open(TINY_WITHOUT_BOS, &model);
+    SL_ASSERT(sl_sums_init(model.gguf, 3, &sums) == SL_OK);
+    for (uint32_t i = 0; i < sums.n; i++) sums.sums[i] = i + 1;
+    char *text = sl_sums_text(model.gguf, &sums, &n_bytes);
+    SL_ASSERT(text);
+    save("sums", "whole", text, n_bytes);
+    save("sums", "without-checksum", text, n_bytes - strlen("checksum 0123456789abcdef\n"));
+    free(text);
+    sl_sums_fini(&sums);
+    tiny_model_close(&model);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -447,5 +467,6 @@ int main(int argc, char **argv)
     make_payloads();
     make_gates();
     make_checkpoint();
+    make_sums();
     return 0;
 }

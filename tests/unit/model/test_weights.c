@@ -142,44 +142,80 @@ static void test_shape_defaults(void **state)
     model_close(&m);
 }
 
+/* The file's matrix, in its rows, and one that was loaded give the same numbers. */
 static void check_matrix(const sl_gguf *gguf, const sl_matrix *w, const char *name, size_t n_out,
                          size_t n_in)
 {
     const sl_gguf_tensor *t = sl_gguf_find(gguf, name);
     assert_non_null(t);
-    assert_ptr_equal(w->data, t->data);
     assert_true(w->type == t->type && w->n_out == n_out && w->n_in == n_in);
     assert_int_equal(w->row_bytes * n_out, t->data_bytes);
+    sl_matrix of_file = *w;
+    of_file.data = t->data;
+    of_file.packed = false;
+    float wanted[FFN], found[FFN];
+    for (size_t row = 0; row < n_out; row++) {
+        sl_matrix_row(&of_file, row, wanted);
+        sl_matrix_row(w, row, found);
+        assert_memory_equal(found, wanted, n_in * sizeof *found);
+    }
 }
 
-static sl_weights bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t begin,
-                       uint32_t end, uint8_t *storage, size_t bytes)
+static void check_vector(const sl_gguf *gguf, const float *found, const char *name)
 {
+    const sl_gguf_tensor *t = sl_gguf_find(gguf, name);
+    assert_true(t && found && (const void *)found != t->data);
+    assert_memory_equal(found, t->data, t->data_bytes);
+}
+
+/* Bound and loaded; `sums` are told what there was. Nothing points into the file. */
+static sl_weights load(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t begin,
+                       uint32_t end, sl_sums *sums)
+{
+    static _Alignas(64) uint8_t storage[1 << 20];
     sl_arena counting, arena;
-    sl_weights weights;
+    sl_weights weights, counted;
     sl_arena_init(&counting, NULL, 0);
-    sl_weights_bind(gguf, shape, begin, end, &counting, &weights);
-    assert_true(counting.used_bytes <= bytes);
-    sl_arena_init(&arena, storage, bytes);
+    sl_weights_bind(gguf, shape, begin, end, &counting, &counted);
+    assert_true(counting.used_bytes <= sizeof storage);
+    size_t list = ((end - begin) * sizeof *weights.layers + 63) / 64 * 64;
+    assert_int_equal(sl_weights_held_bytes(gguf, shape, begin, end), counting.used_bytes - list);
+    sl_arena_init(&arena, storage, sizeof storage);
     sl_weights_bind(gguf, shape, begin, end, &arena, &weights);
     assert_int_equal(arena.used_bytes, counting.used_bytes);
+    assert_true(!weights.embedding.data == !counted.embedding.data &&
+                !weights.head.data == !counted.head.data);
+    sl_team *team;
+    assert_int_equal(sl_team_open(&(sl_team_options){.threads = 2}, &team), SL_OK);
+    assert_int_equal(sl_weights_load(gguf, &weights, team, sums), SL_OK);
+    sl_team_close(team);
     return weights;
 }
 
-static void test_bind(void **state)
+static sl_weights load_quietly(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t begin,
+                               uint32_t end)
+{
+    sl_sums sums;
+    assert_int_equal(sl_sums_init(gguf, shape->n_layers, &sums), SL_OK);
+    sl_weights weights = load(gguf, shape, begin, end, &sums);
+    sl_sums_fini(&sums);
+    return weights;
+}
+
+static void test_load(void **state)
 {
     (void)state;
-    static _Alignas(64) uint8_t storage[8192];
     for (int tie = SYNTH_TIED; tie <= SYNTH_UNTIED; tie++) {
         model m = make((synth_tie)tie, NULL, NULL);
         sl_model_shape s = open_good(&m);
-        sl_weights all = bind(m.gguf, &s, 0, LAYERS, storage, sizeof storage);
+        sl_weights all = load_quietly(m.gguf, &s, 0, LAYERS);
         const char *head = tie == SYNTH_TIED ? "token_embd.weight" : "output.weight";
         check_matrix(m.gguf, &all.embedding, "token_embd.weight", VOCAB, WIDTH);
         check_matrix(m.gguf, &all.head, head, VOCAB, WIDTH);
-        assert_ptr_equal(all.output_norm, sl_gguf_find(m.gguf, "output_norm.weight")->data);
+        check_vector(m.gguf, all.output_norm, "output_norm.weight");
+        assert_int_equal(all.embedding.data == all.head.data, tie == SYNTH_TIED);
 
-        sl_weights middle = bind(m.gguf, &s, 1, 3, storage, sizeof storage);
+        sl_weights middle = load_quietly(m.gguf, &s, 1, 3);
         assert_true(!middle.embedding.data && !middle.head.data && !middle.output_norm);
         assert_true(middle.layer_begin == 1 && middle.layer_end == 3);
         const sl_layer_weights *second = &middle.layers[1];
@@ -190,8 +226,11 @@ static void test_bind(void **state)
         check_matrix(m.gguf, &second->gate, "blk.2.ffn_gate.weight", FFN, WIDTH);
         check_matrix(m.gguf, &second->up, "blk.2.ffn_up.weight", FFN, WIDTH);
         check_matrix(m.gguf, &second->down, "blk.2.ffn_down.weight", WIDTH, FFN);
-        assert_ptr_equal(second->attn_norm, sl_gguf_find(m.gguf, "blk.2.attn_norm.weight")->data);
-        assert_ptr_equal(second->ffn_norm, sl_gguf_find(m.gguf, "blk.2.ffn_norm.weight")->data);
+        check_vector(m.gguf, second->attn_norm, "blk.2.attn_norm.weight");
+        check_vector(m.gguf, second->ffn_norm, "blk.2.ffn_norm.weight");
+        sl_weights first = load_quietly(m.gguf, &s, 0, 1); /* its embedding is in rows */
+        check_matrix(m.gguf, &first.embedding, "token_embd.weight", VOCAB, WIDTH);
+        assert_true(!first.embedding.packed && !first.head.data);
         model_close(&m);
     }
 }
@@ -203,30 +242,29 @@ static const void *data_of(const sl_gguf *gguf, const char *name)
     return t->data;
 }
 
-/* What may be there is bound on every stage that needs it, or NULL. */
-static void test_bind_optional(void **state)
+/* What may be there is loaded on every stage that needs it, or NULL. */
+static void test_load_optional(void **state)
 {
     (void)state;
-    static _Alignas(64) uint8_t storage[8192];
     model m = make_full();
     sl_model_shape s = open_good(&m);
     for (uint32_t begin = 0; begin < LAYERS; begin++) {
-        sl_weights w = bind(m.gguf, &s, begin, LAYERS, storage, sizeof storage);
+        sl_weights w = load_quietly(m.gguf, &s, begin, LAYERS);
         const sl_layer_weights *last = &w.layers[LAYERS - 1 - begin];
-        assert_ptr_equal(w.rope_freqs, data_of(m.gguf, "rope_freqs.weight"));
-        assert_ptr_equal(last->q_bias, data_of(m.gguf, "blk.3.attn_q.bias"));
-        assert_ptr_equal(last->k_bias, data_of(m.gguf, "blk.3.attn_k.bias"));
-        assert_ptr_equal(last->v_bias, data_of(m.gguf, "blk.3.attn_v.bias"));
-        assert_ptr_equal(last->o_bias, data_of(m.gguf, "blk.3.attn_output.bias"));
-        assert_ptr_equal(last->gate_bias, data_of(m.gguf, "blk.3.ffn_gate.bias"));
-        assert_ptr_equal(last->up_bias, data_of(m.gguf, "blk.3.ffn_up.bias"));
-        assert_ptr_equal(last->down_bias, data_of(m.gguf, "blk.3.ffn_down.bias"));
+        check_vector(m.gguf, w.rope_freqs, "rope_freqs.weight");
+        check_vector(m.gguf, last->q_bias, "blk.3.attn_q.bias");
+        check_vector(m.gguf, last->k_bias, "blk.3.attn_k.bias");
+        check_vector(m.gguf, last->v_bias, "blk.3.attn_v.bias");
+        check_vector(m.gguf, last->o_bias, "blk.3.attn_output.bias");
+        check_vector(m.gguf, last->gate_bias, "blk.3.ffn_gate.bias");
+        check_vector(m.gguf, last->up_bias, "blk.3.ffn_up.bias");
+        check_vector(m.gguf, last->down_bias, "blk.3.ffn_down.bias");
     }
     model_close(&m);
 
     m = make(SYNTH_TIED, NULL, NULL);
     s = open_good(&m);
-    sl_weights w = bind(m.gguf, &s, 0, LAYERS, storage, sizeof storage);
+    sl_weights w = load_quietly(m.gguf, &s, 0, LAYERS);
     const sl_layer_weights *l = w.layers;
     assert_null(w.rope_freqs);
     assert_true(!l->q_bias && !l->k_bias && !l->v_bias && !l->o_bias);
@@ -244,30 +282,39 @@ static void add_one_bias(sl_gguf_writer *w, const char *name)
 static void test_one_bias(void **state)
 {
     (void)state;
-    static _Alignas(64) uint8_t storage[8192];
     model m = make(SYNTH_TIED, add_one_bias, "blk.2.ffn_down.bias");
     sl_model_shape s = open_good(&m);
-    sl_weights w = bind(m.gguf, &s, 0, LAYERS, storage, sizeof storage);
+    sl_weights w = load_quietly(m.gguf, &s, 0, LAYERS);
     for (uint32_t i = 0; i < LAYERS; i++) assert_true((w.layers[i].down_bias != NULL) == (i == 2));
     assert_int_equal(sl_weights_layer_bytes(m.gguf, 2),
                      sl_weights_layer_bytes(m.gguf, 1) + WIDTH * sizeof(float));
     model_close(&m);
 }
 
-/* Bit i of `cuts`: a stage ends after layer i. */
+/* Bit i of `cuts`: a stage ends after layer i. Each group's sum is what the whole file's is. */
 static uint64_t split_hash(const model *m, const sl_model_shape *shape, uint32_t cuts,
                            uint64_t *bytes_out)
 {
-    static _Alignas(64) uint8_t storage[8192];
     uint64_t sum = 0;
+    sl_sums whole;
     *bytes_out = 0;
+    assert_int_equal(sl_sums_whole(m->gguf, LAYERS, &whole), SL_OK);
     for (uint32_t begin = 0, end = 1; end <= LAYERS; end++) {
         if (end < LAYERS && !(cuts >> (end - 1) & 1)) continue;
-        sl_weights weights = bind(m->gguf, shape, begin, end, storage, sizeof storage);
-        sum += sl_weights_hash_share(m->gguf, &weights);
+        sl_sums sums;
+        assert_int_equal(sl_sums_init(m->gguf, LAYERS, &sums), SL_OK);
+        sl_weights weights = load(m->gguf, shape, begin, end, &sums);
+        for (uint32_t i = 0; i < sums.n; i++)
+            assert_int_equal(sums.sums[i], sums.known[i] ? whole.sums[i] : 0);
+        for (uint32_t i = 0; i < LAYERS; i++)
+            assert_int_equal(sums.known[SL_SUM_LAYERS + i], i >= begin && i < end);
+        sum += sl_weights_hash_share(&weights, &sums);
         *bytes_out += sl_weights_bytes(m->gguf, shape, begin, end);
+        sl_sums_fini(&sums);
         begin = end;
     }
+    assert_int_equal(sum, sl_sums_model(&whole));
+    sl_sums_fini(&whole);
     return sum;
 }
 
@@ -768,7 +815,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shape),        cmocka_unit_test(test_shape_defaults),
-        cmocka_unit_test(test_bind),         cmocka_unit_test(test_bind_optional),
+        cmocka_unit_test(test_load),         cmocka_unit_test(test_load_optional),
         cmocka_unit_test(test_one_bias),     cmocka_unit_test(test_splits),
         cmocka_unit_test(test_splits_full),  cmocka_unit_test(test_hash_sees_all),
         cmocka_unit_test(test_missing),      cmocka_unit_test(test_misshapen),
