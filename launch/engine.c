@@ -420,15 +420,22 @@ static uint64_t options_hash(const sl_engine *e)
               (double)p->threshold, p->has_threshold, s->keep_out != NULL, s->peer_timeout_s);
     uint64_t gate_hash = e->gate_file ? sl_gate_file_hash(e->gate_file) : 0;
     uint64_t keep_hash = XXH3_64bits(e->layer_keep, e->shape.n_layers * sizeof *e->layer_keep);
-    return XXH3_64bits(text, used) ^ sl_gguf_header_hash(e->gguf) ^ gate_hash ^ keep_hash;
+    return XXH3_64bits(text, used) ^ gate_hash ^ keep_hash;
 }
 
 static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const sl_hello *other,
                                int rank)
 {
+    if (other->header_hash != mine->header_hash) {
+        sl_error("rank %d on %s has another model file than %s of rank %d on %s, or one of them is "
+                 "damaged: their headers differ. Copy the model again",
+                 rank, other->host, e->settings.model, rank_of(e), mine->host);
+        return SL_ERR_FORMAT;
+    }
     if (other->options_hash != mine->options_hash) {
         sl_error(
-            "rank %d on %s was started with another model file or other options than rank %d on %s",
+            "rank %d on %s was started with other options, or another gate file, than rank %d on "
+            "%s",
             rank, other->host, rank_of(e), mine->host);
         return SL_ERR_OPTION;
     }
@@ -454,6 +461,7 @@ static sl_status agree(sl_engine *engine, sl_status status)
     gethostname(mine.host, sizeof mine.host - 1);
     if (status == SL_OK) {
         mine.options_hash = options_hash(engine);
+        mine.header_hash = sl_gguf_header_hash(engine->gguf);
         mine.model_hash = engine->parts.hash_share;
         mine.memory_limit = engine->rank_limits[rank_of(engine)];
         mine.pages_total = engine->rank_pages[rank_of(engine)];

@@ -90,8 +90,7 @@ static sl_status tell_all(sl_model_check *c)
         sl_error("no memory for the sums of %d ranks", c->ranks);
     else
         fill_told(c, mine);
-    if (status == SL_OK)
-        status = sl_comm_gather(c->options.comm, mine, c->told_bytes, c->all, 0);
+    if (status == SL_OK) status = sl_comm_gather(c->options.comm, mine, c->told_bytes, c->all, 0);
     free(mine);
     for (int r = 0; status == SL_OK && r < c->ranks; r++) {
         told_by(c, r)->host[sizeof mine->host - 1] = '\0';

@@ -57,6 +57,7 @@ typedef struct {
     int32_t status; /* sl_status: this rank is ready, or why not */
     uint32_t threads;
     uint64_t options_hash; /* of everything that must be equal on all ranks */
+    uint64_t header_hash;  /* of its model file */
     uint64_t model_hash;   /* this rank's share; shares add up */
     uint64_t memory_limit; /* of weights and cache here, beside all else */
     uint64_t pages_total;  /* of its pool */

@@ -17,6 +17,7 @@ void sl_wire_encode_hello(const sl_hello *hello, uint8_t *out)
     message.status = hello->status;
     message.threads = hello->threads;
     message.options_hash = hello->options_hash;
+    message.header_hash = hello->header_hash;
     message.model_hash = hello->model_hash;
     message.pages_total = hello->pages_total;
     message.planned_bytes = hello->planned_bytes;
@@ -36,6 +37,7 @@ static sl_status get_hello(const Sluice__Hello *message, sl_hello *out)
         .status = message->status,
         .threads = message->threads,
         .options_hash = message->options_hash,
+        .header_hash = message->header_hash,
         .model_hash = message->model_hash,
         .pages_total = message->pages_total,
         .planned_bytes = message->planned_bytes,

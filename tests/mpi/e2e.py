@@ -59,7 +59,8 @@ class Bench:
 
     def model(self, name, **shape):
         """A synthetic model (make_model's options; underscores become dashes)."""
-        options = [f"--{key.replace('_', '-')}={value}" for key, value in shape.items()]
+        options = [f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
+                   for key, value in shape.items()]
         subprocess.run([self.args.make_model, *options, self.path(name)], check=True)
         return self.path(name)
 

@@ -24,6 +24,7 @@ static sl_hello sample(void)
                       .status = SL_ERR_MEMORY,
                       .threads = 12,
                       .options_hash = 0xfedcba9876543210u,
+                      .header_hash = 2,
                       .model_hash = 1,
                       .pages_total = 1234567,
                       .planned_bytes = UINT64_MAX,
@@ -38,7 +39,8 @@ static void assert_equal(const sl_hello *a, const sl_hello *b)
     assert_string_equal(a->host, b->host);
     assert_int_equal(a->status, b->status);
     assert_int_equal(a->threads, b->threads);
-    assert_true(a->options_hash == b->options_hash && a->model_hash == b->model_hash);
+    assert_true(a->options_hash == b->options_hash && a->model_hash == b->model_hash &&
+                a->header_hash == b->header_hash);
     assert_true(a->pages_total == b->pages_total && a->planned_bytes == b->planned_bytes);
     assert_true(a->memory_limit == b->memory_limit);
 }
