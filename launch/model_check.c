@@ -13,8 +13,9 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "runtime/base/thread.h"
 
-enum { STACK_BYTES = 256 << 10, NICE = 10, WATCHED = 2 };
+enum { NICE = 10, WATCHED = 2 };
 
 /* What a rank tells: its sums of the groups beside the layers, where it has them, and those of its own
  * layers. So all of it together grows with the layers, not with layers times ranks. */
@@ -252,11 +253,7 @@ static void *work(void *argument)
 
 static sl_status start_thread(sl_model_check *c)
 {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    int error = pthread_create(&c->thread, &attributes, work, c);
-    pthread_attr_destroy(&attributes);
+    int error = sl_thread_start(&c->thread, work, c);
     c->running = error == 0;
     if (error == 0) return SL_OK;
     sl_error("cannot start the thread that checks the model: %s", strerror(error));

@@ -67,11 +67,6 @@ static sl_status check(sl_limit limit, uint64_t bytes, const char *what, const c
     return SL_ERR_MEMORY;
 }
 
-sl_status sl_limits_check_mapping(uint64_t bytes, const char *path)
-{
-    return check(sl_limit_address(), bytes + LEAST_BYTES, path, "-v", "address space");
-}
-
 sl_status sl_limits_check(uint64_t bytes, const char *what)
 {
     sl_status status = check(sl_limit_address(), bytes, what, "-v", "address space");

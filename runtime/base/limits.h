@@ -23,8 +23,6 @@ uint64_t sl_limit_enough(sl_limit limit, uint64_t bytes);
 
 /* SL_ERR_MEMORY, logged: a limit leaves less than `bytes`, which `what` takes. */
 sl_status sl_limits_check(uint64_t bytes, const char *what);
-/* The same of a mapped file, which is no data, with room for tables of what is in it. */
-sl_status sl_limits_check_mapping(uint64_t bytes, const char *path);
 
 /* What a program does before anything else, so that limits mean the same on every host: allocations of
  * all threads come from one heap (each thread's own would set 64 MB aside), threads that libraries
