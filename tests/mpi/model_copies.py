@@ -75,15 +75,12 @@ def refused(copies, models, *said):
 def test_one_bad_copy(copies):
     """Each kind of tensor, on each rank that loads it, is found and named."""
     good = copies.good
-    for tensor, group in [("blk.5.ffn_down.weight", "blk.5"), ("blk.4.attn_norm.weight", "blk.4"),
-                          ("output.weight", "output"), ("output_norm.weight", "output_norm")]:
+    for tensor, group in [("blk.4.attn_norm.weight", "blk.4"), ("output.weight", "output")]:
         refused(copies, [good, copies.damage(tensor)], "rank 1 on ", copies.bad, f"in {group}:",
                 "--sums")
     bad = copies.damage("blk.2.ffn_up.weight")
-    refused(copies, [good, bad, good], "rank 1 on ", "in blk.2:")
     refused(copies, [bad, good, good], "rank 1 on ", "in blk.2:")  # rank 0's own: either may be
     copies.batch(good, copies.damage("token_embd.weight"))         # which rank 1 does not load
-    copies.batch(good, good, good)
     run = copies.run(*[["run", "-m", m, "-p", "a", "-n", 3] for m in [good, copies.damage("output.weight")]],
                      code=4)
     e2e.check(run.stdout == b"", f"run printed {run.stdout}")
@@ -104,11 +101,10 @@ def test_tied(copies):
         if name == "token_embd.weight":
             break
     bad = copies.bench.write("bad_tied.gguf", data[:at] + bytes(64) + data[at + 64:])
-    for more in [[], ["--trust-model"]]:
-        copies.bench.remove("out", "out.job")
-        ran = copies.run(*[["batch", "-m", m, "-i", copies.source, "-o", copies.out, *more]
-                           for m in [tied, bad]], code=4)
-        e2e.check("in token_embd:" in ran.talk, ran.talk)
+    copies.bench.remove("out", "out.job")
+    ran = copies.run(*[["batch", "-m", m, "-i", copies.source, "-o", copies.out, "--trust-model"]
+                       for m in [tied, bad]], code=4)  # no reading is needed to see it
+    e2e.check("in token_embd:" in ran.talk, ran.talk)
 
 
 def test_other_files(copies):
@@ -154,10 +150,10 @@ def test_sums(copies):
 
     for damaged in [text[:100], text.replace(b"blk.0 ", b"blk.0 0"), text[:-1], b"x" + text]:
         copies.bench.write("good.gguf.sums", damaged)
-        refused(copies, [good, good], "good.gguf.sums is damaged")
+        refused(copies, [good], "good.gguf.sums is damaged")
     other = copies.bench.model("third.gguf", seed=3, layers=LAYERS, untied=True, ffn_type="q8_0")
     shutil.copy(sums_of(copies, other), sums)
-    refused(copies, [good, good], "is of another model file")
+    refused(copies, [good], "is of another model file")
     os.unlink(sums)
     os.unlink(bad + ".sums")
 
@@ -185,11 +181,9 @@ def test_hole(copies):
 
 
 def test_trust(copies):
-    e2e.check(verdict(copies, copies.good, copies.good)[0] == "verified", "two ranks")
     e2e.check(verdict(copies, copies.good)[0] == "verified", "one rank")
-    for models in [[copies.good, copies.good], [copies.good]]:
-        model, talk = verdict(copies, *models, more=["--trust-model"])
-        e2e.check(model == "unverified" and "model: unverified (--trust-model)" in talk, talk)
+    model, talk = verdict(copies, copies.good, copies.bad, more=["--trust-model"])
+    e2e.check(model == "unverified" and "model: unverified (--trust-model)" in talk, talk)
 
 
 def test_changes(copies):

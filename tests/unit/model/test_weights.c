@@ -186,7 +186,7 @@ static sl_weights load(const sl_gguf *gguf, const sl_model_shape *shape, uint32_
     assert_true(!weights.embedding.data == !counted.embedding.data &&
                 !weights.head.data == !counted.head.data);
     sl_team *team;
-    assert_int_equal(sl_team_open(&(sl_team_options){.threads = 2}, &team), SL_OK);
+    assert_int_equal(sl_team_open(&(sl_team_options){.threads = 1}, &team), SL_OK);
     assert_int_equal(sl_weights_load(gguf, &weights, team, sums), SL_OK);
     sl_team_close(team);
     return weights;
