@@ -6,13 +6,27 @@
 #include "launch/cores.h"
 #include "runtime/base/log.h"
 
-/* Measures when the arena has no storage. */
-static void bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
-                 sl_arena *arena, sl_lone_stage *lone)
+static sl_status load(const sl_gguf *gguf, sl_lone_stage *lone)
+{
+    sl_sums sums;
+    sl_status status = sl_sums_init(gguf, lone->weights.shape.n_layers, &sums);
+    if (status == SL_OK) status = sl_weights_load(gguf, &lone->weights, lone->team, &sums);
+    lone->tensors_hash = sl_sums_tensors(&sums);
+    sl_sums_fini(&sums);
+    return status;
+}
+
+/* Measures when the arena has no storage, and nothing can fail then. The stage makes its tables from
+ * weights, so they are there before it. */
+static sl_status bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
+                      sl_arena *arena, sl_lone_stage *lone)
 {
     sl_weights_bind(gguf, shape, 0, n_layers, arena, &lone->weights);
+    sl_status status = arena->storage ? load(gguf, lone) : SL_OK;
+    if (status != SL_OK) return status;
     sl_stage_init(&lone->options, arena, &lone->stage);
     sl_frame_init(&lone->frame, &lone->options.limits, SL_FRAME_WITH_HIDDEN, arena);
+    return SL_OK;
 }
 
 sl_status sl_lone_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
@@ -34,13 +48,7 @@ sl_status sl_lone_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, u
     status = sl_storage_take(l->storage_bytes, "the model's stage", &l->storage);
     if (status != SL_OK) return status;
     sl_arena_init(&arena, l->storage, l->storage_bytes);
-    bind(gguf, shape, n_layers, &arena, l);
-    sl_sums sums;
-    status = sl_sums_init(gguf, shape->n_layers, &sums);
-    if (status == SL_OK) status = sl_weights_load(gguf, &l->weights, l->team, &sums);
-    l->tensors_hash = sl_sums_tensors(&sums);
-    sl_sums_fini(&sums);
-    return status;
+    return bind(gguf, shape, n_layers, &arena, l);
 }
 
 void sl_lone_stage_close(sl_lone_stage *lone)

@@ -106,14 +106,29 @@ static void init_driver(const sl_parts_options *o, sl_arena *arena, sl_driver **
     sl_driver_init(&driver, arena, driver_out);
 }
 
-/* All but the rank's own memory: with a counting arena it measures. */
-static void bind(const sl_parts_options *o, uint32_t n_pages, sl_arena *arena, sl_parts *parts)
+static sl_status load(const sl_parts_options *o, sl_parts *parts)
+{
+    sl_status status = sl_sums_init(o->gguf, o->shape->n_layers, &parts->sums);
+    if (status != SL_OK) return status;
+    sl_team_place place = sl_team_enter(parts->team); /* each thread's part near it */
+    status = sl_weights_load(o->gguf, &parts->weights, parts->team, &parts->sums);
+    sl_team_leave(&place);
+    if (status == SL_OK) parts->hash_share = sl_weights_hash_share(&parts->weights, &parts->sums);
+    return status;
+}
+
+/* All but the rank's own memory: with a counting arena it measures, and nothing can fail. The stage makes
+ * its tables from weights, so they are there before it. */
+static sl_status bind(const sl_parts_options *o, uint32_t n_pages, sl_arena *arena, sl_parts *parts)
 {
     sl_weights_bind(o->gguf, o->shape, o->first_layer[o->rank], o->first_layer[o->rank + 1], arena,
                     &parts->weights);
+    sl_status status = arena->storage ? load(o, parts) : SL_OK;
+    if (status != SL_OK) return status;
     sl_stage_options stage = stage_options(o, &parts->weights, parts->team, n_pages);
     sl_stage_init(&stage, arena, &parts->stage);
     init_driver(o, arena, &parts->driver);
+    return SL_OK;
 }
 
 size_t sl_parts_measure(const sl_parts_options *options, uint32_t n_pages)
@@ -181,15 +196,6 @@ sl_memory_needs sl_parts_needs(const sl_parts_options *options, const char *tran
     };
 }
 
-static sl_status load(const sl_parts_options *o, sl_parts *parts)
-{
-    sl_status status = sl_sums_init(o->gguf, o->shape->n_layers, &parts->sums);
-    if (status == SL_OK)
-        status = sl_weights_load(o->gguf, &parts->weights, parts->team, &parts->sums);
-    if (status == SL_OK) parts->hash_share = sl_weights_hash_share(&parts->weights, &parts->sums);
-    return status;
-}
-
 sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)
 {
     sl_parts *p = parts_out;
@@ -206,10 +212,7 @@ sl_status sl_parts_open(const sl_parts_options *options, sl_parts *parts_out)
     }
     sl_arena arena;
     sl_arena_init(&arena, p->storage, p->storage_bytes);
-    bind(options, n_pages, &arena, p);
-    sl_team_place place = sl_team_enter(p->team); /* each thread's part near it */
-    status = load(options, p);
-    sl_team_leave(&place);
+    status = bind(options, n_pages, &arena, p);
     sl_rank_options rank = {
         .comm = options->comm,
         .limits = sl_parts_limits(options),

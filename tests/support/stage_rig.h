@@ -59,6 +59,14 @@ typedef struct {
     size_t bytes;
 } stage_rig;
 
+static inline void stage_rig_load(stage_rig *r, const sl_gguf *gguf, uint32_t stage)
+{
+    sl_sums sums;
+    SL_ASSERT(sl_sums_init(gguf, r->shape.n_layers, &sums) == SL_OK);
+    SL_ASSERT(sl_weights_load(gguf, &r->weights[stage], r->team, &sums) == SL_OK);
+    sl_sums_fini(&sums);
+}
+
 static inline void stage_rig_take(stage_rig *r, const stage_rig_options *o, const sl_gguf *gguf,
                                   const sl_kernels *kernels, sl_arena *arena)
 {
@@ -66,6 +74,7 @@ static inline void stage_rig_take(stage_rig *r, const stage_rig_options *o, cons
     for (uint32_t i = 0; i < n; i++) {
         uint32_t begin = n_layers * i / n, end = n_layers * (i + 1) / n;
         sl_weights_bind(gguf, &r->shape, begin, end, arena, &r->weights[i]);
+        if (arena->storage) stage_rig_load(r, gguf, i);
         uint32_t head_pages = sl_cache_head_pages(o->policy.window, o->context);
         if (sl_policy_at_prompt_end(o->policy.kind)) head_pages *= 2; /* survivors are copies */
         sl_stage_options options = {.weights = &r->weights[i],
@@ -107,11 +116,6 @@ static inline void stage_rig_open(stage_rig *r, const stage_rig_options *o, cons
     sl_arena_init(&arena, r->storage, r->bytes);
     stage_rig_take(r, o, gguf, kernels, &arena);
     SL_ASSERT(arena.used_bytes == r->bytes);
-    sl_sums sums;
-    SL_ASSERT(sl_sums_init(gguf, r->shape.n_layers, &sums) == SL_OK);
-    for (int i = 0; i < r->n_stages; i++)
-        SL_ASSERT(sl_weights_load(gguf, &r->weights[i], r->team, &sums) == SL_OK);
-    sl_sums_fini(&sums);
 }
 
 static inline void stage_rig_close(stage_rig *r)
