@@ -266,6 +266,8 @@ def body(bench):
     reference, _, report = runner.run("reference", 0, "-t", 2, "--sequences", SEQUENCES)
     e2e.check(len(reference) == 24 and report["failed"] == 3 and report["requests"] == 24,
               f"reference: {report}")
+    choices = json.loads(reference["logprobs"])["response"]["body"]["choices"]
+    e2e.check([c["index"] for c in choices] == list(range(6)), f"three prompts, n 2: {choices}")
     generated = report["generated_tokens"]
     e2e.check(generated > 300, f"only {generated} tokens to compare")
     n = every_combination(bench, runner, reference)
