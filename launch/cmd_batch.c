@@ -257,10 +257,9 @@ const sl_command_entry sl_cmd_batch = {
         "\"/v1/chat/completions\",\n"
         "\"body\": {\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}}, or "
         "/v1/completions with \"prompt\".\n"
-        "Interrupted? Run the same line again: what is in OUT is not done twice. OUT.job beside it "
-        "is the\n"
-        "journal that tells what each result answered; keep both together.\n"
-        "Exit status: 0 all succeeded, 3 some requests ended as error records, 2 usage, 4 a file,\n"
-        "5 memory, 75 interrupted: run again.",
+        "Interrupted? Run the same line again: nothing is done twice. OUT.job is OUT's journal: "
+        "keep\n"
+        "both together. Exit status: 0 all succeeded, 3 some requests ended as error records, 2\n"
+        "usage, 4 a file, 5 memory, 75 interrupted: run again.",
     .run = batch_command,
 };

@@ -162,19 +162,15 @@ static json_t *gate_json(const sl_gguf *gguf, const sl_gate *gate)
 
 sl_status sl_show_gate(const char *path, bool json)
 {
-    sl_gguf *gguf;
     sl_gate_file *file;
-    sl_status status = sl_gguf_open(path, &gguf);
+    sl_status status = sl_gate_file_open(path, &file);
     if (status != SL_OK) return status;
-    status = sl_gate_file_read(gguf, &file);
-    if (status == SL_OK) {
-        const sl_gate *gate = sl_gate_file_gate(file);
-        if (json)
-            status = sl_report_print(gate_json(gguf, gate));
-        else
-            print_text(gguf, gate);
-        sl_gate_file_close(file);
-    }
-    sl_gguf_close(gguf);
+    const sl_gguf *gguf = sl_gate_file_gguf(file);
+    const sl_gate *gate = sl_gate_file_gate(file);
+    if (json)
+        status = sl_report_print(gate_json(gguf, gate));
+    else
+        print_text(gguf, gate);
+    sl_gate_file_close(file);
     return status;
 }

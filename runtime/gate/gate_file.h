@@ -87,7 +87,7 @@ typedef struct sl_gate_file sl_gate_file;
  * SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_UNSUPPORTED, SL_ERR_MEMORY: logged, with what is there and
  * what was expected. */
 sl_status sl_gate_file_open(const char *path, sl_gate_file **file_out);
-/* The same over a GGUF opened elsewhere (tests, fuzzing), which outlives the file. */
+/* The same over a GGUF in memory (tests, fuzzing; sl_gguf_load), which outlives the file. */
 sl_status sl_gate_file_read(const sl_gguf *gguf, sl_gate_file **file_out);
 void sl_gate_file_close(sl_gate_file *file); /* NULL is fine */
 const sl_gate *sl_gate_file_gate(const sl_gate_file *file);
