@@ -142,10 +142,10 @@ static sl_status move_away(const sl_out *out)
         snprintf(to, sizeof to, "%s.%d", out->path, ++n);
         snprintf(journal_to, sizeof journal_to, "%s.job", to);
     } while (!is_free_name(to) || !is_free_name(journal_to));
-    if (rename(out->path, to) != 0) return file_error("rename", out->path);
-    if (rename(out->journal_path, journal_to) != 0 && errno != ENOENT)
-        return file_error("rename", out->journal_path);
-    sl_file_sync_folder(out->path);
+    sl_status status = sl_file_rename(out->path, to);
+    if (status == SL_OK && !is_free_name(out->journal_path))
+        status = sl_file_rename(out->journal_path, journal_to);
+    if (status != SL_OK) return status;
     sl_info("--restart: what was in %s is in %s now", out->path, to);
     return SL_OK;
 }

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
+#include "runtime/base/file.h"
 #include "runtime/base/log.h"
 
 static const char MAGIC[8] = "SLTRAIN1";
@@ -32,11 +32,6 @@ static sl_status failed(const char *what, const char *path)
 sl_status sl_train_checkpoint_save(const char *path, const sl_train_point *point, const void *state,
                                    size_t bytes)
 {
-    char fresh[4096];
-    if (snprintf(fresh, sizeof fresh, "%s.new", path) >= (int)sizeof fresh) {
-        errno = ENAMETOOLONG;
-        return failed("write", path);
-    }
     header h = {.run = point->run,
                 .round = point->round,
                 .bytes = bytes,
@@ -44,15 +39,12 @@ sl_status sl_train_checkpoint_save(const char *path, const sl_train_point *point
                 .seconds = point->seconds};
     memcpy(h.magic, MAGIC, sizeof h.magic);
     h.header_hash = hash_header(&h);
-    FILE *file = fopen(fresh, "wb");
-    if (!file) return failed("write", fresh);
-    bool good = fwrite(&h, sizeof h, 1, file) == 1 && fwrite(state, 1, bytes, file) == bytes &&
-                fflush(file) == 0 && fsync(fileno(file)) == 0;
-    good = fclose(file) == 0 && good;
-    if (good && rename(fresh, path) == 0) return SL_OK;
-    sl_status status = failed("write", path);
-    remove(fresh);
-    return status;
+    sl_file_fresh fresh;
+    sl_status status = sl_file_fresh_begin(path, &fresh);
+    if (status != SL_OK) return status;
+    status = sl_file_write(fresh.file, path, &h, sizeof h);
+    if (status == SL_OK) status = sl_file_write(fresh.file, path, state, bytes);
+    return sl_file_fresh_end(&fresh, status);
 }
 
 sl_status sl_train_checkpoint_read(FILE *file, const char *path, sl_train_point *point, void *state,

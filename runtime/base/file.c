@@ -78,6 +78,13 @@ void sl_file_sync_folder(const char *path)
     close(directory);
 }
 
+sl_status sl_file_rename(const char *from, const char *to)
+{
+    if (calls->rename(from, to) != 0) return file_error("rename", from);
+    sl_file_sync_folder(to);
+    return SL_OK;
+}
+
 /* ---- replacing ---- */
 
 /* Create a file of a name that is free. The process's umask decides its mode. */
@@ -145,19 +152,23 @@ void sl_file_fresh_drop(sl_file_fresh *fresh)
     unlink(fresh->temporary);
 }
 
+sl_status sl_file_fresh_end(sl_file_fresh *fresh, sl_status status)
+{
+    if (status != SL_OK) {
+        sl_file_fresh_drop(fresh);
+        return status;
+    }
+    status = sl_file_fresh_commit(fresh);
+    if (status == SL_OK) close(fresh->file);
+    return status;
+}
+
 sl_status sl_file_replace(const char *path, const void *bytes, size_t n_bytes)
 {
     sl_file_fresh fresh;
     sl_status status = sl_file_fresh_begin(path, &fresh);
     if (status != SL_OK) return status;
-    status = sl_file_write(fresh.file, path, bytes, n_bytes);
-    if (status != SL_OK) {
-        sl_file_fresh_drop(&fresh);
-        return status;
-    }
-    status = sl_file_fresh_commit(&fresh);
-    if (status == SL_OK) close(fresh.file);
-    return status;
+    return sl_file_fresh_end(&fresh, sl_file_write(fresh.file, path, bytes, n_bytes));
 }
 
 /* ---- watching ---- */

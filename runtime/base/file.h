@@ -24,6 +24,9 @@ sl_status sl_file_cut(int file, const char *path, uint64_t n_bytes);
  * system can promise that. */
 void sl_file_sync_folder(const char *path);
 
+/* Give a file another name in its folder. What has that name is replaced. SL_ERR_FILE. */
+sl_status sl_file_rename(const char *from, const char *to);
+
 /* ---- replacing ---- */
 
 /* A file being written beside the one it will replace; after a crash either is there, whole. */
@@ -40,6 +43,8 @@ sl_status sl_file_fresh_begin(const char *path, sl_file_fresh *fresh_out);
  * it was and the new one is gone. */
 sl_status sl_file_fresh_commit(sl_file_fresh *fresh);
 void sl_file_fresh_drop(sl_file_fresh *fresh); /* instead of commit */
+/* Commit and close if all went well so far, else drop. Returns the first thing that went wrong. */
+sl_status sl_file_fresh_end(sl_file_fresh *fresh, sl_status status);
 /* All of it at once, of bytes that are in memory. */
 sl_status sl_file_replace(const char *path, const void *bytes, size_t n_bytes);
 

@@ -869,6 +869,25 @@ static void test_ends_anywhere(void **state)
     check_ends(prepare_errors, &RETRY);
 }
 
+/* Wherever a restart ends, the old results are there, under the old name or the new one. */
+static void test_restart_ends_anywhere(void **state)
+{
+    (void)state;
+    char kept[160];
+    snprintf(kept, sizeof kept, "%s.1", out);
+    for (int only_fail = 0; only_fail < 2; only_fail++) {
+        int n_calls = 0, code;
+        do {
+            begin(NULL);
+            prepare_errors();
+            code = run_until(n_calls++, only_fail, &RESTART);
+            check_file(access(kept, F_OK) == 0 ? kept : out, FAILED("d") RESULT("b") FAILED("a"));
+            check_whole(!only_fail);
+        } while (code != 0);
+        assert_true(n_calls > 10);
+    }
+}
+
 static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk)
 {
     (void)info, (void)kind, (void)walk;
@@ -915,6 +934,7 @@ int main(void)
         cmocka_unit_test_setup(test_out_changes, begin),
         cmocka_unit_test_setup(test_in_changes, begin),
         cmocka_unit_test_setup(test_ends_anywhere, begin),
+        cmocka_unit_test_setup(test_restart_ends_anywhere, begin),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }
