@@ -155,7 +155,12 @@ static uint32_t ahead_of(const sl_engine *engine) { return 4 * sl_engine_sequenc
 static sl_status check(void *context)
 {
     const batch *b = context;
-    return sl_job_check(b->settings->input, b->settings->output);
+    const sl_settings *s = b->settings;
+    sl_status status = sl_job_check(s->input, s->output);
+    if (status == SL_OK) status = sl_job_check_other(s->output, "-m", s->model);
+    if (status == SL_OK) status = sl_job_check_other(s->output, "-g", s->gate);
+    if (status == SL_OK) status = sl_job_check_other(s->output, "--retention", s->retention);
+    return status;
 }
 
 static uint64_t job_bytes(void *context, const sl_engine *engine)
@@ -219,8 +224,8 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     sl_progress_end(&b->progress);
     sl_status written = sl_job_port_finish(b->io);
     if (status == SL_OK) status = written;
-    if (status == SL_OK) status = tell_result(b, engine);
     if (status == SL_OK) status = sl_job_finish(b->job);
+    if (status == SL_OK) status = tell_result(b, engine);
     sl_job_port_close(b->io);
     if (b->fresh && sl_engine_model_verdict(engine) == SL_ERR_FORMAT)
         remove_empty(b->settings->output);

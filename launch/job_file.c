@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,16 +25,13 @@ struct sl_job {
     uint64_t *line_hashes; /* [n_total] of IN's requests, as they were scanned */
     uint64_t n_read;       /* of them, so far */
     sl_out *out;
-    sl_hash_map done;                   /* ids with a result in OUT, with the hash of its request */
-    sl_hash_map redo;                   /* of them, those to be answered again */
-    uint64_t n_total, n_done, n_failed; /* failed: error records that stay in OUT */
+    sl_hash_map
+        ids; /* of IN and OUT: id_flags, and the upper bits of the hash of what was answered */
+    uint64_t n_total, n_done, n_failed; /* failed: requests whose error record stays in OUT */
 };
 
-static sl_status file_error(const char *what, const char *path)
-{
-    sl_error("cannot %s %s: %s", what, path, strerror(errno));
-    return SL_ERR_FILE;
-}
+/* The lowest bits of an id's value. */
+enum id_flags { IS_ASKED = 1, IS_ANSWERED = 2, IS_FAILED = 4, FLAGS = 7 };
 
 static bool is_blank(const char *line, size_t bytes)
 {
@@ -114,7 +112,7 @@ void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t
 static sl_status check_input(const char *path)
 {
     struct stat in;
-    if (strcmp(path, "-") != 0 && stat(path, &in) != 0) return file_error("open", path);
+    if (strcmp(path, "-") != 0 && stat(path, &in) != 0) return sl_file_error("open", path);
     if (strcmp(path, "-") != 0 && S_ISREG(in.st_mode)) return SL_OK;
     sl_error(
         "%s is no file: requests are read twice, and again when a job is resumed: save them first "
@@ -123,22 +121,42 @@ static sl_status check_input(const char *path)
     return strcmp(path, "-") ? SL_ERR_FILE : SL_ERR_OPTION;
 }
 
+sl_status sl_job_check_other(const char *out_path, const char *option, const char *path)
+{
+    char journal_path[PATH_MAX];
+    snprintf(journal_path, sizeof journal_path, "%s.job", out_path);
+    if (!path || (!sl_file_same(path, out_path) && !sl_file_same(path, journal_path))) return SL_OK;
+    sl_error("%s %s is the file of -o %s, or its journal: give another -o", option, path, out_path);
+    return SL_ERR_OPTION;
+}
+
 sl_status sl_job_check(const char *in_path, const char *out_path)
 {
     sl_status status = check_input(in_path);
     if (status == SL_OK) status = sl_encoding_check_file(in_path);
     if (status == SL_OK) status = sl_out_check(out_path);
-    struct stat in, out;
-    if (status != SL_OK || stat(in_path, &in) != 0 || stat(out_path, &out) != 0) return status;
-    if (in.st_dev != out.st_dev || in.st_ino != out.st_ino) return SL_OK;
-    sl_error("-i %s and -o %s are the same file", in_path, out_path);
-    return SL_ERR_OPTION;
+    return status == SL_OK ? sl_job_check_other(out_path, "-i", in_path) : status;
+}
+
+/* ---- the ids of OUT, then those of IN ---- */
+
+static sl_status see_result(void *context, const sl_out_record *record)
+{
+    sl_job *job = context;
+    bool was_there;
+    uint64_t value = (record->body_hash & ~(uint64_t)FLAGS) | IS_ANSWERED;
+    if (record->failed) value |= IS_FAILED;
+    sl_status status = sl_hash_map_put(&job->ids, record->id, value, &was_there);
+    if (status == SL_OK && was_there)
+        sl_warn("%s holds '%s' more than once", sl_out_path(job->out), record->custom_id);
+    return status;
 }
 
 /* What a scan of IN finds. */
 typedef struct {
-    sl_hash_map seen;
+    const sl_job_options *options;
     uint64_t n_changed; /* requests that were answered, and edited since */
+    uint64_t n_redone;  /* results that leave OUT to be done again */
     char *first_changed;
     size_t line_capacity;
 } input_scan;
@@ -156,34 +174,57 @@ static sl_status keep_line_hash(sl_job *job, input_scan *scan, uint64_t hash)
     return SL_OK;
 }
 
-/* Count a request that has a result, and see whether it still asks the same. */
-static sl_status compare_known(sl_job *job, input_scan *scan, const sl_job_key *key)
+/* Whether a request that has a result still asks the same. Results of older journals tell no hash. */
+static bool is_changed(uint64_t value, const sl_job_key *key)
 {
-    XXH128_hash_t id = sl_hash_id(key->custom_id);
-    const uint64_t *known = sl_hash_map_find(&job->done, id);
-    if (!known) return SL_OK;
-    job->n_done++;
-    if (*known == 0 || *known == key->body_hash) return SL_OK;
-    if (scan->n_changed++ == 0) scan->first_changed = strdup(key->custom_id);
-    bool was_there;
-    return sl_hash_map_put(&job->redo, id, 0, &was_there);
+    uint64_t was = value & ~(uint64_t)FLAGS;
+    return was != 0 && was != (key->body_hash & ~(uint64_t)FLAGS);
 }
 
-static sl_status scan_line(sl_job *job, input_scan *scan, const char *path, uint64_t number,
-                           const char *line, size_t bytes)
+/* Whether a request is done again; what is known of its id becomes so. */
+static bool choose(sl_job *job, input_scan *scan, const sl_job_key *key, uint64_t *value)
+{
+    bool failed = *value & IS_FAILED, redo = failed && scan->options->retry_errors;
+    if (!redo && is_changed(*value, key)) {
+        redo = scan->options->changed == SL_CHANGED_REDO;
+        if (scan->n_changed++ == 0) scan->first_changed = strdup(key->custom_id);
+    }
+    if (redo) *value &= ~(uint64_t)IS_ANSWERED;
+    scan->n_redone += redo;
+    job->n_done += !redo;
+    job->n_failed += failed && !redo;
+    return redo;
+}
+
+static sl_status see_request(sl_job *job, input_scan *scan, const sl_job_key *key, uint64_t number)
+{
+    XXH128_hash_t id = sl_hash_id(key->custom_id);
+    const uint64_t *known = sl_hash_map_find(&job->ids, id);
+    uint64_t value = known ? *known : 0;
+    if (value & IS_ASKED) {
+        sl_error("%s: line %" PRIu64 " has the custom_id '%s' of an earlier line; ids must differ",
+                 job->in_path, number, key->custom_id);
+        return SL_ERR_FORMAT;
+    }
+    if (value & IS_ANSWERED) choose(job, scan, key, &value);
+    bool was_there;
+    return sl_hash_map_put(&job->ids, id, value | IS_ASKED, &was_there);
+}
+
+static bool is_answered(const sl_job *job, XXH128_hash_t id)
+{
+    const uint64_t *value = sl_hash_map_find(&job->ids, id);
+    return value && (*value & IS_ANSWERED);
+}
+
+static sl_status scan_line(sl_job *job, input_scan *scan, uint64_t number, const char *line,
+                           size_t bytes)
 {
     sl_job_key key;
     sl_status status = sl_job_line_key(line, bytes, number, &key);
     if (status != SL_OK) return status;
-    bool was_there;
-    status = sl_hash_map_put(&scan->seen, sl_hash_id(key.custom_id), 0, &was_there);
-    if (status == SL_OK && was_there) {
-        sl_error("%s: line %" PRIu64 " has the custom_id '%s' of an earlier line; ids must differ",
-                 path, number, key.custom_id);
-        status = SL_ERR_FORMAT;
-    }
+    status = see_request(job, scan, &key, number);
     if (status == SL_OK) status = keep_line_hash(job, scan, XXH3_64bits(line, bytes));
-    if (status == SL_OK) status = compare_known(job, scan, &key);
     free(key.custom_id);
     return status;
 }
@@ -196,11 +237,10 @@ static sl_status scan_input(sl_job *job, input_scan *scan)
     size_t bytes;
     sl_status status;
     while ((status = next_line(&reader, &line, &bytes)) == SL_OK) {
-        status = scan_line(job, scan, job->in_path, reader.number, line, bytes);
+        status = scan_line(job, scan, reader.number, line, bytes);
         if (status != SL_OK) break;
     }
     sl_line_reader_fini(&reader);
-    sl_hash_map_free(&scan->seen);
     if (status != SL_END) return status;
     rewind(job->in);
     return sl_file_stamp_take(fileno(job->in), job->in_path, &job->in_stamp);
@@ -208,16 +248,11 @@ static sl_status scan_input(sl_job *job, input_scan *scan)
 
 /* ---- what is done again ---- */
 
-static sl_status judge_changed(sl_job *job, const sl_job_options *options, const input_scan *scan)
+static sl_status judge_changed(const sl_job *job, const input_scan *scan)
 {
-    if (scan->n_changed == 0) return SL_OK;
-    if (options->changed == SL_CHANGED_REDO) {
-        job->n_done -= scan->n_changed;
-        return SL_OK;
-    }
-    sl_hash_map_free(&job->redo);
     const char *first = scan->first_changed ? scan->first_changed : "";
-    if (options->changed == SL_CHANGED_KEEP) {
+    if (scan->n_changed == 0 || scan->options->changed == SL_CHANGED_REDO) return SL_OK;
+    if (scan->options->changed == SL_CHANGED_KEEP) {
         sl_warn("%" PRIu64 " requests were changed since they were answered, the first being '%s': "
                 "their old results stay",
                 scan->n_changed, first);
@@ -231,23 +266,11 @@ static sl_status judge_changed(sl_job *job, const sl_job_options *options, const
     return SL_ERR_OPTION;
 }
 
-typedef struct {
-    const sl_job *job;
-    bool failed_too;
-} dropping;
-
-static bool drops(void *context, XXH128_hash_t id, bool failed)
+/* Of records in OUT: those that are asked for again. */
+static bool is_redone(void *context, XXH128_hash_t id)
 {
-    const dropping *d = context;
-    return (failed && d->failed_too) || sl_hash_map_find(&d->job->redo, id) != NULL;
-}
-
-static sl_status drop_results(sl_job *job, const sl_job_options *options)
-{
-    bool failed_too = options->retry_errors && job->n_failed > 0;
-    if (failed_too) job->n_failed = 0;
-    if (!failed_too && job->redo.count == 0) return SL_OK;
-    return sl_out_drop(job->out, drops, &(dropping){job, failed_too});
+    const uint64_t *value = sl_hash_map_find(&((const sl_job *)context)->ids, id);
+    return value && (*value & IS_ASKED) && !(*value & IS_ANSWERED);
 }
 
 /* ---- the job ---- */
@@ -258,16 +281,16 @@ static sl_status open_files(sl_job *job, const char *out_path, const sl_job_iden
     sl_status status = sl_job_check(job->in_path, out_path);
     if (status != SL_OK) return status;
     job->in = fopen(job->in_path, "re");
-    if (!job->in) return file_error("open", job->in_path);
+    if (!job->in) return sl_file_error("open", job->in_path);
     status = sl_out_open(out_path, identity, options->restart, &job->out);
-    if (status == SL_OK)
-        status = sl_out_scan(job->out, options->retry_errors, &job->done, &job->n_failed);
+    if (status == SL_OK) status = sl_out_scan(job->out, see_result, job);
     if (status != SL_OK) return status;
-    input_scan scan = {.n_changed = 0};
+    input_scan scan = {.options = options};
     status = scan_input(job, &scan);
-    if (status == SL_OK) status = judge_changed(job, options, &scan);
+    if (status == SL_OK) status = judge_changed(job, &scan);
     free(scan.first_changed);
-    return status == SL_OK ? drop_results(job, options) : status;
+    if (status == SL_OK && scan.n_redone > 0) status = sl_out_drop(job->out, is_redone, job);
+    return status == SL_OK ? sl_out_begin(job->out) : status;
 }
 
 sl_status sl_job_open(const char *in_path, const char *out_path, const sl_job_identity *identity,
@@ -278,6 +301,8 @@ sl_status sl_job_open(const char *in_path, const char *out_path, const sl_job_id
     job->in_path = strdup(in_path);
     sl_status status = job->in_path ? open_files(job, out_path, identity, options) : SL_ERR_MEMORY;
     if (status != SL_OK) {
+        if (status == SL_ERR_MEMORY)
+            sl_error("no memory for the ids of %s and %s", in_path, out_path);
         sl_job_close(job);
         return status;
     }
@@ -290,8 +315,7 @@ void sl_job_close(sl_job *job)
 {
     if (!job) return;
     sl_line_reader_fini(&job->reader);
-    sl_hash_map_free(&job->done);
-    sl_hash_map_free(&job->redo);
+    sl_hash_map_free(&job->ids);
     if (job->in) fclose(job->in);
     sl_out_close(job->out);
     free(job->line_hashes);
@@ -329,7 +353,7 @@ sl_status sl_job_next(sl_job *job, sl_job_line *line_out)
         XXH128_hash_t id = sl_hash_id(key.custom_id);
         free(key.custom_id);
         line_out->body_hash = key.body_hash;
-        if (!sl_hash_map_find(&job->done, id) || sl_hash_map_find(&job->redo, id)) return SL_OK;
+        if (!is_answered(job, id)) return SL_OK;
     }
     return SL_END;
 }
@@ -380,7 +404,7 @@ sl_status sl_job_finish(sl_job *job)
     sl_status status = compare_input(job, file, &n_more);
     fclose(file);
     if (status != SL_OK || n_more == 0) return status; /* touched, or copied over itself */
-    sl_error("%s has grown by %" PRIu64 " requests while the job ran: run the same line again", //
+    sl_error("%s has grown by %" PRIu64 " requests while the job ran: run the same line again",
              job->in_path, n_more);
     return SL_ERR_JOB;
 }

@@ -20,18 +20,15 @@
 
 struct sl_out {
     int file;
+    bool created;   /* by us, and empty */
     bool warned;    /* that there are no locks here */
     uint64_t bytes; /* of whole records */
     char path[PATH_MAX], journal_path[PATH_MAX];
     sl_journal journal;
-    sl_journal_content known; /* what the journal said when it was opened */
+    sl_journal_content known; /* what the journal said when it was opened, until the first record */
+    bool appended;            /* since the last sync */
+    sl_file_stamp stamp, journal_stamp; /* as of then */
 };
-
-static sl_status file_error(const char *what, const char *path)
-{
-    sl_error("cannot %s %s: %s", what, path, strerror(errno));
-    return SL_ERR_FILE;
-}
 
 /* ---- what OUT may be ---- */
 
@@ -68,30 +65,31 @@ static bool has_no_locks(int error)
     return error == ENOSYS || error == ENOLCK || error == EOPNOTSUPP || error == ENOTSUP;
 }
 
-static sl_status lock(sl_out *out, const char *path)
+static sl_status lock(int file, const char *path, bool *warned)
 {
-    while (flock(out->file, LOCK_EX | LOCK_NB) != 0) {
+    while (flock(file, LOCK_EX | LOCK_NB) != 0) {
         if (errno == EINTR) continue;
         if (errno == EWOULDBLOCK) {
             sl_error("%s is being written by another process", path);
             return SL_ERR_FILE;
         }
-        if (!has_no_locks(errno)) return file_error("lock", path);
-        if (!out->warned)
+        if (!has_no_locks(errno)) return sl_file_error("lock", path);
+        if (!*warned)
             sl_warn("%s: its file system has no locks (%s): see to it that no second job writes it",
                     path, strerror(errno));
-        out->warned = true;
+        *warned = true;
         return SL_OK;
     }
     return SL_OK;
 }
 
-/* Another process may have put a new file in its place between opening and locking. */
+/* Another process may have moved it away, or put a new file in its place, between opening and locking. */
 static bool is_still(int file, const char *path)
 {
     sl_file_stamp stamp;
-    return sl_file_stamp_take(file, path, &stamp) == SL_OK &&
-           sl_file_stamp_compare(path, &stamp) != SL_FILE_REPLACED;
+    if (sl_file_stamp_take(file, path, &stamp) != SL_OK) return false;
+    sl_file_change change = sl_file_stamp_compare(path, &stamp);
+    return change != SL_FILE_REPLACED && change != SL_FILE_GONE;
 }
 
 static sl_status open_locked(sl_out *out, const char *path)
@@ -99,9 +97,10 @@ static sl_status open_locked(sl_out *out, const char *path)
     for (;;) {
         sl_status status = sl_out_check(path);
         if (status != SL_OK) return status;
-        out->file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
-        if (out->file < 0) return file_error("open", path);
-        status = lock(out, path);
+        out->created = access(path, F_OK) != 0;
+        out->file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+        if (out->file < 0) return sl_file_error("open", path);
+        status = lock(out->file, path, &out->warned);
         if (status != SL_OK || is_still(out->file, path)) return status;
         close(out->file);
         out->file = -1;
@@ -111,7 +110,7 @@ static sl_status open_locked(sl_out *out, const char *path)
 /* Where OUT is, and its journal beside it: two links to one file are one job. */
 static sl_status find_paths(sl_out *out, const char *path)
 {
-    if (!realpath(path, out->path)) return file_error("find", path);
+    if (!realpath(path, out->path)) return sl_file_error("find", path);
     int n = snprintf(out->journal_path, sizeof out->journal_path, "%s.job", out->path);
     if (n < (int)sizeof out->journal_path) return SL_OK;
     sl_error("the name %s is too long", path);
@@ -128,31 +127,43 @@ static sl_status find_size(sl_out *out)
 
 /* ---- beginning anew ---- */
 
-static bool is_free_name(const char *path)
+static bool is_there(const char *path)
 {
     struct stat there;
-    return lstat(path, &there) != 0 && errno == ENOENT;
+    return lstat(path, &there) == 0;
 }
 
+enum { MOVED_BYTES = PATH_MAX + 32 };
+
+/* The first of OUT.1, OUT.2 ... whose journal's name is free, and its own too unless it stays. */
+static sl_status find_free_names(const sl_out *out, bool out_moves, char *to, char *journal_to)
+{
+    for (int n = 1; n < 100000; n++) {
+        snprintf(to, MOVED_BYTES, "%s.%d", out->path, n);
+        snprintf(journal_to, MOVED_BYTES, "%s.job", to);
+        if (!is_there(journal_to) && !(out_moves && is_there(to))) return SL_OK;
+    }
+    sl_error("%s has too many old files beside it: move them away", out->path);
+    return SL_ERR_FILE;
+}
+
+/* OUT first: its journal alone still finds it (begin_journal), should the job end between the two. */
 static sl_status move_away(const sl_out *out)
 {
-    char to[PATH_MAX + 16], journal_to[PATH_MAX + 32];
-    int n = 0;
-    do {
-        snprintf(to, sizeof to, "%s.%d", out->path, ++n);
-        snprintf(journal_to, sizeof journal_to, "%s.job", to);
-    } while (!is_free_name(to) || !is_free_name(journal_to));
-    sl_status status = sl_file_rename(out->path, to);
-    if (status == SL_OK && !is_free_name(out->journal_path))
+    char to[MOVED_BYTES], journal_to[MOVED_BYTES];
+    sl_status status = find_free_names(out, true, to, journal_to);
+    if (status == SL_OK) status = sl_file_rename(out->path, to);
+    if (status == SL_OK && is_there(out->journal_path))
         status = sl_file_rename(out->journal_path, journal_to);
     if (status != SL_OK) return status;
-    sl_info("--restart: what was in %s is in %s now", out->path, to);
+    sl_info("--restart: what was in %s is in %s now; leave --restart out to go on later", out->path,
+            to);
     return SL_OK;
 }
 
 static sl_status start_anew(sl_out *out)
 {
-    if (out->bytes == 0 && is_free_name(out->journal_path)) return SL_OK;
+    if (out->bytes == 0 && !is_there(out->journal_path)) return SL_OK;
     sl_status status = move_away(out);
     if (status != SL_OK) return status;
     close(out->file);
@@ -204,14 +215,25 @@ static int tell_differences(const sl_job_identity *was, const sl_job_identity *i
     return n;
 }
 
-/* An empty OUT becomes this job's, whatever job its journal was of: there is nothing to mix with. */
+/* An empty OUT becomes this job's, whatever job its journal was of: there is nothing to mix with. That of
+ * results which were moved away is kept beside them. */
 static sl_status begin_journal(sl_out *out, const sl_job_identity *identity)
 {
-    if (out->known.n_entries > 0)
-        sl_warn("%s is empty, but %s tells of %" PRIu64 " results: they are done again", out->path,
-                out->journal_path, out->known.n_entries);
+    sl_status status = SL_OK;
+    if (out->known.n_entries > 0) {
+        char to[MOVED_BYTES], journal_to[MOVED_BYTES];
+        status = find_free_names(out, false, to, journal_to);
+        if (status == SL_OK) status = sl_file_rename(out->journal_path, journal_to);
+        if (status != SL_OK) return status;
+        sl_warn("%s is empty, but %s tells of %" PRIu64
+                " results: all is done anew, and that journal "
+                "is %s now",
+                out->path, out->journal_path, out->known.n_entries, journal_to);
+        sl_journal_content_fini(&out->known);
+        out->known = (sl_journal_content){.n_entries = 0};
+    }
     sl_file_fresh fresh;
-    sl_status status = sl_journal_create(out->journal_path, identity, &fresh, &out->journal);
+    status = sl_journal_create(out->journal_path, identity, &fresh, &out->journal);
     return status == SL_OK ? sl_journal_commit(&fresh, &out->journal) : status;
 }
 
@@ -222,7 +244,8 @@ static sl_status claim(sl_out *out, const sl_job_identity *identity)
     if (status != SL_OK && status != SL_END) return status;
     if (out->bytes == 0) return begin_journal(out, identity);
     if (status == SL_END) {
-        sl_error("%s holds results but %s is missing, so what made them is not known: give another "
+        sl_error("%s holds results but %s is missing or empty, so what made them is not known: "
+                 "give another "
                  "-o, or begin anew with --restart, which keeps the old file",
                  out->path, out->journal_path);
         return SL_ERR_FILE;
@@ -249,6 +272,7 @@ sl_status sl_out_open(const char *path, const sl_job_identity *identity, bool re
     if (status == SL_OK && restart) status = start_anew(out);
     if (status == SL_OK) status = claim(out, identity);
     if (status != SL_OK) {
+        if (out->created && out->bytes == 0 && out->path[0]) unlink(out->path);
         sl_out_close(out);
         return status;
     }
@@ -274,49 +298,77 @@ typedef struct {
     const char *line;
     size_t bytes; /* without its newline */
     XXH128_hash_t hash, id;
+    bool whole; /* it has its newline */
     bool failed, journalled;
     uint64_t body_hash;
     char *custom_id; /* malloc'd */
 } known_record;
 
+/* A line that is none: whether our journal says that a record was written there. A host that went down
+ * may have lost a part of it that was not yet synced; else it is somebody else's. */
+static sl_status judge_no_record(const sl_out *out, const sl_line_reader *reader, uint64_t offset)
+{
+    bool ours;
+    sl_status status = sl_journal_has(out->journal_path, offset, &ours);
+    if (status != SL_OK) return status;
+    if (ours) return SL_OK;
+    sl_error("%s: line %" PRIu64
+             " is no result record: is this another file? Take that line out, give "
+             "another -o, or begin anew with --restart, which keeps the old files",
+             out->path, reader->number);
+    return SL_ERR_FORMAT;
+}
+
+/* SL_ERR_FORMAT, not logged: it is no record. */
 static sl_status read_record(const sl_out *out, sl_line_reader *reader, known_record *record)
 {
-    bool whole;
-    sl_status status = sl_line_reader_next(reader, &record->line, &record->bytes, &whole);
-    if (status != SL_OK || !whole) return status == SL_OK ? SL_END : status;
+    sl_status status = sl_line_reader_next(reader, &record->line, &record->bytes, &record->whole);
+    if (status != SL_OK) return status;
+    record->hash = XXH3_128bits(record->line, record->bytes);
+    const uint64_t *body = sl_hash_map_find(&out->known.requests, record->hash);
+    record->journalled = body != NULL;
+    record->body_hash = body ? *body : 0;
+    if (!record->whole && !body) return SL_END; /* half a line */
+    if (memchr(record->line, '\0', record->bytes))
+        return SL_ERR_FORMAT; /* what a lost block holds */
     sl_job_known known;
     status = sl_job_result_read(record->line, record->bytes, &known);
-    if (status == SL_ERR_FORMAT)
-        sl_error("%s: line %" PRIu64 " is no result record: is this another file?", out->path,
-                 reader->number);
     if (status != SL_OK) return status;
     record->custom_id = known.custom_id;
     record->id = sl_hash_id(known.custom_id);
     record->failed = known.failed;
-    record->hash = XXH3_128bits(record->line, record->bytes);
-    const uint64_t *request = sl_hash_map_find(&out->known.requests, record->hash);
-    record->journalled = request != NULL;
-    record->body_hash = request ? *request : 0;
     return SL_OK;
 }
 
-/* Call `see` for each whole record, in order; *whole_bytes_out: where the last one ends. */
-typedef sl_status (*see_record)(void *context, const known_record *record);
-static sl_status walk(const sl_out *out, see_record see, void *context, uint64_t *whole_bytes_out)
+/* Call `see` for each record, in order. */
+typedef struct {
+    uint64_t whole_bytes;            /* where the last record ends */
+    uint64_t n_broken, first_broken; /* lines that were records */
+    bool lacks_newline;              /* an editor took the last one */
+} walked;
+typedef sl_status (*see_record)(void *context, const known_record *record, uint64_t offset);
+static sl_status walk(const sl_out *out, see_record see, void *context, walked *walked_out)
 {
     FILE *file = fopen(out->path, "re");
-    if (!file) return file_error("open", out->path);
+    if (!file) return sl_file_error("open", out->path);
     sl_line_reader reader;
     sl_line_reader_init(&reader, file, SL_JOB_RECORD_BYTES_MAX); /* no record is longer */
+    *walked_out = (walked){.n_broken = 0};
     sl_status status;
-    known_record record;
-    *whole_bytes_out = 0;
-    while ((status = read_record(out, &reader, &record)) == SL_OK) {
-        status = see(context, &record);
+    do {
+        known_record record = {.custom_id = NULL};
+        uint64_t offset = reader.offset;
+        status = read_record(out, &reader, &record);
+        if (status == SL_ERR_FORMAT) {
+            status = judge_no_record(out, &reader, offset);
+            if (walked_out->n_broken++ == 0) walked_out->first_broken = reader.number;
+        } else if (status == SL_OK) {
+            status = see(context, &record, offset);
+            walked_out->lacks_newline = !record.whole;
+        }
         free(record.custom_id);
-        if (status != SL_OK) break;
-        *whole_bytes_out = reader.offset;
-    }
+        if (status == SL_OK) walked_out->whole_bytes = reader.offset;
+    } while (status == SL_OK);
     sl_line_reader_fini(&reader);
     fclose(file);
     return status == SL_END ? SL_OK : status;
@@ -324,72 +376,43 @@ static sl_status walk(const sl_out *out, see_record see, void *context, uint64_t
 
 typedef struct {
     const sl_out *out;
-    bool skip_failed;
-    sl_hash_map requests;
-    uint64_t n_records, n_failed, n_unknown, first_unknown;
-} scan;
+    sl_out_see see;
+    void *context;
+    uint64_t n_records, n_unknown, first_unknown;
+} scanning;
 
-static sl_status scan_record(void *context, const known_record *record)
+static sl_status scan_record(void *context, const known_record *record, uint64_t offset)
 {
-    scan *s = context;
+    (void)offset;
+    scanning *s = context;
     s->n_records++;
-    s->n_failed += record->failed;
     if (!record->journalled && s->n_unknown++ == 0) s->first_unknown = s->n_records;
-    if (record->failed && s->skip_failed) return SL_OK;
-    bool was_there;
-    sl_status status = sl_hash_map_put(&s->requests, record->id, record->body_hash, &was_there);
-    if (status == SL_OK && was_there)
-        sl_warn("%s holds '%s' more than once", s->out->path, record->custom_id);
-    return status;
+    sl_out_record known = {record->custom_id, record->id, record->body_hash, record->failed};
+    return s->see(s->context, &known);
 }
 
-/* OUT against its journal: results that somebody took out are done again, others are kept as they are. */
-static void tell_scan(const sl_out *out, const scan *s)
+/* Half a line at the end goes; a newline that an editor took comes back. */
+static sl_status mend_end(sl_out *out, const walked *w)
 {
-    if (s->n_unknown > 0)
-        sl_warn(
-            "%s: %" PRIu64 " of its lines, the first being line %" PRIu64
-            ", are not as they were written: kept, but whether their requests were edited since "
-            "is not known",
-            out->path, s->n_unknown, s->first_unknown);
-    uint64_t n_found = s->n_records - s->n_unknown;
-    if (out->known.requests.count > n_found)
-        sl_warn("%s lacks %" PRIu64 " of the results that %s tells of: they are done again",
-                out->path, out->known.requests.count - n_found, out->journal_path);
+    if (w->lacks_newline) {
+        out->bytes++;
+        return sl_file_write(out->file, out->path, "\n", 1);
+    }
+    if (w->whole_bytes == out->bytes) return SL_OK;
+    sl_warn("%s: its last line was not whole (an interrupted job); it is done again", out->path);
+    out->bytes = w->whole_bytes;
+    return sl_file_cut(out->file, out->path, w->whole_bytes);
 }
 
-sl_status sl_out_scan(sl_out *out, bool skip_failed, sl_hash_map *requests_out,
-                      uint64_t *n_failed_out)
-{
-    scan s = {.out = out, .skip_failed = skip_failed};
-    uint64_t whole_bytes;
-    sl_status status = walk(out, scan_record, &s, &whole_bytes);
-    if (status == SL_OK && whole_bytes < out->bytes) {
-        sl_warn("%s: its last line was not whole (an interrupted job); it is done again",
-                out->path);
-        status = sl_file_cut(out->file, out->path, whole_bytes);
-        out->bytes = whole_bytes;
-    } else if (status == SL_OK) {
-        tell_scan(out, &s);
-    }
-    if (status != SL_OK) {
-        sl_hash_map_free(&s.requests);
-        return status;
-    }
-    *requests_out = s.requests;
-    *n_failed_out = s.n_failed;
-    return SL_OK;
-}
-
-/* ---- writing it anew ---- */
+/* ---- writing OUT and its journal anew ---- */
 
 typedef struct {
-    sl_out_drops drops;
+    sl_out_picks picks; /* NULL: all records stay */
     void *context;
-    sl_file_fresh out;
+    sl_file_fresh *out; /* NULL: only the journal is written */
     sl_journal journal;
     uint64_t bytes;
-} rewrite;
+} rewriting;
 
 static sl_job_entry entry_of(uint64_t offset, uint64_t n_bytes, XXH128_hash_t hash,
                              uint64_t body_hash)
@@ -401,24 +424,81 @@ static sl_job_entry entry_of(uint64_t offset, uint64_t n_bytes, XXH128_hash_t ha
                           .record_hash_high = hash.high64};
 }
 
-static sl_status copy_record(void *context, const known_record *record)
+static sl_status copy_record(void *context, const known_record *record, uint64_t offset)
 {
-    rewrite *r = context;
-    if (r->drops(r->context, record->id, record->failed)) return SL_OK;
+    rewriting *r = context;
+    if (r->picks && r->picks(r->context, record->id)) return SL_OK;
+    if (!r->out) r->bytes = offset;
     sl_job_entry entry = entry_of(r->bytes, record->bytes + 1, record->hash, record->body_hash);
     sl_status status = sl_journal_append(&r->journal, &entry);
-    if (status == SL_OK)
-        status = sl_file_write(r->out.file, r->out.temporary, record->line, record->bytes);
-    if (status == SL_OK) status = sl_file_write(r->out.file, r->out.temporary, "\n", 1);
+    if (status == SL_OK && r->out)
+        status = sl_file_write(r->out->file, r->out->temporary, record->line, record->bytes);
+    if (status == SL_OK && r->out) status = sl_file_write(r->out->file, r->out->temporary, "\n", 1);
     r->bytes += record->bytes + 1;
     return status;
+}
+
+static void take_journal(sl_out *out, rewriting *r)
+{
+    sl_journal_close(&out->journal);
+    out->journal = r->journal;
+}
+
+/* OUT and its journal did not agree: an entry for each record, at its place. */
+static sl_status renew_journal(sl_out *out)
+{
+    rewriting r = {.out = NULL};
+    sl_file_fresh fresh;
+    sl_status status = sl_journal_create(out->journal_path, &out->known.identity, &fresh,
+                                         &r.journal);
+    if (status != SL_OK) return status;
+    walked w;
+    status = walk(out, copy_record, &r, &w);
+    if (status != SL_OK) {
+        sl_journal_drop(&fresh, &r.journal);
+        return status;
+    }
+    status = sl_journal_commit(&fresh, &r.journal);
+    take_journal(out, &r);
+    return status;
+}
+
+/* OUT against its journal: results that somebody took out are done again, others are kept as they are. */
+static sl_status compare_journal(sl_out *out, const scanning *s, bool was_torn)
+{
+    uint64_t n_lost = out->known.requests.count - (s->n_records - s->n_unknown);
+    if (s->n_unknown > 0)
+        sl_warn("%s: %s has no entry for %" PRIu64 " of its lines, the first being line %" PRIu64
+                ": they are kept, but whether their requests were edited since is not known",
+                out->path, out->journal_path, s->n_unknown, s->first_unknown);
+    if (n_lost > 0 && !was_torn)
+        sl_warn("%s lacks %" PRIu64 " results that %s tells of: they are done again", out->path,
+                n_lost, out->journal_path);
+    return s->n_unknown > 0 || n_lost > 0 ? renew_journal(out) : SL_OK;
+}
+
+sl_status sl_out_scan(sl_out *out, sl_out_see see, void *context)
+{
+    scanning s = {.out = out, .see = see, .context = context};
+    walked w;
+    sl_status status = walk(out, scan_record, &s, &w);
+    if (status != SL_OK) return status;
+    bool was_torn = w.whole_bytes < out->bytes || w.n_broken > 0;
+    status = mend_end(out, &w);
+    if (status != SL_OK) return status;
+    if (w.n_broken == 0) return compare_journal(out, &s, was_torn);
+    sl_warn("%s: %" PRIu64 " of its lines, the first being line %" PRIu64
+            ", were written as records "
+            "and are none now (the host went down, or they were edited): they are done again",
+            out->path, w.n_broken, w.first_broken);
+    return sl_out_drop(out, NULL, NULL);
 }
 
 /* Hard links would part: one of them would keep the old results. */
 static sl_status check_one_name(const sl_out *out)
 {
     struct stat there;
-    if (fstat(out->file, &there) != 0) return file_error("look at", out->path);
+    if (fstat(out->file, &there) != 0) return sl_file_error("look at", out->path);
     if (there.st_nlink <= 1) return SL_OK;
     sl_error(
         "%s has %lu names (hard links), which leaving out records would part: copy it to another "
@@ -428,56 +508,85 @@ static sl_status check_one_name(const sl_out *out)
 }
 
 /* OUT first: the old journal knows all that the new OUT holds, should the job end between the two. */
-static sl_status commit_both(sl_out *out, rewrite *r, sl_file_fresh *fresh_journal)
+static sl_status commit_both(sl_out *out, rewriting *r, sl_file_fresh *fresh_journal)
 {
-    sl_status status = lock(&(sl_out){.file = r->out.file, .warned = out->warned},
-                            r->out.temporary);
+    sl_status status = lock(r->out->file, r->out->temporary, &out->warned);
+    if (status == SL_OK)
+        status = sl_file_fresh_commit(r->out);
+    else
+        sl_file_fresh_drop(r->out);
     if (status != SL_OK) {
-        sl_file_fresh_drop(&r->out);
-    } else {
-        status = sl_file_fresh_commit(&r->out);
-    }
-    if (status != SL_OK) {
-        sl_journal_close(&r->journal);
-        unlink(fresh_journal->temporary);
+        sl_journal_drop(fresh_journal, &r->journal);
         return status;
     }
     close(out->file);
-    out->file = r->out.file;
+    out->file = r->out->file;
     out->bytes = r->bytes;
-    fcntl(out->file, F_SETFL, fcntl(out->file, F_GETFL) | O_APPEND);
-    sl_journal_close(&out->journal);
-    out->journal = r->journal;
-    return sl_journal_commit(fresh_journal, &out->journal);
+    status = sl_journal_commit(fresh_journal, &r->journal);
+    take_journal(out, r);
+    return status;
 }
 
-sl_status sl_out_drop(sl_out *out, sl_out_drops drops, void *context)
+sl_status sl_out_drop(sl_out *out, sl_out_picks picks, void *context)
 {
     sl_status status = check_one_name(out);
     if (status != SL_OK) return status;
-    rewrite r = {.drops = drops, .context = context};
-    sl_file_fresh fresh_journal;
+    sl_file_fresh fresh, fresh_journal;
+    rewriting r = {.picks = picks, .context = context, .out = &fresh};
     status = sl_journal_create(out->journal_path, &out->known.identity, &fresh_journal, &r.journal);
     if (status != SL_OK) return status;
-    status = sl_file_fresh_begin(out->path, &r.out);
+    status = sl_file_fresh_begin(out->path, &fresh);
     if (status == SL_OK) {
-        uint64_t whole_bytes;
-        status = walk(out, copy_record, &r, &whole_bytes);
+        walked w;
+        status = walk(out, copy_record, &r, &w);
         if (status == SL_OK) return commit_both(out, &r, &fresh_journal);
-        sl_file_fresh_drop(&r.out);
+        sl_file_fresh_drop(&fresh);
     }
-    sl_journal_close(&r.journal);
-    unlink(fresh_journal.temporary);
+    sl_journal_drop(&fresh_journal, &r.journal);
     return status;
 }
 
 /* ---- appending ---- */
 
+static sl_status take_stamps(sl_out *out)
+{
+    sl_status status = sl_file_stamp_take(out->file, out->path, &out->stamp);
+    if (status == SL_OK)
+        status = sl_file_stamp_take(out->journal.file, out->journal_path, &out->journal_stamp);
+    return status;
+}
+
+sl_status sl_out_begin(sl_out *out)
+{
+    sl_journal_content_fini(&out->known);
+    return take_stamps(out);
+}
+
+static sl_status judge(const char *path, sl_file_change change)
+{
+    if (change == SL_FILE_SAME) return SL_OK;
+    sl_error("%s %s while the job ran, and not by it: the job ends, since results would be lost or "
+             "mixed",
+             path, sl_file_change_text(change));
+    return SL_ERR_FILE;
+}
+
+/* What was synced is as it was then. */
+static sl_status check_stamps(const sl_out *out)
+{
+    sl_status status = judge(out->path, sl_file_stamp_compare(out->path, &out->stamp));
+    if (status != SL_OK) return status;
+    return judge(out->journal_path, sl_file_stamp_compare(out->journal_path, &out->journal_stamp));
+}
+
 sl_status sl_out_append(sl_out *out, const char *record, size_t bytes, uint64_t body_hash)
 {
+    sl_status status = out->appended ? SL_OK : check_stamps(out);
+    if (status != SL_OK) return status;
+    out->appended = true;
     uint64_t journal_bytes = out->journal.bytes;
     sl_job_entry entry = entry_of(out->bytes, bytes, XXH3_128bits(record, bytes - 1), body_hash);
-    sl_status status = sl_journal_append(&out->journal, &entry);
+    status = sl_journal_append(&out->journal, &entry);
     if (status != SL_OK) return status;
     status = sl_file_write(out->file, out->path, record, bytes);
     if (status == SL_OK) {
@@ -489,26 +598,23 @@ sl_status sl_out_append(sl_out *out, const char *record, size_t bytes, uint64_t 
     return status;
 }
 
-static sl_status check_name(int file, const char *path, uint64_t bytes)
+/* The name still means the open file, of the size we made it. */
+static sl_status check_written(const char *path, const sl_file_stamp *stamp, uint64_t bytes)
 {
-    sl_file_stamp stamp;
-    sl_status status = sl_file_stamp_take(file, path, &stamp);
-    if (status != SL_OK) return status;
-    sl_file_change change = sl_file_stamp_compare(path, &stamp);
-    if (stamp.bytes != bytes) change = stamp.bytes < bytes ? SL_FILE_CUT : SL_FILE_GROWN;
-    if (change == SL_FILE_SAME) return SL_OK;
-    sl_error("%s %s while the job ran, and not by it: the job ends, since results would be lost or "
-             "mixed",
-             path, sl_file_change_text(change));
-    return SL_ERR_FILE;
+    if (stamp->bytes != bytes)
+        return judge(path, stamp->bytes < bytes ? SL_FILE_CUT : SL_FILE_GROWN);
+    return judge(path, sl_file_stamp_compare(path, stamp));
 }
 
 sl_status sl_out_sync(sl_out *out)
 {
+    if (!out->appended) return check_stamps(out);
     sl_status status = sl_journal_sync(&out->journal);
     if (status == SL_OK) status = sl_file_sync(out->file, out->path);
-    if (status == SL_OK) status = check_name(out->file, out->path, out->bytes);
+    if (status == SL_OK) status = take_stamps(out);
+    if (status == SL_OK) status = check_written(out->path, &out->stamp, out->bytes);
     if (status == SL_OK)
-        status = check_name(out->journal.file, out->journal_path, out->journal.bytes);
+        status = check_written(out->journal_path, &out->journal_stamp, out->journal.bytes);
+    if (status == SL_OK) out->appended = false;
     return status;
 }

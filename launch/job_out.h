@@ -2,8 +2,8 @@
  * job is resumed, appended to. Knows what a record looks like, not what it answers.
  *
  * A record's entry goes to the journal, then the record to OUT; both last once sl_out_sync has
- * returned. So whatever ends a job, OUT holds whole records, each with its entry, and at most one
- * broken line behind them. */
+ * returned. So however a process ends, OUT holds whole records, each with its entry, and at most one
+ * broken line behind them; a host that goes down may lose any part of what was not synced. */
 #ifndef SL_JOB_OUT_H
 #define SL_JOB_OUT_H
 
@@ -14,7 +14,7 @@
 
 typedef struct sl_out sl_out;
 
-/* Whether results can go to `path`: a file, or nothing yet. Looks, and changes nothing.
+/* Whether results can go to `path`: a file that stdout and stderr do not go to, or nothing yet. Looks, and changes nothing.
  * SL_ERR_FILE, SL_ERR_OPTION: logged with what to do. */
 sl_status sl_out_check(const char *path);
 
@@ -28,21 +28,31 @@ sl_status sl_out_open(const char *path, const sl_job_identity *identity, bool re
 void sl_out_close(sl_out *out);             /* NULL is fine */
 const char *sl_out_path(const sl_out *out); /* without links */
 
-/* Read the records: the hash of each one's request (0: not known) by sl_hash_id of its custom_id, and
- * how many are errors; those are left out of the map if `skip_failed`. Half a line at the end is cut
- * off. On SL_OK the caller frees the map. SL_ERR_FORMAT, logged: a line is no record. */
-sl_status sl_out_scan(sl_out *out, bool skip_failed, sl_hash_map *requests_out,
-                      uint64_t *n_failed_out);
+/* A record that is there. */
+typedef struct {
+    const char *custom_id; /* lent for the call */
+    XXH128_hash_t id;      /* its hash */
+    uint64_t body_hash;    /* of the request that it answers; 0: not known */
+    bool failed;
+} sl_out_record;
+typedef sl_status (*sl_out_see)(void *context, const sl_out_record *record);
+/* Tell of each record. Half a line at the end is cut off, a record that a host lost as it went down is
+ * left out, and a journal that does not agree with OUT is written anew: all warned about.
+ * SL_ERR_FORMAT, logged: a line is no record of ours. */
+sl_status sl_out_scan(sl_out *out, sl_out_see see, void *context);
 
-/* Leave out the records that `drops` picks, by writing OUT and its journal anew; the lock moves along.
- * To be called behind sl_out_scan, once at most, before anything is appended. */
-typedef bool (*sl_out_drops)(void *context, XXH128_hash_t id, bool failed);
-sl_status sl_out_drop(sl_out *out, sl_out_drops drops, void *context);
+/* Leave out the records that `picks` picks by their id (NULL: none), by writing OUT and its journal
+ * anew; the lock moves along. After sl_out_scan, before sl_out_begin. */
+typedef bool (*sl_out_picks)(void *context, XXH128_hash_t id);
+sl_status sl_out_drop(sl_out *out, sl_out_picks picks, void *context);
 
-/* Append a record with its newline. On SL_ERR_FILE, logged, nothing of it is there. */
+/* All is read; records follow. */
+sl_status sl_out_begin(sl_out *out);
+/* Append a record with its newline. On SL_ERR_FILE, logged, nothing of it is there: also when OUT or its
+ * journal was written to since the last sync. */
 sl_status sl_out_append(sl_out *out, const char *record, size_t bytes, uint64_t body_hash);
 /* All that was appended lasts, and OUT and its journal are still what their names say.
- * SL_ERR_FILE, logged. */
+ * SL_ERR_FILE, logged: then what was appended since the last sync may be lost, or not. */
 sl_status sl_out_sync(sl_out *out);
 
 #endif

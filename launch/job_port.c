@@ -75,11 +75,12 @@ static sl_status sync_records(sl_job_port *p)
 {
     if (p->n_unsynced == 0) return SL_OK;
     sl_status status = sl_job_sync(p->job);
-    if (status != SL_OK) return status;
-    atomic_fetch_add(&p->n_failed, p->n_unsynced_failed);
-    atomic_fetch_add(&p->n_written, p->n_unsynced);
+    if (status == SL_OK) {
+        atomic_fetch_add(&p->n_failed, p->n_unsynced_failed);
+        atomic_fetch_add(&p->n_written, p->n_unsynced);
+    } /* else they are never counted: another sync might succeed without them */
     p->n_unsynced = p->n_unsynced_failed = 0;
-    return SL_OK;
+    return status;
 }
 
 /* Read one line: a good request goes to the driver, a bad one's error record to OUT. */

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/base/log.h"
@@ -34,9 +35,7 @@ static sl_status fill(window *w, size_t wanted)
     w->n -= w->at;
     w->at = 0;
     w->n += fread(w->bytes + w->n, 1, WINDOW_BYTES - w->n, w->file);
-    if (!ferror(w->file)) return SL_OK;
-    sl_error("cannot read %s: %s", w->path, strerror(errno));
-    return SL_ERR_FILE;
+    return ferror(w->file) ? sl_file_error("read", w->path) : SL_OK;
 }
 
 /* The next entry; SL_END: nothing is left. SL_ERR_FORMAT, not logged: no entry begins here. */
@@ -74,9 +73,7 @@ static sl_status read_identity(window *w, sl_journal_content *content)
     sl_status status = fill(w, SL_JOB_IDENTITY_BYTES_MAX);
     if (status != SL_OK) return status;
     if (w->n == 0) return SL_END;
-    size_t used;
-    status = sl_wire_decode_job(w->bytes, w->n, &content->identity, &used);
-    w->at = used;
+    status = sl_wire_decode_job(w->bytes, w->n, &content->identity, &w->at);
     if (status == SL_ERR_FORMAT)
         sl_error("%s is no journal that can be gone on with: give another -o, or begin anew with "
                  "--restart, which keeps the old files",
@@ -84,33 +81,46 @@ static sl_status read_identity(window *w, sl_journal_content *content)
     return status;
 }
 
-static sl_status read_entries(window *w, sl_journal_content *content)
+/* Call `see` for each entry; *whole_bytes_out: where the last whole one ends. */
+typedef sl_status (*see_entry)(void *context, const sl_job_entry *entry);
+static sl_status read_entries(window *w, see_entry see, void *context, uint64_t *whole_bytes_out)
 {
     for (;;) {
-        content->whole_bytes = place(w);
+        *whole_bytes_out = place(w);
         sl_job_entry entry;
         sl_status status = next_entry(w, &entry);
         if (status == SL_ERR_FORMAT) status = judge_end(w);
-        if (status != SL_OK) {
-            content->bytes = place(w);
-            return status == SL_END ? SL_OK : status;
-        }
-        bool was_there;
-        XXH128_hash_t key = {entry.record_hash_low, entry.record_hash_high};
-        status = sl_hash_map_put(&content->requests, key, entry.body_hash, &was_there);
+        if (status != SL_OK) return status == SL_END ? SL_OK : status;
+        status = see(context, &entry);
         if (status != SL_OK) return status;
-        content->n_entries++;
     }
+}
+
+static sl_status keep_entry(void *context, const sl_job_entry *entry)
+{
+    sl_journal_content *content = context;
+    bool was_there;
+    XXH128_hash_t key = {entry->record_hash_low, entry->record_hash_high};
+    content->n_entries++;
+    return sl_hash_map_put(&content->requests, key, entry->body_hash, &was_there);
+}
+
+static sl_status parse(FILE *file, const char *path, see_entry see, void *context,
+                       sl_journal_content *content)
+{
+    window w = {.file = file, .path = path, .bytes = malloc(WINDOW_BYTES)};
+    if (!w.bytes) return SL_ERR_MEMORY;
+    sl_status status = read_identity(&w, content);
+    if (status == SL_OK) status = read_entries(&w, see, context, &content->whole_bytes);
+    content->bytes = place(&w);
+    free(w.bytes);
+    return status;
 }
 
 sl_status sl_journal_parse(FILE *file, const char *path, sl_journal_content *content_out)
 {
-    window w = {.file = file, .path = path, .bytes = malloc(WINDOW_BYTES)};
-    if (!w.bytes) return SL_ERR_MEMORY;
     sl_journal_content content = {.n_entries = 0};
-    sl_status status = read_identity(&w, &content);
-    if (status == SL_OK) status = read_entries(&w, &content);
-    free(w.bytes);
+    sl_status status = parse(file, path, keep_entry, &content, &content);
     if (status == SL_OK)
         *content_out = content;
     else
@@ -118,14 +128,47 @@ sl_status sl_journal_parse(FILE *file, const char *path, sl_journal_content *con
     return status;
 }
 
-sl_status sl_journal_read(const char *path, sl_journal_content *content_out)
+/* The place of a line that is looked for. */
+typedef struct {
+    uint64_t offset;
+    bool found;
+} search;
+
+static sl_status compare_place(void *context, const sl_job_entry *entry)
+{
+    search *s = context;
+    s->found |= entry->offset == s->offset;
+    return SL_OK;
+}
+
+sl_status sl_journal_has(const char *path, uint64_t offset, bool *has_out)
 {
     FILE *file = fopen(path, "re");
-    if (!file) {
-        if (errno == ENOENT) return SL_END;
-        sl_error("cannot open %s: %s", path, strerror(errno));
-        return SL_ERR_FILE;
-    }
+    if (!file) return sl_file_error("open", path);
+    sl_journal_content content;
+    search s = {.offset = offset};
+    sl_status status = parse(file, path, compare_place, &s, &content);
+    fclose(file);
+    *has_out = s.found;
+    return status;
+}
+
+/* Opening a pipe would wait for who writes it. */
+sl_status sl_journal_check(const char *path)
+{
+    struct stat there;
+    if (stat(path, &there) != 0 || S_ISREG(there.st_mode)) return SL_OK;
+    sl_error("%s, where the job's journal would be, is no regular file: move it away, or give "
+             "another -o",
+             path);
+    return SL_ERR_FILE;
+}
+
+sl_status sl_journal_read(const char *path, sl_journal_content *content_out)
+{
+    if (sl_journal_check(path) != SL_OK) return SL_ERR_FILE;
+    FILE *file = fopen(path, "re");
+    if (!file) return errno == ENOENT ? SL_END : sl_file_error("open", path);
     sl_status status = sl_journal_parse(file, path, content_out);
     fclose(file);
     return status;
@@ -166,24 +209,25 @@ sl_status sl_journal_commit(sl_file_fresh *fresh, sl_journal *journal)
     return status;
 }
 
+void sl_journal_drop(sl_file_fresh *fresh, sl_journal *journal)
+{
+    sl_file_fresh_drop(fresh);
+    free(journal->path);
+    *journal = (sl_journal){.file = -1};
+}
+
 sl_status sl_journal_open(const char *path, const sl_journal_content *content,
                           sl_journal *journal_out)
 {
     sl_journal journal = {.path = strdup(path), .bytes = content->whole_bytes};
     if (!journal.path) return SL_ERR_MEMORY;
-    journal.file = open(path, O_RDWR | O_CLOEXEC);
-    sl_status status = SL_OK;
-    if (journal.file < 0) {
-        sl_error("cannot open %s: %s", path, strerror(errno));
-        status = SL_ERR_FILE;
-    }
+    journal.file = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
+    sl_status status = journal.file < 0 ? sl_file_error("open", path) : SL_OK;
     if (status == SL_OK && content->bytes > content->whole_bytes) {
         sl_warn("%s: its last entry, at byte %" PRIu64 ", was not whole (an interrupted job)", path,
                 content->whole_bytes);
         status = sl_file_cut(journal.file, path, content->whole_bytes);
     }
-    if (status == SL_OK && lseek(journal.file, (off_t)journal.bytes, SEEK_SET) < 0)
-        status = SL_ERR_FILE;
     if (status == SL_OK)
         *journal_out = journal;
     else
@@ -201,8 +245,7 @@ void sl_journal_close(sl_journal *journal)
 void sl_journal_take_back(sl_journal *journal, uint64_t bytes_before)
 {
     journal->bytes = bytes_before;
-    if (sl_file_cut(journal->file, journal->path, bytes_before) == SL_OK)
-        lseek(journal->file, (off_t)bytes_before, SEEK_SET);
+    sl_file_cut(journal->file, journal->path, bytes_before);
 }
 
 sl_status sl_journal_append(sl_journal *journal, const sl_job_entry *entry)

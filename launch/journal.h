@@ -21,13 +21,18 @@ typedef struct {
     uint64_t bytes, whole_bytes; /* in all, and up to the end of the last whole entry */
 } sl_journal_content;
 
+/* Whether a journal can be at `path`: a file, or nothing yet. SL_ERR_FILE, logged. */
+sl_status sl_journal_check(const char *path);
 /* Read the journal at `path`. On SL_OK the caller ends the content with sl_journal_content_fini.
- * SL_END: there is none, or an empty file. Logged: SL_ERR_FORMAT, it is damaged or no journal, with
- * the offset; SL_ERR_FILE; SL_ERR_MEMORY. */
+ * SL_END: there is none, or an empty file. SL_ERR_FORMAT, logged: it is damaged or no journal, with
+ * the offset. SL_ERR_FILE, logged. SL_ERR_MEMORY. */
 sl_status sl_journal_read(const char *path, sl_journal_content *content_out);
 /* The same of an open file, from its position to its end; `path` is for messages. */
 sl_status sl_journal_parse(FILE *file, const char *path, sl_journal_content *content_out);
 void sl_journal_content_fini(sl_journal_content *content);
+/* Whether a journal that was read has an entry for a line at `offset` of OUT. SL_ERR_FILE, logged;
+ * SL_ERR_MEMORY. */
+sl_status sl_journal_has(const char *path, uint64_t offset, bool *has_out);
 
 /* A journal being written. */
 typedef struct {
@@ -37,10 +42,11 @@ typedef struct {
 } sl_journal;
 
 /* Begin a journal beside its place, which it takes with sl_journal_commit; until then entries may be
- * appended that become durable with it. Logged: SL_ERR_FILE, SL_ERR_MEMORY. */
+ * appended that become durable with it. SL_ERR_FILE, logged; SL_ERR_MEMORY. */
 sl_status sl_journal_create(const char *path, const sl_job_identity *identity,
                             sl_file_fresh *fresh_out, sl_journal *journal_out);
 sl_status sl_journal_commit(sl_file_fresh *fresh, sl_journal *journal);
+void sl_journal_drop(sl_file_fresh *fresh, sl_journal *journal); /* instead of commit */
 /* Go on with one that was read; half an entry at its end is cut off. SL_ERR_FILE, logged. */
 sl_status sl_journal_open(const char *path, const sl_journal_content *content,
                           sl_journal *journal_out);

@@ -29,11 +29,18 @@ static const char *advice(int error)
     }
 }
 
-static sl_status file_error(const char *what, const char *path)
+sl_status sl_file_error(const char *what, const char *path)
 {
     int error = errno;
     sl_error("cannot %s %s: %s%s", what, path, strerror(error), advice(error));
     return SL_ERR_FILE;
+}
+
+bool sl_file_same(const char *path, const char *other)
+{
+    struct stat one, two;
+    return stat(path, &one) == 0 && stat(other, &two) == 0 && one.st_dev == two.st_dev &&
+           one.st_ino == two.st_ino;
 }
 
 /* ---- writing ---- */
@@ -45,7 +52,7 @@ sl_status sl_file_write(int file, const char *path, const void *bytes, size_t n_
         ssize_t n = calls->write(file, at, n_bytes);
         if (n < 0 && errno == EINTR) continue;
         if (n == 0) errno = ENOSPC; /* no system writes nothing of something, and then more */
-        if (n <= 0) return file_error("write", path);
+        if (n <= 0) return sl_file_error("write", path);
         at += n;
         n_bytes -= (size_t)n;
     }
@@ -58,14 +65,14 @@ sl_status sl_file_sync(int file, const char *path)
         if (errno == EINTR) continue;
         if (errno == EINVAL || errno == ENOSYS)
             return SL_OK; /* a file system that cannot promise */
-        return file_error("sync", path);
+        return sl_file_error("sync", path);
     }
     return SL_OK;
 }
 
 sl_status sl_file_cut(int file, const char *path, uint64_t n_bytes)
 {
-    return calls->cut(file, (off_t)n_bytes) == 0 ? SL_OK : file_error("truncate", path);
+    return calls->cut(file, (off_t)n_bytes) == 0 ? SL_OK : sl_file_error("truncate", path);
 }
 
 void sl_file_sync_folder(const char *path)
@@ -80,20 +87,23 @@ void sl_file_sync_folder(const char *path)
 
 sl_status sl_file_rename(const char *from, const char *to)
 {
-    if (calls->rename(from, to) != 0) return file_error("rename", from);
+    if (calls->rename(from, to) != 0) return sl_file_error("rename", from);
     sl_file_sync_folder(to);
     return SL_OK;
 }
 
 /* ---- replacing ---- */
 
-/* Create a file of a name that is free. The process's umask decides its mode. */
+/* Create a file of a name that is free, and short enough whatever the other is called. The process's
+ * umask decides its mode. */
 static int create_beside(sl_file_fresh *fresh)
 {
+    const char *name = strrchr(fresh->path, '/');
+    int folder_bytes = name ? (int)(name + 1 - fresh->path) : 0;
     for (int i = 0; i < 1000; i++) {
-        snprintf(fresh->temporary, sizeof fresh->temporary, "%s.%ld-%d.tmp", fresh->path,
-                 (long)getpid(), i);
-        int file = open(fresh->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        snprintf(fresh->temporary, sizeof fresh->temporary, "%.*s.sluice-%ld-%d.tmp", folder_bytes,
+                 fresh->path, (long)getpid(), i);
+        int file = open(fresh->temporary, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
         if (file >= 0 || errno != EEXIST) return file;
     }
     return -1;
@@ -104,27 +114,33 @@ static sl_status take_mode(const sl_file_fresh *fresh)
 {
     struct stat old;
     if (stat(fresh->path, &old) != 0) return SL_OK;
-    /* The owner first, since changing it may clear bits of the mode; only root can. */
-    int owned = fchown(fresh->file, old.st_uid, old.st_gid);
-    (void)owned;
-    if (fchmod(fresh->file, old.st_mode & 07777) == 0) return SL_OK;
-    return file_error("set the mode of", fresh->temporary);
+    mode_t mode = old.st_mode & 07777;
+    /* The owner first, since changing it may clear bits of the mode; only root can. What another
+     * group was allowed is not this one's. */
+    if (fchown(fresh->file, old.st_uid, old.st_gid) != 0 &&
+        fchown(fresh->file, (uid_t)-1, old.st_gid) != 0)
+        mode &= ~(mode_t)S_IRWXG;
+    if (fchmod(fresh->file, mode) == 0) return SL_OK;
+    return sl_file_error("set the mode of", fresh->temporary);
 }
 
 sl_status sl_file_fresh_begin(const char *path, sl_file_fresh *fresh_out)
 {
     sl_file_fresh fresh;
-    if (!realpath(path, fresh.path)) { /* not there yet: it has no links */
-        if (errno != ENOENT || strlen(path) >= sizeof fresh.path) return file_error("find", path);
+    struct stat old;
+    if (!realpath(path, fresh.path)) { /* not there yet, which a link to nothing is not */
+        int error = errno;
+        bool is_new = error == ENOENT && lstat(path, &old) != 0 && errno == ENOENT;
+        errno = error;
+        if (!is_new || strlen(path) >= sizeof fresh.path) return sl_file_error("find", path);
         snprintf(fresh.path, sizeof fresh.path, "%s", path);
     }
-    struct stat old;
     if (stat(fresh.path, &old) == 0 && !S_ISREG(old.st_mode)) {
         sl_error("cannot write %s: it is no regular file", path);
         return SL_ERR_FILE;
     }
     fresh.file = create_beside(&fresh);
-    if (fresh.file < 0) return file_error("create a file beside", fresh.path);
+    if (fresh.file < 0) return sl_file_error("create a file beside", fresh.path);
     sl_status status = take_mode(&fresh);
     if (status != SL_OK)
         sl_file_fresh_drop(&fresh);
@@ -137,7 +153,7 @@ sl_status sl_file_fresh_commit(sl_file_fresh *fresh)
 {
     sl_status status = sl_file_sync(fresh->file, fresh->temporary);
     if (status == SL_OK && calls->rename(fresh->temporary, fresh->path) != 0)
-        status = file_error("replace", fresh->path);
+        status = sl_file_error("replace", fresh->path);
     if (status != SL_OK) {
         sl_file_fresh_drop(fresh);
         return status;
@@ -186,7 +202,7 @@ static sl_file_stamp stamp_of(const struct stat *file)
 sl_status sl_file_stamp_take(int file, const char *path, sl_file_stamp *stamp_out)
 {
     struct stat now;
-    if (fstat(file, &now) != 0) return file_error("look at", path);
+    if (fstat(file, &now) != 0) return sl_file_error("look at", path);
     *stamp_out = stamp_of(&now);
     return SL_OK;
 }

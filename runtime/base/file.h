@@ -5,11 +5,17 @@
 #define SL_FILE_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "runtime/base/status.h"
+
+/* "cannot WHAT PATH: why", with what to do about it where that is known. Takes errno. SL_ERR_FILE. */
+sl_status sl_file_error(const char *what, const char *path);
+/* Two names of one file that is there. */
+bool sl_file_same(const char *path, const char *other);
 
 /* ---- writing ---- */
 
@@ -33,7 +39,7 @@ sl_status sl_file_rename(const char *from, const char *to);
 typedef struct {
     int file;                      /* open for reading and writing, empty at first */
     char path[PATH_MAX];           /* what it will replace: behind symbolic links */
-    char temporary[PATH_MAX + 32]; /* a name that was free */
+    char temporary[PATH_MAX + 32]; /* a hidden name in the same folder that was free */
 } sl_file_fresh;
 
 /* Begin; the old file, if any, gives its mode (and owner, where allowed). SL_ERR_FILE: also where what
