@@ -390,8 +390,9 @@ static sl_status compare_input(const sl_job *job, FILE *file, uint64_t *n_more_o
 
 sl_status sl_job_finish(sl_job *job)
 {
-    sl_status synced = sl_out_sync(job->out);
-    if (synced != SL_OK) return synced;
+    sl_status status = sl_out_sync(job->out);
+    if (status == SL_OK) status = sl_out_verify(job->out);
+    if (status != SL_OK) return status;
     sl_file_change change = sl_file_stamp_compare(job->in_path, &job->in_stamp);
     if (change == SL_FILE_SAME) return SL_OK;
     FILE *file = fopen(job->in_path, "re");
@@ -401,7 +402,7 @@ sl_status sl_job_finish(sl_job *job)
         return SL_ERR_FILE;
     }
     uint64_t n_more;
-    sl_status status = compare_input(job, file, &n_more);
+    status = compare_input(job, file, &n_more);
     fclose(file);
     if (status != SL_OK || n_more == 0) return status; /* touched, or copied over itself */
     sl_error("%s has grown by %" PRIu64 " requests while the job ran: run the same line again",

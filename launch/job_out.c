@@ -40,6 +40,22 @@ static const char *kind_of(mode_t mode)
     return "a device";
 }
 
+/* Its report or log lines would be among the results. */
+static sl_status check_not_standard(const char *path, const struct stat *there)
+{
+    for (int number = STDOUT_FILENO; number <= STDERR_FILENO; number++) {
+        struct stat standard;
+        if (fstat(number, &standard) != 0) continue;
+        if (there->st_dev != standard.st_dev || there->st_ino != standard.st_ino) continue;
+        sl_error(
+            "%s is also where %s goes, whose lines would be among the results: give another -o, "
+            "or send that elsewhere",
+            path, number == STDOUT_FILENO ? "stdout" : "stderr");
+        return SL_ERR_OPTION;
+    }
+    return SL_OK;
+}
+
 sl_status sl_out_check(const char *path)
 {
     struct stat there;
@@ -49,7 +65,11 @@ sl_status sl_out_check(const char *path)
             "read it with tail -f if you like");
         return SL_ERR_OPTION;
     }
-    if (stat(path, &there) != 0 || S_ISREG(there.st_mode)) return SL_OK; /* opening it says more */
+    char journal_path[PATH_MAX];
+    snprintf(journal_path, sizeof journal_path, "%s.job", path);
+    if (sl_journal_check(journal_path) != SL_OK) return SL_ERR_FILE;
+    if (stat(path, &there) != 0) return SL_OK; /* opening it says more */
+    if (S_ISREG(there.st_mode)) return check_not_standard(path, &there);
     sl_error(
         "%s is %s: results are kept in a file, so that a job can be resumed: give its name, and "
         "read it with tail -f if you like",
@@ -304,14 +324,26 @@ typedef struct {
     char *custom_id; /* malloc'd */
 } known_record;
 
+/* The place of a line that is looked for. */
+typedef struct {
+    uint64_t offset;
+    bool found;
+} search;
+
+static sl_status compare_place(void *context, const sl_job_entry *entry)
+{
+    search *s = context;
+    s->found |= entry->offset == s->offset;
+    return SL_OK;
+}
+
 /* A line that is none: whether our journal says that a record was written there. A host that went down
  * may have lost a part of it that was not yet synced; else it is somebody else's. */
 static sl_status judge_no_record(const sl_out *out, const sl_line_reader *reader, uint64_t offset)
 {
-    bool ours;
-    sl_status status = sl_journal_has(out->journal_path, offset, &ours);
-    if (status != SL_OK) return status;
-    if (ours) return SL_OK;
+    search place = {.offset = offset};
+    sl_status status = sl_journal_each(out->journal_path, compare_place, &place);
+    if (status != SL_OK || place.found) return status;
     sl_error("%s: line %" PRIu64
              " is no result record: is this another file? Take that line out, give "
              "another -o, or begin anew with --restart, which keeps the old files",
@@ -617,4 +649,62 @@ sl_status sl_out_sync(sl_out *out)
         status = check_written(out->journal_path, &out->journal_stamp, out->journal.bytes);
     if (status == SL_OK) out->appended = false;
     return status;
+}
+
+/* ---- the end ---- */
+
+enum { PIECE_BYTES = 1 << 16 };
+typedef struct {
+    const sl_out *out;
+    XXH3_state_t *state;
+    uint8_t *piece;            /* [PIECE_BYTES] */
+    uint64_t bytes;            /* of the entries so far: they stand one behind the other */
+    uint64_t n_bad, bad_place; /* records that are not as they were written; where the first is */
+} verifying;
+
+/* The hash of n_bytes of OUT. SL_ERR_FILE, logged. */
+static sl_status hash_place(verifying *v, uint64_t offset, uint64_t n_bytes,
+                            XXH128_hash_t *hash_out)
+{
+    XXH3_128bits_reset(v->state);
+    while (n_bytes > 0) {
+        size_t wanted = n_bytes < PIECE_BYTES ? (size_t)n_bytes : PIECE_BYTES;
+        ssize_t n = pread(v->out->file, v->piece, wanted, (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return sl_file_error("read", v->out->path);
+        if (n == 0) break; /* another hash, then */
+        XXH3_128bits_update(v->state, v->piece, (size_t)n);
+        offset += (uint64_t)n;
+        n_bytes -= (uint64_t)n;
+    }
+    *hash_out = XXH3_128bits_digest(v->state);
+    return SL_OK;
+}
+
+static sl_status verify_entry(void *context, const sl_job_entry *entry)
+{
+    verifying *v = context;
+    XXH128_hash_t hash, expected = {entry->record_hash_low, entry->record_hash_high};
+    if (entry->n_bytes == 0) return SL_ERR_FORMAT; /* none of ours */
+    sl_status status = hash_place(v, entry->offset, entry->n_bytes - 1, &hash);
+    if (status != SL_OK) return status;
+    bool good = entry->offset == v->bytes && XXH128_isEqual(hash, expected);
+    v->bytes = entry->offset + entry->n_bytes;
+    if (!good && v->n_bad++ == 0) v->bad_place = entry->offset;
+    return SL_OK;
+}
+
+sl_status sl_out_verify(const sl_out *out)
+{
+    verifying v = {.out = out, .state = XXH3_createState(), .piece = malloc(PIECE_BYTES)};
+    sl_status status = v.state && v.piece ? SL_OK : SL_ERR_MEMORY;
+    if (status == SL_OK) status = sl_journal_each(out->journal_path, verify_entry, &v);
+    XXH3_freeState(v.state);
+    free(v.piece);
+    if (status != SL_OK || (v.n_bad == 0 && v.bytes == out->bytes)) return status;
+    sl_error("%s was written to while the job ran, and not by it: %" PRIu64
+             " of its records are not as they were written, the first being at byte %" PRIu64
+             ". Run the same line again: what is no record any more is done again",
+             out->path, v.n_bad, v.bad_place);
+    return SL_ERR_FILE;
 }

@@ -54,5 +54,7 @@ sl_status sl_out_append(sl_out *out, const char *record, size_t bytes, uint64_t 
 /* All that was appended lasts, and OUT and its journal are still what their names say.
  * SL_ERR_FILE, logged: then what was appended since the last sync may be lost, or not. */
 sl_status sl_out_sync(sl_out *out);
+/* All is synced: whether every record is as its entry says. Reads OUT once. SL_ERR_FILE, logged. */
+sl_status sl_out_verify(const sl_out *out);
 
 #endif

@@ -81,9 +81,9 @@ static sl_status read_identity(window *w, sl_journal_content *content)
     return status;
 }
 
-/* Call `see` for each entry; *whole_bytes_out: where the last whole one ends. */
-typedef sl_status (*see_entry)(void *context, const sl_job_entry *entry);
-static sl_status read_entries(window *w, see_entry see, void *context, uint64_t *whole_bytes_out)
+/* *whole_bytes_out: where the last whole entry ends. */
+static sl_status read_entries(window *w, sl_journal_see see, void *context,
+                              uint64_t *whole_bytes_out)
 {
     for (;;) {
         *whole_bytes_out = place(w);
@@ -105,7 +105,7 @@ static sl_status keep_entry(void *context, const sl_job_entry *entry)
     return sl_hash_map_put(&content->requests, key, entry->body_hash, &was_there);
 }
 
-static sl_status parse(FILE *file, const char *path, see_entry see, void *context,
+static sl_status parse(FILE *file, const char *path, sl_journal_see see, void *context,
                        sl_journal_content *content)
 {
     window w = {.file = file, .path = path, .bytes = malloc(WINDOW_BYTES)};
@@ -128,28 +128,13 @@ sl_status sl_journal_parse(FILE *file, const char *path, sl_journal_content *con
     return status;
 }
 
-/* The place of a line that is looked for. */
-typedef struct {
-    uint64_t offset;
-    bool found;
-} search;
-
-static sl_status compare_place(void *context, const sl_job_entry *entry)
-{
-    search *s = context;
-    s->found |= entry->offset == s->offset;
-    return SL_OK;
-}
-
-sl_status sl_journal_has(const char *path, uint64_t offset, bool *has_out)
+sl_status sl_journal_each(const char *path, sl_journal_see see, void *context)
 {
     FILE *file = fopen(path, "re");
     if (!file) return sl_file_error("open", path);
     sl_journal_content content;
-    search s = {.offset = offset};
-    sl_status status = parse(file, path, compare_place, &s, &content);
+    sl_status status = parse(file, path, see, context, &content);
     fclose(file);
-    *has_out = s.found;
     return status;
 }
 

@@ -30,9 +30,10 @@ sl_status sl_journal_read(const char *path, sl_journal_content *content_out);
 /* The same of an open file, from its position to its end; `path` is for messages. */
 sl_status sl_journal_parse(FILE *file, const char *path, sl_journal_content *content_out);
 void sl_journal_content_fini(sl_journal_content *content);
-/* Whether a journal that was read has an entry for a line at `offset` of OUT. SL_ERR_FILE, logged;
- * SL_ERR_MEMORY. */
-sl_status sl_journal_has(const char *path, uint64_t offset, bool *has_out);
+/* Call `see` for each entry of a journal that can be read, in order; what it returns but SL_OK ends that
+ * and is returned. SL_ERR_FORMAT, SL_ERR_FILE, logged; SL_ERR_MEMORY. */
+typedef sl_status (*sl_journal_see)(void *context, const sl_job_entry *entry);
+sl_status sl_journal_each(const char *path, sl_journal_see see, void *context);
 
 /* A journal being written. */
 typedef struct {

@@ -99,7 +99,7 @@ def test_some_bad(jobs):
         e2e.check(is_failed(line) != name.startswith("good") and
                   status == (400 if is_failed(line) else 200), f"{jobs.what}: {line.decode()}")
     first = jobs.bytes()
-    jobs.batch([0, 3], source)  # what failed before, or nothing now: both are honest
+    jobs.batch([3], source)  # its errors are still there
     e2e.check(jobs.bytes() == first, f"{jobs.what}: was complete, yet OUT changed")
 
 
@@ -205,7 +205,8 @@ def test_no_files(jobs):
             (("-i", source, "-o", "/dev/stdout"), 4, "results are kept in a file"),
             (("-i", "-", "-o", jobs.out), 2, "requests are read twice"),
             (("-i", "/dev/stdin", "-o", jobs.out), 4, "requests are read twice"),
-            (("-i", source, "-o", source), 2, "are the same file")]:
+            (("-i", source, "-o", source), 2, "is the file of -o"),
+            (("-i", source, "-o", jobs.model), 2, "-m " + jobs.model + " is the file of -o")]:
         ran = jobs.bench.run(jobs.ranks, "batch", "-m", jobs.model, *options)
         talk = ran.stderr.decode(errors="replace")
         e2e.check(ran.returncode == code and said in talk, f"{options}: {ran.returncode}\n{talk}")
@@ -224,13 +225,33 @@ def slow_job(jobs, name):
     return process, source
 
 
+def test_out_is_stdout(jobs):
+    """The report would be among the results."""
+    jobs.fresh()
+    source = jobs.bench.job("good.jsonl", good(1))
+    for stream in ("stdout", "stderr"):
+        with open(jobs.out, "ab") as file:
+            other = {"stdout": "stderr", "stderr": "stdout"}[stream]
+            ran = subprocess.run([jobs.bench.args.sluice, "batch", "-m", jobs.model, "-i", source, "-o",
+                                  jobs.out, "--json"], stdin=subprocess.DEVNULL, timeout=60,
+                                 **{stream: file, other: subprocess.PIPE})
+        e2e.check(ran.returncode == 2, f"-o is {stream}: exit code {ran.returncode}")
+        e2e.check(b'"custom_id"' not in jobs.bytes(), f"-o is {stream}: {jobs.bytes()}")
+
+
 def test_files_that_change(jobs):
     """Whatever happens to OUT and IN while a job runs is said, with an exit status."""
     def cut(path):
         os.truncate(path, 10)
 
+    def write(path):
+        time.sleep(0.02)  # a step of the file system's clock
+        with open(path, "r+b") as file:
+            file.write(b"x")
+
     for name, change, said in [("out", os.remove, "was removed while the job ran"),
                                ("out", cut, "was cut while the job ran"),
+                               ("out", write, "was written to while the job ran"),
                                ("out.job", os.remove, "was removed while the job ran"),
                                ("in", cut, "is not what it was at the start")]:
         process, source = slow_job(jobs, "changing.jsonl")
@@ -238,7 +259,7 @@ def test_files_that_change(jobs):
         code = process.wait(60)
         talk = jobs.bench.talk()
         e2e.check(code == 4 and said in talk, f"{name} changed: exit code {code}\n{talk}")
-        if name == "in": # the journal knows what was answered: nothing is lost
+        if name == "in":  # the journal knows what was answered: nothing is lost
             e2e.check(len(e2e.records(jobs.out)) >= 1, "results are gone")
 
 
@@ -304,7 +325,7 @@ def body(bench):
     tests = [test_all_good, test_some_bad, test_retry_errors, test_another_job,
              test_duplicate_ids, test_unknown_fields, test_second_process]
     tests += [test_what_would_mix, test_edited_requests, test_no_files]
-    alone = [test_files_that_change, test_file_size_limit]
+    alone = [test_out_is_stdout, test_files_that_change, test_file_size_limit]
     for ranks in (0, 2):
         jobs = Jobs(bench, ranks)
         for test in tests + (alone if ranks == 0 else []):

@@ -661,6 +661,9 @@ static void test_no_regular_files(void **state)
     assert_int_equal(mkfifo(pipe_path, 0600), 0);
     check_no_file(in, pipe_path, "is a pipe: results are kept in a file");
     check_no_file(pipe_path, out, "is no file: requests are read twice");
+    assert_int_equal(mkfifo(out_job, 0600), 0);
+    check_no_file(in, out, "where the job's journal would be");
+    unlink(out_job);
     check_no_file(in, "/dev/full", "is a device");
     check_no_file("/dev/zero", out, "is no file");
     assert_int_equal(count_files("out"), 0);
@@ -721,6 +724,23 @@ static void test_out_changes(void **state)
             sl_job_close(job);
             begin(NULL);
         }
+    }
+}
+
+/* Within a group that is not yet synced too, where times tell nothing. */
+static void test_out_verified(void **state)
+{
+    (void)state;
+    for (long at = 0; at < 3; at++) {
+        begin(NULL);
+        sl_job *job = open_job(false, "");
+        append(job, RESULT("a"));
+        assert_int_equal(sl_job_append(job, RESULT("b"), strlen(RESULT("b")), 0), SL_OK);
+        if (at < 2) flip(out, 20 + at * (long)strlen(RESULT("a")));
+        assert_int_equal(sl_job_sync(job), SL_OK);
+        check_said(sl_job_finish, job, at < 2 ? SL_ERR_FILE : SL_OK,
+                   at < 2 ? "1 of its records are not as they were written" : "");
+        sl_job_close(job);
     }
 }
 
@@ -970,6 +990,7 @@ int main(void)
         cmocka_unit_test_setup(test_rewritten_in_place, begin),
         cmocka_unit_test_setup(test_no_regular_files, begin),
         cmocka_unit_test_setup(test_out_changes, begin),
+        cmocka_unit_test_setup(test_out_verified, begin),
         cmocka_unit_test_setup(test_in_changes, begin),
         cmocka_unit_test_setup(test_ends_anywhere, begin),
         cmocka_unit_test_setup(test_restart_ends_anywhere, begin),
