@@ -89,6 +89,7 @@ static size_t left(const cursor *c) { return c->gguf->n_bytes - c->at; }
 static sl_status take(cursor *c, size_t n, const uint8_t **out)
 {
     if (n > left(c)) return bad(c, "the file ends too early");
+    if (n > HEADER_BYTES_MAX - c->at) return bad(c, "this ends a header of more than 256 MB");
     if (n > c->gguf->n_held - c->at) return SL_AGAIN; /* more of the header must be read */
     *out = c->gguf->bytes + c->at;
     c->at += n;
@@ -397,8 +398,6 @@ static sl_status parse(sl_gguf *g)
     if (status == SL_OK) status = take_entries(&c, g, n_keys);
     if (status == SL_OK) status = index_keys(g);
     if (status == SL_OK) status = take_tensors(&c, g, n_tensors);
-    if (status == SL_OK && c.at > HEADER_BYTES_MAX)
-        return bad(&c, "this ends a header of more than 256 MB");
     if (status == SL_OK) status = index_tensors(g);
     if (status == SL_OK) status = check_overlap(g);
     if (status == SL_OK) g->header_hash = XXH3_64bits(g->bytes, c.at);
@@ -499,11 +498,7 @@ static sl_status read_header(sl_gguf *g)
         if (status == SL_ERR_MEMORY) sl_error("%s: no memory for its header", g->path);
         if (status != SL_AGAIN) return status;
         forget_parsed(g);
-        if (n > HEADER_BYTES_MAX) {
-            sl_error("%s: its header is of more than 256 MB", g->path);
-            return SL_ERR_FORMAT;
-        }
-        n *= 2;
+        n *= 2; /* taking stops at HEADER_BYTES_MAX, so n does, too */
     }
 }
 
