@@ -43,7 +43,7 @@ sl_status sl_lone_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, u
     l->options.team = l->team;
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);
-    bind(gguf, shape, n_layers, &arena, l);
+    (void)bind(gguf, shape, n_layers, &arena, l); /* cannot fail */
     l->storage_bytes = arena.used_bytes;
     status = sl_storage_take(l->storage_bytes, "the model's stage", &l->storage);
     if (status != SL_OK) return status;

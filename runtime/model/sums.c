@@ -184,7 +184,8 @@ sl_status sl_sums_read(const sl_gguf *gguf, const atomic_bool *stop, sl_sums *su
 sl_status sl_sums_whole(const sl_gguf *gguf, uint32_t n_layers, sl_sums *sums_out)
 {
     sl_status status = sl_sums_init(gguf, n_layers, sums_out);
-    if (status == SL_OK) status = read_sums(gguf, NULL, HOLES_ARE_ZEROS, sums_out);
+    if (status != SL_OK) return status;
+    status = read_sums(gguf, NULL, HOLES_ARE_ZEROS, sums_out);
     for (uint32_t i = 0; status == SL_OK && i < sums_out->n; i++)
         if (!sums_out->known[i]) status = SL_ERR_FILE; /* said by who could not read it */
     if (status != SL_OK) sl_sums_fini(sums_out);
