@@ -3,6 +3,7 @@
  * we can honour; no tokens but those of logit_bias and stop_token_ids, no prompt. */
 #include "launch/job_fields.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,8 +147,58 @@ static bool is_honoured(const char *name, unsigned here)
     return false;
 }
 
-/* What nobody knows is ignored with a warning; what is known and asks for what we cannot do is an
- * error. */
+/* ---- names that were meant to be another ---- */
+
+enum { NAME_BYTES = 40 };
+
+/* Lower case, without the marks between words: maxTokens and max-tokens are max_tokens. */
+static size_t plain_name(const char *name, char out[NAME_BYTES])
+{
+    size_t n = 0;
+    for (; *name && n < NAME_BYTES - 1; name++)
+        if (*name != '_' && *name != '-') out[n++] = (char)tolower((unsigned char)*name);
+    out[n] = '\0';
+    return n;
+}
+
+/* Whether two names are the same but for one character too many, too few, wrong, or two exchanged. */
+static bool is_slip(const char *name, const char *meant)
+{
+    char a[NAME_BYTES], b[NAME_BYTES];
+    size_t n = plain_name(name, a), m = plain_name(meant, b), same = 0, end = 0;
+    if (m < 4 || strlen(name) >= NAME_BYTES) return false; /* short ones are near anything */
+    while (same < n && same < m && a[same] == b[same]) same++;
+    while (end < n - same && end < m - same && a[n - 1 - end] == b[m - 1 - end]) end++;
+    size_t left = n - same - end, meant_left = m - same - end;
+    bool exchanged = left == 2 && meant_left == 2 && a[same] == b[same + 1] &&
+                     a[same + 1] == b[same];
+    return (left <= 1 && meant_left <= 1) || exchanged;
+}
+
+/* The honoured field that `name` is a slip of; NULL: none. */
+static const char *meant_by(const char *name, unsigned here)
+{
+    for (size_t i = 0; i < N_NUMBERS; i++)
+        if ((numbers[i].known & here) && is_slip(name, numbers[i].name)) return numbers[i].name;
+    for (size_t i = 0; i < N_ROWS(others); i++)
+        if ((others[i].known & here) && is_slip(name, others[i].name)) return others[i].name;
+    return NULL;
+}
+
+/* What nobody knows is ignored with a warning, unless it is a slip: the answer would be of another
+ * length or heat than was asked for. */
+static void judge_unknown(const sl_job_reader *reader, const char *name, unsigned here,
+                          sl_request *request)
+{
+    const char *meant = meant_by(name, here);
+    if (!meant)
+        sl_job_warn_unknown(reader, request->chat ? "chat completions" : "completions", name);
+    else
+        sl_request_fail(request, 400, "unknown_parameter", name, "'%s' is not known: is it '%s'?",
+                        name, meant);
+}
+
+/* What is known and asks for what we cannot do is an error. */
 static void check_others(const sl_job_reader *reader, json_t *body, sl_request *request)
 {
     const unsigned here = request->chat ? CHAT : COMPLETION;
@@ -157,7 +208,7 @@ static void check_others(const sl_job_reader *reader, json_t *body, sl_request *
     {
         if (is_honoured(name, here)) continue;
         if (!sl_job_vocabulary_has(name, here, value, &why))
-            sl_job_warn_unknown(reader, request->chat ? "chat completions" : "completions", name);
+            judge_unknown(reader, name, here, request);
         else if (why)
             sl_request_fail(request, 400, "unsupported_value", name, "'%s' is not supported: %s",
                             name, why);
