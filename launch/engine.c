@@ -555,8 +555,10 @@ static sl_status begin_service(void *context)
     const sl_service *service = e->service;
     bool first = rank_of(e) == 0;
     e->begun = first ? service->begin(service->context, e, &e->port) : SL_OK;
-    if (e->begun == SL_ERR_OPTION) /* a damaged copy makes it another job than it was: say which */
-        sl_model_check_wait(e->check, VERDICT_WAIT_NS);
+    if (e->begun ==
+            SL_ERR_OPTION && /* a damaged copy makes it another job than it was: say which */
+        sl_model_check_wait(e->check, VERDICT_WAIT_NS) == SL_ERR_FORMAT)
+        e->begun = SL_ERR_FORMAT;
     e->port.ready = sl_model_check_ready; /* results wait until all are known to have one model */
     e->port.ready_context = e->check;
     return agree(e, e->begun);

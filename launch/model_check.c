@@ -21,6 +21,7 @@ enum { NICE = 10, WATCHED = 2 };
  * layers. So all of it together grows with the layers, not with layers times ranks. */
 typedef struct {
     char host[64], path[192];
+    char holes[SL_SUM_NAMES_BYTES]; /* the groups that have them, of those it loaded */
     uint64_t others[SL_SUM_LAYERS];
     uint8_t has_other[8];
     uint64_t layers[]; /* as many as the rank with the most has */
@@ -37,6 +38,7 @@ struct sl_model_check {
     uint32_t layers_max;
     size_t told_bytes;
     uint8_t *all;              /* [ranks] of told */
+    bool *picked;              /* [groups]: those an error shall name */
     sl_sums right;             /* rank 0: what layers should be, as far as it is known */
     char right_path[PATH_MAX]; /* the file that says so */
     bool from_sums;            /* that is MODEL.sums */
@@ -68,11 +70,13 @@ static void put_path(const char *path, char *out, size_t out_bytes)
              fits ? path : path + n - (out_bytes - sizeof "..."));
 }
 
-static void fill_told(const sl_model_check *c, told *mine)
+static void fill_told(sl_model_check *c, told *mine)
 {
     const sl_sums *loaded = c->options.loaded;
     gethostname(mine->host, sizeof mine->host - 1);
     put_path(sl_gguf_path(c->options.gguf), mine->path, sizeof mine->path);
+    sl_sums_have_holes(c->options.gguf, loaded, c->picked);
+    sl_sum_names(c->picked, loaded->n, mine->holes);
     for (uint32_t i = 0; i < SL_SUM_LAYERS; i++) {
         mine->others[i] = loaded->sums[i];
         mine->has_other[i] = loaded->known[i];
@@ -86,7 +90,8 @@ static sl_status tell_all(sl_model_check *c)
 {
     told *mine = calloc(1, c->told_bytes);
     c->all = calloc((size_t)c->ranks, c->told_bytes);
-    sl_status status = mine && c->all ? SL_OK : SL_ERR_MEMORY;
+    c->picked = calloc(c->options.loaded->n, sizeof *c->picked);
+    sl_status status = mine && c->all && c->picked ? SL_OK : SL_ERR_MEMORY;
     if (status != SL_OK)
         sl_error("no memory for the sums of %d ranks", c->ranks);
     else
@@ -96,6 +101,7 @@ static sl_status tell_all(sl_model_check *c)
     for (int r = 0; status == SL_OK && r < c->ranks; r++) {
         told_by(c, r)->host[sizeof mine->host - 1] = '\0';
         told_by(c, r)->path[sizeof mine->path - 1] = '\0';
+        told_by(c, r)->holes[sizeof mine->holes - 1] = '\0';
     }
     return status;
 }
@@ -115,30 +121,24 @@ static bool sum_of(const sl_model_check *c, int r, uint32_t group, uint64_t *sum
 
 /* ---- comparing, on rank 0 ---- */
 
-/* "blk.3, blk.4 and 7 more", of a rank's groups that are not right; how many. */
-static uint32_t name_wrong(const sl_model_check *c, int r, char *out, size_t out_bytes)
+/* Pick a rank's groups that are not right; false: all are. */
+static bool pick_wrong(sl_model_check *c, int r)
 {
-    enum { NAMED = 6 };
-    uint32_t n = 0;
-    size_t length = 0;
+    bool found = false;
     for (uint32_t i = 0; i < c->right.n; i++) {
         uint64_t sum;
-        char name[SL_SUM_NAME_BYTES];
-        if (!sum_of(c, r, i, &sum) || !c->right.known[i] || sum == c->right.sums[i]) continue;
-        if (n++ >= NAMED) continue;
-        sl_sum_name(i, name);
-        length += (size_t)snprintf(out + length, out_bytes - length, "%s%s", n > 1 ? ", " : "",
-                                   name);
+        c->picked[i] = sum_of(c, r, i, &sum) && c->right.known[i] && sum != c->right.sums[i];
+        found |= c->picked[i];
     }
-    if (n > NAMED) snprintf(out + length, out_bytes - length, " and %u more", n - NAMED);
-    return n;
+    return found;
 }
 
-static sl_status compare_rank(const sl_model_check *c, int r)
+static sl_status compare_rank(sl_model_check *c, int r)
 {
-    char names[256];
+    char names[SL_SUM_NAMES_BYTES];
     const told *theirs = told_by(c, r), *mine = told_by(c, 0);
-    if (name_wrong(c, r, names, sizeof names) == 0) return SL_OK;
+    if (!pick_wrong(c, r)) return SL_OK;
+    sl_sum_names(c->picked, c->right.n, names);
     if (c->from_sums)
         sl_error(
             "rank %d on %s: %s has other bytes than %s says, in %s: it is damaged, or another. "
@@ -154,7 +154,7 @@ static sl_status compare_rank(const sl_model_check *c, int r)
     return SL_ERR_FORMAT;
 }
 
-static sl_status compare_all(const sl_model_check *c)
+static sl_status compare_all(sl_model_check *c)
 {
     sl_status status = SL_OK;
     for (int r = 0; r < c->ranks; r++)
@@ -184,8 +184,31 @@ static void know_own(sl_model_check *c)
     memcpy(c->right.sums, loaded->sums, loaded->n * sizeof *loaded->sums);
     memcpy(c->right.known, loaded->known, loaded->n * sizeof *loaded->known);
     if (c->ranks == 1) memset(c->right.known, true, loaded->n);
-    if (sl_sums_have_holes(c->options.gguf, loaded))
-        c->unverified = "rank 0's copy has holes, and there is no file of sums";
+}
+
+/* What was never written reads as zeros: so ends a copy that was cut off. Only sums can tell that zeros
+ * are meant. */
+static sl_status check_holes(const sl_model_check *c)
+{
+    sl_status status = SL_OK;
+    for (int r = 0; r < c->ranks; r++) {
+        const told *t = told_by(c, r);
+        if (t->holes[0] == '\0') continue;
+        if (c->options.trust) {
+            sl_warn(
+                "rank %d on %s: bytes of %s were never written (holes), in %s: is the copy whole?",
+                r, t->host, t->path, t->holes);
+            continue;
+        }
+        sl_error(
+            "rank %d on %s: bytes of %s were never written (holes), in %s: a copy that was cut "
+            "off? "
+            "No result was written. Copy it again; if the zeros are meant, let rank 0 have the "
+            "model's file of sums (sluice show model FILE --sums), or give --trust-model",
+            r, t->host, t->path, t->holes);
+        status = SL_ERR_FORMAT;
+    }
+    return status;
 }
 
 /* Compare what can be compared at once. */
@@ -200,7 +223,9 @@ static sl_status judge(sl_model_check *c)
         sl_sums_path(o->gguf, c->right_path, sizeof c->right_path);
     else
         know_own(c);
+    sl_status holes = c->from_sums ? SL_OK : check_holes(c);
     status = compare_all(c);
+    if (status == SL_OK) status = holes;
     if (status != SL_OK) return status;
     if (o->trust && !c->from_sums) c->unverified = "--trust-model";
     c->reads = !o->trust && !all_known(c);
@@ -354,6 +379,7 @@ void sl_model_check_close(sl_model_check *check)
     pthread_cond_destroy(&check->changed);
     pthread_mutex_destroy(&check->lock);
     sl_sums_fini(&check->right);
+    free(check->picked);
     free(check->all);
     free(check);
 }

@@ -88,6 +88,34 @@ static sl_status print_text(const char *text, size_t bytes)
     return sl_process_flush_stdout();
 }
 
+/* A copy that was cut off must not become what others are compared with. */
+static sl_status check_holes(const char *path, const sl_gguf *gguf, const sl_sums *found)
+{
+    char names[SL_SUM_NAMES_BYTES];
+    bool *holed = calloc(found->n, sizeof *holed);
+    if (!holed) return SL_ERR_MEMORY;
+    sl_status status = SL_OK;
+    if (sl_sums_have_holes(gguf, found, holed)) {
+        sl_sum_names(holed, found->n, names);
+        sl_error("%s is not written: bytes of %s were never written (holes), in %s. It may be a "
+                 "copy that "
+                 "was cut off: compare the sums printed here with another copy's; if the zeros are "
+                 "meant, "
+                 "keep them under that name yourself",
+                 path, sl_gguf_path(gguf), names);
+        status = SL_ERR_FORMAT;
+    }
+    free(holed);
+    return status;
+}
+
+static sl_status keep_sound(const char *path, const sl_gguf *gguf, const sl_sums *found,
+                            const char *text, size_t bytes)
+{
+    sl_status status = check_holes(path, gguf, found);
+    return status == SL_OK ? keep(path, text, bytes) : status;
+}
+
 static sl_status show(const sl_settings *s, const sl_gguf *gguf, const sl_sums *found,
                       sl_sums *kept)
 {
@@ -100,7 +128,7 @@ static sl_status show(const sl_settings *s, const sl_gguf *gguf, const sl_sums *
     sl_status status = s->json ? print_json(gguf, found) : print_text(text, bytes);
     if (status == SL_OK) status = there;
     if (status == SL_OK) status = compare(gguf, path, found, kept);
-    if (status == SL_END) status = named ? keep(path, text, bytes) : SL_OK;
+    if (status == SL_END) status = named ? keep_sound(path, gguf, found, text, bytes) : SL_OK;
     free(text);
     return status;
 }

@@ -53,6 +53,23 @@ void sl_sum_name(uint32_t group, char *out)
         snprintf(out, SL_SUM_NAME_BYTES, "blk.%u", group - SL_SUM_LAYERS);
 }
 
+void sl_sum_names(const bool *picked, uint32_t n, char *out)
+{
+    enum { NAMED = 6 };
+    uint32_t found = 0;
+    size_t length = 0;
+    out[0] = '\0';
+    for (uint32_t i = 0; i < n; i++) {
+        char name[SL_SUM_NAME_BYTES];
+        if (!picked[i] || found++ >= NAMED) continue;
+        sl_sum_name(i, name);
+        length += (size_t)snprintf(out + length, SL_SUM_NAMES_BYTES - length, "%s%s",
+                                   found > 1 ? ", " : "", name);
+    }
+    if (found > NAMED)
+        snprintf(out + length, SL_SUM_NAMES_BYTES - length, " and %u more", found - NAMED);
+}
+
 /* Whether a tensor's name is the group's, a dot, and more. */
 static bool is_of(sl_text name, uint32_t group)
 {
@@ -123,13 +140,15 @@ static bool is_hole(const sl_gguf *gguf, const sl_gguf_tensor *t)
     return true;
 }
 
-bool sl_sums_have_holes(const sl_gguf *gguf, const sl_sums *sums)
+bool sl_sums_have_holes(const sl_gguf *gguf, const sl_sums *sums, bool *holed_out)
 {
     bool found = false;
+    memset(holed_out, false, sums->n);
     for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
         const sl_gguf_tensor *t = sl_gguf_tensor_at(gguf, i);
         uint32_t group;
-        if (sl_sum_group(t->name, sums->n, &group) && sums->known[group]) found |= is_hole(gguf, t);
+        if (!sl_sum_group(t->name, sums->n, &group) || !sums->known[group]) continue;
+        if (sl_gguf_has_hole(gguf, t)) found = holed_out[group] = true;
     }
     return found;
 }

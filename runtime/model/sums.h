@@ -24,6 +24,7 @@ enum {
     SL_SUM_ROPE_FREQS,
     SL_SUM_LAYERS, /* of layer i: SL_SUM_LAYERS + i */
     SL_SUM_NAME_BYTES = 32,
+    SL_SUM_NAMES_BYTES = 256,
 };
 
 typedef struct {
@@ -39,6 +40,8 @@ void sl_sums_fini(sl_sums *sums); /* all zero is fine */
 
 /* "token_embd", "blk.12"; into out[SL_SUM_NAME_BYTES]. */
 void sl_sum_name(uint32_t group, char *out);
+/* "blk.3, blk.4 and 7 more", of the groups that are picked[n]; into out[SL_SUM_NAMES_BYTES], empty: none. */
+void sl_sum_names(const bool *picked, uint32_t n, char *out);
 /* The group of a tensor of this name; false: none. */
 bool sl_sum_group(sl_text name, uint32_t n_groups, uint32_t *group_out);
 /* A tensor's hash begins with its name: XXH3 of its bytes with this seed, added to its group's sum. */
@@ -52,9 +55,9 @@ uint64_t sl_sums_model(const sl_sums *sums);
  * read (logged) or were never written (a warning) stay unknown, and the rest goes on. Stops early,
  * quietly, when *stop is set. SL_ERR_MEMORY, logged. */
 sl_status sl_sums_read(const sl_gguf *gguf, const atomic_bool *stop, sl_sums *sums);
-/* Whether the known groups have bytes that were never written, as far as the file system tells; each
- * such tensor is named in a warning. */
-bool sl_sums_have_holes(const sl_gguf *gguf, const sl_sums *sums);
+/* Whether known groups have bytes that were never written, as far as the file system tells;
+ * holed_out[sums->n] says which. */
+bool sl_sums_have_holes(const sl_gguf *gguf, const sl_sums *sums, bool *holed_out);
 /* All groups, or SL_ERR_FILE, logged; the caller ends it with sl_sums_fini. Holes are as they read. */
 sl_status sl_sums_whole(const sl_gguf *gguf, uint32_t n_layers, sl_sums *sums_out);
 
