@@ -2,6 +2,7 @@
 #include "launch/feeder.h"
 
 #include "runtime/base/clock.h"
+#include "runtime/base/log.h"
 
 void sl_feeder_init(sl_feeder *feeder, const sl_port *port, const sl_watch *watch,
                     sl_driver *driver, int64_t now_ns)
@@ -61,12 +62,25 @@ static sl_status finish(const sl_port *port, sl_request *request)
     return port->done(port->context, first);
 }
 
+/* A big model on slow storage: for the user nothing would happen. */
+static void tell_wait(sl_feeder *f, int64_t now_ns)
+{
+    if (f->told_wait || now_ns - f->started_ns < 5 * SL_SECOND) return;
+    f->told_wait = true;
+    sl_info("results wait until rank 0 has read the layers of other ranks, to compare them: the "
+            "model's file of sums (sluice show model FILE --sums) or --trust-model spares it");
+}
+
 /* Finished requests, once they may leave; only then may the pipeline stop. */
-static sl_status feed_out(sl_feeder *f)
+static sl_status feed_out(sl_feeder *f, int64_t now_ns)
 {
     const sl_port *port = f->port;
     sl_status status = port->ready ? port->ready(port->ready_context) : SL_OK;
-    if (status != SL_OK) return status == SL_AGAIN ? SL_OK : status;
+    if (status == SL_AGAIN) {
+        tell_wait(f, now_ns);
+        return SL_OK;
+    }
+    if (status != SL_OK) return status;
     if (f->ended && !f->told_end) sl_driver_end(f->driver);
     f->told_end = f->ended;
     sl_request *request;
@@ -79,7 +93,7 @@ sl_status sl_feeder_step(sl_feeder *feeder, int64_t now_ns)
 {
     if (!feeder->port) return SL_OK;
     sl_status status = feed_in(feeder);
-    if (status == SL_OK) status = feed_out(feeder);
+    if (status == SL_OK) status = feed_out(feeder, now_ns);
     const sl_watch *watch = feeder->watch;
     if (watch->progress && now_ns - feeder->told_ns > 100 * SL_MS) {
         feeder->told_ns = now_ns;

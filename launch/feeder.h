@@ -26,6 +26,7 @@ typedef struct {
     sl_request *held; /* read, but the driver had no room yet */
     bool ended;       /* the port: no more will come */
     bool told_end;
+    bool told_wait; /* the user, that results wait for the verdict */
 } sl_feeder;
 
 void sl_feeder_init(sl_feeder *feeder, const sl_port *port, const sl_watch *watch,

@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 
 enum { PIECE_BYTES = 1 << 20, LINE_BYTES = 64, FILE_BYTES_MAX = 1 << 24 };
 
@@ -219,10 +220,9 @@ static const char TITLE[] = "# sluice sums 1: XXH3-64 of the tensors of ";
 static size_t put_title(const sl_gguf *gguf, char *out, size_t out_bytes)
 {
     const char *path = sl_gguf_path(gguf), *slash = strrchr(path, '/');
-    int n = snprintf(out, out_bytes, "%s%s", TITLE, slash ? slash + 1 : path);
-    for (char *c = out; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
-    return (size_t)n + (size_t)snprintf(out + n, out_bytes - (size_t)n, "\n");
+    sl_plain_room room;
+    return (size_t)snprintf(out, out_bytes, "%s%s\n", TITLE,
+                            sl_plain_string(slash ? slash + 1 : path, &room));
 }
 
 static size_t put_line(const char *name, uint64_t sum, char *out)
@@ -232,7 +232,7 @@ static size_t put_line(const char *name, uint64_t sum, char *out)
 
 char *sl_sums_text(const sl_gguf *gguf, const sl_sums *sums, size_t *bytes_out)
 {
-    size_t room = sizeof TITLE + strlen(sl_gguf_path(gguf)) + (size_t)(sums->n + 4) * LINE_BYTES;
+    size_t room = sizeof TITLE + SL_PLAIN_BYTES + (size_t)(sums->n + 4) * LINE_BYTES;
     char *text = malloc(room);
     if (!text) return NULL;
     size_t n = put_title(gguf, text, room);

@@ -107,6 +107,17 @@ def test_tied(copies):
     e2e.check("in token_embd:" in ran.talk, ran.talk)
 
 
+def test_resume(copies):
+    """A copy damaged since the job began is what is wrong, not the job."""
+    copies.batch(copies.good, copies.good)
+    with open(copies.out, "r+b") as file:  # as if it had been stopped
+        file.truncate(file.read().index(b"\n") + 1)
+    words = [["batch", "-m", m, "-i", copies.source, "-o", copies.out, "--chunk", 8]
+             for m in [copies.good, copies.damage("blk.5.attn_q.weight")]]
+    ran = copies.run(*words, code=4)
+    e2e.check("rank 1 on " in ran.talk and "in blk.5:" in ran.talk, ran.talk)
+
+
 def test_other_files(copies):
     other = copies.bench.model("other.gguf", seed=3, layers=LAYERS, untied=True, ffn_type="q8_0")
     refused(copies, [copies.good, other], "rank 1 on ", "another model file than ")
@@ -263,6 +274,7 @@ def body(bench):
     copies = Copies(bench)
     test_one_bad_copy(copies)
     test_tied(copies)
+    test_resume(copies)
     test_other_files(copies)
     test_sums(copies)
     test_hole(copies)
