@@ -20,6 +20,7 @@ typedef struct sl_comm_net sl_comm_net; /* the simulated network: comm_sim.h */
 typedef struct {
     int64_t heartbeat_ns; /* how often to tell the neighbours that we live; positive */
     int lost_code;        /* exit code of the job when a rank is lost while closing */
+    bool tells_start;     /* "mpi": this process says when the start of all ranks takes long */
     sl_comm_net *sim_net; /* transport "sim" only */
     int sim_rank;
 } sl_comm_options;

@@ -85,6 +85,7 @@ static void tell_slow_start(int number)
 {
     (void)number;
     sl_log_in_handler(
+        SL_LOG_WARN,
         (const char *const[]){"still waiting for all ranks to start (MPI_Init): is one stopped, or "
                               "its host out of reach? The "
                               "launcher's --timeout or the batch system ends this wait",
@@ -92,11 +93,11 @@ static void tell_slow_start(int number)
     alarm(START_S);
 }
 
-static sl_status init_mpi(int *threads_out)
+static sl_status init_mpi(const sl_comm_options *options, int *threads_out)
 {
     struct sigaction action = {.sa_handler = tell_slow_start, .sa_flags = SA_RESTART}, before;
     sigaction(SIGALRM, &action, &before);
-    alarm(START_S);
+    if (options->tells_start) alarm(START_S);
     sl_status status = translate(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, threads_out),
                                  "MPI_Init_thread");
     alarm(0);
@@ -106,7 +107,6 @@ static sl_status init_mpi(int *threads_out)
 
 static sl_status mpi_open(const sl_comm_options *options, sl_comm **comm_out)
 {
-    (void)options;
     mpi_comm *self = calloc(1, sizeof *self);
     if (!self) {
         sl_error("no memory for the transport");
@@ -117,7 +117,7 @@ static sl_status mpi_open(const sl_comm_options *options, sl_comm **comm_out)
         self->pulses[i] = (pulse){.send = MPI_REQUEST_NULL, .receive = MPI_REQUEST_NULL};
 
     int threads;
-    sl_status status = init_mpi(&threads);
+    sl_status status = init_mpi(options, &threads);
     if (status != SL_OK) goto release;
     if (threads < MPI_THREAD_FUNNELED) {
         sl_error("this MPI does not allow threads: MPI_THREAD_FUNNELED is needed");

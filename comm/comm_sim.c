@@ -183,13 +183,13 @@ static void sim_close(sl_comm *comm)
     free(self);
 }
 
-/* A rank back early for the next gather waits until all have taken this one. */
 static void sim_close_with(sl_comm *comm, int exit_code)
 {
     (void)exit_code;
     sim_close(comm);
 }
 
+/* A rank back early for the next gather waits until all have taken this one. */
 static sl_status sim_gather(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
                             int64_t timeout_ns)
 {

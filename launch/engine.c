@@ -25,8 +25,6 @@
 #include "runtime/base/log.h"
 #include "runtime/model/utf8.h"
 
-/* What libraries take for themselves as they run. */
-
 enum { EXPECTED_TOKENS = 512 }; /* an answer; longer ones make room by restarts */
 
 /* For the last records of a job that fails. */

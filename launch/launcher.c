@@ -83,7 +83,12 @@ sl_status sl_launcher_check(int ranks)
     const launcher *l = find_launcher();
     long started;
     if (!l || !number_in(l->size, &started) || started <= ranks) return SL_OK;
-    if (!sl_launcher_prints()) return SL_ERR_OPTION; /* one says it for all */
+    if (!sl_launcher_prints()) { /* the first says the cure for all */
+        sl_error(
+            "process %s of the %ld that %s started: MPI finds %d of them; see process 0's line",
+            getenv(l->rank), started, l->name, ranks);
+        return SL_ERR_OPTION;
+    }
     const char *cure =
         l == &SRUN ? "start them with srun --mpi=pmix (srun --mpi=list shows what this Slurm "
                      "can), or with mpirun"

@@ -16,8 +16,8 @@ bool sl_launcher_prints(void);
 
 /* Compare what MPI found with what was started. SL_ERR_OPTION: fewer ranks than processes, as when
  * launcher and MPI do not know each other; then each process would do the whole job, all into the same
- * files. Logged once, with the cure. More ranks than one launcher says are fine: it may speak of a part of
- * the job. */
+ * files. Logged, by the first process with the cure. More ranks than one launcher says are fine: it may
+ * speak of a part of the job. */
 sl_status sl_launcher_check(int ranks);
 
 #endif

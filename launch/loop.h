@@ -1,5 +1,5 @@
 /* launch/loop.h - drives one rank in real time: this thread is the progress thread, the only
- * caller of comm; a second thread computes and is the only one to enter a parallel region. */
+ * caller of comm; a second thread computes, and is the only one here to run the stage's team. */
 #ifndef SL_LOOP_H
 #define SL_LOOP_H
 

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "launch/ranks.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
@@ -91,12 +92,9 @@ static sl_status tell_all(sl_model_check *c)
     told *mine = calloc(1, c->told_bytes);
     c->all = calloc((size_t)c->ranks, c->told_bytes);
     c->picked = calloc(c->options.loaded->n, sizeof *c->picked);
-    sl_status status = mine && c->all && c->picked ? SL_OK : SL_ERR_MEMORY;
-    if (status != SL_OK)
-        sl_error("no memory for the sums of %d ranks", c->ranks);
-    else
-        fill_told(c, mine);
-    if (status == SL_OK) status = sl_comm_gather(c->options.comm, mine, c->told_bytes, c->all, 0);
+    if (!mine || !c->all || !c->picked) sl_ranks_abort_memory(c->options.comm);
+    fill_told(c, mine);
+    sl_status status = sl_comm_gather(c->options.comm, mine, c->told_bytes, c->all, 0);
     free(mine);
     for (int r = 0; status == SL_OK && r < c->ranks; r++) {
         told_by(c, r)->host[sizeof mine->host - 1] = '\0';

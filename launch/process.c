@@ -29,10 +29,12 @@ static void go_on(int number) { (void)number; }
 /* No file of ours is mapped (gguf.h): what is left are MPI's messages and the program itself. */
 static void tell_lost_memory(int number)
 {
-    sl_log_in_handler((const char *const[]){
-        "SIGBUS: the memory behind an address is gone. Is /dev/shm full (MPI keeps messages "
-        "between ranks of a host there), was the program written over, or does a disk fail?",
-        NULL});
+    sl_log_in_handler(
+        SL_LOG_ERROR,
+        (const char *const[]){
+            "SIGBUS: the memory behind an address is gone. Is /dev/shm full (MPI keeps messages "
+            "between ranks of a host there), was the program written over, or does a disk fail?",
+            NULL});
     signal(number, SIG_DFL);
     raise(number);
 }

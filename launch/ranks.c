@@ -26,7 +26,9 @@ static void abort_job(void)
 sl_status sl_ranks_open(sl_comm **comm_out)
 {
     sl_comm *comm;
-    sl_comm_options options = {.heartbeat_ns = SL_SECOND, .lost_code = SL_EXIT_INTERRUPTED};
+    sl_comm_options options = {.heartbeat_ns = SL_SECOND,
+                               .lost_code = SL_EXIT_INTERRUPTED,
+                               .tells_start = sl_launcher_prints()};
     sl_status status = sl_comm_open(sl_launcher_rank() ? "mpi" : "self", &options, &comm);
     if (status != SL_OK) return status;
     status = sl_launcher_check(sl_comm_ranks(comm));
@@ -120,7 +122,7 @@ sl_status sl_ranks_agree(sl_comm *comm, sl_status status)
 {
     size_t ranks = (size_t)sl_comm_ranks(comm);
     sl_status *all = calloc(ranks, sizeof *all), worst = status;
-    if (!all) return SL_ERR_MEMORY;
+    if (!all) sl_ranks_abort_memory(comm);
     sl_status gathered = sl_comm_gather(comm, &status, sizeof status, all, 0);
     for (size_t r = 0; gathered == SL_OK && r < ranks; r++)
         if (all[r] < worst) worst = all[r];
@@ -154,4 +156,11 @@ void sl_ranks_abort(sl_comm *comm, int code)
 {
     sl_comm_abort(comm, code);
     abort(); /* it does not return */
+}
+
+void sl_ranks_abort_memory(sl_comm *comm)
+{
+    sl_error("no memory for what the %d ranks tell each other: ending the job",
+             sl_comm_ranks(comm));
+    sl_ranks_abort(comm, SL_EXIT_MEMORY);
 }

@@ -29,10 +29,13 @@ bool sl_ranks_work_briefly(sl_status (*work)(void *context), void *context, int6
 sl_status sl_ranks_agree(sl_comm *comm, sl_status status);
 
 /* Close, after work that ended in order and with the same code on all ranks, all of it written: the
- * exit code of this process. One that says that some requests failed reaches the user without a
- * launcher's alarm (sl_comm_close_with). */
+ * exit code of this process, which is `code` but in one case. A code that says that some requests failed
+ * reaches the user without a launcher's alarm: mpirun of Open MPI 4 is asked for it
+ * (sl_comm_close_with); under other launchers rank 0 alone ends with it, last, and the others with 0. */
 int sl_ranks_close(sl_comm *comm, int code);
 /* End the whole job, as after SL_ERR_PEER: does not return. */
 _Noreturn void sl_ranks_abort(sl_comm *comm, int code);
+/* The same, logged, where memory lacks for a gathering that the other ranks enter: they would wait. */
+_Noreturn void sl_ranks_abort_memory(sl_comm *comm);
 
 #endif

@@ -1,11 +1,12 @@
 /* launch/report.c - the same numbers twice: for people on stderr, for programs on stdout. */
 #include "launch/report.h"
-#include "launch/process.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "launch/launcher.h"
+#include "launch/process.h"
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
@@ -155,6 +156,10 @@ json_t *sl_report_json(const sl_engine_report *report)
 
 json_t *sl_report_real(double value) { return isnan(value) ? json_null() : json_real(value); }
 
+/* Whether stdout is somebody's terminal. A launcher may give a pseudoterminal of its own, from which it passes
+ * the bytes on, to a file as well. */
+static bool is_shown(void) { return !sl_launcher_rank() && isatty(STDOUT_FILENO); }
+
 sl_status sl_report_print(json_t *value)
 {
     if (!value) {
@@ -162,7 +167,7 @@ sl_status sl_report_print(json_t *value)
         return SL_ERR_MEMORY;
     }
     /* jansson escapes C0 alone, and names may be anybody's */
-    size_t flags = isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0;
+    size_t flags = is_shown() ? JSON_ENSURE_ASCII : 0;
     json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(9));
     json_decref(value);
     putchar('\n');
@@ -171,7 +176,7 @@ sl_status sl_report_print(json_t *value)
 
 void sl_report_text(const char *text, size_t bytes)
 {
-    if (isatty(STDOUT_FILENO))
+    if (is_shown())
         sl_plain_write(stdout, text, bytes);
     else
         fwrite(text, 1, bytes, stdout);

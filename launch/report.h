@@ -17,7 +17,7 @@ json_t *sl_report_json(const sl_engine_report *report);
 /* One JSON value on stdout, with a newline; takes the reference. SL_ERR_FILE: stdout is gone. */
 sl_status sl_report_print(json_t *value);
 /* A text that is the result itself, on stdout: as it is, but on a terminal as plain.h has it, since a model may
- * say anything. */
+ * say anything. Under a launcher no stdout is taken for a terminal. */
 void sl_report_text(const char *text, size_t bytes);
 /* JSON has no NAN: null. */
 json_t *sl_report_real(double value);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/ranks.h"
+
 enum { ALL_PARTS_BYTES = 16 << 20, PART_BYTES_MIN = 4096 };
 
 static void add_doubles(double *sum, const void *part, size_t bytes)
@@ -27,7 +29,7 @@ static sl_status sum_ranks(sl_comm *comm, void *x, size_t bytes, number kind)
     size_t part_bytes = ALL_PARTS_BYTES / ranks / PART_BYTES_MIN * PART_BYTES_MIN;
     if (part_bytes < PART_BYTES_MIN) part_bytes = PART_BYTES_MIN;
     char *all = malloc(ranks * part_bytes);
-    if (!all) return SL_ERR_MEMORY;
+    if (!all) sl_ranks_abort_memory(comm);
     sl_status status = SL_OK;
     for (size_t at = 0; status == SL_OK && at < bytes; at += part_bytes) {
         size_t n = bytes - at < part_bytes ? bytes - at : part_bytes;
@@ -68,7 +70,7 @@ sl_status sl_train_same(sl_comm *comm, uint64_t value, bool *same_out)
 {
     size_t ranks = (size_t)sl_comm_ranks(comm);
     uint64_t *all = calloc(ranks, sizeof *all);
-    if (!all) return SL_ERR_MEMORY;
+    if (!all) sl_ranks_abort_memory(comm);
     sl_status status = sl_comm_gather(comm, &value, sizeof value, all, 0);
     *same_out = true;
     for (size_t r = 0; r < ranks; r++) *same_out = *same_out && all[r] == value;

@@ -27,16 +27,17 @@ sl_log_level sl_log_level_now(void) { return log_level; }
 
 int sl_log_errors(void) { return atomic_load(&error_count); }
 
+static const char *const level_words[] = {"", "error: ", "warning: ", "", ""};
+
 void sl_log(sl_log_level level, const char *format, ...)
 {
-    static const char *const words[] = {"", "error: ", "warning: ", "", ""};
     if (level == SL_LOG_ERROR) atomic_fetch_add(&error_count, 1);
     if (level > log_level) return;
 
     char said[2048], line[2048];
     int n = log_ranks > 1 && level != SL_LOG_INFO
-                ? snprintf(line, sizeof line, "sluice: rank %d: %s", log_rank, words[level])
-                : snprintf(line, sizeof line, "sluice: %s", words[level]);
+                ? snprintf(line, sizeof line, "sluice: rank %d: %s", log_rank, level_words[level])
+                : snprintf(line, sizeof line, "sluice: %s", level_words[level]);
     va_list arguments;
     va_start(arguments, format);
     int m = vsnprintf(said, sizeof said, format, arguments);
@@ -66,8 +67,9 @@ static size_t append_number(char *line, size_t used, size_t room, int number)
     return append(line, used, room, digits + n);
 }
 
-void sl_log_in_handler(const char *const *words)
+void sl_log_in_handler(sl_log_level level, const char *const *words)
 {
+    if (level > log_level) return;
     char said[2048], line[2048];
     const size_t room = sizeof line - 1;
     size_t used = append(line, 0, room, "sluice: "), n_said = 0;
@@ -76,7 +78,7 @@ void sl_log_in_handler(const char *const *words)
         used = append_number(line, used, room, log_rank);
         used = append(line, used, room, ": ");
     }
-    used = append(line, used, room, "error: ");
+    used = append(line, used, room, level_words[level]);
     for (; *words; words++) n_said = append(said, n_said, sizeof said, *words);
     used += sl_plain(said, n_said, line + used, room - used);
     line[used] = '\n';

@@ -23,8 +23,8 @@ void sl_log(sl_log_level level, const char *format, ...) __attribute__((format(p
 #define sl_info(...)  sl_log(SL_LOG_INFO, __VA_ARGS__)
 #define sl_debug(...) sl_log(SL_LOG_DEBUG, __VA_ARGS__)
 
-/* An error line of these words, the last one NULL, from a signal handler: async-signal-safe. */
-void sl_log_in_handler(const char *const *words);
+/* A line of these words, the last one NULL, from a signal handler: async-signal-safe. */
+void sl_log_in_handler(sl_log_level level, const char *const *words);
 
 /* What a failed assertion calls after its line and before abort(): ends the whole job.
  * Installed by launch; NULL (the default) does nothing. */
