@@ -159,9 +159,10 @@ static void print_completion(void)
            "        [ ${#COMPREPLY[@]} = 0 ] || return\n    fi\n"
            "    case $before in\n    ");
     print_file_options();
-    printf(")\n        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n        return\n        ;;\n"
-           "    esac\n"
-           "    case \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" in\n");
+    printf(
+        ")\n        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n        return\n        ;;\n"
+        "    esac\n"
+        "    case \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" in\n");
     for (int two = 1; two >= 0; two--) { /* names of two words before those of one */
         for (int i = 0; sl_commands[i]; i++) {
             if ((strchr(sl_commands[i]->name, ' ') != NULL) != two) continue;
