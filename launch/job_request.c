@@ -294,6 +294,12 @@ static void fit_context(const sl_job_reader *reader, int64_t wanted, sl_request 
         return;
     }
     request->max_tokens = tokens_within(request, wanted, room);
+    if (request->sampling.min_tokens > request->max_tokens)
+        sl_request_fail(
+            request, 400, "invalid_value", "min_tokens",
+            "'min_tokens' is %u, but at most %u tokens are generated: by 'max_tokens', its "
+            "default, or the room that the prompt leaves",
+            (unsigned)request->sampling.min_tokens, (unsigned)request->max_tokens);
 }
 
 static sl_status read_model(const sl_job_reader *reader, const json_t *body, sl_request *request)

@@ -431,6 +431,7 @@ static void test_bad_fields(void **state)
         {COMPLETIONS, "\"prompt\":\"x\",\"suffix\":\"y\"", "unsupported_value", "suffix"},
         {COMPLETIONS, "\"prompt\":\"x\",\"stream\":true", "unsupported_value", "stream"},
         {CHAT, HELLO ",\"max_token\":2", "unknown_parameter", "max_token"},
+        {CHAT, HELLO ",\"truncation_side\":\"right\"", "unsupported_value", "truncation_side"},
         {CHAT, HELLO ",\"maxTokens\":2", "unknown_parameter", "maxTokens"},
         {CHAT, HELLO ",\"temprature\":2", "unknown_parameter", "temprature"},
         {COMPLETIONS, "\"prompt\":\"x\",\"sotp\":\"y\"", "unknown_parameter", "sotp"},
@@ -925,6 +926,7 @@ static void test_ends(void **state)
         {"\"stop_token_ids\":[\"a\"]", "stop_token_ids"},
         {"\"min_tokens\":-1", "min_tokens"},
         {"\"min_tokens\":6,\"max_tokens\":5", "min_tokens"},
+        {"\"min_tokens\":17", "min_tokens"}, /* the default is 16 */
         {"\"n_predict\":3,\"max_tokens\":5", "n_predict"},
         {"\"truncate_prompt_tokens\":0", "truncate_prompt_tokens"},
         {"\"truncate_prompt_tokens\":-2", "truncate_prompt_tokens"},
