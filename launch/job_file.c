@@ -51,8 +51,8 @@ static sl_status next_line(sl_line_reader *reader, const char **line, size_t *by
     return status;
 }
 
-/* An id is in two maps at a time; its line's hash is in a list that doubles. */
-enum { ID_BYTES = 2 * SL_HASH_MAP_BYTES_EACH + 3 * sizeof(uint64_t) };
+/* An id is in two maps at a time; its line's hash, of 8 bytes, is in a list that doubles. */
+enum { ID_BYTES = 2 * SL_HASH_MAP_BYTES_EACH + 3 * 8 };
 
 /* Requests that wait hardly speed up a job: many large ones are not held for it. */
 static const uint64_t WAITING_BYTES = 256 << 20;
@@ -111,14 +111,15 @@ void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t
 /* It is read before the start, then while the job runs, and again when the job is resumed. */
 static sl_status check_input(const char *path)
 {
-    struct stat in;
-    if (strcmp(path, "-") != 0 && stat(path, &in) != 0) return sl_file_error("open", path);
-    if (strcmp(path, "-") != 0 && S_ISREG(in.st_mode)) return SL_OK;
+    struct stat in = {.st_mode = 0};
+    bool is_stdin = strcmp(path, "-") == 0;
+    if (!is_stdin && stat(path, &in) != 0) return sl_file_error("open", path);
+    if (!is_stdin && S_ISREG(in.st_mode)) return SL_OK;
     sl_error(
         "%s is no file: requests are read twice, and again when a job is resumed: save them first "
         "(cat > in.jsonl) and give that file",
-        strcmp(path, "-") ? path : "-i -");
-    return strcmp(path, "-") ? SL_ERR_FILE : SL_ERR_OPTION;
+        is_stdin ? "-i -" : path);
+    return is_stdin ? SL_ERR_OPTION : SL_ERR_FILE;
 }
 
 sl_status sl_job_check_other(const char *out_path, const char *option, const char *path)
