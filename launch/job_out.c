@@ -82,7 +82,7 @@ sl_status sl_out_check(const char *path)
 /* Nothing keeps a second job away then, which is no reason to do none. */
 static bool has_no_locks(int error)
 {
-    return error == ENOSYS || error == ENOLCK || error == EOPNOTSUPP || error == ENOTSUP;
+    return error == ENOSYS || error == ENOLCK || error == EOPNOTSUPP;
 }
 
 static sl_status lock(int file, const char *path, bool *warned)
@@ -484,7 +484,7 @@ static sl_status renew_journal(sl_out *out)
     sl_status status = sl_journal_create(out->journal_path, &out->known.identity, &fresh,
                                          &r.journal);
     if (status != SL_OK) return status;
-    walked w;
+    walked w = {.n_broken = 0};
     status = walk(out, copy_record, &r, &w);
     if (status != SL_OK) {
         sl_journal_drop(&fresh, &r.journal);
@@ -512,7 +512,7 @@ static sl_status compare_journal(sl_out *out, const scanning *s, bool was_torn)
 sl_status sl_out_scan(sl_out *out, sl_out_see see, void *context)
 {
     scanning s = {.out = out, .see = see, .context = context};
-    walked w;
+    walked w = {.n_broken = 0};
     sl_status status = walk(out, scan_record, &s, &w);
     if (status != SL_OK) return status;
     bool was_torn = w.whole_bytes < out->bytes || w.n_broken > 0;
@@ -569,7 +569,7 @@ sl_status sl_out_drop(sl_out *out, sl_out_picks picks, void *context)
     if (status != SL_OK) return status;
     status = sl_file_fresh_begin(out->path, &fresh);
     if (status == SL_OK) {
-        walked w;
+        walked w = {.n_broken = 0};
         status = walk(out, copy_record, &r, &w);
         if (status == SL_OK) return commit_both(out, &r, &fresh_journal);
         sl_file_fresh_drop(&fresh);
@@ -684,7 +684,7 @@ static sl_status hash_place(verifying *v, uint64_t offset, uint64_t n_bytes,
 static sl_status verify_entry(void *context, const sl_job_entry *entry)
 {
     verifying *v = context;
-    XXH128_hash_t hash, expected = {entry->record_hash_low, entry->record_hash_high};
+    XXH128_hash_t hash = {0, 0}, expected = {entry->record_hash_low, entry->record_hash_high};
     if (entry->n_bytes == 0) return SL_ERR_FORMAT; /* none of ours */
     sl_status status = hash_place(v, entry->offset, entry->n_bytes - 1, &hash);
     if (status != SL_OK) return status;

@@ -272,10 +272,10 @@ enum { TOKEN_BYTES = 128, ENTRY_BYTES = 832, ENTRY_BYTE_BYTES = 40, RECORD_BYTES
 uint64_t sl_job_result_bytes(const sl_request *request, uint64_t n_tokens,
                              const sl_tokenizer *tokenizer)
 {
+    const int32_t n_top = request->sampling.n_logprobs;
     uint64_t n_echoed = 0;
     for (const sl_request *r = request; r && r->echo; r = r->also)
         n_echoed += (uint64_t)r->n_choices * r->n_prompt;
-    const int32_t n_top = request->sampling.n_logprobs;
     const uint64_t n_entries = n_top >= 0 ? (n_tokens + n_echoed) * (uint64_t)(1 + n_top) : 0;
     const uint64_t piece = sl_tokenizer_piece_bytes_max(tokenizer);
     return RECORD_BYTES + (n_tokens + n_echoed) * (TOKEN_BYTES + 2 * piece) +

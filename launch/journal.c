@@ -87,7 +87,7 @@ static sl_status read_entries(window *w, sl_journal_see see, void *context,
 {
     for (;;) {
         *whole_bytes_out = place(w);
-        sl_job_entry entry;
+        sl_job_entry entry = {.n_bytes = 0};
         sl_status status = next_entry(w, &entry);
         if (status == SL_ERR_FORMAT) status = judge_end(w);
         if (status != SL_OK) return status == SL_END ? SL_OK : status;

@@ -14,9 +14,9 @@
 #include "runtime/base/log.h"
 
 static const sl_file_calls SYSTEM = {write, fdatasync, ftruncate, rename};
-static const sl_file_calls *calls = &SYSTEM;
+static const sl_file_calls *current = &SYSTEM;
 
-void sl_file_set_calls(const sl_file_calls *others) { calls = others ? others : &SYSTEM; }
+void sl_file_set_calls(const sl_file_calls *calls) { current = calls ? calls : &SYSTEM; }
 
 /* What the user can do about it. */
 static const char *advice(int error)
@@ -49,7 +49,7 @@ sl_status sl_file_write(int file, const char *path, const void *bytes, size_t n_
 {
     const char *at = bytes;
     while (n_bytes > 0) {
-        ssize_t n = calls->write(file, at, n_bytes);
+        ssize_t n = current->write(file, at, n_bytes);
         if (n < 0 && errno == EINTR) continue;
         if (n == 0) errno = ENOSPC; /* no system writes nothing of something, and then more */
         if (n <= 0) return sl_file_error("write", path);
@@ -61,7 +61,7 @@ sl_status sl_file_write(int file, const char *path, const void *bytes, size_t n_
 
 sl_status sl_file_sync(int file, const char *path)
 {
-    while (calls->sync(file) != 0) {
+    while (current->sync(file) != 0) {
         if (errno == EINTR) continue;
         if (errno == EINVAL || errno == ENOSYS)
             return SL_OK; /* a file system that cannot promise */
@@ -72,7 +72,7 @@ sl_status sl_file_sync(int file, const char *path)
 
 sl_status sl_file_cut(int file, const char *path, uint64_t n_bytes)
 {
-    return calls->cut(file, (off_t)n_bytes) == 0 ? SL_OK : sl_file_error("truncate", path);
+    return current->cut(file, (off_t)n_bytes) == 0 ? SL_OK : sl_file_error("truncate", path);
 }
 
 void sl_file_sync_folder(const char *path)
@@ -81,13 +81,13 @@ void sl_file_sync_folder(const char *path)
     snprintf(folder, sizeof folder, "%s", path);
     int directory = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) return;
-    calls->sync(directory);
+    current->sync(directory);
     close(directory);
 }
 
 sl_status sl_file_rename(const char *from, const char *to)
 {
-    if (calls->rename(from, to) != 0) return sl_file_error("rename", from);
+    if (current->rename(from, to) != 0) return sl_file_error("rename", from);
     sl_file_sync_folder(to);
     return SL_OK;
 }
@@ -152,7 +152,7 @@ sl_status sl_file_fresh_begin(const char *path, sl_file_fresh *fresh_out)
 sl_status sl_file_fresh_commit(sl_file_fresh *fresh)
 {
     sl_status status = sl_file_sync(fresh->file, fresh->temporary);
-    if (status == SL_OK && calls->rename(fresh->temporary, fresh->path) != 0)
+    if (status == SL_OK && current->rename(fresh->temporary, fresh->path) != 0)
         status = sl_file_error("replace", fresh->path);
     if (status != SL_OK) {
         sl_file_fresh_drop(fresh);

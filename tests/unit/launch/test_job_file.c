@@ -34,6 +34,7 @@ static char talk[4096];
 
 /* Stands before the system's: a file system may have no locks. */
 static int flock_errno;
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the system says __fd */
 int flock(int file, int operation)
 {
     (void)operation;
