@@ -25,8 +25,7 @@ struct sl_job {
     uint64_t *line_hashes; /* [n_total] of IN's requests, as they were scanned */
     uint64_t n_read;       /* of them, so far */
     sl_out *out;
-    sl_hash_map
-        ids; /* of IN and OUT: id_flags, and the upper bits of the hash of what was answered */
+    sl_hash_map ids; /* of IN and OUT: id_flags, and the upper bits of the answered body's hash */
     uint64_t n_total, n_done, n_failed; /* failed: requests whose error record stays in OUT */
 };
 
@@ -182,8 +181,8 @@ static bool is_changed(uint64_t value, const sl_job_key *key)
     return was != 0 && was != (key->body_hash & ~(uint64_t)FLAGS);
 }
 
-/* Whether a request is done again; what is known of its id becomes so. */
-static bool choose(sl_job *job, input_scan *scan, const sl_job_key *key, uint64_t *value)
+/* Count a request that has a result; if it is done again, `value` says no more that it is answered. */
+static void choose(sl_job *job, input_scan *scan, const sl_job_key *key, uint64_t *value)
 {
     bool failed = *value & IS_FAILED, redo = failed && scan->options->retry_errors;
     if (!redo && is_changed(*value, key)) {
@@ -194,7 +193,6 @@ static bool choose(sl_job *job, input_scan *scan, const sl_job_key *key, uint64_
     scan->n_redone += redo;
     job->n_done += !redo;
     job->n_failed += failed && !redo;
-    return redo;
 }
 
 static sl_status see_request(sl_job *job, input_scan *scan, const sl_job_key *key, uint64_t number)
