@@ -3,6 +3,13 @@
 
 #include <stddef.h>
 
+#include "launch/bench/bench_commands.h"
+#include "launch/eval/eval_commands.h"
+#include "launch/job/job_commands.h"
+#include "launch/ops/ops_commands.h"
+#include "launch/show/show_commands.h"
+#include "launch/train/train_commands.h"
+
 const sl_command_entry *const sl_commands[] = {&sl_cmd_batch,          &sl_cmd_run,
                                                &sl_cmd_plan,           &sl_cmd_eval_perplexity,
                                                &sl_cmd_eval_agreement, &sl_cmd_eval_tasks,

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "launch/commands.h"
-#include "launch/engine.h"
-#include "launch/launcher.h"
-#include "launch/process.h"
-#include "launch/version.h"
+#include "launch/machine/launcher.h"
+#include "launch/machine/process.h"
+#include "launch/machine/version.h"
+#include "launch/pipeline/engine.h"
 #include "runtime/base/append.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/log.h"

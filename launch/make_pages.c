@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "launch/commands.h"
-#include "launch/engine.h"
-#include "launch/process.h"
+#include "launch/machine/process.h"
+#include "launch/pipeline/engine.h"
 
 /* ---- man page (groff_man) ---- */
 

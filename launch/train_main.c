@@ -1,8 +1,7 @@
 /* launch/train_main.c - the program sluice-train: `sluice train warm` becomes it (train_program.c). */
-#include "launch/commands.h"
-#include "launch/engine.h"
-#include "launch/process.h"
-#include "launch/train_program.h"
+#include "launch/machine/process.h"
+#include "launch/train/train_commands.h"
+#include "launch/train/train_program.h"
 #include "runtime/base/limits.h"
 
 static int train(int argc, char **argv)

@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/base/frame.h"
 #include "runtime/base/status.h"
+#include "runtime/frame/frame.h"
 
 /* Raised when messages change meaning. Ranks of different versions refuse each other. */
 enum { SL_WIRE_VERSION = 4 };

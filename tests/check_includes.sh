@@ -1,49 +1,139 @@
 #!/usr/bin/env bash
-# The floor plan as a test: which room may include which, where each foreign library enters, that
-# file names are unique, and that no file names a machine's folders or a package host.
+# The floor plan as a test: which room may include which, no circles between modules (a .c with its
+# .h), where each foreign library enters, that file names are unique, and that no file names a
+# machine's folders or a package host.
+#   check_includes.sh [FOLDER]   of another tree than this one
 # Prints one line per offence; exit 1 if there is any.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "${1:-$(dirname "$0")/..}"
 
-offences=0
-offend() { echo "$1"; offences=$((offences + 1)); }
+# A room, and the rooms it may include beside itself. A file belongs to the longest name that fits.
+# ROOM/* stands for a room with all rooms in it.
+rooms='
+runtime/base
+runtime/frame           runtime/base
+runtime/gguf            runtime/base
+runtime/text            runtime/base runtime/gguf
+runtime/kernels         runtime/base runtime/gguf
+runtime/kernels/matmul  runtime/base runtime/gguf runtime/kernels
+runtime/kernels/attend  runtime/base runtime/kernels
+runtime/kernels/kv      runtime/base runtime/kernels
+runtime/kernels/rows    runtime/base runtime/kernels
+runtime/model           runtime/base runtime/gguf runtime/kernels/*
+runtime/cache           runtime/base runtime/kernels
+runtime/gate            runtime/base runtime/frame runtime/gguf runtime/kernels/*
+runtime/stage           runtime/base runtime/frame runtime/kernels/* runtime/model runtime/gate runtime/cache
+runtime/train           runtime/base runtime/kernels/* runtime/gate runtime/stage
 
-sources() { find runtime sched comm proto launch tests -name '*.[ch]' | sort; }
+sched                   runtime/base
+proto                   runtime/base runtime/frame
+comm                    runtime/base
+comm/codec              runtime/base
+comm/transport          runtime/base comm
 
-# Prefixes a file may include from.
-allowed() {
-    case "$1" in
-    runtime/base/*) echo runtime/base/ ;;
-    runtime/*) echo runtime/ ;;
-    sched/* | comm/* | proto/*) echo "${1%%/*}/|runtime/base/" ;;
-    *) echo 'runtime/|sched/|comm/|proto/|launch/|tests/' ;;
-    esac
-}
+launch/machine          runtime/base comm
+launch/options          runtime/base runtime/kernels runtime/gate comm/codec launch/machine
+launch/setup            runtime/* comm/* launch/options launch/machine
+launch/openai           runtime/base runtime/frame runtime/text
+launch/pipeline         runtime/* comm/* proto sched launch/openai launch/setup launch/options launch/machine
+launch/output           runtime/* launch/pipeline launch/setup launch/options launch/machine
+launch/job              runtime/* comm/* proto sched launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine
+launch/train            runtime/* comm/* launch/output launch/pipeline launch/setup launch/options launch/machine
+launch/eval             runtime/* launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine
+launch/bench            runtime/* comm/* sched launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine
+launch/show             runtime/* launch/output launch/pipeline launch/setup launch/options launch/machine
+launch/ops              runtime/* sched launch/output launch/pipeline launch/setup launch/options launch/machine
+launch                  runtime/base launch/*
+tests                   runtime/* comm/* proto sched launch/*'
 
 # header, and the files (extended regex, dots as they are) that may include it
 foreign='
-mpi.h                     comm/comm_mpi.c
-zstd.h                    comm/codec_zstd.c
-pcre2.h                   runtime/model/[a-z_]+.c
+mpi.h                     comm/transport/comm_mpi.c
+zstd.h                    comm/codec/codec_zstd.c
+pcre2.h                   runtime/text/[a-z_]+.c
 cblas.h                   runtime/train/dense.c
-jansson.h                 (launch/(job|report|bench|retention|eval|train_texts)[a-z0-9_]*|tests/[a-z_/]+).[ch]
-hwloc.h                   launch/[a-z_]+.c
-cyaml/cyaml.h             launch/[a-z_]+.c
+jansson.h                 (launch/(openai|job|output|eval|bench|setup|train)/|tests/)[a-z0-9_/]+.[ch]
+hwloc.h                   launch/machine/[a-z_]+.c
+cyaml/cyaml.h             launch/[a-z_/]+.c
 protobuf-c/protobuf-c.h   proto/[a-z_]+.[ch]
 immintrin.h               [a-z0-9_/]+_(avx2|avx512|amx)[a-z0-9_]*.[ch]
 cmocka.h                  tests/[a-z0-9_/]+.[ch]'
 # of these, a whole room has one door
 one_file='pcre2.h hwloc.h cyaml/cyaml.h'
 
+offences=0
+offend() { echo "$1"; offences=$((offences + 1)); }
+# The lines that a check prints, each an offence.
+offend_all() { while IFS= read -r line; do offend "$line"; done; }
+
+sources() {
+    local room
+    for room in runtime sched comm proto launch tests; do
+        [ ! -d "$room" ] || find "$room" -name '*.[ch]'
+    done | sort
+}
+
+# "FILE LINE INCLUDED" of every include of ours.
+includes() {
+    sources | xargs grep -nHE '^[[:space:]]*#[[:space:]]*include "' |
+        sed -E 's/^([^:]*):([0-9]*):[^"]*"([^"]*)".*/\1 \2 \3/'
+}
+
 check_rooms() {
-    local file line path
-    while read -r file; do
-        while IFS= read -r line; do
-            path=$(sed -E 's/.*#include "([^"]*)".*/\1/' <<<"$line")
-            [[ "$file" == proto/* && "$path" == *.pb-c.h ]] && continue # generated
-            grep -qE "^($(allowed "$file"))" <<<"$path" || offend "$file:${line%%:*}: must not include $path"
-        done < <(grep -nE '^\s*#include "' "$file")
-    done < <(sources)
+    awk '
+    FNR == NR { if (NF) for (i = 1; i <= NF; i++) { known[$1] = 1; if (i > 1) may[$1, $i] = 1 } next }
+    function room_of(path) {
+        while (sub(/\/[^\/]*$/, "", path)) if (path in known) return path
+        return ""
+    }
+    # whether a list allows a room, by its own name or by an ancestor written with "/*"
+    function allows(from, to,  at) {
+        if ((from, to) in may) return 1
+        for (at = to; ; ) {
+            if ((from, at "/*") in may) return 1
+            if (!sub(/\/[^\/]*$/, "", at)) return 0
+        }
+    }
+    $1 ~ /^proto\// && $3 ~ /\.pb-c\.h$/ { next } # generated
+    {
+        from = room_of($1); to = room_of($3)
+        if (from == "" || to == "" || (from != to && !allows(from, to)))
+            print $1 ":" $2 ": must not include " $3
+    }' <(echo "$rooms") <(includes)
+}
+
+# Modules that include none of the rest are taken away, again and again, then those that none of the
+# rest includes. What is left is in a circle, or between two: an include is in one when it leads back.
+check_circles() {
+    includes | sed -E 's/\.[ch] [0-9]+ / /; s/\.[ch]$//' | sort -u | awk '
+    $1 != $2 { edge[$1 " " $2] = 1 }
+    function shrink(end,  e, ends, n, used) {
+        for (n = 1; n > 0; ) {
+            split("", used)
+            for (e in edge) { split(e, ends, " "); used[ends[end]] = 1 }
+            n = 0
+            for (e in edge) { split(e, ends, " "); if (!(ends[3 - end] in used)) { delete edge[e]; n++ } }
+        }
+    }
+    function leads(from, to,  seen, e, ends, n) {
+        seen[from] = 1
+        for (n = 1; n > 0; ) {
+            n = 0
+            for (e in edge) {
+                split(e, ends, " ")
+                if ((ends[1] in seen) && !(ends[2] in seen)) { seen[ends[2]] = 1; n++ }
+            }
+        }
+        return to in seen
+    }
+    END {
+        shrink(1)
+        shrink(2)
+        for (e in edge) {
+            split(e, ends, " ")
+            if (leads(ends[2], ends[1])) print ends[1] " includes " ends[2] ", which leads back to it"
+        }
+    }' | sort
 }
 
 check_foreign() {
@@ -53,33 +143,28 @@ check_foreign() {
         users=$(sources | xargs grep -lE "^\s*#include <${header//./\\.}>" || true)
         while read -r file; do
             [ -z "$file" ] || grep -qE "^(${where//./\\.})$" <<<"$file" ||
-                offend "$file: $header may only be included by $where"
+                echo "$file: $header may only be included by $where"
         done <<<"$users"
         if [[ " $one_file " == *" $header "* ]] && [ "$(wc -w <<<"$users")" -gt 1 ]; then
-            offend "$header is included by more than one file: ${users//$'\n'/ }"
+            echo "$header is included by more than one file: ${users//$'\n'/ }"
         fi
     done <<<"$foreign"
 }
 
 check_names() {
-    local name
-    while read -r name; do
-        offend "file name $name is used twice: $(find . -path ./.git -prune -o -path './build*' -prune \
-            -o -name "$name" -print | tr '\n' ' ')"
-    done < <(sources | sed 's,.*/,,' | sort | uniq -d)
+    sources | awk -F/ '{ places[$NF] = places[$NF] " " $0; n[$NF]++ }
+        END { for (name in n) if (n[name] > 1) print "file name " name " is used twice:" places[name] }'
 }
 
 # Brackets keep these patterns from matching themselves.
 check_places() {
-    local line
-    while IFS= read -r line; do
-        [ -z "$line" ] || offend "$line: names a machine's folder or a package host"
-    done < <(find . -path ./.git -prune -o -path './build*' -prune -o -type f -print | sort |
-        xargs grep -noIE '/(hom[e]|roo[t]|wor[k]|far[m])/[A-Za-z._]|pyp[i]\.org|pythonhoste[d]\.org|deb\.debia[n]\.org')
+    { find . -path ./.git -prune -o -path './build*' -prune -o -type f -print | sort |
+        xargs grep -noIE '/(hom[e]|roo[t]|wor[k]|far[m])/[A-Za-z._]|pyp[i]\.org|pythonhoste[d]\.org|deb\.debia[n]\.org' || true; } |
+        sed 's/$/: names a folder of a machine or a package host/'
 }
 
-check_rooms
-check_foreign
-check_names
-check_places
+offend_all < <(check_rooms)
+offend_all < <(check_foreign)
+offend_all < <(check_names)
+offend_all < <(check_places)
 [ "$offences" = 0 ]

@@ -5,8 +5,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "runtime/base/log.h"
-
 enum { SHOWN_BYTES = 4 }; /* of one byte, \xHH; and of the longest character */
 
 /* The character at text[0 .. bytes): its bytes, and its number; 0: no UTF-8 (RFC 3629). */
@@ -61,7 +59,10 @@ static size_t show(const char *text, size_t bytes, char *out, size_t *out_bytes)
 size_t sl_plain(const char *text, size_t bytes, char *out, size_t out_bytes)
 {
     static const char CUT[] = "...";
-    SL_ASSERT(out_bytes >= SHOWN_BYTES + sizeof CUT);
+    if (out_bytes < SHOWN_BYTES + sizeof CUT) {
+        if (out_bytes > 0) out[0] = '\0';
+        return 0;
+    }
     size_t used = 0, fits = 0; /* with the three dots behind it */
     for (size_t i = 0; i < bytes;) {
         char shown[SHOWN_BYTES];

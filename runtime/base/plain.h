@@ -16,7 +16,7 @@ typedef struct {
 } sl_plain_room;
 
 /* text[bytes] as one line in out[out_bytes], ended by a zero; returns its length. What does not fit is
- * left out, and "..." says so. out_bytes is at least 8. */
+ * left out, and "..." says so. Nothing is shown where out_bytes is less than 8. */
 size_t sl_plain(const char *text, size_t bytes, char *out, size_t out_bytes);
 /* The same in a room, whose text is returned: for an argument of printf. */
 const char *sl_plain_in(const char *text, size_t bytes, sl_plain_room *room);

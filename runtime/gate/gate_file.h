@@ -11,8 +11,8 @@
 #ifndef SL_GATE_FILE_H
 #define SL_GATE_FILE_H
 
+#include "runtime/gguf/gguf.h"
 #include "runtime/kernels/kernels.h"
-#include "runtime/model/gguf.h"
 
 enum {
     SL_GATE_VERSION = 1,

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
-#include "runtime/kernels/pack.h"
+#include "runtime/kernels/matmul/pack.h"
 
 enum {
     STEP_TOKENS = 32,  /* of window and causal gates; half a page */

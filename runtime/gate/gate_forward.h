@@ -10,9 +10,9 @@
 #define SL_GATE_FORWARD_H
 
 #include "runtime/base/arena.h"
-#include "runtime/base/frame.h"
+#include "runtime/frame/frame.h"
 #include "runtime/gate/gate_file.h"
-#include "runtime/kernels/linear.h"
+#include "runtime/kernels/matmul/linear.h"
 
 typedef struct {
     const sl_gate *gate;

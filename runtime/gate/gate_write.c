@@ -4,7 +4,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/gate/gate_keys.h"
-#include "runtime/model/gguf_writer.h"
+#include "runtime/gguf/gguf_writer.h"
 
 static void put_shapes(const sl_gate *gate, const char **words, int32_t *numbers, sl_gguf_writer *w)
 {

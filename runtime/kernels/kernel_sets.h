@@ -5,8 +5,8 @@
 
 #include <stdbool.h>
 
+#include "runtime/gguf/gguf.h"
 #include "runtime/kernels/kernels.h"
-#include "runtime/model/gguf.h"
 
 /* For inner loops whose constant arguments must become constants of the machine code. */
 #define SL_ALWAYS_INLINE static inline __attribute__((always_inline))

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "runtime/kernels/rope.h"
-#include "runtime/model/gguf.h"
+#include "runtime/gguf/gguf.h"
+#include "runtime/kernels/rows/rope.h"
 
 typedef struct {
     uint32_t n_layers, width, ffn_width;

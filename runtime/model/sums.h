@@ -15,7 +15,7 @@
 
 #include <stdatomic.h>
 
-#include "runtime/model/gguf.h"
+#include "runtime/gguf/gguf.h"
 
 enum {
     SL_SUM_TOKEN_EMBD,

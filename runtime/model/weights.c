@@ -12,7 +12,7 @@
 #include "runtime/base/append.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
-#include "runtime/kernels/pack.h"
+#include "runtime/kernels/matmul/pack.h"
 
 typedef enum { DIM_NONE, DIM_WIDTH, DIM_HEADS, DIM_KV_HEADS, DIM_FFN, DIM_VOCAB } dim;
 

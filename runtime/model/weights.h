@@ -6,8 +6,8 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/base/team.h"
+#include "runtime/gguf/gguf.h"
 #include "runtime/kernels/kernels.h"
-#include "runtime/model/gguf.h"
 #include "runtime/model/shape.h"
 #include "runtime/model/sums.h"
 

@@ -3,11 +3,11 @@
 #ifndef SL_LAYER_H
 #define SL_LAYER_H
 
-#include "runtime/base/frame.h"
 #include "runtime/cache/cache.h"
+#include "runtime/frame/frame.h"
 #include "runtime/gate/admission.h"
 #include "runtime/gate/gate_forward.h"
-#include "runtime/kernels/linear.h"
+#include "runtime/kernels/matmul/linear.h"
 #include "runtime/model/weights.h"
 #include "runtime/stage/probe.h"
 #include "runtime/stage/profile.h"

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "runtime/base/frame.h"
+#include "runtime/frame/frame.h"
 
 struct sl_layer_context;
 

@@ -5,7 +5,7 @@
 #define SL_REFERENCE_H
 
 #include "runtime/base/arena.h"
-#include "runtime/base/frame.h"
+#include "runtime/frame/frame.h"
 
 /* What a row holds. */
 typedef struct {

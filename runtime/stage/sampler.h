@@ -5,7 +5,7 @@
 #define SL_SAMPLER_H
 
 #include "runtime/base/arena.h"
-#include "runtime/base/frame.h"
+#include "runtime/frame/frame.h"
 
 /* One thread's room. */
 typedef struct {

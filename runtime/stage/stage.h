@@ -4,9 +4,9 @@
 #ifndef SL_STAGE_H
 #define SL_STAGE_H
 
-#include "runtime/base/frame.h"
 #include "runtime/base/team.h"
 #include "runtime/cache/cache.h"
+#include "runtime/frame/frame.h"
 #include "runtime/gate/gate_file.h"
 #include "runtime/gate/policy.h"
 #include "runtime/model/weights.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "launch/train_checkpoint.h"
+#include "launch/train/train_checkpoint.h"
 #include "runtime/base/log.h"
 #include "tests/fuzz/fuzz.h"
 

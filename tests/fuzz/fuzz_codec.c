@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/codec.h"
+#include "comm/codec/codec.h"
 #include "runtime/base/log.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
-#include "runtime/model/chat.h"
-#include "runtime/model/gguf.h"
-#include "runtime/model/tokenizer.h"
+#include "runtime/gguf/gguf.h"
 #include "runtime/model/weights.h"
+#include "runtime/text/chat.h"
+#include "runtime/text/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

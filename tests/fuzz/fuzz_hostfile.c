@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/hostfile.h"
+#include "launch/setup/hostfile.h"
 #include "runtime/base/log.h"
 #include "tests/fuzz/fuzz.h"
 

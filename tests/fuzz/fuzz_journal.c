@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/journal.h"
+#include "launch/job/journal.h"
 #include "proto/wire_seal.h"
 #include "runtime/base/log.h"
 #include "tests/fuzz/fuzz.h"

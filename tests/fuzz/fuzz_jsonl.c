@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/job_json.h"
-#include "launch/job_line.h"
-#include "launch/line_reader.h"
+#include "launch/openai/openai.h"
+#include "launch/openai/request_line.h"
+#include "runtime/base/line_reader.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/tiny_model.h"
 

@@ -1,7 +1,7 @@
 /* tests/fuzz/fuzz_questions.c - the input is a file of questions for `eval tasks`, its first byte a limit;
  * each question that was understood is asked in both forms. */
-#include "launch/eval_questions.h"
-#include "launch/eval_records.h"
+#include "launch/eval/eval_questions.h"
+#include "launch/eval/eval_records.h"
 #include "runtime/base/log.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/tiny_model.h"

@@ -2,7 +2,7 @@
  * rest is what an earlier run printed. */
 #include <stdlib.h>
 
-#include "launch/retention.h"
+#include "launch/setup/retention.h"
 #include "runtime/base/log.h"
 #include "tests/fuzz/fuzz.h"
 

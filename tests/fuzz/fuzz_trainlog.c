@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/report_story.h"
+#include "launch/output/report_story.h"
 #include "runtime/base/log.h"
 #include "tests/fuzz/fuzz.h"
 

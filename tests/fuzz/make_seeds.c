@@ -6,12 +6,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "comm/codec.h"
-#include "launch/train_checkpoint.h"
+#include "comm/codec/codec.h"
+#include "launch/train/train_checkpoint.h"
 #include "proto/wire.h"
 #include "proto/wire_seal.h"
 #include "runtime/base/log.h"
-#include "runtime/model/gguf_writer.h"
+#include "runtime/gguf/gguf_writer.h"
 #include "runtime/model/sums.h"
 #include "tests/support/frame_maker.h"
 #include "tests/support/made_gate.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/codec.h"
-#include "launch/sim.h"
+#include "comm/codec/codec.h"
+#include "launch/pipeline/sim.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "tests/support/count_malloc.h"

@@ -3,7 +3,7 @@
 #ifndef SL_TEST_FRAME_MAKER_H
 #define SL_TEST_FRAME_MAKER_H
 
-#include "runtime/base/frame.h"
+#include "runtime/frame/frame.h"
 #include "tests/support/seeded.h"
 
 enum { FRAME_MAKER_SEQUENCES = 50, FRAME_MAKER_VOCAB = 49152 };

@@ -1,4 +1,4 @@
-/* tests/support/golden_rows.h - reading tests/golden/tokenizer's files from tests/unit/model. In a
+/* tests/support/golden_rows.h - reading tests/golden/tokenizer's files from tests/unit/text. In a
  * header, so that the library of test support needs neither cmocka nor a room. */
 #ifndef SL_TEST_GOLDEN_ROWS_H
 #define SL_TEST_GOLDEN_ROWS_H
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/model/chat.h"
-#include "runtime/model/tokenizer.h"
+#include "runtime/text/chat.h"
+#include "runtime/text/tokenizer.h"
 
 enum { GOLDEN_PATH_BYTES = 4096, GOLDEN_MESSAGES_MAX = 8 };
 
@@ -18,13 +18,10 @@ typedef struct {
     size_t templates, chats;
 } golden_counts;
 
-/* The goldens lie two folders up from this one's tests. */
+/* Tests of the room run in their build folder; CMake tells where the sources are. */
 static inline void golden_path(const char *name, char *out)
 {
-    const char *slash = strrchr(__FILE__, '/');
-    int folder = slash ? (int)(slash - __FILE__) : 1;
-    snprintf(out, GOLDEN_PATH_BYTES, "%.*s/../golden/tokenizer/%s", folder, slash ? __FILE__ : ".",
-             name);
+    snprintf(out, GOLDEN_PATH_BYTES, "%s/golden/tokenizer/%s", SL_TESTS_FOLDER, name);
 }
 
 /* Call `check` for each line of a file of JSON lines. */

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "runtime/model/gguf_writer.h"
+#include "runtime/gguf/gguf_writer.h"
 
 /* ggml's type numbers that can be written. */
 enum {

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "runtime/model/gguf_writer.h"
+#include "runtime/gguf/gguf_writer.h"
 
 enum { SYNTH_SPECIALS = 3, SYNTH_VOCAB_MIN = SYNTH_SPECIALS + 256 };
 

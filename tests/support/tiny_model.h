@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 #include "runtime/base/log.h"
-#include "runtime/model/chat.h"
-#include "runtime/model/gguf.h"
-#include "runtime/model/tokenizer.h"
+#include "runtime/gguf/gguf.h"
+#include "runtime/text/chat.h"
+#include "runtime/text/tokenizer.h"
 #include "tests/support/tiny_gguf.h"
 
 typedef struct {

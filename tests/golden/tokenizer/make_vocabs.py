@@ -123,7 +123,7 @@ class Vocab:
 
 
 def generated(strings):
-    """A megabyte of code points and hard strings, the same as in tests/unit/model/test_vocabs_golden.c."""
+    """A megabyte of code points and hard strings, the same as in tests/unit/text/test_vocabs_golden.c."""
     state, out, n = 1, [], 0
 
     def below(limit):

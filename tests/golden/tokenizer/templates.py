@@ -217,7 +217,7 @@ def phi3(system):
 ' }}{% else %}{{ eos_token }}{% endif %}"""
 
 
-# name of the form in runtime/model/chat_forms.c, vocabulary, template
+# name of the form in runtime/text/chat_forms.c, vocabulary, template
 OWN = [
     ("chatml", "qwen2", CHATML),
     ("chatml", "qwen2", CHATML_SPACED),

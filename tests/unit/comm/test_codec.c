@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "comm/codec.h"
+#include "comm/codec/codec.h"
 #include "runtime/base/log.h"
 #include "tests/support/capture.h"
 #include "tests/support/guarded.h"

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "comm/codec.h"
+#include "comm/codec/codec.h"
 #include "runtime/base/log.h"
 #include "tests/support/count_malloc.h"
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "comm/codec_round.h"
+#include "comm/codec/codec_round.h"
 #include "runtime/base/float_bits.h"
 #include "tests/support/seeded.h"
 

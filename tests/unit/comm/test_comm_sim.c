@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "comm/comm.h"
-#include "comm/comm_sim.h"
+#include "comm/transport/comm_sim.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 

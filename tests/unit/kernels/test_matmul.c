@@ -1,7 +1,7 @@
 /* test_matmul.c - linear maps of every weight type against double precision, and contract 1: bits
  * do not depend on how rows and columns are cut. */
-#include "runtime/kernels/pack.h"
-#include "runtime/model/gguf.h"
+#include "runtime/gguf/gguf.h"
+#include "runtime/kernels/matmul/pack.h"
 #include "tests/unit/kernels/kernel_cases.h"
 
 typedef struct {

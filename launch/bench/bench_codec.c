@@ -1,0 +1,227 @@
+/* launch/bench/bench_codec.c - half a model as one stage, its hidden rows through every codec. */
+#include "launch/bench/bench_codec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/bench/codec_speed.h"
+#include "launch/machine/cores.h"
+#include "launch/machine/process.h"
+#include "launch/machine/version.h"
+#include "launch/output/report.h"
+#include "launch/setup/lone_stage.h"
+#include "runtime/base/log.h"
+#include "runtime/base/plain.h"
+#include "runtime/base/read_file.h"
+#include "runtime/text/tokenizer.h"
+
+static const double LINKS_GBIT_S[] = {0.1, 1, 2.5, 10, 25, 100};
+enum { N_LINKS = sizeof LINKS_GBIT_S / sizeof *LINKS_GBIT_S };
+
+/* Ordinary prose: activations of real text, without a file to bring along. */
+static const char TEXT[] =
+    "A sluice is a channel whose flow is ruled by a gate at its head. Millers built them to lead "
+    "a stream onto the wheel, and to let it pass by when the stones were to rest. In the mountains "
+    "of Saxony, miners of the sixteenth century washed ore in long wooden boxes: the water carried "
+    "the light sand away, while the heavy grains of tin stayed behind the ridges of the floor. "
+    "Farmers on low land open theirs at ebb and close them before the tide comes back, so that the "
+    "fields drain twice a day without a pump. What all of these have in common is that nobody "
+    "lifts the water. One only decides, at the right moment and with little effort, what may go on "
+    "and what must wait. \"It is a small thing to turn a wheel,\" an old keeper told his daughter, "
+    "\"but you must know the river.\" She learned to read the colour of the flood, the height of "
+    "the mark on the third post, and the sound of the boards when 2 or 3 of them were about to "
+    "give. By 1874 she kept a book of every level, morning and evening, in a clear round hand; it "
+    "is still used to check the newer instruments.\n\n";
+
+/* ---- hidden rows ---- */
+
+typedef struct {
+    sl_gguf *gguf;
+    sl_model_shape shape;
+    const sl_kernels *kernels;
+    uint32_t n_layers;  /* of the stage */
+    sl_tokens tokens;   /* at least a chunk */
+    sl_lone_stage lone; /* its frame's hidden rows are what is measured */
+} half;
+
+static sl_status open_model(const sl_settings *s, half *h)
+{
+    if (!s->model) {
+        sl_error("no model: give one with -m FILE.gguf");
+        return SL_ERR_OPTION;
+    }
+    sl_status status = sl_kernels_choose(&h->kernels);
+    if (status == SL_OK) status = sl_gguf_open(s->model, &h->gguf);
+    if (status == SL_OK) status = sl_model_shape_read(h->gguf, &h->shape);
+    if (status != SL_OK) return status;
+    h->n_layers = h->shape.n_layers / 2;
+    if (h->n_layers > 0) return SL_OK;
+    sl_error("%s has one layer: no link could lie behind it", s->model);
+    return SL_ERR_UNSUPPORTED;
+}
+
+/* The text's tokens, again and again until there are a chunk. */
+static sl_status repeat_text(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
+                             uint32_t chunk, sl_tokens *tokens)
+{
+    sl_status status = SL_OK;
+    if (sl_tokenizer_bos(tokenizer) >= 0)
+        status = sl_tokens_add(tokens, sl_tokenizer_bos(tokenizer));
+    while (status == SL_OK && tokens->n < chunk) {
+        size_t before = tokens->n;
+        status = sl_tokenizer_encode(tokenizer, text, bytes, SL_SPECIAL_AS_TEXT, tokens);
+        if (status == SL_OK && tokens->n == before) {
+            sl_error("the text has no tokens to measure with");
+            status = SL_ERR_OPTION;
+        }
+    }
+    return status;
+}
+
+static sl_status read_tokens(const sl_settings *s, half *h)
+{
+    sl_tokenizer *tokenizer;
+    sl_status status = sl_tokenizer_open(h->gguf, &tokenizer);
+    if (status != SL_OK) return status;
+    char *text = NULL;
+    size_t bytes = 0;
+    if (s->text) status = sl_read_file(s->text, &text, &bytes);
+    if (status == SL_OK)
+        status = repeat_text(tokenizer, text ? text : TEXT, text ? bytes : strlen(TEXT), s->chunk,
+                             &h->tokens);
+    free(text);
+    sl_tokenizer_close(tokenizer);
+    return status;
+}
+
+/* The prompt through the stage, in one frame. */
+static sl_status compute(const sl_settings *s, half *h)
+{
+    sl_stage_options options = {
+        .kernels = h->kernels,
+        .limits = {.rows_max = s->chunk,
+                   .spans_max = 1,
+                   .controls_max = 1,
+                   .ranks = 1,
+                   .width = h->shape.width,
+                   .n_layers = h->shape.n_layers,
+                   .n_kv_heads = h->shape.n_kv_heads},
+        .sequences_max = 1,
+        .context = s->chunk,
+        .policy = {.window = s->chunk}, /* everything is in the ring: no pages */
+    };
+    sl_status status = sl_lone_stage_open(h->gguf, &h->shape, h->n_layers, &options, s->threads,
+                                          &h->lone);
+    return status == SL_OK ? sl_lone_stage_compute(&h->lone, h->tokens.ids, s->chunk) : status;
+}
+
+static void close_half(half *h)
+{
+    sl_lone_stage_close(&h->lone);
+    sl_tokens_free(&h->tokens);
+    sl_gguf_close(h->gguf);
+}
+
+/* ---- measuring and telling ---- */
+
+enum { SIZES_MAX = 3 };
+typedef struct {
+    uint32_t n_sizes, n_rows[SIZES_MAX];
+    sl_codec_speed speeds[SIZES_MAX][SL_CODEC_KINDS];
+} measured;
+
+static sl_status measure(const half *h, uint32_t chunk, measured *m)
+{
+    const uint32_t wanted[SIZES_MAX] = {1, 16, chunk};
+    sl_status status = SL_OK;
+    for (int i = 0; i < SIZES_MAX && status == SL_OK; i++) {
+        uint32_t n = wanted[i];
+        if (n > chunk || (m->n_sizes > 0 && n <= m->n_rows[m->n_sizes - 1])) continue;
+        const float *rows = h->lone.frame.hidden + (size_t)(chunk - n) * h->shape.width;
+        m->n_rows[m->n_sizes] = n;
+        status = sl_codec_speed_measure(rows, n, h->shape.width, m->speeds[m->n_sizes++]);
+    }
+    return status;
+}
+
+static double ratio(const sl_codec_speed *s) { return (double)s->n_bytes / (double)s->raw_bytes; }
+static double gb_s(const sl_codec_speed *s, double seconds)
+{
+    return (double)s->raw_bytes / seconds / 1e9;
+}
+
+static const char *choice_name(const sl_codec_speed *speeds, sl_codec_choice among, double gbit_s)
+{
+    return sl_codec_kind_name(sl_codec_speed_choose(speeds, among, gbit_s * 1e9 / 8));
+}
+
+static sl_status print_table(const sl_settings *s, const half *h, const measured *m)
+{
+    sl_plain_room model;
+    printf("Hidden rows of %u floats behind layer %u of %s; GB/s of floats, one thread\n"
+           "codec      rows     bytes  ratio  encode GB/s  decode GB/s  max error  rms error\n",
+           h->shape.width, h->n_layers - 1, sl_plain_string(s->model, &model));
+    for (uint32_t i = 0; i < m->n_sizes; i++)
+        for (int k = 0; k < SL_CODEC_KINDS; k++) {
+            const sl_codec_speed *c = &m->speeds[i][k];
+            printf("%-9s %5u %9zu  %5.3f  %11.2f  %11.2f  %9.2g  %9.2g%s%s\n",
+                   sl_codec_kind_name(c->kind), m->n_rows[i], c->n_bytes, ratio(c),
+                   gb_s(c, c->encode_s), gb_s(c, c->decode_s), c->max_error, c->rms_error,
+                   c->written_as == c->kind ? "" : "  written as ",
+                   c->written_as == c->kind ? "" : sl_codec_kind_name(c->written_as));
+        }
+    printf("Errors are relative to the root mean square of the row. What a link would choose, by "
+           "encode + wire + decode time:\n"
+           "Gbit/s   rows  lossless   any\n");
+    for (int l = 0; l < N_LINKS; l++)
+        for (uint32_t i = 0; i < m->n_sizes; i++)
+            printf("%6g  %5u  %-9s  %s\n", LINKS_GBIT_S[l], m->n_rows[i],
+                   choice_name(m->speeds[i], SL_CHOICE_LOSSLESS, LINKS_GBIT_S[l]),
+                   choice_name(m->speeds[i], SL_CHOICE_ANY, LINKS_GBIT_S[l]));
+    return sl_process_flush_stdout();
+}
+
+static json_t *speed_json(const sl_codec_speed *c, uint32_t n_rows)
+{
+    return json_pack("{s:s, s:s, s:i, s:I, s:f, s:f, s:f, s:f, s:f}", "codec",
+                     sl_codec_kind_name(c->kind), "written_as", sl_codec_kind_name(c->written_as),
+                     "rows", (int)n_rows, "bytes", (json_int_t)c->n_bytes, "ratio", ratio(c),
+                     "encode_gb_s", gb_s(c, c->encode_s), "decode_gb_s", gb_s(c, c->decode_s),
+                     "max_error", c->max_error, "rms_error", c->rms_error);
+}
+
+static sl_status print_json(const sl_settings *s, const half *h, const measured *m)
+{
+    json_t *rows = json_array(), *choices = json_array();
+    for (uint32_t i = 0; i < m->n_sizes; i++)
+        for (int k = 0; k < SL_CODEC_KINDS; k++)
+            json_array_append_new(rows, speed_json(&m->speeds[i][k], m->n_rows[i]));
+    for (int l = 0; l < N_LINKS; l++)
+        for (uint32_t i = 0; i < m->n_sizes; i++)
+            json_array_append_new(
+                choices,
+                json_pack("{s:f, s:i, s:s, s:s}", "gbit_s", LINKS_GBIT_S[l], "rows",
+                          (int)m->n_rows[i], "lossless",
+                          choice_name(m->speeds[i], SL_CHOICE_LOSSLESS, LINKS_GBIT_S[l]), "any",
+                          choice_name(m->speeds[i], SL_CHOICE_ANY, LINKS_GBIT_S[l])));
+    char machine[SL_MACHINE_BYTES];
+    sl_cores_machine(machine, sizeof machine);
+    return sl_report_print(json_pack(
+        "{s:o, s:o, s:s, s:i, s:i, s:i, s:s, s:s, s:s}", "rows", rows, "choices", choices, "model",
+        s->model, "layers", (int)h->n_layers, "width", (int)h->shape.width, "chunk", (int)s->chunk,
+        "kernels", h->kernels->name, "machine", machine, "commit", sl_version()));
+}
+
+sl_status sl_bench_codec(const sl_settings *settings)
+{
+    half h = {0};
+    measured m = {0};
+    sl_status status = open_model(settings, &h);
+    if (status == SL_OK) status = read_tokens(settings, &h);
+    if (status == SL_OK) status = compute(settings, &h);
+    if (status == SL_OK) status = measure(&h, settings->chunk, &m);
+    if (status == SL_OK) status = (settings->json ? print_json : print_table)(settings, &h, &m);
+    close_half(&h);
+    return status;
+}

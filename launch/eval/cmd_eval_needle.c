@@ -1,0 +1,265 @@
+/* launch/eval/cmd_eval_needle.c - `sluice eval needle`: finding again what was hidden in a long text. Each trial
+ * is a request that generates the answer at temperature 0. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/eval/eval_commands.h"
+#include "launch/eval/eval_needles.h"
+#include "launch/output/progress.h"
+#include "launch/output/report.h"
+#include "launch/pipeline/engine.h"
+#include "runtime/base/log.h"
+#include "runtime/base/read_file.h"
+
+/* Of one kind, length and depth. */
+typedef struct {
+    uint32_t n, n_found;
+    double share;       /* sum of the leading shares reproduced */
+    double cache_bytes; /* sum of the most each request's cache took */
+} cell;
+
+typedef struct {
+    const sl_settings *settings;
+    const sl_tokenizer *tokenizer;
+    sl_tokens filler;
+    cell *cells;                            /* [SL_NEEDLE_KINDS][lengths][depths] */
+    char (*expected)[SL_NEEDLE_TEXT_BYTES]; /* [trials of all cells] */
+    uint64_t n_trials, next, n_done;
+    sl_policy policy;
+    sl_progress progress;
+} evaluation;
+
+static uint32_t n_cells(const sl_settings *s)
+{
+    return SL_NEEDLE_KINDS * s->lengths.n * s->depths.n;
+}
+
+static sl_needle needle_of(const evaluation *e, uint64_t trial)
+{
+    const sl_settings *s = e->settings;
+    uint64_t at = trial / s->limit;
+    uint64_t depth = at % s->depths.n, length = at / s->depths.n % s->lengths.n;
+    return (sl_needle){.kind = (sl_needle_kind)(at / s->depths.n / s->lengths.n),
+                       .n_tokens = s->lengths.items[length],
+                       .depth = (double)s->depths.items[depth] / 100,
+                       .seed = s->seed + trial % s->limit};
+}
+
+static sl_status next(void *context, sl_request **request_out)
+{
+    evaluation *e = context;
+    if (e->next == e->n_trials) return SL_END;
+    sl_request *request = calloc(1, sizeof *request);
+    if (!request) return SL_ERR_MEMORY;
+    sl_needle needle = needle_of(e, e->next);
+    sl_tokens prompt = {0};
+    sl_status status = sl_needle_make(&needle, e->tokenizer, &e->filler, &prompt,
+                                      e->expected[e->next], &request->max_tokens);
+    request->line = e->next;
+    request->prompt = prompt.ids;
+    request->n_prompt = prompt.n;
+    request->n_choices = 1;
+    request->score_from = SIZE_MAX;
+    request->sampling = (sl_sampling){.repetition_penalty = 1, .top_p = 1, .n_logprobs = -1};
+    if (status == SL_OK) status = sl_request_bind(request);
+    if (status != SL_OK) {
+        sl_request_free(request);
+        return status;
+    }
+    e->next++;
+    *request_out = request;
+    return SL_OK;
+}
+
+static sl_status done(void *context, sl_request *request)
+{
+    evaluation *e = context;
+    sl_status status = SL_OK;
+    if (request->error.http_status != 0) {
+        sl_error("%s", request->error.message);
+        status = SL_ERR_REQUEST;
+    }
+    size_t bytes;
+    char *said = status == SL_OK
+                     ? sl_request_choice_text(request, &request->choices[0], e->tokenizer, &bytes)
+                     : NULL;
+    if (status == SL_OK && !said) status = SL_ERR_MEMORY;
+    if (said) {
+        const char *expected = e->expected[request->line];
+        size_t all = strlen(expected), found = sl_needle_found(expected, said);
+        cell *c = &e->cells[request->line / e->settings->limit];
+        c->n++;
+        c->n_found += found == all;
+        c->share += all > 0 ? (double)found / (double)all : 1;
+        c->cache_bytes += (double)request->choices[0].cache_bytes;
+        sl_debug("%s, %zu tokens: '%s' for '%s'", sl_needle_name(needle_of(e, request->line).kind),
+                 request->n_prompt, said, expected);
+    }
+    free(said);
+    e->n_done++;
+    sl_request_free(request);
+    return status;
+}
+
+static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+{
+    evaluation *e = context;
+    sl_progress_state state = {.done = e->n_done,
+                               .total = e->n_trials,
+                               .elapsed_ns = elapsed_ns,
+                               .prompt_tokens = progress->prompt_tokens,
+                               .generated_tokens = progress->generated_tokens};
+    sl_progress_tell(&e->progress, &state);
+}
+
+/* ---- telling ---- */
+
+static json_t *cells_json(const evaluation *e)
+{
+    json_t *cells = json_array();
+    for (uint32_t i = 0; i < n_cells(e->settings); i++) {
+        const cell *c = &e->cells[i];
+        sl_needle needle = needle_of(e, (uint64_t)i * e->settings->limit);
+        json_array_append_new(cells,
+                              json_pack("{s:s, s:i, s:f, s:i, s:i, s:f, s:f}", "kind",
+                                        sl_needle_name(needle.kind), "tokens", (int)needle.n_tokens,
+                                        "depth", needle.depth, "trials", (int)c->n, "found",
+                                        (int)c->n_found, "leading_share", c->share / c->n,
+                                        "cache_bytes", c->cache_bytes / c->n));
+    }
+    return cells;
+}
+
+/* Found of the trials, and where whole answers are long, what share of them was right from the start. */
+static void print_cells(const evaluation *e)
+{
+    const sl_settings *s = e->settings;
+    printf("%-7s %7s  cache MB  found (leading share) at depth", "kind", "tokens");
+    for (uint32_t d = 0; d < s->depths.n; d++) printf(" %9u%%", s->depths.items[d]);
+    printf("\n");
+    for (uint32_t i = 0; i < n_cells(s); i++) {
+        const cell *c = &e->cells[i];
+        sl_needle needle = needle_of(e, (uint64_t)i * s->limit);
+        if (i % s->depths.n == 0)
+            printf("%-7s %7u %9.1f %32s", sl_needle_name(needle.kind), needle.n_tokens,
+                   c->cache_bytes / c->n / 1e6, "");
+        printf(" %2u/%-2u %3.0f%%", c->n_found, c->n, 100 * c->share / c->n);
+        if ((i + 1) % s->depths.n == 0) printf("\n");
+    }
+}
+
+static sl_status tell_result(const evaluation *e, const sl_engine *engine)
+{
+    sl_engine_report report;
+    sl_engine_report_get(engine, &report);
+    if (e->settings->verbose) sl_report_tell(&report);
+    json_t *retention;
+    double kept = sl_report_retention(&report, &retention), n = 0, found = 0;
+    json_decref(retention);
+    for (uint32_t i = 0; i < n_cells(e->settings); i++) {
+        n += e->cells[i].n;
+        found += e->cells[i].n_found;
+    }
+    if (e->settings->json)
+        return sl_report_print(
+            json_pack("{s:f, s:o, s:s, s:i, s:i, s:f}", "found", found / n, "cells", cells_json(e),
+                      "policy", sl_policy_name(e->policy.kind), "sinks", (int)e->policy.sinks,
+                      "window", (int)e->policy.window, "retention_mean", kept));
+    print_cells(e);
+    printf("found %.0f of %.0f; policy %s, window %u, kept %.1f%%\n", found, n,
+           sl_policy_name(e->policy.kind), e->policy.window, 100 * kept);
+    return SL_OK;
+}
+
+/* ---- serving ---- */
+
+static uint64_t job_bytes(void *context, const sl_engine *engine)
+{
+    const evaluation *e = context;
+    uint64_t requests = 2 * (uint64_t)sl_engine_sequences(engine) + 1;
+    uint64_t each = sl_engine_context(engine) * sizeof(int32_t) + SL_NEEDLE_TEXT_BYTES;
+    return requests * each + e->n_trials * SL_NEEDLE_TEXT_BYTES +
+           e->filler.n * (2 + SL_ENCODE_BYTES);
+}
+
+static sl_status read_filler(evaluation *e)
+{
+    char *text;
+    size_t bytes;
+    sl_status status = sl_read_file(e->settings->text, &text, &bytes);
+    if (status != SL_OK) return status;
+    status = sl_tokenizer_encode(e->tokenizer, text, bytes, SL_SPECIAL_AS_TEXT, &e->filler);
+    free(text);
+    return status;
+}
+
+static void clean_up(evaluation *e)
+{
+    sl_tokens_free(&e->filler);
+    free(e->cells);
+    free(e->expected);
+}
+
+static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
+{
+    evaluation *e = context;
+    e->policy = *sl_engine_policy(engine);
+    e->tokenizer = sl_engine_tokenizer(engine);
+    e->cells = calloc(n_cells(e->settings), sizeof *e->cells);
+    e->expected = calloc(e->n_trials, sizeof *e->expected);
+    sl_status status = e->cells && e->expected ? read_filler(e) : SL_ERR_MEMORY;
+    if (status != SL_OK) clean_up(e);
+    sl_progress_init(&e->progress);
+    *port_out = (sl_port){.context = e, .next = next, .done = done};
+    return status;
+}
+
+static sl_status end(void *context, const sl_engine *engine, sl_status status)
+{
+    evaluation *e = context;
+    sl_progress_end(&e->progress);
+    if (status == SL_OK) status = tell_result(e, engine);
+    clean_up(e);
+    return status;
+}
+
+static int eval_needle_command(sl_settings *settings)
+{
+    if (!settings->text) {
+        sl_error("eval needle needs --text FILE, to hide things in");
+        return SL_EXIT_USAGE;
+    }
+    evaluation e = {.settings = settings,
+                    .n_trials = (uint64_t)n_cells(settings) * settings->limit};
+    enum { ANSWER_TOKENS = 128 };
+    bool given = settings->context > 0;
+    for (uint32_t i = 0; !given && i < settings->lengths.n; i++)
+        if (settings->lengths.items[i] + ANSWER_TOKENS > settings->context)
+            settings->context = settings->lengths.items[i] + ANSWER_TOKENS;
+    sl_service service = {.context = &e,
+                          .job_bytes = job_bytes,
+                          .begin = begin,
+                          .end = end,
+                          .watch = {.context = &e, .progress = tell}};
+    return sl_engine_serve(settings, &service);
+}
+
+const sl_command_entry sl_cmd_eval_needle = {
+    .command = SL_COMMAND_EVAL_NEEDLE,
+    .name = "eval needle",
+    .summary = "measure a model: find again what a long text hides",
+    .usage = "-m MODEL --text FILE",
+    .about = "Hide a sentence in a text and let the model complete its beginning behind it: a fact "
+             "of one "
+             "word, a number of 7 digits, a key of 64 characters; and let it copy 48 tokens of the "
+             "text from "
+             "the 16 before them. For each kind, length and depth: exact finds of --limit trials, "
+             "what share "
+             "was right from the start, and the memory the cache took.",
+    .examples =
+        "  sluice eval needle -m model.gguf --text book.txt\n"
+        "  sluice eval needle -m model.gguf -g gate.gguf --keep 0.25 --text book.txt --lengths "
+        "2048,8192",
+    .run = eval_needle_command,
+};

@@ -1,0 +1,11 @@
+/* launch/eval/eval_commands.h - The commands that measure what eviction costs: perplexity, agreement, tasks, needles.
+ * Each is a port of launch/pipeline that makes requests and scores what comes back. */
+#ifndef SL_EVAL_COMMANDS_H
+#define SL_EVAL_COMMANDS_H
+
+#include "launch/options/command.h"
+
+extern const sl_command_entry sl_cmd_eval_perplexity, sl_cmd_eval_agreement, sl_cmd_eval_tasks,
+    sl_cmd_eval_needle;
+
+#endif

@@ -1,0 +1,474 @@
+/* launch/openai/request_parse.c - a line of a job becomes a request: the envelope, the prompt as token ids,
+ * and how long the result may grow. Parameters are request_fields.c's. Trusts nothing in the line:
+ * jansson bounds its depth and checks its UTF-8, everything else is checked here. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/openai/request_fields.h"
+#include "launch/openai/request_line.h"
+
+enum { CUSTOM_ID_BYTES_MAX = 512, MODEL_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
+
+/* Else the line is refused, and its record has the id all the same. */
+static bool is_usable_id(const json_t *id)
+{
+    if (json_is_number(id)) return true;
+    const size_t bytes = json_string_length(id);
+    return bytes >= 1 && bytes <= CUSTOM_ID_BYTES_MAX && strlen(json_string_value(id)) == bytes;
+}
+
+/* Warn about fields of `object` that are not in the list, which NULL ends. */
+static void warn_unknown(const sl_job_reader *reader, json_t *object, const char *const *known,
+                         const char *where)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value)
+    {
+        const char *const *name = known;
+        while (*name && strcmp(*name, key) != 0) name++;
+        if (!*name && !json_is_null(value)) sl_job_warn_unknown(reader, where, key);
+    }
+}
+
+/* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many times
+ * its bytes. */
+static bool fits_context(const sl_job_reader *reader, size_t bytes, const char *param,
+                         sl_request *request)
+{
+    if (bytes / sl_tokenizer_decode_bytes_max(reader->tokenizer) <= reader->context) return true;
+    sl_request_fail(request, 400, "context_length_exceeded", param,
+                    "'%s' has %zu bytes of text, which cannot fit in the context of %u tokens",
+                    param, bytes, reader->context);
+    return false;
+}
+
+/* --- completion prompts --- */
+
+static sl_status copy_ids(const sl_tokenizer *tokenizer, const json_t *ids, sl_request *request,
+                          sl_tokens *out)
+{
+    const size_t n = json_array_size(ids);
+    out->ids = malloc((n ? n : 1) * sizeof *out->ids);
+    if (!out->ids) return SL_ERR_MEMORY;
+    out->capacity = n ? n : 1;
+    for (; out->n < n; out->n++) {
+        int64_t id;
+        if (!sl_job_integer(json_array_get(ids, out->n), &id) || id < 0 ||
+            id >= sl_tokenizer_n_tokens(tokenizer)) {
+            sl_request_fail(request, 400, "invalid_value", "prompt",
+                            "item %zu of 'prompt' is no token id: they are whole numbers from 0 "
+                            "to %d",
+                            out->n, sl_tokenizer_n_tokens(tokenizer) - 1);
+            return SL_OK;
+        }
+        out->ids[out->n] = (int32_t)id;
+    }
+    return SL_OK;
+}
+
+/* Only the end of a text that is truncated matters: it is not tokenized from further back than the
+ * longest tokens could need. */
+static sl_text cut_text(const sl_job_reader *reader, const json_t *prompt)
+{
+    sl_text text = {json_string_value(prompt), json_string_length(prompt)};
+    const size_t most = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
+    if (text.bytes <= most) return text;
+    const char *start = text.data + (text.bytes - most);
+    while ((*start & 0xC0) == 0x80) start++; /* JSON has been checked to be UTF-8 */
+    return (sl_text){start, (size_t)(text.data + text.bytes - start)};
+}
+
+static sl_status read_text(const sl_job_reader *reader, const json_t *prompt,
+                           const sl_job_wanted *wanted, sl_request *request, sl_tokens *out)
+{
+    sl_text text = {json_string_value(prompt), json_string_length(prompt)};
+    if (wanted->truncate != 0)
+        text = cut_text(reader, prompt);
+    else if (!fits_context(reader, text.bytes, "prompt", request))
+        return SL_OK;
+    return sl_tokenizer_encode_prompt(reader->tokenizer, text.data, text.bytes, out);
+}
+
+/* A list of texts or of lists of ids: a prompt each. */
+static bool holds_prompts(const json_t *prompt)
+{
+    const json_t *first = json_array_get(prompt, 0);
+    return json_is_string(first) || json_is_array(first);
+}
+
+static size_t count_prompts(const json_t *body, const sl_request *request)
+{
+    const json_t *prompt = request->chat ? NULL : sl_job_field(body, "prompt");
+    return holds_prompts(prompt) ? json_array_size(prompt) : 1;
+}
+
+static sl_status read_prompt(const sl_job_reader *reader, const json_t *body,
+                             const sl_job_wanted *wanted, size_t index, sl_request *request,
+                             sl_tokens *out)
+{
+    const json_t *prompt = sl_job_field(body, "prompt");
+    if (holds_prompts(prompt)) prompt = json_array_get(prompt, index);
+    sl_status status = SL_OK;
+    if (!prompt) {
+        sl_request_fail(request, 400, "missing_required_parameter", "prompt",
+                        "'prompt' is missing");
+    } else if (json_is_string(prompt)) {
+        status = read_text(reader, prompt, wanted, request, out);
+        if (status == SL_OK && request->error.http_status != 0) return SL_OK;
+    } else if (json_is_array(prompt)) {
+        status = copy_ids(reader->tokenizer, prompt, request, out);
+    } else {
+        sl_request_fail(request, 400, "invalid_type", "prompt",
+                        "'prompt' must be a text or an array of token ids");
+    }
+    if (status == SL_OK && out->n == 0)
+        sl_request_fail(request, 400, "invalid_value", "prompt", "'prompt' is empty");
+    return status;
+}
+
+/* --- chat messages --- */
+
+/* Messages as the chat template wants them; the texts stay in the JSON, but for contents of
+ * several parts, which are joined in `joined`. */
+typedef struct {
+    sl_chat_message *messages;
+    char *joined, *next;
+} conversation;
+
+static sl_text text_of(const json_t *string)
+{
+    return (sl_text){json_string_value(string), json_string_length(string)};
+}
+
+/* Parts become one text with a line end between two of them. */
+static bool join_parts(const json_t *parts, size_t index, sl_request *request, conversation *c,
+                       sl_text *content_out)
+{
+    char *start = c->next;
+    size_t i;
+    json_t *part;
+    json_array_foreach(parts, i, part)
+    {
+        const json_t *text = json_object_get(part, "text");
+        if (!sl_job_is(json_object_get(part, "type"), "text") || !json_is_string(text)) {
+            sl_request_fail(request, 400, "unsupported_value", "messages",
+                            "message %zu: part %zu of its content is not of type text", index, i);
+            return false;
+        }
+        if (i > 0) *c->next++ = '\n';
+        memcpy(c->next, json_string_value(text), json_string_length(text));
+        c->next += json_string_length(text);
+    }
+    *content_out = (sl_text){start, (size_t)(c->next - start)};
+    return true;
+}
+
+/* What would be part of the prompt if templates knew it. */
+static bool has_more(json_t *message, size_t index, sl_request *request)
+{
+    static const char *const unsupported[] = {"tool_calls", "function_call", "audio",
+                                              "prefix",     "partial",       NULL};
+    for (size_t i = 0; unsupported[i]; i++) {
+        const json_t *field = sl_job_field(message, unsupported[i]);
+        const bool empty = json_is_false(field) ||
+                           (json_is_array(field) && json_array_size(field) == 0);
+        if (!field || empty) continue;
+        sl_request_fail(request, 400, "unsupported_value", "messages",
+                        "message %zu: '%s' is not supported", index, unsupported[i]);
+        return true;
+    }
+    return false;
+}
+
+/* A developer is who o1 and its kin call the system. */
+static sl_text role_of(const json_t *role)
+{
+    return sl_job_is(role, "developer") ? (sl_text){"system", 6} : text_of(role);
+}
+
+static bool read_message(const sl_job_reader *reader, json_t *message, size_t index,
+                         sl_request *request, conversation *c)
+{
+    static const char *const known[] = {"role",      "content",           "name",
+                                        "refusal",   "annotations",       "tool_calls",
+                                        "audio",     "tool_call_id",      "function_call",
+                                        "reasoning", "reasoning_content", "cache_control",
+                                        "prefix",    "partial",           NULL};
+    if (has_more(message, index, request)) return false;
+    const json_t *role = json_object_get(message, "role");
+    const json_t *content = sl_job_field(message, "content");
+    /* An assistant may have had nothing to say. */
+    const bool silent = !content && sl_job_is(role, "assistant");
+    if (!json_is_string(role) || !(silent || json_is_string(content) || json_is_array(content))) {
+        sl_request_fail(request, 400, "invalid_value", "messages",
+                        "message %zu must be an object with a role and a content, which is a "
+                        "text or an array of parts",
+                        index);
+        return false;
+    }
+    warn_unknown(reader, message, known, "messages");
+    c->messages[index].role = role_of(role);
+    c->messages[index].content = silent ? (sl_text){"", 0} : text_of(content);
+    return silent || json_is_string(content) ||
+           join_parts(content, index, request, c, &c->messages[index].content);
+}
+
+static sl_status read_messages(const sl_job_reader *reader, const json_t *body, size_t line_bytes,
+                               sl_request *request, sl_tokens *out)
+{
+    const json_t *list = sl_job_field(body, "messages");
+    const size_t n = json_array_size(list);
+    if (n == 0) {
+        sl_request_fail(request, 400, list ? "invalid_value" : "missing_required_parameter",
+                        "messages", "'messages' must be an array of at least one message");
+        return SL_OK;
+    }
+    /* A part takes more bytes of its line than it adds to the joined texts. */
+    conversation c = {.messages = calloc(n, sizeof *c.messages), .joined = malloc(line_bytes)};
+    c.next = c.joined;
+    sl_status status = c.messages && c.joined ? SL_OK : SL_ERR_MEMORY;
+    size_t bytes = 0;
+    for (size_t i = 0; status == SL_OK && i < n; i++) {
+        if (!read_message(reader, json_array_get(list, i), i, request, &c)) goto release;
+        bytes += c.messages[i].content.bytes;
+        if (!fits_context(reader, bytes, "messages", request)) goto release;
+    }
+    if (status == SL_OK) status = sl_chat_encode(reader->chat, c.messages, n, out);
+    if (status == SL_ERR_REQUEST) {
+        sl_request_fail(
+            request, 400, "invalid_value", "messages",
+            "the model's chat template does not know a message's role, or does not take it "
+            "in this place");
+        status = SL_OK;
+    }
+release:
+    free(c.joined);
+    free(c.messages);
+    return status;
+}
+
+/* --- the whole request --- */
+
+/* What is asked for, or the default of -1: a chat may fill its room. */
+static uint32_t tokens_within(const sl_request *request, int64_t wanted, size_t room)
+{
+    uint64_t tokens = (uint64_t)wanted;
+    if (wanted < 0) tokens = request->chat ? room : COMPLETION_TOKENS_DEFAULT;
+    return (uint32_t)(tokens < room ? tokens : room);
+}
+
+/* Keep the last tokens of the prompt. What fits in the context leaves room for the tokens that were
+ * asked for, or for one. */
+static void truncate_prompt(const sl_job_reader *reader, const sl_job_wanted *wanted,
+                            sl_request *request)
+{
+    uint64_t keep = (uint64_t)wanted->truncate;
+    if (wanted->truncate < 0) {
+        const int64_t asked = wanted->max_tokens;
+        const uint64_t room = asked >= 0      ? (uint64_t)asked
+                              : request->chat ? 1
+                                              : COMPLETION_TOKENS_DEFAULT;
+        keep = room < reader->context ? reader->context - room : 1;
+    }
+    if (wanted->truncate == 0 || request->n_prompt <= keep) return;
+    memmove(request->prompt, request->prompt + (request->n_prompt - keep),
+            (size_t)keep * sizeof *request->prompt);
+    request->n_prompt = (size_t)keep;
+}
+
+/* Prompt and completion share the context; `wanted` is -1 for the default. */
+static void fit_context(const sl_job_reader *reader, int64_t wanted, sl_request *request)
+{
+    const size_t room = request->n_prompt < reader->context ? reader->context - request->n_prompt
+                                                            : 0;
+    const bool scores_only = wanted == 0;
+    if (request->n_prompt > reader->context || (room == 0 && !scores_only)) {
+        sl_request_fail(
+            request, 400, "context_length_exceeded", request->chat ? "messages" : "prompt",
+            "the prompt has %zu tokens, which leaves no room in the context of %u for "
+            "%s",
+            request->n_prompt, reader->context, scores_only ? "all of them" : "a completion");
+        return;
+    }
+    request->max_tokens = tokens_within(request, wanted, room);
+    if (request->sampling.min_tokens > request->max_tokens)
+        sl_request_fail(
+            request, 400, "invalid_value", "min_tokens",
+            "'min_tokens' is %u, but at most %u tokens are generated: by 'max_tokens', its "
+            "default, or the room that the prompt leaves",
+            (unsigned)request->sampling.min_tokens, (unsigned)request->max_tokens);
+}
+
+static sl_status read_model(const sl_job_reader *reader, const json_t *body, sl_request *request)
+{
+    const json_t *model = sl_job_field(body, "model");
+    if (!model) {
+        const char *own = reader->model ? reader->model : "";
+        request->model = sl_job_copy(own, strlen(own));
+        return request->model ? SL_OK : SL_ERR_MEMORY;
+    }
+    const size_t bytes = json_string_length(model);
+    if (!json_is_string(model) || strlen(json_string_value(model)) != bytes) {
+        sl_request_fail(request, 400, "invalid_type", "model", "'model' must be a text");
+        return SL_OK;
+    }
+    if (bytes > MODEL_BYTES_MAX) { /* it is kept until the result is written */
+        sl_request_fail(request, 400, "invalid_value", "model",
+                        "'model' must be a text of at most %d bytes", MODEL_BYTES_MAX);
+        return SL_OK;
+    }
+    request->model = sl_job_copy(json_string_value(model), bytes);
+    return request->model ? SL_OK : SL_ERR_MEMORY;
+}
+
+static bool is_chat(const json_t *url)
+{
+    return sl_job_is(url, "/v1/chat/completions") || sl_job_is(url, "/chat/completions");
+}
+
+/* true: the envelope holds a body for an endpoint we serve. */
+static bool read_envelope(const sl_job_reader *reader, json_t *root, sl_request *request)
+{
+    static const char *const known[] = {"custom_id", "method", "url", "body", NULL};
+    const json_t *id = sl_job_field(root, "custom_id");
+    const json_t *url = sl_job_field(root, "url");
+    request->chat = is_chat(url);
+    if (id && !is_usable_id(id))
+        sl_request_fail(request, 400, "invalid_value", "custom_id",
+                        "'custom_id' must be a text of 1 to %d bytes", CUSTOM_ID_BYTES_MAX);
+    if (!sl_job_is(sl_job_field(root, "method"), "POST"))
+        sl_request_fail(request, 400, "invalid_value", "method", "'method' must be POST");
+    if (!request->chat && !sl_job_is(url, "/v1/completions") && !sl_job_is(url, "/completions"))
+        sl_request_fail(request, 400, "invalid_url", "url",
+                        "'url' must be /v1/completions or /v1/chat/completions, not '%s'",
+                        json_is_string(url) ? json_string_value(url) : "");
+    if (request->chat && !reader->chat)
+        sl_request_fail(request, 400, "unsupported_value", "url", "%s", sl_chat_unknown_text());
+    if (!json_is_object(json_object_get(root, "body")))
+        sl_request_fail(request, 400, "missing_required_parameter", "body",
+                        "'body' must be an object");
+    warn_unknown(reader, root, known, "a line");
+    return request->error.http_status == 0;
+}
+
+/* One more request for each further prompt, with the fields of the first. A seed that was given is
+ * every prompt's; else equal prompts draw different texts. */
+static sl_status add_prompts(const json_t *body, sl_request *request)
+{
+    const size_t n = count_prompts(body, request);
+    if (n * request->n_choices > SL_CHOICES_MAX) {
+        sl_request_fail(
+            request, 400, "invalid_value", "prompt",
+            "%zu prompts with 'n' %u are more than the %d choices that one line may have: "
+            "give it fewer",
+            n, request->n_choices, SL_CHOICES_MAX);
+        return SL_OK;
+    }
+    sl_request *last = request;
+    for (size_t i = 1; i < n; i++) {
+        sl_request *r = malloc(sizeof *r);
+        if (!r) return SL_ERR_MEMORY;
+        *r = *request; /* nothing is bound yet */
+        r->custom_id = r->model = r->stop_bytes = NULL;
+        r->first = request;
+        r->also = NULL;
+        if (!sl_job_field(body, "seed")) r->sampling.seed += i * request->n_choices;
+        last->also = r;
+        last = r;
+    }
+    return SL_OK;
+}
+
+static sl_status read_body(const sl_job_reader *reader, json_t *body, size_t line_bytes,
+                           sl_request *request)
+{
+    sl_job_wanted wanted;
+    sl_status status = read_model(reader, body, request);
+    if (status == SL_OK) status = sl_job_fields_read(reader, body, request, &wanted);
+    if (status != SL_OK || request->error.http_status != 0) return status;
+
+    status = add_prompts(body, request);
+    size_t index = 0;
+    sl_request *r = request;
+    for (; r && status == SL_OK && request->error.http_status == 0; r = r->also) {
+        sl_tokens prompt = {0};
+        status = r->chat ? read_messages(reader, body, line_bytes, r, &prompt)
+                         : read_prompt(reader, body, &wanted, index++, r, &prompt);
+        r->prompt = prompt.ids;
+        r->n_prompt = prompt.n;
+        if (status != SL_OK) return status;
+        if (r->error.http_status == 0) truncate_prompt(reader, &wanted, r);
+        if (r->error.http_status == 0) fit_context(reader, wanted.max_tokens, r);
+        request->error = r->error;
+    }
+    if (request->error.http_status != 0) return SL_OK;
+    for (r = request; r && status == SL_OK; r = r->also) status = sl_request_bind(r);
+    return status;
+}
+
+sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t bytes,
+                           sl_job_line_need *need_out)
+{
+    *need_out = (sl_job_line_need){0};
+    sl_job_reader quiet = *reader;
+    quiet.warnings = NULL;
+    char why[SL_JOB_WHY_BYTES], no_id[] = "";
+    json_t *root;
+    sl_status status = sl_job_line_parse(line, bytes, &root, why);
+    if (status != SL_OK) return status == SL_ERR_FORMAT ? SL_OK : status;
+    json_t *body = json_object_get(root, "body");
+    sl_request request = {.score_from = SIZE_MAX, .custom_id = no_id};
+    request.chat = is_chat(json_object_get(root, "url"));
+    request.n_prompt = bytes < reader->context ? bytes : reader->context;
+    sl_job_wanted wanted = {0};
+    if (json_is_object(body)) status = sl_job_fields_read(&quiet, body, &request, &wanted);
+    if (json_is_object(body) && status == SL_OK && request.error.http_status == 0) {
+        size_t n = count_prompts(body, &request);
+        if (n * request.n_choices > SL_CHOICES_MAX) n = 0; /* it will be refused */
+        request.max_tokens = tokens_within(&request, wanted.max_tokens, reader->context);
+        const uint64_t bytes_each = sl_request_bytes(&request);
+        request.n_choices *= (uint32_t)n; /* in one record */
+        const uint64_t record = sl_job_result_bytes(
+            &request, (uint64_t)request.n_choices * request.max_tokens, reader->tokenizer);
+        *need_out = (sl_job_line_need){
+            .request = n * bytes_each,
+            .record = record < SL_JOB_RECORD_BYTES_MAX ? record : SL_JOB_RECORD_BYTES_MAX};
+    }
+    free(request.stop_bytes);
+    json_decref(root);
+    return status;
+}
+
+sl_status sl_job_request_read(const sl_job_reader *reader, const char *line, size_t bytes,
+                              uint64_t number, sl_request **request_out)
+{
+    char why[SL_JOB_WHY_BYTES];
+    json_t *root;
+    sl_status status = sl_job_line_parse(line, bytes, &root, why);
+    if (status == SL_ERR_MEMORY) return status;
+
+    bool made_up;
+    sl_request *request = calloc(1, sizeof *request);
+    status = request ? sl_job_line_id(line, bytes, number, &request->custom_id, &made_up)
+                     : SL_ERR_MEMORY;
+    if (status != SL_OK) goto release;
+    request->line = number;
+    request->score_from = SIZE_MAX;
+    if (!root)
+        sl_request_fail(request, 400, "invalid_json", "", "line %" PRIu64 " is not JSON: %s",
+                        number, why);
+    else if (!json_is_object(root))
+        sl_request_fail(request, 400, "invalid_json", "", "line %" PRIu64 " is not an object",
+                        number);
+    else if (read_envelope(reader, root, request))
+        status = read_body(reader, json_object_get(root, "body"), bytes, request);
+    if (status == SL_OK) *request_out = request;
+
+release:
+    if (status != SL_OK) sl_request_free(request);
+    json_decref(root);
+    return status;
+}

@@ -1,0 +1,312 @@
+/* launch/ops/cmd_plan.c - `sluice plan`: which host would hold what, without starting anything; beside the
+ * split that gives every rank as many layers. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "launch/machine/memory.h"
+#include "launch/ops/ops_commands.h"
+#include "launch/output/report.h"
+#include "launch/pipeline/engine.h"
+#include "launch/pipeline/page_budget.h"
+#include "launch/pipeline/parts.h"
+#include "launch/pipeline/placing.h"
+#include "launch/setup/alone.h"
+#include "launch/setup/hostfile.h"
+#include "launch/setup/policy_choice.h"
+#include "launch/setup/retention.h"
+#include "runtime/base/log.h"
+#include "runtime/base/plain.h"
+
+enum { CONTEXT_MAX = 1 << 24 };
+
+typedef struct {
+    const sl_settings *settings;
+    sl_gguf *gguf;
+    sl_tokenizer *tokenizer;
+    sl_model_shape shape;
+    sl_gate_file *gate_file; /* NULL: none */
+    sl_policy policy;
+    sl_kv_type kv;
+    const sl_kernels *kernels;
+    uint32_t context;
+    sl_host *hosts;
+    size_t n_hosts;
+    int ranks;
+    const sl_host *host_of[SL_SPLIT_LAYERS_MAX];
+    double keep[SL_SPLIT_LAYERS_MAX];
+    sl_parts_placement placement;
+    uint64_t
+        limits[SL_SPLIT_LAYERS_MAX]; /* of weights and cache, as sl_placement_options has them */
+    uint64_t memory[SL_SPLIT_LAYERS_MAX]; /* of each rank; UINT64_MAX: not known */
+    uint64_t beside[SL_SPLIT_LAYERS_MAX]; /* all but weights and cache */
+} planning;
+
+/* A split with what it gives. */
+typedef struct {
+    uint32_t first_layer[SL_SPLIT_LAYERS_MAX + 1];
+    uint32_t largest; /* rank */
+    uint32_t longest; /* context it holds under the limits */
+} outcome;
+
+/* ---- what is given ---- */
+
+static sl_status open_gate(planning *p)
+{
+    const sl_settings *s = p->settings;
+    const sl_gate *gate = NULL;
+    if (s->gate) {
+        sl_status status = sl_gate_file_open(s->gate, &p->gate_file);
+        if (status != SL_OK) return status;
+        gate = sl_gate_file_gate(p->gate_file);
+        status = sl_gate_fits(gate, s->gate, p->shape.n_layers, p->shape.n_kv_heads,
+                              p->shape.width);
+        if (status != SL_OK) return status;
+    }
+    sl_status status = sl_policy_choose(s, gate, true, &p->policy);
+    if (status != SL_OK) return status;
+    if (s->retention && sl_policy_at_prompt_end(p->policy.kind))
+        sl_info("--policy %s ignores --retention: until a prompt ends all of it is kept",
+                sl_policy_name(p->policy.kind));
+    else if (s->retention)
+        return sl_retention_read(s->retention, p->shape.n_layers, p->shape.n_kv_heads, p->keep);
+    sl_policy_expect(&p->policy, gate, p->shape.n_layers, p->shape.n_kv_heads, p->keep);
+    return SL_OK;
+}
+
+static sl_status open_hosts(planning *p)
+{
+    sl_status status = sl_hostfile_read(p->settings->hosts, &p->hosts, &p->n_hosts);
+    if (status != SL_OK) return status;
+    for (size_t h = 0; h < p->n_hosts; h++)
+        for (uint32_t slot = 0; slot < p->hosts[h].slots; slot++) {
+            if ((uint32_t)p->ranks == p->shape.n_layers || p->ranks == SL_SPLIT_LAYERS_MAX) {
+                sl_error("%s has slots for more ranks than the model has layers, %u",
+                         p->settings->hosts, p->shape.n_layers);
+                return SL_ERR_OPTION;
+            }
+            p->host_of[p->ranks++] = &p->hosts[h];
+        }
+    return SL_OK;
+}
+
+/* Bytes of a rank beside weights and the cache that placement counts, with layers split evenly: it
+ * hardly depends on the split. What a process has when it starts is taken from this one, which has no MPI
+ * in it; the job's own lines are not known. */
+static void find_beside(planning *p)
+{
+    uint32_t first[SL_SPLIT_LAYERS_MAX + 1], heads[SL_SPLIT_LAYERS_MAX];
+    double keep[SL_SPLIT_LAYERS_MAX];
+    const sl_settings *s = p->settings;
+    sl_placement_even(p->shape.n_layers, (uint32_t)p->ranks, first);
+    for (int r = 0; r < p->ranks; r++) {
+        heads[r] = (first[r + 1] - first[r]) * p->shape.n_kv_heads;
+        keep[r] = 1;
+    }
+    for (int r = 0; r < p->ranks; r++) {
+        sl_parts_options parts = {
+            .rank = r,
+            .ranks = p->ranks,
+            .gguf = p->gguf,
+            .shape = &p->shape,
+            .kernels = p->kernels,
+            .kv = p->kv,
+            .tokenizer = p->tokenizer,
+            .threads = s->threads ? (int)s->threads : 1,
+            .chunk = s->chunk,
+            .sequences = s->sequences,
+            .context = p->context,
+            .policy = p->policy,
+            .gate = p->policy.kind == SL_POLICY_GATE ? sl_gate_file_gate(p->gate_file) : NULL,
+            .first_layer = first,
+            .rank_heads = heads,
+            .rank_keep = keep,
+        };
+        sl_memory_needs n = sl_parts_needs(&parts, p->ranks > 1 ? "mpi" : "self");
+        p->beside[r] = sl_memory_used_bytes() + n.fixed - sl_parts_ring_bytes(&parts) + n.messages +
+                       n.stacks;
+    }
+}
+
+static void find_limits(planning *p)
+{
+    for (int r = 0; r < p->ranks; r++) {
+        const sl_host *host = p->host_of[r];
+        p->memory[r] = host->memory > 0          ? host->memory / host->slots
+                       : p->settings->memory > 0 ? p->settings->memory
+                                                 : UINT64_MAX;
+        p->limits[r] = p->memory[r] > p->beside[r] ? p->memory[r] - p->beside[r] : 0;
+        if (p->memory[r] == UINT64_MAX) p->limits[r] = UINT64_MAX;
+    }
+    p->placement.options.rank_limits = p->limits;
+}
+
+static sl_status open_plan(planning *p)
+{
+    const sl_settings *s = p->settings;
+    sl_status status = sl_gguf_open(s->model, &p->gguf);
+    if (status == SL_OK) status = sl_tokenizer_open(p->gguf, &p->tokenizer);
+    if (status == SL_OK) status = sl_model_shape_read(p->gguf, &p->shape);
+    if (status == SL_OK && p->shape.n_layers > SL_SPLIT_LAYERS_MAX) {
+        sl_error("%s: %u layers, supported are up to %d", s->model, p->shape.n_layers,
+                 SL_SPLIT_LAYERS_MAX);
+        status = SL_ERR_UNSUPPORTED;
+    }
+    if (status == SL_OK) status = sl_kernels_choose(&p->kernels);
+    if (status == SL_OK) status = sl_kv_type_choose(s->kv, p->kernels, p->shape.head_dim, &p->kv);
+    if (status == SL_OK) status = open_gate(p);
+    if (status == SL_OK) status = open_hosts(p);
+    if (status != SL_OK) return status;
+    p->context = s->context ? s->context : p->shape.context;
+    sl_parts_placement_init(p->gguf, &p->shape, p->ranks, &p->policy, s->sequences,
+                            p->kernels->kv[p->kv]->page_bytes(p->shape.head_dim), &p->placement);
+    for (uint32_t i = 0; i < p->shape.n_layers; i++)
+        p->placement.keep[i] = sl_page_budget_with_margin(p->keep[i]);
+    find_beside(p);
+    find_limits(p);
+    return SL_OK;
+}
+
+static void close_plan(planning *p)
+{
+    free(p->hosts);
+    sl_gate_file_close(p->gate_file);
+    sl_tokenizer_close(p->tokenizer);
+    sl_gguf_close(p->gguf);
+}
+
+/* ---- what comes of it ---- */
+
+static bool is_limited(const planning *p)
+{
+    for (int r = 0; r < p->ranks; r++)
+        if (p->memory[r] != UINT64_MAX) return true;
+    return false;
+}
+
+static void judge(const planning *p, outcome *o)
+{
+    const sl_placement_options *options = &p->placement.options;
+    o->largest = sl_placing_largest(options, p->context, o->first_layer);
+    o->longest = is_limited(p) ? sl_placement_longest(options, o->first_layer, CONTEXT_MAX) : 0;
+}
+
+static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
+
+static void print_split(const planning *p, const char *name, const outcome *o)
+{
+    printf(
+        "%s\nrank  host              layers  weights MB   cache MB  beside MB   total MB   limit "
+        "MB\n",
+        name);
+    for (uint32_t r = 0; r < (uint32_t)p->ranks; r++) {
+        sl_placement_rank held = sl_placement_of(&p->placement.options, p->context, o->first_layer,
+                                                 r);
+        uint64_t total = held.weights + held.cache + p->beside[r];
+        char layers[24], limit[24] = "-";
+        sl_plain_room host;
+        snprintf(layers, sizeof layers, "%u-%u", o->first_layer[r], o->first_layer[r + 1] - 1);
+        if (p->memory[r] != UINT64_MAX) snprintf(limit, sizeof limit, "%.1f", mb(p->memory[r]));
+        printf("%4u  %-16.16s %7s  %10.1f %10.1f %10.1f %10.1f %10s%s\n", r,
+               sl_plain_string(p->host_of[r]->name, &host), layers, mb(held.weights),
+               mb(held.cache), mb(p->beside[r]), mb(total), limit,
+               total > p->memory[r] ? "  too much" : "");
+    }
+}
+
+static void print_plan(const planning *p, const outcome *planned, const outcome *even,
+                       uint32_t longest_of_all, uint64_t excess)
+{
+    char reason[SL_PLACING_REASON_BYTES];
+    sl_placing_reason(&p->placement.options, p->context, planned->first_layer, excess, reason,
+                      sizeof reason);
+    print_split(p, "planned", planned);
+    print_split(p, "as many layers on each", even);
+    printf("%s\n", reason);
+    if (is_limited(p))
+        printf(
+            "longest context of %u sequences under the limits: %u as planned, %u split evenly, %u "
+            "when planned for it\n",
+            p->settings->sequences, planned->longest, even->longest, longest_of_all);
+}
+
+static json_t *split_json(const planning *p, const outcome *o)
+{
+    json_t *ranks = json_array();
+    for (uint32_t r = 0; r < (uint32_t)p->ranks; r++) {
+        sl_placement_rank held = sl_placement_of(&p->placement.options, p->context, o->first_layer,
+                                                 r);
+        json_t *rank = json_pack("{s:s, s:i, s:i, s:I, s:I, s:I}", "host", p->host_of[r]->name,
+                                 "first_layer", (int)o->first_layer[r], "layers",
+                                 (int)(o->first_layer[r + 1] - o->first_layer[r]), "weights_bytes",
+                                 (json_int_t)held.weights, "cache_bytes", (json_int_t)held.cache,
+                                 "beside_bytes", (json_int_t)p->beside[r]);
+        if (p->memory[r] != UINT64_MAX)
+            json_object_set_new(rank, "limit_bytes", json_integer((json_int_t)p->memory[r]));
+        json_array_append_new(ranks, rank);
+    }
+    json_t *value = json_pack("{s:o, s:i}", "ranks", ranks, "largest", (int)o->largest);
+    if (is_limited(p)) json_object_set_new(value, "longest_context", json_integer(o->longest));
+    return value;
+}
+
+static json_t *layers_json(const planning *p)
+{
+    json_t *layers = json_array();
+    for (uint32_t i = 0; i < p->shape.n_layers; i++)
+        json_array_append_new(
+            layers,
+            json_pack("{s:I, s:I, s:f}", "weights_bytes", (json_int_t)p->placement.layer_weights[i],
+                      "cache_bytes",
+                      (json_int_t)sl_placement_cache_bytes(&p->placement.options, i, p->context),
+                      "keep", p->keep[i]));
+    return layers;
+}
+
+static sl_status plan(const sl_settings *s)
+{
+    planning p = {.settings = s};
+    sl_status status = open_plan(&p);
+    if (status == SL_OK) {
+        outcome planned, even;
+        const sl_placement_options *options = &p.placement.options;
+        uint64_t excess = sl_placement_split(options, p.context, planned.first_layer);
+        sl_placement_even(p.shape.n_layers, (uint32_t)p.ranks, even.first_layer);
+        judge(&p, &planned);
+        judge(&p, &even);
+        uint32_t best = is_limited(&p) ? sl_placement_longest_of_all(options, CONTEXT_MAX) : 0;
+        if (s->json)
+            status = sl_report_print(json_pack(
+                "{s:i, s:i, s:s, s:I, s:o, s:o, s:o, s:i}", "context", (int)p.context, "sequences",
+                (int)s->sequences, "policy", sl_policy_name(p.policy.kind), "excess_bytes",
+                (json_int_t)excess, "planned", split_json(&p, &planned), "even",
+                split_json(&p, &even), "layers", layers_json(&p), "longest_context", (int)best));
+        else
+            print_plan(&p, &planned, &even, best, excess);
+    }
+    close_plan(&p);
+    return status;
+}
+
+static int plan_command(sl_settings *settings)
+{
+    if (!settings->model || !settings->hosts) {
+        sl_error("plan needs a model (-m FILE) and hosts (--hosts FILE)");
+        return SL_EXIT_USAGE;
+    }
+    return sl_run_alone(plan, settings);
+}
+
+const sl_command_entry sl_cmd_plan = {
+    .command = SL_COMMAND_PLAN,
+    .name = "plan",
+    .summary = "say which host would hold what, without starting anything",
+    .usage = "-m MODEL --hosts FILE",
+    .about = "Split a model's layers over hosts by their weights and by what each layer's cache is "
+             "expected to keep, under each host's memory, and compare with as many layers on each. "
+             "FILE is mpirun's hostfile; a comment memory=SIZE on a host's line says what it has, "
+             "shared by its slots.",
+    .examples = "  sluice plan -m model.gguf --hosts hosts.txt --context 8192\n"
+                "  sluice plan -m model.gguf -g gate.gguf --hosts hosts.txt --retention run.json\n"
+                "  a line of hosts.txt: node1 slots=2   # memory=16G\n",
+    .run = plan_command,
+};

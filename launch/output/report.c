@@ -1,0 +1,183 @@
+/* launch/output/report.c - the same numbers twice: for people on stderr, for programs on stdout. */
+#include "launch/output/report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "launch/machine/launcher.h"
+#include "launch/machine/process.h"
+#include "runtime/base/append.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
+#include "runtime/base/plain.h"
+
+static double seconds(int64_t ns) { return (double)ns / (double)SL_SECOND; }
+static double megabytes(uint64_t bytes) { return (double)bytes / 1e6; }
+
+static double tokens_per_second(const sl_engine_report *r)
+{
+    uint64_t tokens = r->progress.prompt_tokens + r->progress.generated_tokens;
+    return r->seconds > 0 ? (double)tokens / r->seconds : 0;
+}
+
+static uint64_t peak_of(const sl_engine_report *r, uint32_t rank)
+{
+    uint64_t peak = r->ledger[rank].peak_bytes;
+    return rank == 0 && r->own_peak_bytes > peak ? r->own_peak_bytes : peak;
+}
+
+/* Eligible tokens that a rank's heads saw; the rank that has layer `layer`. */
+static uint64_t seen_by_layer(const sl_engine_report *r, uint32_t layer)
+{
+    uint32_t rank = 0;
+    while (layer >= r->first_layer[rank + 1]) rank++;
+    return r->ledger[rank].seen;
+}
+
+static double retention_of(uint64_t kept, uint64_t seen)
+{
+    return seen > 0 ? (double)kept / (double)seen : 1;
+}
+
+static const sl_head_account *head_of(const sl_engine_report *r, uint32_t layer, uint32_t head)
+{
+    return &r->heads[(size_t)layer * r->shape->n_kv_heads + head];
+}
+
+/* One line a layer: what each KV head kept, and the most its pages took. */
+static void tell_layers(const sl_engine_report *r)
+{
+    sl_info("layer  cache MB  kept of eligible tokens by KV head (policy %s)",
+            sl_policy_name(r->policy.kind));
+    for (uint32_t layer = 0; layer < r->shape->n_layers; layer++) {
+        char heads[256] = "";
+        uint64_t pages = 0;
+        size_t used = 0;
+        for (uint32_t h = 0; h < r->shape->n_kv_heads; h++) {
+            const sl_head_account *head = head_of(r, layer, h);
+            pages += head->pages;
+            if (used + sizeof " 100.0%" <= sizeof heads) /* no number is cut */
+                sl_append(heads, sizeof heads, &used, " %5.1f%%",
+                          100 * retention_of(head->kept, seen_by_layer(r, layer)));
+        }
+        sl_info("%5u %9.1f %s", layer, megabytes(pages * r->page_bytes), heads);
+    }
+}
+
+void sl_report_tell(const sl_engine_report *report)
+{
+    const sl_driver_progress *p = &report->progress;
+    sl_info(
+        "%llu requests (%llu failed), up to %u at a time, %llu prompt and %llu generated tokens in "
+        "%.2f s: %.1f tok/s",
+        (unsigned long long)p->requests_done, (unsigned long long)p->requests_failed,
+        p->requests_most, (unsigned long long)p->prompt_tokens,
+        (unsigned long long)p->generated_tokens, report->seconds, tokens_per_second(report));
+    if (p->restarts > 0)
+        sl_info("%llu restarts for lack of cache pages: more --memory or more ranks avoid them",
+                (unsigned long long)p->restarts);
+    sl_info("rank  layers  compute s   wait s   wire s  codec s   sent MB  planned MB  peak MB  "
+            "cache MB");
+    for (uint32_t i = 0; i < report->ranks; i++) {
+        const sl_ledger_row *row = &report->ledger[i];
+        char layers[24];
+        snprintf(layers, sizeof layers, "%u-%u", report->first_layer[i],
+                 report->first_layer[i + 1] - 1);
+        sl_info("%4u %7s %10.2f %8.2f %8.2f %8.2f %9.1f %11.1f %8.1f %9.1f", row->rank, layers,
+                seconds(row->compute_ns), seconds(row->wait_ns), seconds(row->wire_ns),
+                seconds(row->codec_ns), megabytes(row->bytes_sent), megabytes(row->planned_bytes),
+                megabytes(peak_of(report, i)), megabytes(row->pages_peak * report->page_bytes));
+    }
+    if (report->policy.kind != SL_POLICY_FULL) tell_layers(report);
+}
+
+double sl_report_retention(const sl_engine_report *report, json_t **layers_out)
+{
+    uint64_t kept = 0, seen = 0;
+    json_t *layers = json_array();
+    for (uint32_t layer = 0; layer < report->shape->n_layers; layer++) {
+        json_t *heads = json_array();
+        for (uint32_t h = 0; h < report->shape->n_kv_heads; h++) {
+            uint64_t head_kept = head_of(report, layer, h)->kept;
+            uint64_t head_seen = seen_by_layer(report, layer);
+            json_array_append_new(
+                heads, head_seen > 0 ? json_real(retention_of(head_kept, head_seen)) : json_null());
+            kept += head_kept;
+            seen += head_seen;
+        }
+        json_array_append_new(layers, heads);
+    }
+    *layers_out = layers;
+    return retention_of(kept, seen);
+}
+
+/* Bytes of pages of each layer: of each of its KV heads the most it had, whenever that was. */
+static json_t *cache_bytes(const sl_engine_report *r)
+{
+    json_t *layers = json_array();
+    for (uint32_t layer = 0; layer < r->shape->n_layers; layer++) {
+        uint64_t pages = 0;
+        for (uint32_t h = 0; h < r->shape->n_kv_heads; h++) pages += head_of(r, layer, h)->pages;
+        uint64_t bytes = pages * r->page_bytes;
+        json_array_append_new(layers, json_integer((json_int_t)bytes));
+    }
+    return layers;
+}
+
+json_t *sl_report_json(const sl_engine_report *report)
+{
+    json_t *ranks = json_array();
+    for (uint32_t i = 0; i < report->ranks; i++) {
+        const sl_ledger_row *row = &report->ledger[i];
+        uint64_t cache_peak = row->pages_peak * report->page_bytes;
+        json_array_append_new(
+            ranks,
+            json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "compute_s",
+                      seconds(row->compute_ns), "gate_s", seconds(row->gate_ns), "wait_s",
+                      seconds(row->wait_ns), "wire_s", seconds(row->wire_ns), "codec_s",
+                      seconds(row->codec_ns), "bytes_sent", (json_int_t)row->bytes_sent,
+                      "planned_bytes", (json_int_t)row->planned_bytes, "peak_bytes",
+                      (json_int_t)peak_of(report, i), "cache_bytes", (json_int_t)cache_peak));
+    }
+    json_t *retention;
+    double mean = sl_report_retention(report, &retention);
+    const sl_driver_progress *p = &report->progress;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:s, s:f, s:o, s:o, s:o}",
+                     "requests", (json_int_t)p->requests_done, "failed",
+                     (json_int_t)p->requests_failed, "at_once", (json_int_t)p->requests_most,
+                     "prompt_tokens", (json_int_t)p->prompt_tokens, "generated_tokens",
+                     (json_int_t)p->generated_tokens, "restarts", (json_int_t)p->restarts,
+                     "seconds", report->seconds, "tok_s", tokens_per_second(report), "model",
+                     report->unverified ? "unverified" : "verified", "policy",
+                     sl_policy_name(report->policy.kind), "retention_mean", mean, "retention",
+                     retention, "layer_cache_bytes", cache_bytes(report), "ranks", ranks);
+}
+
+json_t *sl_report_real(double value) { return isnan(value) ? json_null() : json_real(value); }
+
+/* Whether stdout is somebody's terminal. A launcher may give a pseudoterminal of its own, from which it passes
+ * the bytes on, to a file as well. */
+static bool is_shown(void) { return !sl_launcher_rank() && isatty(STDOUT_FILENO); }
+
+sl_status sl_report_print(json_t *value)
+{
+    if (!value) {
+        sl_error("cannot say the result as JSON: a name in it is no UTF-8, or there is no memory");
+        return SL_ERR_MEMORY;
+    }
+    /* jansson escapes C0 alone, and names may be anybody's */
+    size_t flags = is_shown() ? JSON_ENSURE_ASCII : 0;
+    json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(9));
+    json_decref(value);
+    putchar('\n');
+    return sl_process_flush_stdout();
+}
+
+void sl_report_text(const char *text, size_t bytes)
+{
+    if (is_shown())
+        sl_plain_write(stdout, text, bytes);
+    else
+        fwrite(text, 1, bytes, stdout);
+}

@@ -1,0 +1,132 @@
+/* launch/output/report_train.c - see report_train.h. */
+#include "launch/output/report_train.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launch/output/picture.h"
+#include "launch/output/report.h"
+#include "launch/output/report_story.h"
+#include "runtime/base/log.h"
+
+enum { PICTURE_WIDTH = 1000, PICTURE_HEIGHT = 420 };
+
+/* ---- writing ---- */
+
+/* JSON has no NaN. */
+static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+static json_t *reals(const double *x, uint32_t n)
+{
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < n; i++) json_array_append_new(array, real(x[i]));
+    return array;
+}
+
+/* Its callers have no name for it, the system does. */
+static sl_status tell_unwritten(FILE *log, int error)
+{
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fileno(log));
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    sl_error("cannot write the log %s: %s", path, strerror(error));
+    return SL_ERR_FILE;
+}
+
+/* Takes the reference. */
+static sl_status append(FILE *log, json_t *line)
+{
+    enum { DIGITS = 7 };
+    bool good = line && json_dumpf(line, log, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS)) == 0 &&
+                fputc('\n', log) != EOF && fflush(log) == 0;
+    int error = errno;
+    json_decref(line);
+    return good ? SL_OK : tell_unwritten(log, error);
+}
+
+sl_status sl_report_train_round(FILE *log, const sl_train_round *round)
+{
+    const sl_train_round *r = round;
+    return append(log,
+                  json_pack("{s:s, s:I, s:I, s:s, s:i, s:I, s:f, s:f, s:o, s:o, s:f}", "phase",
+                            r->phase, "round", (json_int_t)r->round, "rounds",
+                            (json_int_t)r->rounds, "text", r->text, "context", (int)r->context,
+                            "tokens", (json_int_t)r->tokens, "seconds", r->seconds, "tok_s",
+                            r->tok_s, "loss", real(r->loss), "r2", real(r->r2), "rate", r->rate));
+}
+
+sl_status sl_report_train_held_out(FILE *log, const char *phase, const double *r2,
+                                   uint32_t n_layers)
+{
+    return append(log, json_pack("{s:s, s:s, s:o}", "phase", "held-out", "after", phase, "layer_r2",
+                                 reals(r2, n_layers)));
+}
+
+sl_status sl_report_train_calibrated(FILE *log, const sl_train_calibrated *row)
+{
+    json_t *measured = json_object();
+    for (uint32_t i = 0; i < row->n_texts; i++)
+        json_object_set_new(measured, row->texts[i], real(row->measured[i]));
+    return append(log, json_pack("{s:s, s:f, s:i, s:f, s:o, s:o}", "phase", "calibrate", "keep",
+                                 row->keep, "window", (int)row->window, "threshold", row->threshold,
+                                 "texts", measured, "layer_retention",
+                                 reals(row->retention, row->n_layers)));
+}
+
+void sl_report_train_describe(const sl_train_round *round, char *out, size_t out_bytes)
+{
+    const sl_train_round *r = round;
+    char fit[64] = "";
+    if (isfinite(r->loss)) snprintf(fit, sizeof fit, " loss %.4f, R2 %.3f,", r->loss, r->r2);
+    double left = (double)(r->rounds - r->round) * r->seconds / (double)r->round;
+    snprintf(out, out_bytes, "round %llu of %llu, %s:%s %.0f tok/s, about %d:%02d left",
+             (unsigned long long)r->round, (unsigned long long)r->rounds, r->phase, fit, r->tok_s,
+             (int)left / 60, (int)left % 60);
+}
+
+/* ---- reading ---- */
+
+static sl_status read_story(const char *path, sl_train_story *story)
+{
+    FILE *log = fopen(path, "rb");
+    if (!log) {
+        sl_error("cannot open %s: %s", path, strerror(errno));
+        return SL_ERR_FILE;
+    }
+    sl_status status = sl_train_story_read(log, path, story);
+    fclose(log);
+    return status;
+}
+
+static sl_status draw(const sl_train_story *story, const char *path)
+{
+    int panels = sl_train_story_panels(story);
+    sl_picture picture;
+    if (panels == 0) {
+        sl_error("the log says nothing that can be drawn");
+        return SL_ERR_OPTION;
+    }
+    sl_status status = sl_picture_begin(path, PICTURE_WIDTH * panels / 2, PICTURE_HEIGHT, &picture);
+    if (status != SL_OK) return status;
+    sl_train_story_plot(story, picture.script);
+    return sl_picture_end(&picture, path);
+}
+
+sl_status sl_report_train_show(const sl_settings *settings)
+{
+    sl_train_story story = {0};
+    sl_status status = read_story(settings->words[1], &story);
+    if (status == SL_OK && settings->output) status = draw(&story, settings->output);
+    if (status == SL_OK && settings->json)
+        status = sl_report_print(json_pack("{s:O, s:O, s:O}", "rounds", story.rounds, "held_out",
+                                           story.held_out, "calibrated", story.calibrated));
+    else if (status == SL_OK)
+        sl_train_story_print(&story, stdout);
+    sl_train_story_free(&story);
+    return status;
+}

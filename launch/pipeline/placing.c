@@ -1,0 +1,51 @@
+/* launch/pipeline/placing.c - see placing.h. */
+#include "launch/pipeline/placing.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "runtime/base/append.h"
+
+static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
+
+uint32_t sl_placing_largest(const sl_placement_options *options, uint32_t context,
+                            const uint32_t *first_layer)
+{
+    uint32_t largest = 0;
+    uint64_t most = 0;
+    for (uint32_t r = 0; r < options->n_ranks; r++) {
+        sl_placement_rank held = sl_placement_of(options, context, first_layer, r);
+        if (held.weights + held.cache <= most) continue;
+        most = held.weights + held.cache;
+        largest = r;
+    }
+    return largest;
+}
+
+static bool has_limits(const sl_placement_options *options)
+{
+    for (uint32_t r = 0; options->rank_limits && r < options->n_ranks; r++)
+        if (options->rank_limits[r] != UINT64_MAX) return true;
+    return false;
+}
+
+void sl_placing_reason(const sl_placement_options *options, uint32_t context,
+                       const uint32_t *first_layer, uint64_t excess, char *out, size_t out_bytes)
+{
+    uint32_t r = sl_placing_largest(options, context, first_layer);
+    sl_placement_rank held = sl_placement_of(options, context, first_layer, r);
+    size_t used = 0;
+    sl_append(out, out_bytes, &used,
+              "split by weights and expected cache (%u sequences of %u tokens): rank %u is the "
+              "largest with layers %u-%u, %.1f MB of weights and %.1f MB of cache; ",
+              options->sequences, context, r, first_layer[r], first_layer[r + 1] - 1,
+              mb(held.weights), mb(held.cache));
+    if (excess > 0)
+        sl_append(out, out_bytes, &used,
+                  "all of them fit no split: here a rank would be %.1f MB beyond its limit, "
+                  "elsewhere one would be further, so fewer are computed at once",
+                  mb(excess));
+    else
+        sl_append(out, out_bytes, &used, "no other split%s has a smaller largest",
+                  has_limits(options) ? " within the limits" : "");
+}

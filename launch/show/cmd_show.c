@@ -1,0 +1,157 @@
+/* launch/show/cmd_show.c - `sluice show model FILE`: what is in a GGUF, whether we can run it, and why
+ * not. Works on files we cannot run: that is when one looks. `show gate FILE` is show_gate.c's, and
+ * `show model FILE --sums` show_sums.c's. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "launch/output/report.h"
+#include "launch/output/report_train.h"
+#include "launch/pipeline/engine.h"
+#include "launch/setup/alone.h"
+#include "launch/show/show_commands.h"
+#include "launch/show/show_gate.h"
+#include "launch/show/show_sums.h"
+#include "runtime/base/append.h"
+#include "runtime/base/log.h"
+#include "runtime/base/plain.h"
+#include "runtime/model/weights.h"
+
+static void shape_text(const sl_gguf_tensor *t, char *out, size_t out_bytes)
+{
+    size_t n = 0;
+    sl_append(out, out_bytes, &n, "[");
+    for (uint32_t d = t->n_dims; d-- > 0;)
+        sl_append(out, out_bytes, &n, "%" PRIu64 "%s", t->dims[d], d ? "][" : "]");
+}
+
+static void print_tensors(const sl_gguf *gguf)
+{
+    for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
+        const sl_gguf_tensor *t = sl_gguf_tensor_at(gguf, i);
+        char shape[112];
+        sl_plain_room name;
+        shape_text(t, shape, sizeof shape);
+        printf("  %-32s %-8s %-18s %12zu bytes\n", sl_plain_in(t->name.data, t->name.bytes, &name),
+               sl_type_name(t->type), shape, t->data_bytes);
+    }
+}
+
+static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
+{
+    sl_plain_room path;
+    printf("%s: GGUF v%u, %zu keys, %zu tensors, %.1f MB\n",
+           sl_plain_string(sl_gguf_path(gguf), &path), sl_gguf_version(gguf), sl_gguf_n_keys(gguf),
+           sl_gguf_n_tensors(gguf), (double)sl_gguf_bytes(gguf) / 1e6);
+    for (size_t i = 0; i < sl_gguf_n_keys(gguf); i++) {
+        char line[640];
+        sl_gguf_describe_key(gguf, i, line, sizeof line);
+        printf("  %s\n", line);
+    }
+    print_tensors(gguf);
+    if (!shape) return;
+    printf("llama: %u layers, width %u, FFN %u, %u heads, %u KV heads of %u, context %u, "
+           "vocabulary %u, "
+           "%s head\n",
+           shape->n_layers, shape->width, shape->ffn_width, shape->n_heads, shape->n_kv_heads,
+           shape->head_dim, shape->context, shape->vocab, shape->tied ? "tied" : "own");
+    static const char *const SCALING[] = {[SL_ROPE_PLAIN] = "not scaled",
+                                          [SL_ROPE_LINEAR] = "scaled linearly",
+                                          [SL_ROPE_LLAMA3] = "scaled as Llama 3's",
+                                          [SL_ROPE_YARN] = "scaled by YaRN"};
+    const sl_rope *rope = &shape->rope;
+    bool scaled = rope->scaling != SL_ROPE_PLAIN && rope->factor != 1;
+    printf("rope: %u of each head, base %g, %s", rope->dim, (double)rope->base,
+           SCALING[scaled ? rope->scaling : SL_ROPE_PLAIN]);
+    if (scaled) printf(" by %g", (double)rope->factor);
+    printf("%s\n", sl_gguf_find(gguf, "rope_freqs.weight") ? ", divided by rope_freqs" : "");
+    printf("bytes: embedding %" PRIu64 ", layer 0 %" PRIu64 ", head %" PRIu64
+           "; f16 cache %zu bytes a token\n",
+           sl_weights_embedding_bytes(gguf), sl_weights_layer_bytes(gguf, 0),
+           sl_weights_head_bytes(gguf, shape),
+           (size_t)shape->n_layers * shape->n_kv_heads * shape->head_dim * 4);
+}
+
+static json_t *text_json(sl_text text) { return json_stringn(text.data, text.bytes); }
+
+static json_t *tensors_json(const sl_gguf *gguf)
+{
+    json_t *tensors = json_array();
+    for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
+        const sl_gguf_tensor *t = sl_gguf_tensor_at(gguf, i);
+        json_t *shape = json_array();
+        for (uint32_t d = t->n_dims; d-- > 0;)
+            json_array_append_new(shape, json_integer((json_int_t)t->dims[d]));
+        json_array_append_new(tensors,
+                              json_pack("{s:o*, s:s, s:o, s:I}", "name", text_json(t->name), "type",
+                                        sl_type_name(t->type), "shape", shape, "bytes",
+                                        (json_int_t)t->data_bytes));
+    }
+    return tensors;
+}
+
+static json_t *model_json(const sl_gguf *gguf, const sl_model_shape *shape)
+{
+    json_t *model = json_pack("{s:s, s:I, s:i, s:b, s:o}", "path", sl_gguf_path(gguf), "bytes",
+                              (json_int_t)sl_gguf_bytes(gguf), "version",
+                              (int)sl_gguf_version(gguf), "runnable", shape != NULL, "tensors",
+                              tensors_json(gguf));
+    if (shape)
+        json_object_set_new(model, "shape",
+                            json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "layers",
+                                      (int)shape->n_layers, "width", (int)shape->width, "ffn_width",
+                                      (int)shape->ffn_width, "heads", (int)shape->n_heads,
+                                      "kv_heads", (int)shape->n_kv_heads, "head_dim",
+                                      (int)shape->head_dim, "context", (int)shape->context, "vocab",
+                                      (int)shape->vocab, "tied", (int)shape->tied));
+    return model;
+}
+
+static sl_status show_model(const sl_settings *s)
+{
+    sl_gguf *gguf;
+    sl_status status = sl_gguf_open(s->words[1], &gguf);
+    if (status != SL_OK) return status;
+    sl_model_shape shape;
+    bool runnable = sl_model_shape_read(gguf, &shape) == SL_OK; /* says why not */
+    if (s->json)
+        status = sl_report_print(model_json(gguf, runnable ? &shape : NULL));
+    else
+        print_text(gguf, runnable ? &shape : NULL);
+    sl_gguf_close(gguf);
+    return status;
+}
+
+static sl_status show_gate(const sl_settings *s) { return sl_show_gate(s->words[1], s->json); }
+
+static int show_command(sl_settings *settings)
+{
+    const char *what = settings->n_words == 2 ? settings->words[0] : "";
+    if (!strcmp(what, "model"))
+        return sl_run_alone(settings->sums ? sl_show_sums : show_model, settings);
+    if (settings->sums) {
+        sl_error("--sums is of models: show model FILE --sums");
+        return SL_EXIT_USAGE;
+    }
+    if (!strcmp(what, "gate")) return sl_run_alone(show_gate, settings);
+    if (!strcmp(what, "report")) return sl_run_alone(sl_report_train_show, settings);
+    sl_error("show what? There is: show model FILE, show gate FILE, show report FILE");
+    return SL_EXIT_USAGE;
+}
+
+const sl_command_entry sl_cmd_show = {
+    .command = SL_COMMAND_SHOW,
+    .name = "show",
+    .summary = "say what is in a file: show model, show gate, show report",
+    .usage = "(model | gate | report) FILE",
+    .about = "Say what is in a model file: keys, tensors, bytes of each layer; or in a gate file: "
+             "which model it is for, what the gates of each layer see, their bytes, and what each "
+             "threshold keeps; or in the log of a training run.",
+    .examples =
+        "  sluice show model model.gguf\n"
+        "  sluice show model model.gguf --sums   writes model.gguf.sums, or compares with it\n"
+        "  sluice show gate gate.gguf\n"
+        "  sluice show gate gate.gguf --json\n"
+        "  sluice show report gate.gguf.log.jsonl -o curves.png",
+    .run = show_command,
+};

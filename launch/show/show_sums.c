@@ -1,0 +1,151 @@
+/* launch/show/show_sums.c - see show_sums.h. */
+#include "launch/show/show_sums.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launch/machine/process.h"
+#include "launch/output/report.h"
+#include "runtime/base/log.h"
+#include "runtime/model/weights.h"
+
+static sl_status compare(const sl_gguf *gguf, const char *path, const sl_sums *found,
+                         const sl_sums *kept)
+{
+    sl_status status = SL_OK;
+    for (uint32_t i = 0; i < found->n; i++) {
+        char name[SL_SUM_NAME_BYTES];
+        if (found->sums[i] == kept->sums[i]) continue;
+        sl_sum_name(i, name);
+        sl_error("%s: %s has sum %016" PRIx64 ", in %s it is %016" PRIx64, sl_gguf_path(gguf), name,
+                 found->sums[i], path, kept->sums[i]);
+        status = SL_ERR_FORMAT;
+    }
+    if (status == SL_OK)
+        sl_info("%s is as %s says", sl_gguf_path(gguf), path);
+    else
+        sl_error(
+            "%s is damaged or another: copy it again (or, if it was changed on purpose, remove "
+            "%s)",
+            sl_gguf_path(gguf), path);
+    return status;
+}
+
+/* Models often lie where only some may write: the sums are on stdout in any case. */
+static sl_status keep(const char *path, const char *text, size_t bytes)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    if (access(slash ? folder : ".", W_OK) != 0) {
+        sl_warn("%s is not written: %s", path, strerror(errno));
+        return SL_OK;
+    }
+    sl_file_fresh fresh;
+    sl_status status = sl_file_fresh_begin(path, &fresh);
+    if (status != SL_OK) return status;
+    status = sl_file_write(fresh.file, fresh.temporary, text, bytes);
+    if (status == SL_OK)
+        status = sl_file_fresh_commit(&fresh);
+    else
+        sl_file_fresh_drop(&fresh);
+    if (status != SL_OK) return status;
+    close(fresh.file);
+    sl_info("written to %s: jobs with %.*s compare what they load with it", path,
+            (int)(strlen(path) - sizeof "sums"), path);
+    return SL_OK;
+}
+
+static json_t *hex(uint64_t sum)
+{
+    char text[17];
+    snprintf(text, sizeof text, "%016" PRIx64, sum);
+    return json_string(text);
+}
+
+static sl_status print_json(const sl_gguf *gguf, const sl_sums *sums)
+{
+    json_t *groups = json_object();
+    for (uint32_t i = 0; i < sums->n; i++) {
+        char name[SL_SUM_NAME_BYTES];
+        sl_sum_name(i, name);
+        if (sums->sums[i] != 0) json_object_set_new(groups, name, hex(sums->sums[i]));
+    }
+    return sl_report_print(json_pack("{s:s, s:o, s:o, s:o}", "path", sl_gguf_path(gguf), "header",
+                                     hex(sums->header), "sums", groups, "model",
+                                     hex(sl_sums_model(sums))));
+}
+
+static sl_status print_text(const char *text, size_t bytes)
+{
+    fwrite(text, 1, bytes, stdout);
+    return sl_process_flush_stdout();
+}
+
+/* A copy that was cut off must not become what others are compared with. */
+static sl_status check_holes(const char *path, const sl_gguf *gguf, const sl_sums *found)
+{
+    char names[SL_SUM_NAMES_BYTES];
+    bool *holed = calloc(found->n, sizeof *holed);
+    if (!holed) return SL_ERR_MEMORY;
+    sl_status status = SL_OK;
+    if (sl_sums_have_holes(gguf, found, holed)) {
+        sl_sum_names(holed, found->n, names);
+        sl_error("%s is not written: bytes of %s were never written (holes), in %s. It may be a "
+                 "copy that "
+                 "was cut off: compare the sums printed here with another copy's; if the zeros are "
+                 "meant, "
+                 "keep them under that name yourself",
+                 path, sl_gguf_path(gguf), names);
+        status = SL_ERR_FORMAT;
+    }
+    free(holed);
+    return status;
+}
+
+static sl_status keep_sound(const char *path, const sl_gguf *gguf, const sl_sums *found,
+                            const char *text, size_t bytes)
+{
+    sl_status status = check_holes(path, gguf, found);
+    return status == SL_OK ? keep(path, text, bytes) : status;
+}
+
+static sl_status show(const sl_settings *s, const sl_gguf *gguf, const sl_sums *found,
+                      sl_sums *kept)
+{
+    char path[PATH_MAX];
+    size_t bytes = 0;
+    bool named = sl_sums_path(gguf, path, sizeof path);
+    char *text = sl_sums_text(gguf, found, &bytes);
+    if (!text) return SL_ERR_MEMORY;
+    sl_status there = sl_sums_load(gguf, kept);
+    sl_status status = s->json ? print_json(gguf, found) : print_text(text, bytes);
+    if (status == SL_OK) status = there;
+    if (status == SL_OK) status = compare(gguf, path, found, kept);
+    if (status == SL_END) status = named ? keep_sound(path, gguf, found, text, bytes) : SL_OK;
+    free(text);
+    return status;
+}
+
+sl_status sl_show_sums(const sl_settings *settings)
+{
+    sl_gguf *gguf;
+    sl_model_shape shape;
+    sl_sums found = {0}, kept = {0};
+    sl_status status = sl_gguf_open(settings->words[1], &gguf);
+    if (status != SL_OK) return status;
+    status = sl_model_shape_read(gguf, &shape);
+    if (status == SL_OK) status = sl_sums_whole(gguf, shape.n_layers, &found);
+    if (status == SL_OK) status = sl_sums_init(gguf, shape.n_layers, &kept);
+    if (status == SL_OK) status = show(settings, gguf, &found, &kept);
+    sl_sums_fini(&kept);
+    sl_sums_fini(&found);
+    sl_gguf_close(gguf);
+    return status;
+}

@@ -1,0 +1,414 @@
+/* launch/train/cmd_train_calibrate.c - `sluice train calibrate`: the thresholds at which gates keep the asked
+ * share, measured with the gates at work: what is evicted changes the hidden states that later layers'
+ * gates read. Logits of a run give the next threshold, until the run keeps what was asked. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/machine/cores.h"
+#include "launch/machine/process.h"
+#include "launch/machine/ranks.h"
+#include "launch/output/report_train.h"
+#include "launch/pipeline/engine.h"
+#include "launch/pipeline/loop.h"
+#include "launch/setup/lone_stage.h"
+#include "launch/train/train_commands.h"
+#include "launch/train/train_ranks.h"
+#include "launch/train/train_texts.h"
+#include "runtime/base/append.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
+#include "runtime/stage/layer.h"
+
+/* Logits are counted in bins; what is beyond goes to the outermost. */
+enum { BINS = 1 << 16, ZERO_BIN = BINS / 2, BINS_PER_UNIT = 1 << 9, TURNS_MAX = 4 };
+
+/* Tokens beyond its share for which a head's threshold rises by 1. A fixed threshold is off by 10 points
+ * between kinds of text; 32 holds the rate as well as 8 does, at 0.1% more perplexity. */
+static const float STEER = 8;
+
+static const double CLOSE_ENOUGH = 0.004; /* of the eligible tokens */
+
+typedef struct {
+    const sl_settings *settings;
+    sl_comm *comm;
+    sl_gguf *gguf;
+    sl_model_shape shape;
+    sl_tokenizer *tokenizer;
+    sl_chat *chat;
+    sl_gate_file *gate_file;
+    sl_gate gate; /* of the file, with the rows found so far */
+    sl_train_texts *texts;
+    const sl_kernels *kernels;
+    uint32_t longest, threads, pieces;
+    int32_t *tokens;
+    double *bins; /* [BINS] of all pieces and heads */
+    double
+        *kept; /* [texts][n_layers][n_kv_heads]; behind them [texts], eligible tokens of a head */
+    sl_gate_calibration *rows; /* [windows * rates], what is found */
+    float *retention;          /* [windows * rates][n_layers][n_kv_heads] */
+    FILE *log;
+} calibration;
+
+static uint32_t heads_of(const calibration *c) { return c->shape.n_layers * c->shape.n_kv_heads; }
+
+/* ---- one piece ---- */
+
+static size_t bin_of(float logit)
+{
+    double bin = ((double)logit * BINS_PER_UNIT) + ZERO_BIN;
+    if (isnan(bin) || bin >= BINS) return BINS - 1; /* what is not a number is kept */
+    return bin < 0 ? 0 : (size_t)bin;
+}
+
+/* The lowest logit of a bin. */
+static double logit_of(size_t bin) { return ((double)bin - ZERO_BIN) / BINS_PER_UNIT; }
+
+typedef struct {
+    calibration *calibration;
+    const sl_policy *policy;
+    uint32_t text;
+} looking;
+
+/* A layer's gates have spoken: count the logits of eligible tokens, and who was kept. */
+static void look(void *context, const sl_layer_context *at, const sl_frame *frame, uint32_t layer)
+{
+    const looking *l = context;
+    calibration *c = l->calibration;
+    const sl_gates *gates = at->gates;
+    uint32_t n = frame->n_rows, sinks = l->policy->sinks, window = l->policy->window;
+    uint32_t delay = gates->layers[layer].delay;
+    if (c->gate.layers[layer].shape.span == SL_GATE_ABSENT || n <= sinks + window) return;
+    double *kept = c->kept + ((size_t)l->text * c->shape.n_layers + layer) * c->shape.n_kv_heads;
+    for (uint32_t head = 0; head < c->shape.n_kv_heads; head++) {
+        const float *logits = gates->logits + (size_t)head * gates->options.rows_max;
+        const uint8_t *flags = sl_frame_flags(frame, layer, head);
+        for (uint32_t t = sinks; t + window < n; t++) { /* row t + delay tells token t's */
+            c->bins[bin_of(logits[t + delay])] += 1;
+            kept[head] += flags[t + window];
+        }
+    }
+}
+
+static sl_status run_pieces(calibration *c, sl_lone_stage *lone, looking *l)
+{
+    uint32_t ranks = (uint32_t)sl_comm_ranks(c->comm), n_texts = sl_train_texts_n(c->texts);
+    double *eligible = c->kept + (size_t)n_texts * heads_of(c);
+    sl_status status = SL_OK;
+    for (uint32_t i = (uint32_t)sl_comm_rank(c->comm); status == SL_OK && i < c->pieces;
+         i += ranks) {
+        uint32_t n = c->settings->lengths.items[i / n_texts % c->settings->lengths.n];
+        l->text = i % n_texts;
+        sl_train_texts_piece(c->texts, SL_TRAIN_PIECE, i, n, c->tokens);
+        eligible[l->text] += sl_policy_eligible(l->policy, n);
+        status = sl_lone_stage_compute(lone, c->tokens, n);
+        if (sl_process_signal() != 0) {
+            sl_error("stopped by a signal: nothing was written; the same command begins anew");
+            status = SL_ERR_JOB;
+        }
+    }
+    return status;
+}
+
+/* Counts of all pieces on all ranks, gates at work with this policy. */
+static sl_status run(calibration *c, const sl_policy *policy)
+{
+    const sl_model_shape *s = &c->shape;
+    uint32_t n_texts = sl_train_texts_n(c->texts);
+    size_t n_kept = (size_t)n_texts * heads_of(c) + n_texts;
+    looking looks = {.calibration = c, .policy = policy};
+    sl_probe probe = {.context = &looks, .layer = look};
+    sl_stage_options options = {.kernels = c->kernels,
+                                .limits = {.rows_max = c->longest,
+                                           .spans_max = 1,
+                                           .controls_max = 1,
+                                           .ranks = 1,
+                                           .width = s->width,
+                                           .n_layers = s->n_layers,
+                                           .n_kv_heads = s->n_kv_heads,
+                                           .flags = true},
+                                .sequences_max = 1,
+                                .context = c->longest,
+                                .policy = *policy,
+                                .gate = &c->gate,
+                                .n_pages = heads_of(c) *
+                                           sl_cache_head_pages(policy->window, c->longest),
+                                .probe = &probe};
+    sl_lone_stage lone;
+    memset(c->bins, 0, BINS * sizeof *c->bins);
+    memset(c->kept, 0, n_kept * sizeof *c->kept);
+    sl_status status = sl_lone_stage_open(c->gguf, s, s->n_layers, &options, c->threads, &lone);
+    if (status == SL_OK)
+        status = sl_gate_fits_hash(&c->gate, c->settings->gate, lone.tensors_hash,
+                                   c->settings->model);
+    if (status == SL_OK) status = run_pieces(c, &lone, &looks);
+    sl_lone_stage_close(&lone);
+    status = sl_ranks_agree(c->comm, status);
+    if (status == SL_OK) status = sl_train_sum_doubles(c->comm, c->bins, BINS);
+    return status == SL_OK ? sl_train_sum_doubles(c->comm, c->kept, n_kept) : status;
+}
+
+/* ---- one row of the table ---- */
+
+/* The threshold that the last run's logits say keeps so much. */
+static double threshold_for(const calibration *c, double keep)
+{
+    double total = 0, above = 0;
+    for (size_t i = 0; i < BINS; i++) total += c->bins[i];
+    size_t bin = BINS;
+    while (bin > 0 && above < keep * total) above += c->bins[--bin];
+    return logit_of(bin);
+}
+
+/* Of the last run's text, or of all texts, each counting alike. */
+static double kept_of_text(const calibration *c, uint32_t text)
+{
+    double kept = 0, eligible = c->kept[(size_t)sl_train_texts_n(c->texts) * heads_of(c) + text];
+    for (uint32_t i = 0; i < heads_of(c); i++) kept += c->kept[(size_t)text * heads_of(c) + i];
+    return kept / (eligible * heads_of(c));
+}
+
+static double kept_of_all(const calibration *c)
+{
+    double total = 0, all = 0;
+    for (size_t i = 0; i < BINS; i++) total += c->bins[i];
+    for (size_t i = 0; i < (size_t)sl_train_texts_n(c->texts) * heads_of(c); i++) all += c->kept[i];
+    return all / total;
+}
+
+static void take_retention(const calibration *c, float *retention)
+{
+    uint32_t n_texts = sl_train_texts_n(c->texts);
+    double eligible = 0;
+    for (uint32_t i = 0; i < n_texts; i++) eligible += c->kept[(size_t)n_texts * heads_of(c) + i];
+    for (uint32_t i = 0; i < heads_of(c); i++) {
+        double kept = 0;
+        for (uint32_t text = 0; text < n_texts; text++)
+            kept += c->kept[(size_t)text * heads_of(c) + i];
+        bool absent = c->gate.layers[i / c->shape.n_kv_heads].shape.span == SL_GATE_ABSENT;
+        retention[i] = absent ? 1 : (float)(kept / eligible);
+    }
+}
+
+static sl_status tell_row(const calibration *c, const sl_gate_calibration *row)
+{
+    const char *names[SL_TRAIN_TEXTS_MAX];
+    double measured[SL_TRAIN_TEXTS_MAX], layers[SL_GATE_LAYERS_MAX];
+    char text[512];
+    uint32_t n_texts = sl_train_texts_n(c->texts), n_kv = c->shape.n_kv_heads;
+    size_t used = 0;
+    sl_append(text, sizeof text, &used, "window %u, keep %.4g: threshold %.3f keeps %.2f%%; of",
+              row->window, (double)row->keep, (double)row->threshold, 100 * kept_of_all(c));
+    for (uint32_t i = 0; i < n_texts; i++) {
+        names[i] = sl_train_texts_name(c->texts, i);
+        measured[i] = kept_of_text(c, i);
+        sl_append(text, sizeof text, &used, " %s %.1f%%", names[i], 100 * measured[i]);
+    }
+    for (uint32_t i = 0; i < c->shape.n_layers; i++) {
+        layers[i] = 0;
+        for (uint32_t h = 0; h < n_kv; h++)
+            layers[i] += (double)row->retention[i * n_kv + h] / n_kv;
+    }
+    sl_info("%s", text);
+    const sl_train_calibrated told = {.keep = (double)row->keep,
+                                      .window = row->window,
+                                      .threshold = (double)row->threshold,
+                                      .n_texts = n_texts,
+                                      .texts = names,
+                                      .measured = measured,
+                                      .n_layers = c->shape.n_layers,
+                                      .retention = layers};
+    return c->log ? sl_report_train_calibrated(c->log, &told) : SL_OK;
+}
+
+/* Find one row, starting from the logits of the last run at this window. */
+static sl_status find_row(calibration *c, sl_policy *policy, double keep, sl_gate_calibration *row)
+{
+    sl_status status = SL_OK;
+    policy->keep = keep;
+    for (int turn = 0; turn < TURNS_MAX; turn++) {
+        policy->threshold = (float)threshold_for(c, keep);
+        status = run(c, policy);
+        if (status != SL_OK || fabs(kept_of_all(c) - keep) < CLOSE_ENOUGH) break;
+    }
+    if (status != SL_OK) return status;
+    take_retention(c, (float *)row->retention);
+    policy->steer = STEER;
+    policy->share = row->retention;
+    status = run(c, policy); /* as it will serve */
+    policy->steer = 0;
+    if (status != SL_OK) return status;
+    row->steer = STEER;
+    row->keep = (float)keep;
+    row->window = policy->window;
+    row->threshold = policy->threshold;
+    return sl_ranks_agree(c->comm, sl_comm_rank(c->comm) == 0 ? tell_row(c, row) : SL_OK);
+}
+
+/* ---- the table ---- */
+
+static sl_status find_rows(calibration *c)
+{
+    const sl_settings *s = c->settings;
+    sl_gate_calibration *row = c->rows;
+    for (uint32_t w = 0; w < s->windows.n; w++) {
+        sl_policy policy = {.kind = SL_POLICY_GATE,
+                            .sinks = c->gate.sinks,
+                            .window = s->windows.items[w],
+                            .keep = 1,
+                            .has_threshold = true,
+                            .threshold = -INFINITY};
+        sl_status status = run(c, &policy);
+        for (uint32_t i = 0; status == SL_OK && i < s->rates.n; i++)
+            status = find_row(c, &policy, s->rates.items[i], row++);
+        if (status != SL_OK) return status;
+    }
+    return SL_OK;
+}
+
+static sl_status write_gate(calibration *c)
+{
+    if (sl_comm_rank(c->comm) != 0) return SL_OK;
+    const sl_gate_calibration *first = &c->gate.calibration[0];
+    for (uint32_t i = 0; i < c->gate.n_calibration; i++)
+        if (c->gate.calibration[i].window == c->gate.window &&
+            (first->window != c->gate.window || c->gate.calibration[i].keep > first->keep))
+            first = &c->gate.calibration[i];
+    c->gate.threshold = first->threshold; /* without --keep: the mildest row of its own window */
+    c->gate.keep = first->keep;
+    return sl_gate_file_write(c->settings->output, &c->gate);
+}
+
+/* ---- opening ---- */
+
+static sl_status take_room(calibration *c)
+{
+    uint32_t n_texts = sl_train_texts_n(c->texts);
+    uint32_t n_rows = c->settings->windows.n * c->settings->rates.n;
+    c->tokens = malloc(c->longest * sizeof *c->tokens);
+    c->bins = malloc(BINS * sizeof *c->bins);
+    c->kept = malloc(((size_t)n_texts * heads_of(c) + n_texts) * sizeof *c->kept);
+    c->retention = calloc((size_t)n_rows * heads_of(c), sizeof *c->retention);
+    c->rows = calloc(n_rows, sizeof *c->rows);
+    bool good = c->tokens && c->bins && c->kept && c->retention && c->rows;
+    if (!good) return SL_ERR_MEMORY;
+    c->gate.calibration = c->rows; /* was the file's */
+    c->gate.n_calibration = n_rows;
+    for (uint32_t i = 0; i < n_rows; i++)
+        c->rows[i].retention = c->retention + (size_t)i * heads_of(c);
+    return SL_OK;
+}
+
+static sl_status open_log(calibration *c)
+{
+    if (!c->settings->train_log || sl_comm_rank(c->comm) != 0) return SL_OK;
+    c->log = fopen(c->settings->train_log, "ab");
+    if (c->log) return SL_OK;
+    sl_error("cannot write %s", c->settings->train_log);
+    return SL_ERR_FILE;
+}
+
+/* Rates are of tokens that leave the window. */
+static sl_status check_lengths(const calibration *c)
+{
+    const sl_counts *lengths = &c->settings->lengths;
+    uint32_t visible = c->gate.sinks + sl_counts_most(&c->settings->windows);
+    for (uint32_t i = 0; i < lengths->n; i++) {
+        if (lengths->items[i] > visible) continue;
+        sl_error("--lengths %u: no token of so short a piece leaves %u sinks and a window of %u",
+                 lengths->items[i], c->gate.sinks, visible - c->gate.sinks);
+        return SL_ERR_OPTION;
+    }
+    return SL_OK;
+}
+
+static sl_status open_all(calibration *c)
+{
+    const sl_settings *s = c->settings;
+    c->longest = sl_counts_most(&s->lengths);
+    int on_host = sl_comm_ranks_on_host(c->comm);
+    c->threads = s->threads ? s->threads : (uint32_t)sl_cores_per_rank(on_host);
+    sl_train_texts_options texts = {.paths = s->text, .longest = c->longest, .seed = s->seed};
+    sl_status status = sl_kernels_choose(&c->kernels);
+    if (status == SL_OK) status = sl_gguf_open(s->model, &c->gguf);
+    if (status == SL_OK) status = sl_model_shape_read(c->gguf, &c->shape);
+    if (status == SL_OK) status = sl_tokenizer_open(c->gguf, &c->tokenizer);
+    if (status == SL_OK) status = sl_chat_open(c->gguf, c->tokenizer, &c->chat);
+    if (status == SL_OK) status = sl_gate_file_open(s->gate, &c->gate_file);
+    if (status != SL_OK) return status;
+    c->gate = *sl_gate_file_gate(c->gate_file);
+    if (s->sinks != SL_NOT_GIVEN) c->gate.sinks = s->sinks;
+    status = check_lengths(c);
+    if (status != SL_OK) return status;
+    status = sl_gate_fits(&c->gate, s->gate, c->shape.n_layers, c->shape.n_kv_heads,
+                          c->shape.width);
+    if (status == SL_OK) status = sl_train_texts_open(&texts, c->tokenizer, c->chat, &c->texts);
+    if (status != SL_OK) return status;
+    c->pieces = s->pieces;
+    status = take_room(c);
+    return status == SL_OK ? open_log(c) : status;
+}
+
+static void close_all(calibration *c)
+{
+    if (c->log) fclose(c->log);
+    free(c->rows);
+    free(c->retention);
+    free(c->kept);
+    free(c->bins);
+    free(c->tokens);
+    sl_train_texts_close(c->texts);
+    sl_gate_file_close(c->gate_file);
+    sl_chat_close(c->chat);
+    sl_tokenizer_close(c->tokenizer);
+    sl_gguf_close(c->gguf);
+}
+
+static sl_status open_and_calibrate(void *context)
+{
+    calibration *c = context;
+    sl_status status = sl_ranks_agree(c->comm, open_all(c));
+    if (status == SL_OK) status = find_rows(c);
+    if (status == SL_OK) status = sl_ranks_agree(c->comm, write_gate(c));
+    close_all(c);
+    return status;
+}
+
+static int train_calibrate_command(sl_settings *settings)
+{
+    if (!settings->model || !settings->gate || !settings->output || !settings->text) {
+        sl_error("train calibrate needs a model (-m), gates (-g), texts (--text) and where the "
+                 "gates with "
+                 "thresholds go (-o)");
+        return SL_EXIT_USAGE;
+    }
+    calibration c = {.settings = settings};
+    sl_status status = sl_ranks_open(&c.comm);
+    if (status != SL_OK) return sl_exit_code(status);
+    sl_process_catch_signals();
+    status = sl_ranks_attend(c.comm, settings->peer_timeout_s, SL_SIGNAL_IS_WORKS_OWN,
+                             open_and_calibrate, &c);
+    return sl_ranks_close(c.comm, sl_exit_code_stopped(status));
+}
+
+const sl_command_entry sl_cmd_train_calibrate = {
+    .command = SL_COMMAND_TRAIN_CALIBRATE,
+    .name = "train calibrate",
+    .summary = "find the thresholds at which gates keep what is asked",
+    .usage = "-m MODEL -g GATE --text FILE,... -o GATE",
+    .about =
+        "Run gates over texts of several kinds and find, for each rate and window, the threshold "
+        "that "
+        "keeps so much in the mean of all pieces, layers and heads; a table of them goes into the "
+        "gate "
+        "file, with what each head kept. Use texts that the gates were not trained on, as long as "
+        "what will be served.",
+    .examples =
+        "  sluice train calibrate -m model.gguf -g warm.gguf --text novel.txt,wiki.txt,chat.jsonl "
+        "-o "
+        "gate.gguf\n"
+        "  sluice train calibrate -m model.gguf -g warm.gguf --text novel.txt --rates 0.5,0.25 "
+        "--windows 128 -o gate.gguf",
+    .run = train_calibrate_command,
+};

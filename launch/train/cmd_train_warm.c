@@ -1,0 +1,558 @@
+/* launch/train/cmd_train_warm.c - `sluice train warm`: gates from forward passes alone. Rounds of one piece a
+ * rank: first those of ridge regression, whose sums are added up over ranks, then those of AdamW, whose
+ * gradients are. Every rank holds the same state after every round, so rank 0's checkpoint is all's. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "launch/machine/cores.h"
+#include "launch/machine/process.h"
+#include "launch/machine/ranks.h"
+#include "launch/output/report_train.h"
+#include "launch/pipeline/engine.h"
+#include "launch/pipeline/loop.h"
+#include "launch/train/train_checkpoint.h"
+#include "launch/train/train_commands.h"
+#include "launch/train/train_pass.h"
+#include "launch/train/train_program.h"
+#include "launch/train/train_ranks.h"
+#include "launch/train/train_texts.h"
+#include "runtime/base/append.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/limits.h"
+#include "runtime/base/log.h"
+#include "runtime/train/dense.h"
+#include "runtime/train/warm.h"
+
+enum { SLICE = 256, HELD_OUT_PIECES = 2, TOLD_EVERY_S = 10 };
+enum { WRITTEN_OUT_MAX = 10000 }; /* an R^2 further from 0 is told by its first digits */
+
+static const double RIDGE = 1e-3;
+
+typedef struct {
+    const sl_settings *settings;
+    sl_comm *comm;
+    uint32_t threads;
+    sl_gguf *gguf;
+    sl_tokenizer *tokenizer;
+    sl_chat *chat;
+    sl_gate_file *gate_file;
+    sl_train_texts *texts;
+    sl_train_pass pass;
+    sl_warm *warm;
+    void *storage;
+    size_t storage_bytes;
+    int32_t *tokens;
+    uint64_t ridge_rounds, rounds;
+    sl_train_point point;
+    FILE *log; /* rank 0 */
+    char log_path[4096], checkpoint_path[4096];
+    int64_t began_ns, told_ns, saved_ns;
+    uint64_t tokens_before; /* of earlier sittings */
+} training;
+
+static int rank_of(const training *t) { return sl_comm_rank(t->comm); }
+static uint64_t ranks_of(const training *t) { return (uint64_t)sl_comm_ranks(t->comm); }
+
+/* ---- opening ---- */
+
+static sl_status name_file(const char *given, const char *output, const char *ending, char *out,
+                           size_t out_bytes)
+{
+    int n = given ? snprintf(out, out_bytes, "%s", given)
+                  : snprintf(out, out_bytes, "%s%s", output, ending);
+    if (n < (int)out_bytes) return SL_OK;
+    sl_error("a file name of %d bytes is too long", n);
+    return SL_ERR_OPTION;
+}
+
+static const sl_gate *gate_of(const training *t) { return sl_gate_file_gate(t->gate_file); }
+
+/* What a window gate's heads see fits a slice and its reach; the whole past does not. */
+static sl_status check_spans(const sl_gate *gate, const char *path)
+{
+    for (uint32_t i = 0; i < gate->n_layers; i++) {
+        const sl_gate_shape *s = &gate->layers[i].shape;
+        if (s->span == SL_GATE_ABSENT || s->span == SL_GATE_WINDOW || s->heads == 0) continue;
+        sl_error(
+            "%s, layer %u: gate heads of span %s cannot be trained by train warm: make the gates "
+            "with --span window:BACK,AHEAD, or with --gate-heads 0",
+            path, i, sl_gate_span_name(s->span));
+        return SL_ERR_UNSUPPORTED;
+    }
+    return SL_OK;
+}
+
+static sl_status open_model(training *t)
+{
+    const sl_settings *s = t->settings;
+    sl_model_shape shape;
+    int on_host = sl_comm_ranks_on_host(t->comm);
+    t->threads = s->threads ? s->threads : (uint32_t)sl_cores_per_rank(on_host);
+    sl_status status = sl_dense_begin((int)t->threads);
+    if (status == SL_OK) status = sl_gguf_open(s->model, &t->gguf);
+    if (status == SL_OK) status = sl_model_shape_read(t->gguf, &shape);
+    if (status == SL_OK) status = sl_tokenizer_open(t->gguf, &t->tokenizer);
+    if (status == SL_OK) status = sl_chat_open(t->gguf, t->tokenizer, &t->chat);
+    if (status == SL_OK) status = sl_gate_file_open(s->gate, &t->gate_file);
+    if (status == SL_OK)
+        status = sl_gate_fits(gate_of(t), s->gate, shape.n_layers, shape.n_kv_heads, shape.width);
+    if (status == SL_OK) status = check_spans(gate_of(t), s->gate);
+    if (status != SL_OK) return status;
+    const sl_gate *gate = gate_of(t);
+    sl_train_pass_options options = {.gguf = t->gguf,
+                                     .shape = shape,
+                                     .tokens_max = sl_counts_most(&s->lengths),
+                                     .window = s->window != SL_NOT_GIVEN ? s->window : gate->window,
+                                     .sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : gate->sinks,
+                                     .threads = t->threads};
+    status = sl_train_pass_open(&options, &t->pass);
+    if (status != SL_OK) return status;
+    return sl_gate_fits_hash(gate, s->gate, t->pass.lone.tensors_hash, s->model);
+}
+
+static sl_status open_warm(training *t)
+{
+    sl_warm_options options = {.gate = gate_of(t),
+                               .tokens_max = sl_counts_most(&t->settings->lengths),
+                               .slice = SLICE,
+                               .threads = t->pass.lone.options.threads};
+    sl_arena arena;
+    sl_arena_init(&arena, NULL, 0);
+    sl_warm_init(&options, &arena, &t->warm);
+    t->storage_bytes = arena.used_bytes;
+    sl_status status = sl_storage_take(t->storage_bytes, "gates in training", &t->storage);
+    if (status != SL_OK) return status;
+    sl_arena_init(&arena, t->storage, t->storage_bytes);
+    sl_warm_init(&options, &arena, &t->warm);
+    t->tokens = malloc(options.tokens_max * sizeof *t->tokens);
+    return t->tokens ? SL_OK : SL_ERR_MEMORY;
+}
+
+static sl_status open_texts(training *t)
+{
+    const sl_settings *s = t->settings;
+    sl_train_texts_options options = {.paths = s->text,
+                                      .longest = sl_counts_most(&s->lengths),
+                                      .seed = s->seed,
+                                      .repeat = s->repeat_share};
+    return sl_train_texts_open(&options, t->tokenizer, t->chat, &t->texts);
+}
+
+/* Everything that the result depends on. */
+static uint64_t hash_run(const training *t)
+{
+    const sl_settings *s = t->settings;
+    const sl_train_pass_options *p = &t->pass.options;
+    uint64_t numbers[] = {sl_train_texts_hash(t->texts),
+                          sl_gate_file_hash(t->gate_file),
+                          sl_gguf_header_hash(t->gguf) + t->pass.lone.tensors_hash,
+                          s->seed,
+                          t->ridge_rounds,
+                          t->rounds,
+                          p->window,
+                          p->sinks,
+                          ranks_of(t),
+                          (uint64_t)t->pass.lone.options.threads};
+    double reals[] = {s->rate, s->repeat_share};
+    uint64_t hash = XXH3_64bits(numbers, sizeof numbers);
+    hash = XXH3_64bits_withSeed(reals, sizeof reals, hash);
+    hash = XXH3_64bits_withSeed(s->lengths.items, s->lengths.n * sizeof *s->lengths.items, hash);
+    return XXH3_64bits_withSeed(s->ahead.items, s->ahead.n * sizeof *s->ahead.items, hash);
+}
+
+/* Pieces too short for any token to leave the window and be asked for teach nothing. */
+static sl_status check_lengths(const training *t)
+{
+    const sl_counts *lengths = &t->settings->lengths;
+    for (uint32_t i = 0; i < lengths->n; i++) {
+        if (sl_train_pass_targets(&t->pass, lengths->items[i]) > 0) continue;
+        sl_error("--lengths %u: no token of so short a piece is asked for beyond a window of %u",
+                 lengths->items[i], t->pass.options.window);
+        return SL_ERR_OPTION;
+    }
+    return SL_OK;
+}
+
+/* Where a run was stopped, if it was. */
+static sl_status resume(training *t)
+{
+    size_t bytes;
+    void *state = sl_warm_state(t->warm, &bytes);
+    t->point = (sl_train_point){.run = hash_run(t)};
+    sl_status status = sl_train_checkpoint_load(t->checkpoint_path, &t->point, state, bytes);
+    if (status == SL_OK && rank_of(t) == 0)
+        sl_info("%s: going on after round %llu of %llu", t->checkpoint_path,
+                (unsigned long long)t->point.round, (unsigned long long)t->rounds);
+    return status == SL_END ? SL_OK : status;
+}
+
+/* Hosts may see other files under the same names. */
+static sl_status check_ranks(const training *t)
+{
+    bool same_run, same_round;
+    sl_status status = sl_train_same(t->comm, t->point.run, &same_run);
+    if (status == SL_OK) status = sl_train_same(t->comm, t->point.round, &same_round);
+    if (status != SL_OK || (same_run && same_round)) return status;
+    if (rank_of(t) == 0)
+        sl_error(same_run ? "ranks found different checkpoints: %s must be one file that all see"
+                          : "ranks do not train the same: model, gates, texts, options and threads "
+                            "must be alike on all (checkpoint %s)",
+                 t->checkpoint_path);
+    return SL_ERR_OPTION;
+}
+
+static sl_status open_log(training *t)
+{
+    if (rank_of(t) != 0) return SL_OK;
+    t->log = fopen(t->log_path, t->point.round > 0 ? "ab" : "wb");
+    if (t->log) return SL_OK;
+    sl_error("cannot write %s: %s", t->log_path, strerror(errno));
+    return SL_ERR_FILE;
+}
+
+/* The pieces a count of them comes to, dealt out to ranks: at least one each unless there are none. */
+static uint64_t rounds_for(const training *t, uint32_t pieces)
+{
+    return (pieces + ranks_of(t) - 1) / ranks_of(t);
+}
+
+static sl_status open_all(training *t)
+{
+    const sl_settings *s = t->settings;
+    t->ridge_rounds = rounds_for(t, s->ridge_pieces);
+    t->rounds = t->ridge_rounds + rounds_for(t, s->pieces);
+    sl_status status = name_file(s->checkpoint, s->output, ".checkpoint", t->checkpoint_path,
+                                 sizeof t->checkpoint_path);
+    if (status == SL_OK)
+        status = name_file(s->train_log, s->output, ".log.jsonl", t->log_path, sizeof t->log_path);
+    if (status == SL_OK) status = open_model(t);
+    if (status == SL_OK) status = check_lengths(t);
+    if (status == SL_OK) status = open_texts(t);
+    if (status == SL_OK) status = open_warm(t);
+    if (status == SL_OK)
+        status = sl_limits_check(sl_dense_call_bytes((int)t->threads),
+                                 "OpenBLAS, at its first call");
+    if (status == SL_OK) status = resume(t);
+    return status == SL_OK ? open_log(t) : status;
+}
+
+static void close_all(training *t)
+{
+    if (t->log) fclose(t->log);
+    free(t->tokens);
+    sl_storage_release(t->storage, t->storage_bytes);
+    sl_train_texts_close(t->texts);
+    sl_train_pass_close(&t->pass);
+    sl_gate_file_close(t->gate_file);
+    sl_chat_close(t->chat);
+    sl_tokenizer_close(t->tokenizer);
+    sl_gguf_close(t->gguf);
+}
+
+/* ---- a round ---- */
+
+/* The same for all ranks; every text has its turn at each length. */
+static uint32_t length_of(const training *t, uint64_t round)
+{
+    uint64_t turn = round * ranks_of(t) / sl_train_texts_n(t->texts);
+    return t->settings->lengths.items[turn % t->settings->lengths.n];
+}
+
+static sl_status take_piece(training *t, sl_piece_kind kind, uint64_t number, uint32_t n)
+{
+    sl_train_texts_piece(t->texts, kind, number, n, t->tokens);
+    return sl_train_pass_run(&t->pass, t->tokens, n);
+}
+
+static sl_status ridge_round(training *t, sl_status status)
+{
+    size_t n;
+    double *sums = sl_warm_ridge_sums(t->warm, &n);
+    /* What all ranks had before is on all of them; only rank 0's may count when they add up. */
+    if (rank_of(t) != 0) memset(sums, 0, n * sizeof *sums);
+    if (status == SL_OK) sl_warm_ridge_add(t->warm, &t->pass.piece);
+    status = sl_ranks_agree(t->comm, status);
+    if (status == SL_OK) status = sl_train_sum_doubles(t->comm, sums, n);
+    if (status == SL_OK && t->point.round + 1 == t->ridge_rounds)
+        status = sl_ranks_agree(t->comm, sl_warm_ridge_solve(t->warm, RIDGE));
+    return status;
+}
+
+/* Down from `rate` as a quarter of a cosine, after a rise over the first twentieth. */
+static double rate_at(const training *t, uint64_t round)
+{
+    double done = (double)(round - t->ridge_rounds) / (double)(t->rounds - t->ridge_rounds);
+    double rise = done < 0.05 ? (done + 0.002) / 0.05 : 1;
+    return t->settings->rate * fmin(rise, 1) * 0.5 * (1 + cos(3.14159265358979323846 * done));
+}
+
+/* The look-ahead of a slice: of the given ones, by chance, the same on all ranks. */
+static uint32_t ahead_of(const training *t, uint64_t round, uint32_t slice)
+{
+    const sl_counts *given = &t->settings->ahead;
+    const uint64_t key[2] = {round, slice};
+    return given->items[XXH3_64bits_withSeed(key, sizeof key, t->settings->seed) % given->n];
+}
+
+static sl_status adamw_round(training *t, sl_status status)
+{
+    size_t n;
+    float *gradients = sl_warm_gradients(t->warm, &n), share = 1.0F / (float)ranks_of(t);
+    double rate = rate_at(t, t->point.round);
+    uint32_t slices = sl_warm_slices(t->warm, &t->pass.piece); /* alike: pieces are */
+    status = sl_ranks_agree(t->comm, status);
+    for (uint32_t slice = 0; status == SL_OK && slice < slices; slice++) {
+        sl_warm_gradient(t->warm, &t->pass.piece, slice, ahead_of(t, t->point.round, slice));
+        if (ranks_of(t) > 1) {
+            status = sl_train_sum_floats(t->comm, gradients, n);
+            for (size_t i = 0; i < n; i++) gradients[i] *= share;
+        }
+        if (status == SL_OK) sl_warm_step(t->warm, (float)rate);
+    }
+    return status;
+}
+
+/* Fits of all ranks in sl_warm_fits; their mean loss and R^2. SL_ERR_FORMAT, logged: not finite. */
+static sl_status total_fits(training *t, double *loss_out, double *r2_out)
+{
+    uint32_t n_layers = gate_of(t)->n_layers, n_fitted = 0;
+    sl_warm_fit *fits = sl_warm_fits(t->warm);
+    sl_status status = sl_train_sum_doubles(t->comm, &fits[0].n,
+                                            n_layers * sizeof *fits / sizeof(double));
+    double loss = 0, r2 = 0;
+    for (uint32_t i = 0; status == SL_OK && i < n_layers; i++) {
+        if (fits[i].n == 0) continue;
+        if (!isfinite(fits[i].loss)) {
+            if (rank_of(t) == 0)
+                sl_error(
+                    "round %llu: the loss of layer %u is not finite: lower --rate, or look at the "
+                    "texts; the last checkpoint is kept",
+                    (unsigned long long)t->point.round + 1, i);
+            return SL_ERR_FORMAT;
+        }
+        loss += fits[i].loss / fits[i].n;
+        r2 += sl_warm_fit_r2(&fits[i]);
+        n_fitted++;
+    }
+    *loss_out = n_fitted > 0 ? loss / n_fitted : NAN;
+    *r2_out = n_fitted > 0 ? r2 / n_fitted : NAN;
+    return status;
+}
+
+/* ---- telling ---- */
+
+static double seconds_now(const training *t)
+{
+    return t->point.seconds + (double)(sl_clock_now_ns() - t->began_ns) / (double)SL_SECOND;
+}
+
+static uint64_t tokens_until(const training *t, uint64_t round)
+{
+    uint64_t tokens = 0;
+    for (uint64_t i = 0; i < round; i++) tokens += length_of(t, i) * ranks_of(t);
+    return tokens;
+}
+
+static sl_status tell_round(training *t, double loss, double r2)
+{
+    if (rank_of(t) != 0) return SL_OK;
+    uint64_t round = t->point.round; /* done */
+    bool ridge = round <= t->ridge_rounds;
+    int64_t now_ns = sl_clock_now_ns();
+    uint64_t tokens = tokens_until(t, round);
+    double here = (double)(now_ns - t->began_ns) / (double)SL_SECOND;
+    sl_train_round r = {.round = round,
+                        .rounds = t->rounds,
+                        .phase = ridge ? "ridge" : "adamw",
+                        .text = sl_train_texts_name(t->texts, (round - 1) * ranks_of(t)),
+                        .context = length_of(t, round - 1),
+                        .tokens = tokens,
+                        .seconds = seconds_now(t),
+                        .tok_s = (double)(tokens - t->tokens_before) / here,
+                        .loss = loss,
+                        .r2 = r2,
+                        .rate = ridge ? 0 : rate_at(t, round - 1)};
+    bool due = now_ns - t->told_ns > TOLD_EVERY_S * SL_SECOND || round == t->rounds;
+    if (due) {
+        char text[256];
+        sl_report_train_describe(&r, text, sizeof text);
+        sl_info("%s", text);
+        t->told_ns = now_ns;
+    }
+    return sl_report_train_round(t->log, &r);
+}
+
+static sl_status tell_layers(training *t, const char *phase, double loss, double r2)
+{
+    uint32_t n_layers = gate_of(t)->n_layers;
+    double layers[SL_GATE_LAYERS_MAX];
+    const sl_warm_fit *fits = sl_warm_fits(t->warm);
+    for (uint32_t i = 0; i < n_layers; i++)
+        layers[i] = fits[i].n > 0 ? sl_warm_fit_r2(&fits[i]) : NAN;
+    sl_info("held-out text after %s: loss %.4f, R2 %.3f in the mean; by layer:", phase, loss, r2);
+    for (uint32_t i = 0; i < n_layers; i += 10) {
+        char line[192];
+        size_t used = 0;
+        sl_append(line, sizeof line, &used, "  layer %3u", i);
+        for (uint32_t k = i; k < n_layers && k < i + 10; k++) {
+            bool readable = fabs(layers[k]) < WRITTEN_OUT_MAX;
+            sl_append(line, sizeof line, &used, readable ? " %6.3f" : " %6.3g", layers[k]);
+        }
+        sl_info("%s", line);
+    }
+    return sl_report_train_held_out(t->log, phase, layers, n_layers);
+}
+
+/* R^2 by layer on held-out pieces, which ranks share. */
+static sl_status tell_held_out(training *t, const char *phase)
+{
+    uint64_t n = (uint64_t)sl_train_texts_n(t->texts) * HELD_OUT_PIECES;
+    sl_status status = SL_OK;
+    sl_warm_fits_reset(t->warm);
+    for (uint64_t i = (uint64_t)rank_of(t); status == SL_OK && i < n; i += ranks_of(t)) {
+        status = take_piece(t, SL_HELD_OUT_PIECE, i, length_of(t, i / ranks_of(t)));
+        if (status == SL_OK) sl_warm_measure(t->warm, &t->pass.piece, UINT32_MAX);
+    }
+    double loss, r2;
+    status = sl_ranks_agree(t->comm, status);
+    if (status == SL_OK) status = total_fits(t, &loss, &r2);
+    if (status != SL_OK) return status;
+    return sl_ranks_agree(t->comm, rank_of(t) == 0 ? tell_layers(t, phase, loss, r2) : SL_OK);
+}
+
+/* ---- the run ---- */
+
+static sl_status save(training *t)
+{
+    t->saved_ns = sl_clock_now_ns();
+    if (rank_of(t) != 0) return SL_OK;
+    size_t bytes;
+    const void *state = sl_warm_state(t->warm, &bytes);
+    sl_train_point point = t->point;
+    point.seconds = seconds_now(t);
+    return sl_train_checkpoint_save(t->checkpoint_path, &point, state, bytes);
+}
+
+/* After a round: is it time to save, or to stop? All ranks say the same. SL_ERR_JOB: stopped. */
+static sl_status between_rounds(training *t)
+{
+    bool due = (double)(sl_clock_now_ns() - t->saved_ns) >
+               t->settings->checkpoint_minutes * 60 * (double)SL_SECOND;
+    bool stop, save_now;
+    sl_status status = sl_train_any(t->comm, sl_process_signal() != 0, &stop);
+    if (status == SL_OK) status = sl_train_any(t->comm, due, &save_now);
+    if (status == SL_OK && (stop || save_now)) status = sl_ranks_agree(t->comm, save(t));
+    if (status != SL_OK || !stop) return status;
+    if (rank_of(t) == 0)
+        sl_info("stopped after round %llu; the same command goes on from %s",
+                (unsigned long long)t->point.round, t->checkpoint_path);
+    return SL_ERR_JOB;
+}
+
+static sl_status run_round(training *t)
+{
+    uint64_t round = t->point.round;
+    bool ridge = round < t->ridge_rounds;
+    double loss = NAN, r2 = NAN;
+    sl_status status = take_piece(t, SL_TRAIN_PIECE, round * ranks_of(t) + (uint64_t)rank_of(t),
+                                  length_of(t, round));
+    sl_warm_fits_reset(t->warm);
+    status = ridge ? ridge_round(t, status) : adamw_round(t, status);
+    if (status == SL_OK && !ridge) status = total_fits(t, &loss, &r2);
+    if (status != SL_OK) return status;
+    t->point.round++;
+    status = sl_ranks_agree(t->comm, tell_round(t, loss, r2));
+    if (status == SL_OK && t->point.round == t->ridge_rounds) status = tell_held_out(t, "ridge");
+    return status;
+}
+
+static sl_status write_gate(training *t)
+{
+    if (rank_of(t) != 0) return SL_OK;
+    sl_gate gate = *gate_of(t);
+    uint32_t type = strcmp(t->settings->type, "f16") == 0 ? SL_TYPE_F16 : SL_TYPE_Q8_0;
+    gate.window = t->pass.options.window;
+    gate.sinks = t->pass.options.sinks;
+    gate.n_calibration = 0; /* thresholds of other weights */
+    gate.keep = 1;
+    void *storage = NULL;
+    size_t bytes = 0;
+    sl_status status = SL_OK;
+    for (int turn = 0; turn < 2 && status == SL_OK; turn++) { /* measure, then take */
+        sl_arena arena;
+        sl_arena_init(&arena, storage, bytes);
+        gate.layers = sl_arena_array(&arena, sl_gate_layer, gate.n_layers);
+        for (uint32_t i = 0; i < gate.n_layers; i++) {
+            sl_gate_layer counted;
+            sl_warm_encode(t->warm, i, type, &arena, gate.layers ? &gate.layers[i] : &counted);
+        }
+        if (turn == 0) {
+            bytes = arena.used_bytes;
+            status = sl_storage_take(bytes, "gates", &storage);
+        }
+    }
+    if (status == SL_OK) status = sl_gate_file_write(t->settings->output, &gate);
+    sl_storage_release(storage, bytes);
+    if (status == SL_OK)
+        sl_info("%s: trained gates, without thresholds: sluice train calibrate finds them",
+                t->settings->output);
+    return status;
+}
+
+static sl_status train(training *t)
+{
+    t->began_ns = t->saved_ns = sl_clock_now_ns();
+    t->tokens_before = tokens_until(t, t->point.round);
+    sl_status status = SL_OK;
+    while (status == SL_OK && t->point.round < t->rounds) {
+        status = run_round(t);
+        if (status == SL_OK) status = between_rounds(t);
+    }
+    if (status == SL_OK && t->rounds > t->ridge_rounds) status = tell_held_out(t, "adamw");
+    if (status == SL_OK) status = sl_ranks_agree(t->comm, write_gate(t));
+    if (status == SL_OK && rank_of(t) == 0) remove(t->checkpoint_path);
+    return status;
+}
+
+static sl_status check_settings(const sl_settings *s)
+{
+    if (!s->model || !s->gate || !s->output || !s->text) {
+        sl_error(
+            "train warm needs a model (-m), gates to start from (-g, of sluice train init), texts "
+            "(--text) and where trained gates go (-o)");
+        return SL_ERR_OPTION;
+    }
+    if (strcmp(s->type, "f16") != 0 && strcmp(s->type, "q8_0") != 0) {
+        sl_error("--type: '%s' is not q8_0 or f16", s->type);
+        return SL_ERR_OPTION;
+    }
+    if (s->ridge_pieces + s->pieces > 0) return SL_OK;
+    sl_error("nothing to do: --ridge-pieces and --pieces are both 0");
+    return SL_ERR_OPTION;
+}
+
+static sl_status open_and_train(void *context)
+{
+    training *t = context;
+    sl_status status = sl_ranks_agree(t->comm, open_all(t));
+    if (status == SL_OK) status = check_ranks(t);
+    if (status == SL_OK) status = train(t);
+    close_all(t);
+    return status;
+}
+
+int sl_train_warm(sl_settings *settings)
+{
+    if (check_settings(settings) != SL_OK) return SL_EXIT_USAGE;
+    training t = {.settings = settings};
+    sl_status status = sl_ranks_open(&t.comm);
+    if (status != SL_OK) return sl_exit_code(status);
+    sl_process_catch_signals();
+    status = sl_ranks_attend(t.comm, settings->peer_timeout_s, SL_SIGNAL_IS_WORKS_OWN,
+                             open_and_train, &t);
+    return sl_ranks_close(t.comm, sl_exit_code_stopped(status));
+}

@@ -1,0 +1,95 @@
+/* launch/train/train_program.c - see train_program.h. The process becomes sluice-train, so signals, launchers and
+ * exit codes know no difference. */
+#include "launch/train/train_program.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launch/machine/cores.h"
+#include "launch/pipeline/engine.h"
+#include "launch/train/train_commands.h"
+#include "runtime/base/limits.h"
+#include "runtime/base/log.h"
+#include "runtime/base/thread.h"
+#include "runtime/train/dense.h"
+
+enum { PATH_BYTES = 4096 };
+
+/* Ranks that the launcher starts on this host, by what it says in the environment; 1: it does not. */
+static int ranks_on_host(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS",
+                                        "SLURM_STEP_TASKS_PER_NODE"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = getenv(names[i]);
+        int ranks = text ? (int)strtol(text, NULL, 10) : 0; /* "4(x2)" has the first host's */
+        if (ranks > 0) return ranks;
+    }
+    return 1;
+}
+
+/* OpenBLAS and OpenMP read these as they are loaded, and know neither -t nor our stacks. */
+static void tell_threads(int threads)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%d", threads);
+    setenv("OMP_NUM_THREADS", text, 1);
+    setenv("OPENBLAS_NUM_THREADS", text, 1);
+    snprintf(text, sizeof text, "%zuB", SL_THREAD_STACK_BYTES);
+    setenv("OMP_STACKSIZE", text, 1);
+}
+
+/* The program beside this one. */
+static sl_status find_program(char *path, size_t path_bytes)
+{
+    ssize_t n = readlink("/proc/self/exe", path, path_bytes - 1);
+    path[n > 0 ? n : 0] = '\0';
+    char *name = strrchr(path, '/');
+    size_t used = name ? (size_t)(name + 1 - path) : 0;
+    int more = snprintf(path + used, path_bytes - used, "sluice-train");
+    if (used + (size_t)more >= path_bytes) return SL_ERR_FILE;
+    if (access(path, X_OK) == 0) return SL_OK;
+    sl_error("training needs the program sluice-train beside sluice: %s: %s. cmake --install puts "
+             "both into one folder; copy both, on every host",
+             path, strerror(errno));
+    return SL_ERR_FILE;
+}
+
+static int train_warm_command(sl_settings *settings)
+{
+    char path[PATH_BYTES];
+    int threads = settings->threads ? (int)settings->threads : sl_cores_per_rank(ranks_on_host());
+    sl_status status = find_program(path, sizeof path);
+    if (status == SL_OK)
+        status = sl_limits_check(sl_dense_load_bytes(threads) + sl_dense_call_bytes(threads),
+                                 "training with OpenBLAS");
+    if (status != SL_OK) return sl_exit_code(status);
+    tell_threads(threads);
+    settings->argv[0] = path; /* what ps shows */
+    execv(path, settings->argv);
+    sl_error("cannot start %s: %s", path, strerror(errno));
+    return SL_EXIT_INPUT;
+}
+
+const sl_command_entry sl_cmd_train_warm = {
+    .command = SL_COMMAND_TRAIN_WARM,
+    .name = "train warm",
+    .summary = "fit gates by forward passes alone",
+    .usage = "-m MODEL -g GATE --text FILE,... -o GATE",
+    .about =
+        "Fit the gates of a file (from train init) to how much each token is missed by the model's "
+        "attention when it is gone: ridge regression for the linear part, then AdamW for all of "
+        "it. "
+        "Texts are files, or .jsonl with {\"text\"} or {\"messages\"} a line. Stopped by SIGTERM, "
+        "the "
+        "same command goes on. Under mpirun ranks share the pieces.",
+    .examples =
+        "  sluice train init -m model.gguf -o start.gguf\n"
+        "  sluice train warm -m model.gguf -g start.gguf --text book.txt,chat.jsonl -o warm.gguf\n"
+        "  sluice train calibrate -m model.gguf -g warm.gguf --text other.txt -o gate.gguf\n"
+        "  sluice show report warm.gguf.log.jsonl -o curves.png",
+    .run = train_warm_command,
+};

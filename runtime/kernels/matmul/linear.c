@@ -1,0 +1,162 @@
+/* runtime/kernels/matmul/linear.c - the product of a map is computed in pieces of columns and rows, each of
+ * which stays in the cache for what comes behind it: bias, sum, SwiGLU, quantization. Who computes a
+ * piece never changes its bits (contract 1). */
+#include "runtime/kernels/matmul/linear.h"
+
+#include <string.h>
+
+#include "runtime/base/log.h"
+#include "runtime/kernels/kernel_sets.h"
+
+enum {
+    PIECE_COLUMNS = 32,
+    PIECE_ROWS = 256,
+    FEW_ROWS = 8, /* up to here weights are what is waited for: threads read long runs of them */
+};
+
+/* Of one map. */
+typedef struct {
+    size_t row, n_rows, column, n_columns;
+} piece;
+
+/* Rows of `a` from piece->row on, as many as it has. */
+static sl_activations rows_of(const sl_activations *a, const piece *p)
+{
+    size_t n_blocks = a->width / SL_BLOCK, end = p->row + p->n_rows;
+    size_t n_int8 = a->n_rows - a->n_bf16, from = p->row < n_int8 ? n_int8 : p->row;
+    return (sl_activations){.n_rows = p->n_rows,
+                            .width = a->width,
+                            .n_bf16 = end > from ? end - from : 0,
+                            .bf16 = a->bf16 ? a->bf16 + p->row * a->width : NULL,
+                            .x = a->x ? a->x + p->row * a->width : NULL,
+                            .q = a->q + p->row * a->width,
+                            .scale = a->scale + p->row * n_blocks,
+                            .sum = a->sum + p->row * n_blocks};
+}
+
+/* out: [piece->n_rows][stride], from the piece's first row and column on. */
+static void multiply(const sl_kernels *kernels, const sl_linear *map, const sl_activations *a,
+                     const piece *p, bool add, float *out, size_t stride)
+{
+    sl_activations rows = rows_of(a, p);
+    kernels->matmul(map->matrix, &rows, p->column, p->column + p->n_columns, add, out, stride);
+    for (size_t t = 0; map->bias && t < p->n_rows; t++)
+        kernels->add(map->bias + p->column, p->n_columns, out + t * stride);
+}
+
+/* ---- the pieces of one or more maps of the same rows, column after column ---- */
+
+typedef struct {
+    sl_member me;
+    const sl_linear *maps;
+    size_t n_maps, n_rows, n_strips, at, end; /* strips of PIECE_COLUMNS; the next, as numbered */
+} walk;
+
+static size_t strips_of(const sl_linear *map)
+{
+    return (map->matrix->n_out + PIECE_COLUMNS - 1) / PIECE_COLUMNS;
+}
+
+static walk walk_begin(sl_member me, const sl_linear *maps, size_t n_maps, size_t n_rows)
+{
+    walk w = {.me = me, .maps = maps, .n_maps = n_maps, .n_rows = n_rows};
+    for (size_t m = 0; m < n_maps; m++) w.n_strips += strips_of(&maps[m]);
+    sl_share share = sl_team_share(me, w.n_strips, 1);
+    w.at = share.begin;
+    w.end = share.end;
+    return w;
+}
+
+/* The next piece and its map, or NULL. Few rows: this thread's share of the strips, in order. */
+static const sl_linear *walk_next(walk *w, piece *out)
+{
+    size_t strip, row = 0;
+    if (w->n_rows <= FEW_ROWS) {
+        if (w->at == w->end) return NULL;
+        strip = w->at++;
+    } else {
+        size_t n_blocks = (w->n_rows + PIECE_ROWS - 1) / PIECE_ROWS, i = sl_team_take(w->me);
+        if (i >= w->n_strips * n_blocks) return NULL;
+        strip = i % w->n_strips;
+        row = i / w->n_strips * PIECE_ROWS;
+    }
+    const sl_linear *map = w->maps;
+    for (; strip >= strips_of(map); map++) strip -= strips_of(map);
+    size_t column = strip * PIECE_COLUMNS, left = map->matrix->n_out - column;
+    *out = (piece){.row = row,
+                   .n_rows = w->n_rows - row < PIECE_ROWS ? w->n_rows - row : PIECE_ROWS,
+                   .column = column,
+                   .n_columns = left < PIECE_COLUMNS ? left : PIECE_COLUMNS};
+    return map;
+}
+
+/* ---- what is done with them ---- */
+
+/* n numbers that belong to `row` of a, at `at` in its arrays. */
+static void quantize(const sl_kernels *kernels, const sl_activations *a, size_t row, const float *x,
+                     size_t at, size_t n)
+{
+    if (row < a->n_rows - a->n_bf16)
+        kernels->quantize(x, n / SL_BLOCK, a->q + at, a->scale + at / SL_BLOCK,
+                          a->sum + at / SL_BLOCK);
+    else
+        kernels->round(x, n, a->bf16 + at);
+}
+
+void sl_linear_quantize(const sl_kernels *kernels, const sl_activations *a, size_t begin,
+                        size_t end)
+{
+    SL_ASSERT(a->width % SL_BLOCK == 0 && end <= a->n_rows);
+    for (size_t row = begin; row < end; row++)
+        quantize(kernels, a, row, a->x + row * a->width, row * a->width, a->width);
+}
+
+static void run(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                const sl_linear *maps, size_t n_maps, bool add)
+{
+    piece p;
+    const sl_linear *map;
+    walk w = walk_begin(me, maps, n_maps, a->n_rows);
+    while ((map = walk_next(&w, &p))) {
+        size_t n_out = map->matrix->n_out;
+        multiply(kernels, map, a, &p, add, map->out + p.row * n_out + p.column, n_out);
+    }
+}
+
+void sl_linear_run(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                   const sl_linear *maps, size_t n_maps)
+{
+    run(kernels, me, a, maps, n_maps, false);
+}
+
+void sl_linear_add(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                   const sl_linear *map)
+{
+    run(kernels, me, a, map, 1, true);
+}
+
+void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                      const sl_linear *gate, const sl_linear *up, uint32_t next,
+                      const sl_activations *hidden)
+{
+    _Static_assert(PIECE_COLUMNS % SL_BLOCK == 0, "blocks are whole");
+    _Alignas(64) float gated[PIECE_ROWS * PIECE_COLUMNS], product[PIECE_ROWS * PIECE_COLUMNS];
+    piece p;
+    SL_ASSERT(gate->matrix->n_out == up->matrix->n_out && hidden->width == up->matrix->n_out &&
+              hidden->width % SL_BLOCK == 0);
+    walk w = walk_begin(me, up, 1, a->n_rows);
+    while (walk_next(&w, &p)) {
+        multiply(kernels, gate, a, &p, false, gated, PIECE_COLUMNS);
+        multiply(kernels, up, a, &p, false, product, PIECE_COLUMNS);
+        SL_ASSERT(p.n_columns == PIECE_COLUMNS);
+        kernels->swiglu(gated, product, p.n_rows * PIECE_COLUMNS, product);
+        for (size_t t = 0; t < p.n_rows; t++) {
+            const float *row = product + t * PIECE_COLUMNS;
+            size_t at = (p.row + t) * hidden->width + p.column;
+            if (sl_type_is_float(next))
+                memcpy(hidden->x + at, row, p.n_columns * sizeof *row);
+            else
+                quantize(kernels, hidden, p.row + t, row, at, p.n_columns);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+/* tests/unit/launch/train/test_report_story.c - what a training log tells, whole, told twice, cut anywhere, or
+ * written by somebody else: words and script hold no text of its. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "launch/output/report_story.h"
+#include "launch/output/report_train.h"
+#include "tests/support/capture.h"
+
+static char said[1 << 14];
+
+static sl_status read_text(const char *text, size_t bytes, sl_train_story *story)
+{
+    capture quiet;
+    FILE *log = fmemopen((void *)text, bytes, "r");
+    assert_non_null(log);
+    capture_begin(&quiet);
+    sl_status status = sl_train_story_read(log, "log", story);
+    capture_end(&quiet, said, sizeof said);
+    fclose(log);
+    return status;
+}
+
+/* The caller frees it. */
+static char *told(const sl_train_story *story, void (*how)(const sl_train_story *, FILE *))
+{
+    char *text;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    how(story, out);
+    fclose(out);
+    return text;
+}
+
+/* Two rounds, of which the second is told again after a resumption. */
+static char *make_log(size_t *bytes_out)
+{
+    char *text;
+    FILE *log = open_memstream(&text, bytes_out);
+    const double r2[] = {0.25, -3e11};
+    sl_train_round round = {.rounds = 2, .phase = "ridge", .text = "a`b`", .loss = 2, .r2 = 0.5};
+    for (int i = 0; i < 3; i++) {
+        round.round = i == 0 ? 1 : 2;
+        round.loss = 2 - 0.5 * i;
+        assert_int_equal(sl_report_train_round(log, &round), SL_OK);
+    }
+    assert_int_equal(sl_report_train_held_out(log, "adamw", r2, 2), SL_OK);
+    fclose(log);
+    return text;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    size_t bytes;
+    char *log = make_log(&bytes);
+    sl_train_story story;
+    assert_int_equal(read_text(log, bytes, &story), SL_OK);
+    assert_string_equal(said, "");
+    assert_int_equal(sl_train_story_panels(&story), 2);
+    char *words = told(&story, sl_train_story_print);
+    assert_string_equal(words, "2 rounds, 0 tokens in 0 s; last loss 1.0000, R2 0.500\n"
+                               "R2 on held-out text after adamw\n  layer   0  0.250 -3e+11\n");
+    free(words);
+    sl_train_story_free(&story);
+    free(log);
+}
+
+/* Of a log that is cut, the lines before are told, and which one was not understood. */
+static void test_cut(void **state)
+{
+    (void)state;
+    size_t bytes;
+    char *log = make_log(&bytes);
+    for (size_t n = 1; n < bytes; n++) {
+        sl_train_story story;
+        assert_int_equal(read_text(log, n, &story), SL_OK);
+        bool between = log[n - 1] == '\n' || log[n] == '\n';
+        assert_int_equal(strstr(said, "is skipped: no JSON") == NULL, between);
+        sl_train_story_free(&story);
+    }
+    free(log);
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    static const char log[] =
+        "{\"phase\": \"held-out\", \"after\": \"x'; system 'touch x' #\", \"layer_r2\": [1]}\n"
+        "{\"phase\": \"held-out\", \"after\": \"ridge\", \"layer_r2\": [\"`touch x`\", 1]}\n"
+        "{\"phase\": \"calibrate\", \"keep\": \"`touch x`\", \"layer_retention\": [\"`touch "
+        "x`\"]}\n"
+        "{\"phase\": \"`touch x`\", \"round\": 1, \"loss\": \"`touch x`\"}\n"
+        "`touch x`\n";
+    sl_train_story story;
+    assert_int_equal(read_text(log, strlen(log), &story), SL_OK);
+    assert_non_null(strstr(said, "line 1 is skipped"));
+    assert_non_null(strstr(said, "line 5 is skipped"));
+    assert_int_equal(sl_train_story_panels(&story), 3);
+    char *words = told(&story, sl_train_story_print), *script = told(&story, sl_train_story_plot);
+    assert_null(strstr(words, "touch"));
+    assert_null(strstr(script, "touch"));
+    free(words);
+    free(script);
+    sl_train_story_free(&story);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_hostile),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,124 @@
+/* tests/unit/text/test_tokenizer_golden.c - ids of the real model's vocabulary equal those of
+ * other people's tools (tests/golden/tokenizer/README.md). Needs SLUICE_TEST_MODEL, and for whole
+ * texts SLUICE_TEST_DATA. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/base/clock.h"
+#include "runtime/text/chat.h"
+#include "runtime/text/tokenizer.h"
+#include "tests/support/golden_rows.h"
+
+enum { CANNOT_RUN = 77 };
+
+static sl_gguf *gguf;
+static sl_tokenizer *tokenizer;
+static sl_chat *chat;
+
+static void check_chat(const json_t *row, void *context)
+{
+    (void)context;
+    sl_chat_message messages[GOLDEN_MESSAGES_MAX];
+    size_t n = golden_messages(row, messages);
+    sl_tokens got = {0};
+    assert_int_equal(sl_chat_encode(chat, messages, n, &got), SL_OK);
+    char what[64];
+    snprintf(what, sizeof what, "conversation of %zu messages", n);
+    golden_assert_ids(what, json_object_get(row, "ids"), &got);
+    sl_tokens_free(&got);
+}
+
+static void test_hard_strings(void **state)
+{
+    (void)state;
+    golden_each_row("smollm.jsonl", 60, golden_check_text, tokenizer);
+}
+
+static void test_conversations(void **state)
+{
+    (void)state;
+    assert_non_null(chat);
+    golden_each_row("chat.jsonl", 9, check_chat, NULL);
+}
+
+static void test_whole_texts(void **state)
+{
+    (void)state;
+    if (!getenv("SLUICE_TEST_DATA")) {
+        print_message("SLUICE_TEST_DATA is not set: whole texts are not compared\n");
+        skip();
+    }
+    char path[GOLDEN_PATH_BYTES], folder[GOLDEN_PATH_BYTES / 2];
+    snprintf(folder, sizeof folder, "%s/text", getenv("SLUICE_TEST_DATA"));
+    golden_path("texts.json", path);
+    json_t *texts = json_load_file(path, 0, NULL);
+    assert_non_null(texts);
+    const char *name;
+    json_t *row;
+    json_object_foreach(texts, name, row)
+    {
+        size_t bytes = (size_t)json_integer_value(json_object_get(row, "bytes"));
+        char *text = golden_read(folder, name, bytes);
+        sl_tokens got = {0};
+        int64_t start = sl_clock_now_ns();
+        assert_int_equal(sl_tokenizer_encode(tokenizer, text, bytes, SL_SPECIAL_PARSED, &got),
+                         SL_OK);
+        print_message("%s: %zu ids, %.3f s\n", name, got.n,
+                      (double)(sl_clock_now_ns() - start) / (double)SL_SECOND);
+        golden_assert_hash(row, &got);
+        sl_tokens_free(&got);
+        free(text);
+    }
+    json_decref(texts);
+}
+
+/* A megabyte that is one piece, where the vocabulary has long runs of it. */
+static void test_long_pieces(void **state)
+{
+    (void)state;
+    enum { BYTES = 1 << 20 };
+    char *text = malloc(BYTES);
+    for (const char *letter = "a =\n"; *letter; letter++) {
+        memset(text, *letter, BYTES);
+        sl_tokens got = {0};
+        int64_t start = sl_clock_now_ns();
+        assert_int_equal(sl_tokenizer_encode(tokenizer, text, BYTES, SL_SPECIAL_PARSED, &got),
+                         SL_OK);
+        double seconds = (double)(sl_clock_now_ns() - start) / (double)SL_SECOND;
+        print_message("1 MB of 0x%02x: %zu ids, %.3f s\n", (unsigned)*letter, got.n, seconds);
+        assert_true(got.n < BYTES / 2);
+        if (seconds > 20) fail_msg("%.1f s", seconds); /* sanitizers on a busy host */
+        sl_tokens_free(&got);
+    }
+    free(text);
+}
+
+int main(void)
+{
+    const char *path = getenv("SLUICE_TEST_MODEL");
+    if (!path) {
+        printf("SLUICE_TEST_MODEL is not set: nothing to compare\n");
+        return CANNOT_RUN;
+    }
+    if (sl_gguf_open(path, &gguf) != SL_OK || sl_tokenizer_open(gguf, &tokenizer) != SL_OK ||
+        sl_chat_open(gguf, tokenizer, &chat) != SL_OK || !chat)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hard_strings),
+        cmocka_unit_test(test_conversations),
+        cmocka_unit_test(test_whole_texts),
+        cmocka_unit_test(test_long_pieces),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    sl_chat_close(chat);
+    sl_tokenizer_close(tokenizer);
+    sl_gguf_close(gguf);
+    return failed;
+}
