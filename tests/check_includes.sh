@@ -79,8 +79,8 @@ includes() {
         sed -E 's/^([^:]*):([0-9]*):[^"]*"([^"]*)".*/\1 \2 \3/'
 }
 
-check_rooms() {
-    awk '
+# For awk: the table of rooms is its first file.
+room_functions='
     FNR == NR { if (NF) for (i = 1; i <= NF; i++) { known[$1] = 1; if (i > 1) may[$1, $i] = 1 } next }
     function room_of(path) {
         while (sub(/\/[^\/]*$/, "", path)) if (path in known) return path
@@ -93,12 +93,69 @@ check_rooms() {
             if ((from, at "/*") in may) return 1
             if (!sub(/\/[^\/]*$/, "", at)) return 0
         }
-    }
+    }'
+
+check_rooms() {
+    awk "$room_functions"'
     $1 ~ /^proto\// && $3 ~ /\.pb-c\.h$/ { next } # generated
     {
         from = room_of($1); to = room_of($3)
         if (from == "" || to == "" || (from != to && !allows(from, to)))
             print $1 ":" $2 ": must not include " $3
+    }' <(echo "$rooms") <(includes)
+}
+
+# A test of a room includes that room, rooms within and below it, and of tests/ what needs no others.
+check_units() {
+    awk "$room_functions"'
+    # tests/unit/gguf is of runtime/gguf, tests/unit/launch/job of launch/job
+    function tested(path) {
+        sub(/^tests\/unit\//, "", path)
+        while (sub(/\/[^\/]*$/, "", path)) {
+            if (path in known) return path
+            if ("runtime/" path in known) return "runtime/" path
+        }
+        return ""
+    }
+    # whether `to` is `from`, within it, or may be included by a room that `from` may include
+    function is_below(from, to,  seen, room, other, n) {
+        seen[from] = 1
+        for (n = 1; n > 0; ) {
+            n = 0
+            for (room in seen)
+                for (other in known)
+                    if (!(other in seen) && (index(other, room "/") == 1 || allows(room, other))) {
+                        seen[other] = 1
+                        n++
+                    }
+        }
+        return to in seen
+    }
+    # the first file that `file` includes, itself or through files of tests/, and that is above `room`
+    function above(file, room, seen,  list, n, i, found) {
+        if (file !~ /^tests\//) return is_below_known(room, room_of(file)) ? "" : file
+        if (file in seen) return ""
+        seen[file] = 1
+        n = split(included[file], list, " ")
+        for (i = 1; i <= n; i++) if ((found = above(list[i], room, seen)) != "") return found
+        return ""
+    }
+    function is_below_known(from, to) {
+        if (!((from, to) in below)) below[from, to] = is_below(from, to)
+        return below[from, to]
+    }
+    { included[$1] = included[$1] " " $3 }
+    $1 ~ /^tests\/unit\// { line[++n_lines] = $0 }
+    END {
+        for (l = 1; l <= n_lines; l++) {
+            split(line[l], part, " ")
+            split("", seen)
+            room = tested(part[1])
+            found = room == "" ? "anything: no room is called like its folder" : above(part[3], room, seen)
+            if (found == "") continue
+            through = found == part[3] || room == "" ? "" : ", through " part[3]
+            print part[1] ":" part[2] ": a test of this room must not include " found through
+        }
     }' <(echo "$rooms") <(includes)
 }
 
@@ -164,6 +221,7 @@ check_places() {
 }
 
 offend_all < <(check_rooms)
+offend_all < <(check_units)
 offend_all < <(check_foreign)
 offend_all < <(check_names)
 offend_all < <(check_places)

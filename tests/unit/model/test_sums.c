@@ -14,7 +14,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/model/sums.h"
-#include "tests/support/stage_rig.h"
+#include "tests/support/synth_model.h"
 
 enum { LAYERS = 4 };
 

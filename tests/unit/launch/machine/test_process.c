@@ -18,10 +18,7 @@
 #include <cmocka.h>
 
 #include "launch/machine/process.h"
-#include "launch/pipeline/engine.h"
-#include "runtime/gguf/gguf.h"
 #include "tests/support/capture.h"
-#include "tests/support/tiny_gguf.h"
 
 static char said[1 << 16];
 
@@ -121,26 +118,6 @@ static void test_file_limit(void **state)
     assert_int_equal(ended(write_too_much), 0);
 }
 
-static char model[] = "/tmp/sluice_process_XXXXXX";
-
-static void read_cut_model(void)
-{
-    sl_process_begin();
-    size_t n;
-    uint8_t *bytes = tiny_gguf_make(TINY_WITHOUT_BOS, &n);
-    int file = mkstemp(model);
-    need(write(file, bytes, n) == (ssize_t)n);
-    sl_gguf *gguf;
-    need(sl_gguf_open(model, &gguf) == SL_OK);
-    const sl_text *tokens;
-    size_t n_tokens;
-    need(sl_gguf_text_array(gguf, "tokenizer.ggml.tokens", &tokens, &n_tokens) && n_tokens > 0);
-    need(ftruncate(file, 0) == 0);
-    unlink(model);
-    volatile char first = tokens[0].data[0]; /* was read when the file was opened */
-    (void)first;
-}
-
 static void read_cut_memory(void)
 {
     sl_process_begin();
@@ -156,7 +133,6 @@ static void read_cut_memory(void)
 static void test_lost_bytes(void **state)
 {
     (void)state;
-    assert_int_equal(ended(read_cut_model), 0);
     assert_int_equal(ended(read_cut_memory), 128 + SIGBUS);
     assert_non_null(strstr(said, "/dev/shm"));
 }

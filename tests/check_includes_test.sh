@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The test of check_includes.sh: a small tree is clean; then one offence after another is planted in
+# it, and each is named, alone.
+set -euo pipefail
+check=$(cd "$(dirname "$0")" && pwd)/check_includes.sh
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+failed=0
+fail() { echo "FAILED: $1" && failed=1; }
+
+# put FILE [INCLUDED...]
+put() {
+    mkdir -p "$tree/$(dirname "$1")"
+    : >"$tree/$1"
+    [ $# = 1 ] || printf '#include "%s"\n' "${@:2}" >"$tree/$1"
+}
+
+plant_clean() {
+    rm -rf "${tree:?}"/*
+    put runtime/base/log.h
+    put runtime/base/log.c runtime/base/log.h
+    put runtime/gguf/gguf.h runtime/base/log.h
+    put runtime/kernels/kernels.h runtime/base/log.h
+    put runtime/kernels/kv/kv.h runtime/kernels/kernels.h
+    put runtime/stage/stage.h runtime/kernels/kv/kv.h
+    put launch/setup/setup.h runtime/stage/stage.h
+    put launch/job/job.h launch/setup/setup.h
+    put launch/main.c launch/job/job.h
+    put tests/support/rig.h runtime/stage/stage.h
+    put tests/unit/stage/test_stage.c runtime/gguf/gguf.h tests/support/rig.h
+    put tests/unit/launch/job/test_job.c launch/job/job.h tests/support/rig.h
+}
+
+# offence NAME LINE...: these lines, and no other, are said of the tree as it is now.
+offence() {
+    local name=$1 said expected
+    shift
+    expected=$(printf '%s\n' "$@")
+    if said=$("$check" "$tree"); then fail "$name: is not an offence"; fi
+    [ "$said" = "$expected" ] || fail "$name: expected"$'\n'"$expected"$'\n'"but it said"$'\n'"$said"
+    plant_clean
+}
+
+plant_clean
+"$check" "$tree" || fail "a clean tree is refused"
+
+put runtime/stage/stage.h launch/setup/setup.h
+offence "an include that climbs" "runtime/stage/stage.h:1: must not include launch/setup/setup.h"
+
+put launch/setup/setup.h runtime/stage/stage.h launch/job/job.h
+offence "a room of launch that climbs" "launch/setup/setup.h:2: must not include launch/job/job.h"
+
+put runtime/kernels/rows/rows.h runtime/kernels/kv/kv.h
+offence "a room within a room that includes one beside it" \
+    "runtime/kernels/rows/rows.h:1: must not include runtime/kernels/kv/kv.h"
+
+put runtime/kernels/rows/rows.h
+put runtime/kernels/kernels.h runtime/kernels/rows/rows.h
+offence "a room that includes one within it" \
+    "runtime/kernels/kernels.h:1: must not include runtime/kernels/rows/rows.h"
+
+put runtime/cellar/cellar.h runtime/base/log.h
+offence "a folder that is no room" "runtime/cellar/cellar.h:1: must not include runtime/base/log.h"
+
+put tests/unit/gguf/test_gguf.c runtime/gguf/gguf.h tests/support/rig.h
+offence "a test of a low room that links a higher one" \
+    "tests/unit/gguf/test_gguf.c:2: a test of this room must not include runtime/stage/stage.h, through tests/support/rig.h"
+
+put launch/job/log.h
+offence "a file name that is used twice" \
+    "file name log.h is used twice: launch/job/log.h runtime/base/log.h"
+
+echo '#include <mpi.h>' >"$tree/launch/job/job.c"
+offence "a foreign header" "launch/job/job.c: mpi.h may only be included by comm/transport/comm_mpi.c"
+
+echo '// /''home/somebody' >"$tree/launch/job/job.c"
+offence "a folder of a machine" \
+    "./launch/job/job.c:1:/""home/s: names a folder of a machine or a package host"
+
+[ $failed = 0 ] && echo "check_includes: passed"
+exit $failed
