@@ -47,7 +47,7 @@ uint32_t sl_batching_next(const sl_batching_room *room, const sl_batching_sequen
                  .head_pages = room->head_pages,
                  .picks = picks_out};
 
-    uint32_t decoding = count_decoding(sequences, n);
+    uint32_t decoding = room->unlisted + count_decoding(sequences, n);
     uint32_t share = decoding / room->stages + (decoding % room->stages != 0);
     if (room->decode_frames_in_flight >= room->stages) share = 0;
     for (uint32_t i = 0; i < n && f.n_picks < share; i++) {

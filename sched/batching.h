@@ -28,6 +28,9 @@ typedef struct {
     uint32_t stages;                       /* of the pipeline, at least 1 */
     uint32_t frames_in_flight, frames_max; /* sent and not back; how many may be */
     uint32_t decode_frames_in_flight;      /* those with rows of rule 2 */
+    /* Sequences that are not in the list since they have nothing to send now: they count as
+     * decoding too. */
+    uint32_t unlisted;
     uint32_t head_pages;                   /* credit: sl_credit_head_pages_free, less forks */
 } sl_batching_room;
 
