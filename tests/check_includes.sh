@@ -31,18 +31,19 @@ comm                    runtime/base
 comm/codec              runtime/base
 comm/transport          runtime/base comm
 
+launch/json             runtime/base
 launch/machine          runtime/base comm
 launch/options          runtime/base runtime/kernels runtime/gate comm/codec launch/machine
 launch/setup            runtime/* comm/* launch/options launch/machine
-launch/openai           runtime/base runtime/frame runtime/text
+launch/openai           runtime/base runtime/frame runtime/text launch/json
 launch/pipeline         runtime/* comm/* proto sched launch/openai launch/setup launch/options launch/machine
-launch/output           runtime/* launch/pipeline launch/setup launch/options launch/machine
-launch/job              runtime/* comm/* proto sched launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine
-launch/train            runtime/* comm/* launch/output launch/pipeline launch/setup launch/options launch/machine
-launch/eval             runtime/* launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine
-launch/bench            runtime/* comm/* sched launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine
-launch/show             runtime/* launch/output launch/pipeline launch/setup launch/options launch/machine
-launch/ops              runtime/* sched launch/output launch/pipeline launch/setup launch/options launch/machine
+launch/output           runtime/* launch/pipeline launch/setup launch/options launch/machine launch/json
+launch/job              runtime/* comm/* proto sched launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine launch/json
+launch/train            runtime/* comm/* launch/output launch/pipeline launch/setup launch/options launch/machine launch/json
+launch/eval             runtime/* launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine launch/json
+launch/bench            runtime/* comm/* sched launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine launch/json
+launch/show             runtime/* launch/output launch/pipeline launch/setup launch/options launch/machine launch/json
+launch/ops              runtime/* sched launch/output launch/pipeline launch/setup launch/options launch/machine launch/json
 launch                  runtime/base launch/*
 tests                   runtime/* comm/* proto sched launch/*'
 
@@ -52,7 +53,7 @@ mpi.h                     comm/transport/comm_mpi.c
 zstd.h                    comm/codec/codec_zstd.c
 pcre2.h                   runtime/text/[a-z_]+.c
 cblas.h                   runtime/train/dense.c
-jansson.h                 (launch/(openai|job|output|eval|bench|setup|train)/|tests/)[a-z0-9_/]+.[ch]
+jansson.h                 (launch/(json|openai|job|output|eval|bench|setup|train)/|tests/)[a-z0-9_/]+.[ch]
 hwloc.h                   launch/machine/[a-z_]+.c
 cyaml/cyaml.h             launch/[a-z_/]+.c
 protobuf-c/protobuf-c.h   proto/[a-z_]+.[ch]

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "launch/bench/codec_speed.h"
+#include "launch/json/json_object.h"
 #include "launch/machine/cores.h"
 #include "launch/machine/process.h"
 #include "launch/machine/version.h"
@@ -184,11 +185,27 @@ static sl_status print_table(const sl_settings *s, const half *h, const measured
 
 static json_t *speed_json(const sl_codec_speed *c, uint32_t n_rows)
 {
-    return json_pack("{s:s, s:s, s:i, s:I, s:f, s:f, s:f, s:f, s:f}", "codec",
-                     sl_codec_kind_name(c->kind), "written_as", sl_codec_kind_name(c->written_as),
-                     "rows", (int)n_rows, "bytes", (json_int_t)c->n_bytes, "ratio", ratio(c),
-                     "encode_gb_s", gb_s(c, c->encode_s), "decode_gb_s", gb_s(c, c->decode_s),
-                     "max_error", c->max_error, "rms_error", c->rms_error);
+    sl_json_object object = sl_json_begin();
+    sl_json_set_text(&object, "codec", sl_codec_kind_name(c->kind));
+    sl_json_set_text(&object, "written_as", sl_codec_kind_name(c->written_as));
+    sl_json_set_count(&object, "rows", n_rows);
+    sl_json_set_count(&object, "bytes", c->n_bytes);
+    sl_json_set_number(&object, "ratio", ratio(c));
+    sl_json_set_number(&object, "encode_gb_s", gb_s(c, c->encode_s));
+    sl_json_set_number(&object, "decode_gb_s", gb_s(c, c->decode_s));
+    sl_json_set_number(&object, "max_error", c->max_error);
+    sl_json_set_number(&object, "rms_error", c->rms_error);
+    return sl_json_end(&object);
+}
+
+static json_t *choice_json(const sl_codec_speed *speeds, uint32_t n_rows, double gbit_s)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_number(&object, "gbit_s", gbit_s);
+    sl_json_set_count(&object, "rows", n_rows);
+    sl_json_set_text(&object, "lossless", choice_name(speeds, SL_CHOICE_LOSSLESS, gbit_s));
+    sl_json_set_text(&object, "any", choice_name(speeds, SL_CHOICE_ANY, gbit_s));
+    return sl_json_end(&object);
 }
 
 static sl_status print_json(const sl_settings *s, const half *h, const measured *m)
@@ -199,18 +216,21 @@ static sl_status print_json(const sl_settings *s, const half *h, const measured 
             json_array_append_new(rows, speed_json(&m->speeds[i][k], m->n_rows[i]));
     for (int l = 0; l < N_LINKS; l++)
         for (uint32_t i = 0; i < m->n_sizes; i++)
-            json_array_append_new(
-                choices,
-                json_pack("{s:f, s:i, s:s, s:s}", "gbit_s", LINKS_GBIT_S[l], "rows",
-                          (int)m->n_rows[i], "lossless",
-                          choice_name(m->speeds[i], SL_CHOICE_LOSSLESS, LINKS_GBIT_S[l]), "any",
-                          choice_name(m->speeds[i], SL_CHOICE_ANY, LINKS_GBIT_S[l])));
+            json_array_append_new(choices,
+                                  choice_json(m->speeds[i], m->n_rows[i], LINKS_GBIT_S[l]));
     char machine[SL_MACHINE_BYTES];
     sl_cores_machine(machine, sizeof machine);
-    return sl_report_print(json_pack(
-        "{s:o, s:o, s:s, s:i, s:i, s:i, s:s, s:s, s:s}", "rows", rows, "choices", choices, "model",
-        s->model, "layers", (int)h->n_layers, "width", (int)h->shape.width, "chunk", (int)s->chunk,
-        "kernels", h->kernels->name, "machine", machine, "commit", sl_version()));
+    sl_json_object object = sl_json_begin();
+    sl_json_set_item(&object, "rows", rows);
+    sl_json_set_item(&object, "choices", choices);
+    sl_json_set_text(&object, "model", s->model);
+    sl_json_set_count(&object, "layers", h->n_layers);
+    sl_json_set_count(&object, "width", h->shape.width);
+    sl_json_set_count(&object, "chunk", s->chunk);
+    sl_json_set_text(&object, "kernels", h->kernels->name);
+    sl_json_set_text(&object, "machine", machine);
+    sl_json_set_text(&object, "commit", sl_version());
+    return sl_report_print(sl_json_end(&object));
 }
 
 sl_status sl_bench_codec(const sl_settings *settings)

@@ -1,6 +1,5 @@
 /* launch/bench/bench_compare.c - see bench_compare.h. */
 #include "launch/bench/bench_compare.h"
-#include "launch/machine/process.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -8,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/json/json_object.h"
+#include "launch/machine/process.h"
 #include "launch/output/report.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
@@ -106,9 +107,15 @@ static json_t *compare_rows(const json_t *a, const json_t *b)
                   json_array_size(json_object_get(b, "tok_s_all")) >= MEASURES_MIN;
     double x = json_number_value(json_object_get(a, "tok_s"));
     double y = json_number_value(json_object_get(b, "tok_s"));
-    return json_pack("{s:O, s:O, s:O, s:f, s:f, s:f, s:b}", "test", json_object_get(a, "test"), "n",
-                     json_object_get(a, "n"), "depth", json_object_get(a, "depth"), "a", x, "b", y,
-                     "ratio", y / x, "differs", enough && (least_a > most_b || least_b > most_a));
+    sl_json_object object = sl_json_begin();
+    sl_json_set_item(&object, "test", json_incref(json_object_get(a, "test")));
+    sl_json_set_item(&object, "n", json_incref(json_object_get(a, "n")));
+    sl_json_set_item(&object, "depth", json_incref(json_object_get(a, "depth")));
+    sl_json_set_number(&object, "a", x);
+    sl_json_set_number(&object, "b", y);
+    sl_json_set_number(&object, "ratio", y / x);
+    sl_json_set_flag(&object, "differs", enough && (least_a > most_b || least_b > most_a));
+    return sl_json_end(&object);
 }
 
 static sl_status print_table(const json_t *rows)

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launch/json/json_object.h"
 #include "launch/machine/process.h"
 #include "launch/machine/version.h"
 #include "launch/output/picture.h"
@@ -213,14 +214,16 @@ static json_t *figure_json(const figure *f)
     for (uint32_t i = 0; i < f->settings->prompts.n; i++)
         for (int cache = 0; cache < CACHES; cache++) {
             const point *p = point_at(f, i, cache);
-            json_t *one = p->row ? json_copy(p->row) : json_object();
-            json_object_set_new(one, "tokens", json_integer(p->n_tokens));
-            json_object_set_new(one, "cache", json_string(CACHE_NAMES[cache]));
-            json_object_set_new(one, "seconds",
-                                p->measured ? json_real(seconds_of(p)) : json_null());
-            json_array_append_new(points, one);
+            sl_json_object one = {p->row ? json_copy(p->row) : json_object()};
+            sl_json_set_count(&one, "tokens", p->n_tokens);
+            sl_json_set_text(&one, "cache", CACHE_NAMES[cache]);
+            sl_json_set_item(&one, "seconds", p->measured ? json_real(seconds_of(p)) : json_null());
+            json_array_append_new(points, sl_json_end(&one));
         }
-    return json_pack("{s:o, s:s}", "points", points, "commit", sl_version());
+    sl_json_object object = sl_json_begin();
+    sl_json_set_item(&object, "points", points);
+    sl_json_set_text(&object, "commit", sl_version());
+    return sl_json_end(&object);
 }
 
 static sl_status print_figure(const figure *f)

@@ -10,6 +10,7 @@
 
 #include "comm/comm.h"
 #include "launch/bench/codec_speed.h"
+#include "launch/json/json_object.h"
 #include "launch/machine/cores.h"
 #include "launch/machine/process.h"
 #include "launch/machine/ranks.h"
@@ -274,33 +275,55 @@ static sl_status print_table(const bench *b)
 
 static json_t *choices_json(const bench *b, int link, frame_kind frame, uint32_t n_rows)
 {
-    return json_pack("{s:i, s:s, s:s}", "rows", (int)n_rows, "lossless",
-                     choice_name(b, link, frame, SL_CHOICE_LOSSLESS), "any",
-                     choice_name(b, link, frame, SL_CHOICE_ANY));
+    sl_json_object object = sl_json_begin();
+    sl_json_set_count(&object, "rows", n_rows);
+    sl_json_set_text(&object, "lossless", choice_name(b, link, frame, SL_CHOICE_LOSSLESS));
+    sl_json_set_text(&object, "any", choice_name(b, link, frame, SL_CHOICE_ANY));
+    return sl_json_end(&object);
+}
+
+static json_t *messages_json(const bench *b, int link)
+{
+    json_t *messages = json_array();
+    for (int m = 0; m < N_MESSAGES; m++) {
+        sl_json_object object = sl_json_begin();
+        sl_json_set_count(&object, "bytes", MESSAGES[m].bytes);
+        sl_json_set_number(&object, "us", message_s(b, link, m) * 1e6);
+        json_array_append_new(messages, sl_json_end(&object));
+    }
+    return messages;
+}
+
+static json_t *link_json(const bench *b, int link)
+{
+    int receiver = receiver_of(b, link);
+    sl_json_object object = sl_json_begin();
+    sl_json_set_integer(&object, "from", link);
+    sl_json_set_integer(&object, "to", receiver);
+    sl_json_set_text(&object, "from_host", b->all[link].host);
+    sl_json_set_text(&object, "to_host", b->all[receiver].host);
+    sl_json_set_number(&object, "hop_us", hop_s(b, link) * 1e6);
+    sl_json_set_number(&object, "mb_s", bytes_per_s(b, link) / 1e6);
+    sl_json_set_item(&object, "messages", messages_json(b, link));
+    sl_json_set_item(&object, "prompt", choices_json(b, link, FRAME_PROMPT, b->settings->chunk));
+    sl_json_set_item(&object, "decode", choices_json(b, link, FRAME_DECODE, 1));
+    return sl_json_end(&object);
 }
 
 static sl_status print_json(const bench *b)
 {
     json_t *links = json_array();
-    for (int l = 0; l < b->ranks; l++) {
-        json_t *messages = json_array();
-        for (int m = 0; m < N_MESSAGES; m++)
-            json_array_append_new(messages,
-                                  json_pack("{s:I, s:f}", "bytes", (json_int_t)MESSAGES[m].bytes,
-                                            "us", message_s(b, l, m) * 1e6));
-        json_array_append_new(
-            links, json_pack("{s:i, s:i, s:s, s:s, s:f, s:f, s:o, s:o, s:o}", "from", l, "to",
-                             receiver_of(b, l), "from_host", b->all[l].host, "to_host",
-                             b->all[receiver_of(b, l)].host, "hop_us", hop_s(b, l) * 1e6, "mb_s",
-                             bytes_per_s(b, l) / 1e6, "messages", messages, "prompt",
-                             choices_json(b, l, FRAME_PROMPT, b->settings->chunk), "decode",
-                             choices_json(b, l, FRAME_DECODE, 1)));
-    }
+    for (int l = 0; l < b->ranks; l++) json_array_append_new(links, link_json(b, l));
     char machine[SL_MACHINE_BYTES];
     sl_cores_machine(machine, sizeof machine);
-    return sl_report_print(json_pack("{s:o, s:i, s:i, s:s, s:s, s:s}", "links", links, "ranks",
-                                     b->ranks, "width", (int)b->width, "rows_from", "synthetic",
-                                     "machine", machine, "commit", sl_version()));
+    sl_json_object object = sl_json_begin();
+    sl_json_set_item(&object, "links", links);
+    sl_json_set_integer(&object, "ranks", b->ranks);
+    sl_json_set_count(&object, "width", b->width);
+    sl_json_set_text(&object, "rows_from", "synthetic");
+    sl_json_set_text(&object, "machine", machine);
+    sl_json_set_text(&object, "commit", sl_version());
+    return sl_report_print(sl_json_end(&object));
 }
 
 /* ---- the whole ---- */

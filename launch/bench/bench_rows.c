@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/bench/bench_profile.h"
+#include "launch/json/json_object.h"
 #include "launch/machine/process.h"
 #include "launch/machine/version.h"
 #include "runtime/base/log.h"
@@ -35,7 +35,7 @@ static void add_rows(sl_bench_rows *rows, sl_bench_test test, const sl_counts *l
             sl_bench_row row = {.test = test, .n = n, .depth = depth, .n_sequences = 1};
             if (decodes) row.n_sequences = rows->settings->sequences;
             rows->items[rows->n++] = row;
-            /* a generated sequence has a token of prompt at least */
+            /* a sequence that is generated has at least one token of prompt */
             uint32_t generates = sl_bench_row_generates(&row, rows->settings);
             uint32_t length = decodes ? (depth ? depth : 1) + generates : depth + n;
             if (length > rows->longest) rows->longest = length;
@@ -82,7 +82,7 @@ void sl_bench_rows_place(sl_bench_rows *rows, const sl_engine *engine)
     sl_cores_binding(rows->binding, sizeof rows->binding);
 }
 
-/* ---- telling ---- */
+/* ---- printing ---- */
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -107,41 +107,60 @@ static spread spread_of(const sl_bench_row *row)
     return s;
 }
 
-/* The peers that were trained on less do not speak sense there, but their speed is what it is. */
+/* Beyond the context that the model was trained for its text makes no sense, but the speed counts. */
 static bool is_beyond(const sl_bench_rows *rows, const sl_bench_row *row)
 {
     return row->depth + row->n > rows->context;
 }
 
-/* Of the time that ranks computed, how much went to gates. */
+/* The share of the ranks' computing time that gates took. */
 static double gate_share(const sl_bench_row *row)
 {
     return row->compute_ns > 0 ? (double)row->gate_ns / (double)row->compute_ns : 0;
 }
 
+/* What a row was measured with. */
+static json_t *conditions_json(const sl_bench_rows *rows)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_text(&object, "machine", rows->machine);
+    sl_json_set_text(&object, "commit", sl_version());
+    sl_json_set_text(&object, "kernels", rows->kernels);
+    sl_json_set_integer(&object, "ranks", rows->ranks);
+    sl_json_set_integer(&object, "threads", rows->threads);
+    sl_json_set_text(&object, "binding", rows->binding);
+    sl_json_set_text(&object, "model", rows->settings->model);
+    sl_json_set_count(&object, "chunk", rows->settings->chunk);
+    sl_json_set_text(&object, "codec", rows->settings->codec);
+    sl_json_set_text(&object, "kv", rows->kv);
+    sl_json_set_text(&object, "policy", sl_policy_name(rows->policy.kind));
+    sl_json_set_count(&object, "sinks", rows->policy.sinks);
+    sl_json_set_count(&object, "window", rows->policy.window);
+    return sl_json_end(&object);
+}
+
 static json_t *row_json(const sl_bench_rows *rows, const sl_bench_row *row)
 {
-    const sl_settings *s = rows->settings;
     json_t *all = json_array();
     for (uint32_t i = 0; i < row->n_done; i++) json_array_append_new(all, json_real(row->tok_s[i]));
-    json_t *value = json_pack(
-        "{s:s, s:i, s:i, s:i, s:f, s:o, s:I, s:I, s:b}", "test", sl_bench_test_name(row->test), "n",
-        (int)row->n, "depth", (int)row->depth, "sequences", (int)row->n_sequences, "tok_s",
-        spread_of(row).median, "tok_s_all", all, "kv_bytes", (json_int_t)row->kv_bytes,
-        "peak_bytes", (json_int_t)row->peak_bytes, "beyond_context", (int)is_beyond(rows, row));
-    json_t *with = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:i}",
-                             "machine", rows->machine, "commit", sl_version(), "kernels",
-                             rows->kernels, "ranks", rows->ranks, "threads", rows->threads,
-                             "binding", rows->binding, "model", s->model, "chunk", (int)s->chunk,
-                             "codec", s->codec, "kv", rows->kv, "policy",
-                             sl_policy_name(rows->policy.kind), "sinks", (int)rows->policy.sinks,
-                             "window", (int)rows->policy.window);
+    sl_json_object object = sl_json_begin();
+    sl_json_set_text(&object, "test", sl_bench_test_name(row->test));
+    sl_json_set_count(&object, "n", row->n);
+    sl_json_set_count(&object, "depth", row->depth);
+    sl_json_set_count(&object, "sequences", row->n_sequences);
+    sl_json_set_number(&object, "tok_s", spread_of(row).median);
+    sl_json_set_item(&object, "tok_s_all", all);
+    sl_json_set_count(&object, "kv_bytes", row->kv_bytes);
+    sl_json_set_count(&object, "peak_bytes", row->peak_bytes);
+    sl_json_set_flag(&object, "beyond_context", is_beyond(rows, row));
     if (rows->policy.kind == SL_POLICY_GATE)
-        json_object_set_new(value, "gate_share", json_real(gate_share(row)));
+        sl_json_set_number(&object, "gate_share", gate_share(row));
     if (sl_policy_has_rate(rows->policy.kind))
-        json_object_set_new(value, "keep", json_real(rows->policy.keep));
-    if (s->profile) json_object_set_new(value, "profile", sl_bench_profile_json(row, &rows->roof));
-    json_object_update_new(value, with);
+        sl_json_set_number(&object, "keep", rows->policy.keep);
+    if (rows->settings->profile)
+        sl_json_set_item(&object, "profile", sl_bench_profile_json(&row->profile, &rows->peak));
+    json_t *value = sl_json_end(&object);
+    json_object_update_new(value, conditions_json(rows));
     return value;
 }
 
@@ -150,8 +169,19 @@ json_t *sl_bench_rows_json(const sl_bench_rows *rows)
     json_t *items = json_array();
     for (uint32_t i = 0; i < rows->n; i++)
         json_array_append_new(items, row_json(rows, &rows->items[i]));
-    return json_pack("{s:o, s:s, s:s}", "rows", items, "machine", rows->machine, "commit",
-                     sl_version());
+    sl_json_object object = sl_json_begin();
+    sl_json_set_item(&object, "rows", items);
+    sl_json_set_text(&object, "machine", rows->machine);
+    sl_json_set_text(&object, "commit", sl_version());
+    return sl_json_end(&object);
+}
+
+static void print_profile(const sl_bench_row *row, const sl_machine_peak *peak)
+{
+    char title[64];
+    snprintf(title, sizeof title, "%s %u at depth %u", sl_bench_test_name(row->test), row->n,
+             row->depth);
+    sl_bench_profile_print(&row->profile, title, peak);
 }
 
 sl_status sl_bench_rows_print(const sl_bench_rows *rows)
@@ -177,6 +207,6 @@ sl_status sl_bench_rows_print(const sl_bench_rows *rows)
            rows->settings->repeat, rows->machine, rows->kernels, rows->ranks, rows->threads,
            rows->binding, sl_version());
     for (uint32_t i = 0; rows->settings->profile && i < rows->n; i++)
-        sl_bench_profile_print(&rows->items[i], &rows->roof);
+        print_profile(&rows->items[i], &rows->peak);
     return sl_process_flush_stdout();
 }

@@ -1,10 +1,12 @@
-/* launch/bench/bench_rows.h - what `sluice bench` measures, row by row, and how it is told. */
+/* launch/bench/bench_rows.h - what `sluice bench` measures, row by row, and how rows are printed: as a
+ * table and as JSON. Does not measure itself: cmd_bench.c fills the rows in. */
 #ifndef SL_BENCH_ROWS_H
 #define SL_BENCH_ROWS_H
 
 #include <jansson.h>
 
-#include "launch/bench/roof.h"
+#include "launch/bench/bench_profile.h"
+#include "launch/bench/machine_peak.h"
 #include "launch/machine/cores.h"
 #include "launch/pipeline/engine.h"
 
@@ -13,15 +15,14 @@ const char *sl_bench_test_name(sl_bench_test test); /* "prompt", "decode" */
 
 typedef struct {
     sl_bench_test test;
-    uint32_t n, depth;               /* tokens measured, and in the cache before */
-    uint32_t n_sequences;            /* that generate so many each, together; tok_s is of all */
-    double *tok_s;                   /* [settings->repeat] */
-    uint32_t n_done;                 /* of them */
-    uint64_t kv_bytes;               /* K and V of the sequence at its end, all ranks */
-    uint64_t peak_bytes;             /* resident size of the largest rank, the largest so far */
-    int64_t compute_ns, gate_ns;     /* of all its measurements; gates: on prompts */
-    sl_step_account steps[SL_STEPS]; /* of rank 0, with --profile */
-    uint64_t n_profiled;             /* tokens they are of */
+    uint32_t n, depth;           /* tokens measured, and in the cache before */
+    uint32_t n_sequences;        /* that generate so many each, together; tok_s is of all */
+    double *tok_s;               /* [settings->repeat] */
+    uint32_t n_done;             /* of them */
+    uint64_t kv_bytes;           /* K and V of the sequence at its end, all ranks */
+    uint64_t peak_bytes;         /* resident size of the largest rank, the largest so far */
+    int64_t compute_ns, gate_ns; /* of all its measurements; gates: on prompts */
+    sl_bench_profile profile;    /* with --profile */
 } sl_bench_row;
 
 typedef struct {
@@ -36,7 +37,7 @@ typedef struct {
     const char *kernels, *kv;
     int ranks, threads;
     sl_policy policy;
-    sl_roof roof; /* with --profile */
+    sl_machine_peak peak; /* with --profile */
 } sl_bench_rows;
 
 /* Tokens that each of a row's sequences generates: those that are timed, one before them, and, where

@@ -141,7 +141,9 @@ static sl_status done(void *context, sl_request *request)
     sl_profile profile_before = b->profile_before;
     b->profile_before = b->profile; /* nothing is computed just now */
     if (b->measure == 0) return SL_OK;
-    sl_bench_profile_add(row, &profile_before, &b->profile);
+    bool decodes = row->test == SL_BENCH_DECODE;
+    sl_bench_profile_add(&row->profile, decodes ? SL_PHASE_DECODE : SL_PHASE_PROMPT,
+                         decodes ? row->n : row->n + row->depth, &profile_before, &b->profile);
     row->compute_ns += now->compute_ns - before.compute_ns;
     row->gate_ns += now->gate_ns - before.gate_ns;
     double n_tokens = (double)row->n * row->n_sequences;
@@ -172,7 +174,8 @@ static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
     sl_bench_rows_place(&b->rows, engine);
     if (b->rows.settings->profile) {
         sl_team_options team = sl_engine_team(engine);
-        sl_status status = sl_roof_measure(sl_engine_kernel_set(engine), &team, &b->rows.roof);
+        sl_status status = sl_machine_peak_measure(sl_engine_kernel_set(engine), &team,
+                                                   &b->rows.peak);
         if (status != SL_OK) return status;
     }
     sl_progress_init(&b->progress);

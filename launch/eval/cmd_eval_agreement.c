@@ -8,6 +8,7 @@
 
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_pieces.h"
+#include "launch/json/json_object.h"
 #include "launch/output/report.h"
 #include "runtime/base/log.h"
 
@@ -150,15 +151,24 @@ static json_t *result_json(const agreement *a, json_t *retention, double retenti
     size_t positions = p->n_pieces * n_compared(sl_eval_pieces_scored(p));
     estimate agreed = estimate_of(a, agreement_of), kl = estimate_of(a, kl_of);
     estimate rise = rise_of(a);
-    return json_pack(
-        "{s:s, s:i, s:i, s:I, s:I, s:I, s:f, s:o, s:f, s:o, s:f, s:f, s:f, s:o, s:f, s:o}",
-        "policy", sl_policy_name(p->policy.kind), "sinks", (int)p->policy.sinks, "window",
-        (int)p->policy.window, "context", (json_int_t)p->piece, "pieces", (json_int_t)p->n_pieces,
-        "positions", (json_int_t)positions, "agreement", agreed.mean, "agreement_se",
-        sl_report_real(agreed.error), "kl", kl.mean, "kl_se", sl_report_real(kl.error),
-        "perplexity_full", perplexity_of(a, nll_full_of), "perplexity", perplexity_of(a, nll_of),
-        "rise", rise.mean, "rise_se", sl_report_real(rise.error), "retention_mean", retention_mean,
-        "retention", retention);
+    sl_json_object object = sl_json_begin();
+    sl_json_set_text(&object, "policy", sl_policy_name(p->policy.kind));
+    sl_json_set_count(&object, "sinks", p->policy.sinks);
+    sl_json_set_count(&object, "window", p->policy.window);
+    sl_json_set_count(&object, "context", p->piece);
+    sl_json_set_count(&object, "pieces", p->n_pieces);
+    sl_json_set_count(&object, "positions", positions);
+    sl_json_set_number(&object, "agreement", agreed.mean);
+    sl_json_set_item(&object, "agreement_se", sl_report_real(agreed.error));
+    sl_json_set_number(&object, "kl", kl.mean);
+    sl_json_set_item(&object, "kl_se", sl_report_real(kl.error));
+    sl_json_set_number(&object, "perplexity_full", perplexity_of(a, nll_full_of));
+    sl_json_set_number(&object, "perplexity", perplexity_of(a, nll_of));
+    sl_json_set_number(&object, "rise", rise.mean);
+    sl_json_set_item(&object, "rise_se", sl_report_real(rise.error));
+    sl_json_set_number(&object, "retention_mean", retention_mean);
+    sl_json_set_item(&object, "retention", retention);
+    return sl_json_end(&object);
 }
 
 static void print_estimate(const char *what, estimate e, double unit, const char *unit_name)

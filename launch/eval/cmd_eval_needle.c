@@ -6,6 +6,7 @@
 
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_needles.h"
+#include "launch/json/json_object.h"
 #include "launch/output/progress.h"
 #include "launch/output/report.h"
 #include "launch/pipeline/engine.h"
@@ -121,14 +122,29 @@ static json_t *cells_json(const evaluation *e)
     for (uint32_t i = 0; i < n_cells(e->settings); i++) {
         const cell *c = &e->cells[i];
         sl_needle needle = needle_of(e, (uint64_t)i * e->settings->limit);
-        json_array_append_new(cells,
-                              json_pack("{s:s, s:i, s:f, s:i, s:i, s:f, s:f}", "kind",
-                                        sl_needle_name(needle.kind), "tokens", (int)needle.n_tokens,
-                                        "depth", needle.depth, "trials", (int)c->n, "found",
-                                        (int)c->n_found, "leading_share", c->share / c->n,
-                                        "cache_bytes", c->cache_bytes / c->n));
+        sl_json_object object = sl_json_begin();
+        sl_json_set_text(&object, "kind", sl_needle_name(needle.kind));
+        sl_json_set_count(&object, "tokens", needle.n_tokens);
+        sl_json_set_number(&object, "depth", needle.depth);
+        sl_json_set_count(&object, "trials", c->n);
+        sl_json_set_count(&object, "found", c->n_found);
+        sl_json_set_number(&object, "leading_share", c->share / c->n);
+        sl_json_set_number(&object, "cache_bytes", c->cache_bytes / c->n);
+        json_array_append_new(cells, sl_json_end(&object));
     }
     return cells;
+}
+
+static json_t *result_json(const evaluation *e, double found, double retention_mean)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_number(&object, "found", found);
+    sl_json_set_item(&object, "cells", cells_json(e));
+    sl_json_set_text(&object, "policy", sl_policy_name(e->policy.kind));
+    sl_json_set_count(&object, "sinks", e->policy.sinks);
+    sl_json_set_count(&object, "window", e->policy.window);
+    sl_json_set_number(&object, "retention_mean", retention_mean);
+    return sl_json_end(&object);
 }
 
 /* Found of the trials, and where whole answers are long, what share of them was right from the start. */
@@ -161,11 +177,7 @@ static sl_status tell_result(const evaluation *e, const sl_engine *engine)
         n += e->cells[i].n;
         found += e->cells[i].n_found;
     }
-    if (e->settings->json)
-        return sl_report_print(
-            json_pack("{s:f, s:o, s:s, s:i, s:i, s:f}", "found", found / n, "cells", cells_json(e),
-                      "policy", sl_policy_name(e->policy.kind), "sinks", (int)e->policy.sinks,
-                      "window", (int)e->policy.window, "retention_mean", kept));
+    if (e->settings->json) return sl_report_print(result_json(e, found / n, kept));
     print_cells(e);
     printf("found %.0f of %.0f; policy %s, window %u, kept %.1f%%\n", found, n,
            sl_policy_name(e->policy.kind), e->policy.window, 100 * kept);

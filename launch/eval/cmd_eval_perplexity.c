@@ -6,6 +6,7 @@
 
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_pieces.h"
+#include "launch/json/json_object.h"
 #include "launch/output/npy.h"
 #include "launch/output/report.h"
 #include "runtime/base/log.h"
@@ -88,6 +89,26 @@ static sl_status write_flags(const evaluation *e)
     return sl_npy_write_u8(e->settings->keep_out, dims, 3, e->flags);
 }
 
+static json_t *result_json(const evaluation *e, size_t n_scored, double nll, double retention_mean,
+                           json_t *retention, const sl_engine_report *report)
+{
+    const sl_eval_pieces *p = &e->pieces;
+    sl_json_object object = sl_json_begin();
+    sl_json_set_count(&object, "tokens", n_scored);
+    sl_json_set_number(&object, "nll", nll);
+    sl_json_set_number(&object, "perplexity", exp(nll));
+    sl_json_set_count(&object, "pieces", p->n_pieces);
+    sl_json_set_count(&object, "context", p->piece);
+    sl_json_set_text(&object, "policy", sl_policy_name(p->policy.kind));
+    sl_json_set_count(&object, "sinks", p->policy.sinks);
+    sl_json_set_count(&object, "window", p->policy.window);
+    sl_json_set_count(&object, "mask_from", mask_from(e));
+    sl_json_set_number(&object, "retention_mean", retention_mean);
+    sl_json_set_item(&object, "retention", retention);
+    sl_json_set_item(&object, "report", sl_report_json(report));
+    return sl_json_end(&object);
+}
+
 static sl_status tell_result(const evaluation *e, const sl_engine *engine)
 {
     const sl_settings *s = e->settings;
@@ -100,14 +121,7 @@ static sl_status tell_result(const evaluation *e, const sl_engine *engine)
     if (s->verbose) sl_report_tell(&report);
     json_t *retention;
     double mean = sl_report_retention(&report, &retention);
-    if (s->json)
-        return sl_report_print(json_pack(
-            "{s:I, s:f, s:f, s:I, s:I, s:s, s:i, s:i, s:I, s:f, s:o, s:o}", "tokens",
-            (json_int_t)n_scored, "nll", nll, "perplexity", exp(nll), "pieces",
-            (json_int_t)e->pieces.n_pieces, "context", (json_int_t)e->pieces.piece, "policy",
-            sl_policy_name(e->pieces.policy.kind), "sinks", (int)e->pieces.policy.sinks, "window",
-            (int)e->pieces.policy.window, "mask_from", (json_int_t)mask_from(e), "retention_mean",
-            mean, "retention", retention, "report", sl_report_json(&report)));
+    if (s->json) return sl_report_print(result_json(e, n_scored, nll, mean, retention, &report));
     json_decref(retention);
     printf("perplexity %.4f (nll %.5f) over %zu tokens: the last %zu of %zu in %zu pieces",
            exp(nll), nll, n_scored, sl_eval_pieces_scored(&e->pieces), e->pieces.piece,

@@ -7,6 +7,7 @@
 
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_questions.h"
+#include "launch/json/json_object.h"
 #include "launch/output/progress.h"
 #include "launch/output/report.h"
 #include "launch/pipeline/engine.h"
@@ -201,6 +202,35 @@ static const char *name_of(const task_file *t)
     return slash ? slash + 1 : t->path;
 }
 
+static json_t *task_json(const task_file *t, verdict v)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_text(&object, "file", name_of(t));
+    sl_json_set_count(&object, "asked", v.n);
+    sl_json_set_count(&object, "bad", t->asked.n_bad);
+    sl_json_set_count(&object, "too_long", t->n_long);
+    sl_json_set_item(&object, "accuracy", sl_report_real(v.accuracy));
+    sl_json_set_item(&object, "error", sl_report_real(v.error));
+    return sl_json_end(&object);
+}
+
+static json_t *result_json(const evaluation *e, double accuracy, double error, json_t *tasks,
+                           double retention_mean, uint64_t prompt_tokens)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_item(&object, "accuracy", sl_report_real(accuracy));
+    sl_json_set_item(&object, "error", sl_report_real(error));
+    sl_json_set_item(&object, "tasks", tasks);
+    sl_json_set_text(&object, "form", e->settings->form);
+    sl_json_set_count(&object, "shots", e->settings->shots);
+    sl_json_set_text(&object, "policy", sl_policy_name(e->policy.kind));
+    sl_json_set_count(&object, "sinks", e->policy.sinks);
+    sl_json_set_count(&object, "window", e->policy.window);
+    sl_json_set_number(&object, "retention_mean", retention_mean);
+    sl_json_set_count(&object, "prompt_tokens", prompt_tokens);
+    return sl_json_end(&object);
+}
+
 static sl_status tell_result(evaluation *e, const sl_engine *engine)
 {
     sl_engine_report report;
@@ -221,20 +251,12 @@ static sl_status tell_result(evaluation *e, const sl_engine *engine)
         if (!e->settings->json)
             printf("%-24s %5.1f%% +- %.1f of %zu\n", sl_plain_string(name_of(t), &name),
                    100 * v.accuracy, 100 * v.error, v.n);
-        json_array_append_new(
-            tasks, json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "file", name_of(t), "asked",
-                             (json_int_t)v.n, "bad", (json_int_t)t->asked.n_bad, "too_long",
-                             (json_int_t)t->n_long, "accuracy", sl_report_real(v.accuracy), "error",
-                             sl_report_real(v.error)));
+        json_array_append_new(tasks, task_json(t, v));
     }
     double mean = sum / n_asked, error = sqrt(squares) / n_asked;
     if (e->settings->json)
-        return sl_report_print(json_pack(
-            "{s:o, s:o, s:o, s:s, s:i, s:s, s:i, s:i, s:f, s:I}", "accuracy", sl_report_real(mean),
-            "error", sl_report_real(error), "tasks", tasks, "form", e->settings->form, "shots",
-            (int)e->settings->shots, "policy", sl_policy_name(e->policy.kind), "sinks",
-            (int)e->policy.sinks, "window", (int)e->policy.window, "retention_mean", kept,
-            "prompt_tokens", (json_int_t)report.progress.prompt_tokens));
+        return sl_report_print(
+            result_json(e, mean, error, tasks, kept, report.progress.prompt_tokens));
     json_decref(tasks);
     printf("%-24s %5.1f%% +- %.1f; policy %s, window %u, kept %.1f%%\n", "mean of files",
            100 * mean, 100 * error, sl_policy_name(e->policy.kind), e->policy.window, 100 * kept);

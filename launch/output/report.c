@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "launch/json/json_object.h"
 #include "launch/machine/launcher.h"
 #include "launch/machine/process.h"
 #include "runtime/base/append.h"
@@ -125,33 +126,44 @@ static json_t *cache_bytes(const sl_engine_report *r)
     return layers;
 }
 
+static json_t *rank_json(const sl_engine_report *r, uint32_t rank)
+{
+    const sl_ledger_row *row = &r->ledger[rank];
+    sl_json_object object = sl_json_begin();
+    sl_json_set_number(&object, "compute_s", seconds(row->compute_ns));
+    sl_json_set_number(&object, "gate_s", seconds(row->gate_ns));
+    sl_json_set_number(&object, "wait_s", seconds(row->wait_ns));
+    sl_json_set_number(&object, "wire_s", seconds(row->wire_ns));
+    sl_json_set_number(&object, "codec_s", seconds(row->codec_ns));
+    sl_json_set_count(&object, "bytes_sent", row->bytes_sent);
+    sl_json_set_count(&object, "planned_bytes", row->planned_bytes);
+    sl_json_set_count(&object, "peak_bytes", peak_of(r, rank));
+    sl_json_set_count(&object, "cache_bytes", row->pages_peak * r->page_bytes);
+    return sl_json_end(&object);
+}
+
 json_t *sl_report_json(const sl_engine_report *report)
 {
-    json_t *ranks = json_array();
-    for (uint32_t i = 0; i < report->ranks; i++) {
-        const sl_ledger_row *row = &report->ledger[i];
-        uint64_t cache_peak = row->pages_peak * report->page_bytes;
-        json_array_append_new(
-            ranks,
-            json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "compute_s",
-                      seconds(row->compute_ns), "gate_s", seconds(row->gate_ns), "wait_s",
-                      seconds(row->wait_ns), "wire_s", seconds(row->wire_ns), "codec_s",
-                      seconds(row->codec_ns), "bytes_sent", (json_int_t)row->bytes_sent,
-                      "planned_bytes", (json_int_t)row->planned_bytes, "peak_bytes",
-                      (json_int_t)peak_of(report, i), "cache_bytes", (json_int_t)cache_peak));
-    }
-    json_t *retention;
+    json_t *ranks = json_array(), *retention;
+    for (uint32_t i = 0; i < report->ranks; i++) json_array_append_new(ranks, rank_json(report, i));
     double mean = sl_report_retention(report, &retention);
     const sl_driver_progress *p = &report->progress;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:s, s:f, s:o, s:o, s:o}",
-                     "requests", (json_int_t)p->requests_done, "failed",
-                     (json_int_t)p->requests_failed, "at_once", (json_int_t)p->requests_most,
-                     "prompt_tokens", (json_int_t)p->prompt_tokens, "generated_tokens",
-                     (json_int_t)p->generated_tokens, "restarts", (json_int_t)p->restarts,
-                     "seconds", report->seconds, "tok_s", tokens_per_second(report), "model",
-                     report->unverified ? "unverified" : "verified", "policy",
-                     sl_policy_name(report->policy.kind), "retention_mean", mean, "retention",
-                     retention, "layer_cache_bytes", cache_bytes(report), "ranks", ranks);
+    sl_json_object object = sl_json_begin();
+    sl_json_set_count(&object, "requests", p->requests_done);
+    sl_json_set_count(&object, "failed", p->requests_failed);
+    sl_json_set_count(&object, "at_once", p->requests_most);
+    sl_json_set_count(&object, "prompt_tokens", p->prompt_tokens);
+    sl_json_set_count(&object, "generated_tokens", p->generated_tokens);
+    sl_json_set_count(&object, "restarts", p->restarts);
+    sl_json_set_number(&object, "seconds", report->seconds);
+    sl_json_set_number(&object, "tok_s", tokens_per_second(report));
+    sl_json_set_text(&object, "model", report->unverified ? "unverified" : "verified");
+    sl_json_set_text(&object, "policy", sl_policy_name(report->policy.kind));
+    sl_json_set_number(&object, "retention_mean", mean);
+    sl_json_set_item(&object, "retention", retention);
+    sl_json_set_item(&object, "layer_cache_bytes", cache_bytes(report));
+    sl_json_set_item(&object, "ranks", ranks);
+    return sl_json_end(&object);
 }
 
 json_t *sl_report_real(double value) { return isnan(value) ? json_null() : json_real(value); }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launch/json/json_object.h"
 #include "launch/output/picture.h"
 #include "launch/output/report.h"
 #include "launch/output/report_story.h"
@@ -52,19 +53,29 @@ static sl_status append(FILE *log, json_t *line)
 sl_status sl_report_train_round(FILE *log, const sl_train_round *round)
 {
     const sl_train_round *r = round;
-    return append(log,
-                  json_pack("{s:s, s:I, s:I, s:s, s:i, s:I, s:f, s:f, s:o, s:o, s:f}", "phase",
-                            r->phase, "round", (json_int_t)r->round, "rounds",
-                            (json_int_t)r->rounds, "text", r->text, "context", (int)r->context,
-                            "tokens", (json_int_t)r->tokens, "seconds", r->seconds, "tok_s",
-                            r->tok_s, "loss", real(r->loss), "r2", real(r->r2), "rate", r->rate));
+    sl_json_object line = sl_json_begin();
+    sl_json_set_text(&line, "phase", r->phase);
+    sl_json_set_count(&line, "round", r->round);
+    sl_json_set_count(&line, "rounds", r->rounds);
+    sl_json_set_text(&line, "text", r->text);
+    sl_json_set_count(&line, "context", r->context);
+    sl_json_set_count(&line, "tokens", r->tokens);
+    sl_json_set_number(&line, "seconds", r->seconds);
+    sl_json_set_number(&line, "tok_s", r->tok_s);
+    sl_json_set_item(&line, "loss", real(r->loss));
+    sl_json_set_item(&line, "r2", real(r->r2));
+    sl_json_set_number(&line, "rate", r->rate);
+    return append(log, sl_json_end(&line));
 }
 
 sl_status sl_report_train_held_out(FILE *log, const char *phase, const double *r2,
                                    uint32_t n_layers)
 {
-    return append(log, json_pack("{s:s, s:s, s:o}", "phase", "held-out", "after", phase, "layer_r2",
-                                 reals(r2, n_layers)));
+    sl_json_object line = sl_json_begin();
+    sl_json_set_text(&line, "phase", "held-out");
+    sl_json_set_text(&line, "after", phase);
+    sl_json_set_item(&line, "layer_r2", reals(r2, n_layers));
+    return append(log, sl_json_end(&line));
 }
 
 sl_status sl_report_train_calibrated(FILE *log, const sl_train_calibrated *row)
@@ -72,10 +83,14 @@ sl_status sl_report_train_calibrated(FILE *log, const sl_train_calibrated *row)
     json_t *measured = json_object();
     for (uint32_t i = 0; i < row->n_texts; i++)
         json_object_set_new(measured, row->texts[i], real(row->measured[i]));
-    return append(log, json_pack("{s:s, s:f, s:i, s:f, s:o, s:o}", "phase", "calibrate", "keep",
-                                 row->keep, "window", (int)row->window, "threshold", row->threshold,
-                                 "texts", measured, "layer_retention",
-                                 reals(row->retention, row->n_layers)));
+    sl_json_object line = sl_json_begin();
+    sl_json_set_text(&line, "phase", "calibrate");
+    sl_json_set_number(&line, "keep", row->keep);
+    sl_json_set_count(&line, "window", row->window);
+    sl_json_set_number(&line, "threshold", row->threshold);
+    sl_json_set_item(&line, "texts", measured);
+    sl_json_set_item(&line, "layer_retention", reals(row->retention, row->n_layers));
+    return append(log, sl_json_end(&line));
 }
 
 void sl_report_train_describe(const sl_train_round *round, char *out, size_t out_bytes)
@@ -117,14 +132,22 @@ static sl_status draw(const sl_train_story *story, const char *path)
     return sl_picture_end(&picture, path);
 }
 
+static json_t *story_json(const sl_train_story *story)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_item(&object, "rounds", json_incref(story->rounds));
+    sl_json_set_item(&object, "held_out", json_incref(story->held_out));
+    sl_json_set_item(&object, "calibrated", json_incref(story->calibrated));
+    return sl_json_end(&object);
+}
+
 sl_status sl_report_train_show(const sl_settings *settings)
 {
     sl_train_story story = {0};
     sl_status status = read_story(settings->words[1], &story);
     if (status == SL_OK && settings->output) status = draw(&story, settings->output);
     if (status == SL_OK && settings->json)
-        status = sl_report_print(json_pack("{s:O, s:O, s:O}", "rounds", story.rounds, "held_out",
-                                           story.held_out, "calibrated", story.calibrated));
+        status = sl_report_print(story_json(&story));
     else if (status == SL_OK)
         sl_train_story_print(&story, stdout);
     sl_train_story_free(&story);

@@ -1,5 +1,6 @@
-/* launch/bench/roof.c - see roof.h. The best of some rounds: others were disturbed. */
-#include "launch/bench/roof.h"
+/* launch/bench/machine_peak.c - see machine_peak.h. The best of several rounds counts: the others were
+ * disturbed by something else on the machine. */
+#include "launch/bench/machine_peak.h"
 
 #include <string.h>
 
@@ -73,12 +74,12 @@ static double best_ops(measuring *m, sl_team *team)
     return best;
 }
 
-sl_status sl_roof_measure(const sl_kernels *kernels, const sl_team_options *options,
-                          sl_roof *roof_out)
+sl_status sl_machine_peak_measure(const sl_kernels *kernels, const sl_team_options *options,
+                                  sl_machine_peak *peak_out)
 {
     void *memory;
     sl_team *team;
-    *roof_out = (sl_roof){0};
+    *peak_out = (sl_machine_peak){0};
     sl_status status = sl_storage_take(READ_BYTES, "measuring memory", &memory);
     if (status != SL_OK) return status;
     status = sl_team_open(options, &team);
@@ -89,9 +90,9 @@ sl_status sl_roof_measure(const sl_kernels *kernels, const sl_team_options *opti
         for (int i = 0; i < READ_ROUNDS; i++) {
             sl_team_run(team, read_memory, &m);
             double bytes_s = READ_BYTES / seconds(&m);
-            if (bytes_s > roof_out->read_bytes_s && m.sum) roof_out->read_bytes_s = bytes_s;
+            if (bytes_s > peak_out->read_bytes_s && m.sum) peak_out->read_bytes_s = bytes_s;
         }
-        roof_out->ops_s = best_ops(&m, team);
+        peak_out->ops_s = best_ops(&m, team);
         sl_team_leave(&place);
         sl_team_close(team);
     }
