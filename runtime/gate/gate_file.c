@@ -23,17 +23,6 @@ struct sl_gate_file {
     uint64_t hash;
 };
 
-uint32_t sl_gate_kv_heads(const sl_gate_shape *shape)
-{
-    if (shape->heads == 0) return 0;
-    return shape->kv == SL_GATE_OWN_KV ? shape->heads : 1;
-}
-
-uint32_t sl_gate_inner(const sl_gate_shape *shape, uint32_t n_kv_heads)
-{
-    return shape->hidden > 0 ? shape->hidden : n_kv_heads;
-}
-
 /* ---- keys ---- */
 
 /* Bytes of a text of the file that a message quotes. */

@@ -14,15 +14,6 @@ const char *const SL_GATE_KEY_LIST[SL_GATE_KEYS] = {
     SL_GATE_KEY_ROW_STEER,
 };
 
-const char *const SL_GATE_SPANS[4] = {[SL_GATE_ABSENT] = "absent",
-                                      [SL_GATE_PROMPT] = "prompt",
-                                      [SL_GATE_CAUSAL] = "causal",
-                                      [SL_GATE_WINDOW] = "window"};
-const char *const SL_GATE_KVS[2] = {[SL_GATE_SHARED_KV] = "shared", [SL_GATE_OWN_KV] = "own"};
-
-const char *sl_gate_span_name(sl_gate_span span) { return SL_GATE_SPANS[span]; }
-const char *sl_gate_kv_name(sl_gate_kv kv) { return SL_GATE_KVS[kv]; }
-
 const sl_gate_tensor SL_GATE_TENSOR_TABLE[SL_GATE_TENSORS] = {
     {"gate_q.weight", SL_GATE_WIDE, offsetof(sl_gate_layer, q)},
     {"gate_k.weight", SL_GATE_WIDE, offsetof(sl_gate_layer, k)},

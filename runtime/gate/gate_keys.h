@@ -3,7 +3,7 @@
 #ifndef SL_GATE_KEYS_H
 #define SL_GATE_KEYS_H
 
-#include "runtime/gate/gate_file.h"
+#include "runtime/gate/gate.h"
 
 #define SL_GATE_ARCHITECTURE      "sluice.gate"
 #define SL_GATE_KEY_VERSION       "sluice.gate.version"
@@ -30,9 +30,6 @@
 #define SL_GATE_KEY_ROW_STEER     "sluice.gate.calibration.steer"
 enum { SL_GATE_KEYS = 22 };
 extern const char *const SL_GATE_KEY_LIST[SL_GATE_KEYS];
-
-/* By sl_gate_span and sl_gate_kv. */
-extern const char *const SL_GATE_SPANS[4], *const SL_GATE_KVS[2];
 
 typedef enum { SL_GATE_WIDE, SL_GATE_SMALL, SL_GATE_VECTOR } sl_gate_tensor_types;
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "runtime/base/log.h"
+#include "runtime/gate/gate_file.h"
 #include "runtime/gate/gate_keys.h"
 #include "runtime/gguf/gguf_writer.h"
 

@@ -10,28 +10,7 @@
 #include "runtime/base/log.h"
 #include "runtime/stage/prompt_end.h"
 
-uint32_t sl_attention_group(const sl_model_shape *shape)
-{
-    return shape->n_heads / shape->n_kv_heads;
-}
-
-uint32_t sl_attention_block_tokens(const sl_model_shape *shape)
-{
-    uint32_t tokens = SL_QUERY_ROWS / sl_attention_group(shape);
-    return tokens > 0 ? tokens : 1;
-}
-
-sl_softmax *sl_attention_row_state(const sl_layer_context *c, uint32_t head, size_t row)
-{
-    return c->shared.row_state + (head * c->rows_max + row) * sl_attention_group(c->shape);
-}
-
 /* ---- fates ---- */
-
-static uint32_t n_prompt_of(const sl_layer_context *c, const sl_span *span)
-{
-    return c->admission->sequences[span->sequence].n_prompt;
-}
 
 static uint8_t *keep_row(const sl_layer_context *c, uint32_t head, const sl_span *span)
 {
@@ -63,7 +42,7 @@ static void account(sl_layer_context *c, sl_frame *frame, const sl_span *span, u
 {
     uint32_t n_kv_heads = c->shape->n_kv_heads;
     const sl_policy *policy = &c->admission->options.policy;
-    bool in_prompt = span->position < n_prompt_of(c, span);
+    bool in_prompt = span->position < sl_layer_prompt_tokens(c, span);
     bool all = c->admission->sequences[span->sequence].keeps_all;
     if (sl_policy_at_prompt_end(policy->kind) && in_prompt && !all) return; /* counted as it ends */
     uint32_t end = span->position + span->n_tokens;
@@ -88,24 +67,11 @@ static void begin_softmax(size_t n_rows, size_t head_dim, sl_softmax *state, flo
     memset(acc, 0, n_rows * head_dim * sizeof *acc);
 }
 
-void sl_attention_queries(const sl_layer_context *c, uint32_t head, size_t row, size_t n,
-                          float *out)
-{
-    const sl_model_shape *s = c->shape;
-    size_t group_width = (size_t)sl_attention_group(s) * s->head_dim,
-           width = (size_t)s->n_heads * s->head_dim;
-    float scale = 1.0F / sqrtf((float)s->head_dim);
-    for (size_t t = 0; t < n; t++) {
-        const float *from = c->shared.q + (row + t) * width + head * group_width;
-        for (size_t i = 0; i < group_width; i++) out[t * group_width + i] = from[i] * scale;
-    }
-}
-
 static float *attended_row(const sl_layer_context *c, size_t row, uint32_t head, uint32_t g)
 {
     const sl_model_shape *s = c->shape;
     return c->shared.attended.x +
-           ((row * s->n_heads) + (size_t)head * sl_attention_group(s) + g) * s->head_dim;
+           ((row * s->n_heads) + (size_t)head * sl_layer_query_group(s) + g) * s->head_dim;
 }
 
 /* What was attended to, as the input of a linear map. */
@@ -121,17 +87,17 @@ static void attend_block(const sl_layer_context *c, const sl_span *span, uint32_
 {
     const sl_model_shape *s = c->shape;
     const sl_kv_layout *layout = c->cache->options.layout;
-    uint32_t group = sl_attention_group(s);
+    uint32_t group = sl_layer_query_group(s);
     size_t row = span->first_row + first, n_rows = (size_t)n * group;
     size_t n_tiles = sl_cache_prompt_tiles(c->cache, span->sequence, layer, head, span->position,
                                            first, n, group, own->tiles, own->visible);
-    sl_attention_queries(c, head, row, n, own->q);
+    sl_layer_queries(c, head, row, n, own->q);
     begin_softmax(n_rows, s->head_dim, own->state, own->acc);
     own->n_tiles += n_tiles;
     own->n_products += n_tiles * n_rows;
     layout->attend_prompt(own->tiles, n_tiles, own->q, n_rows, s->head_dim, own->state, own->acc);
     if (c->shared.row_state)
-        memcpy(sl_attention_row_state(c, head, row), own->state, n_rows * sizeof *own->state);
+        memcpy(sl_layer_row_state(c, head, row), own->state, n_rows * sizeof *own->state);
     for (uint32_t r = 0; r < n_rows; r++)
         layout->finish(&own->state[r], own->acc + (size_t)r * s->head_dim, s->head_dim,
                        attended_row(c, row + r / group, head, r % group));
@@ -154,14 +120,14 @@ static void attend_prompt(sl_layer_context *c, sl_member me, sl_frame *frame, co
                           uint32_t layer)
 {
     const sl_model_shape *s = c->shape;
-    uint32_t step = sl_attention_block_tokens(s), n_blocks = (span->n_tokens + step - 1) / step;
+    uint32_t step = sl_layer_block_tokens(s), n_blocks = (span->n_tokens + step - 1) / step;
     uint32_t delay = 0;
     sl_share rows = sl_team_share(me, span->n_tokens, 1);
     sl_layer_rotate(c, span->first_row + rows.begin, span->first_row + rows.end);
     sl_team_barrier(me);
     if (c->gates) {
         int64_t began_ns = sl_clock_now_ns();
-        delay = sl_gates_score_prompt(c->gates, me, layer, span, n_prompt_of(c, span));
+        delay = sl_gates_score_prompt(c->gates, me, layer, span, sl_layer_prompt_tokens(c, span));
         if (me.thread == 0) c->gate_ns += sl_clock_now_ns() - began_ns;
     }
     sl_share heads = sl_team_share(me, s->n_kv_heads, 1);
@@ -183,20 +149,20 @@ static void attend_prompt(sl_layer_context *c, sl_member me, sl_frame *frame, co
 static size_t partial_index(const sl_layer_context *c, uint32_t d, uint32_t head)
 {
     return ((size_t)d * c->shape->n_kv_heads + head) * sl_cache_decode_runs_max(c->cache) *
-           sl_attention_group(c->shape);
+           sl_layer_query_group(c->shape);
 }
 
 static void attend_run(const sl_layer_context *c, const sl_span *span, uint32_t d, uint32_t layer,
                        uint32_t head, uint32_t run, sl_thread_scratch *own)
 {
     const sl_model_shape *s = c->shape;
-    uint32_t group = sl_attention_group(s);
+    uint32_t group = sl_layer_query_group(s);
     size_t partial = partial_index(c, d, head) + (size_t)run * group;
     sl_softmax *state = c->shared.run_state + partial;
     float *acc = c->shared.run_acc + partial * s->head_dim;
     size_t n_tiles = sl_cache_decode_tiles(c->cache, span->sequence, layer, head, span->position,
                                            run, group, own->tiles, own->visible);
-    sl_attention_queries(c, head, span->first_row, 1, own->q);
+    sl_layer_queries(c, head, span->first_row, 1, own->q);
     begin_softmax(group, s->head_dim, state, acc);
     own->n_tiles += n_tiles;
     own->n_products += n_tiles * group;
@@ -208,7 +174,7 @@ static void merge_runs(const sl_layer_context *c, const sl_span *span, uint32_t 
 {
     const sl_model_shape *s = c->shape;
     const sl_kv_layout *layout = c->cache->options.layout;
-    uint32_t group = sl_attention_group(s),
+    uint32_t group = sl_layer_query_group(s),
              n_runs = sl_cache_decode_runs(c->cache, span->sequence, layer, head);
     for (uint32_t g = 0; g < group; g++) {
         sl_softmax *state = c->shared.run_state + partial_index(c, d, head) + g;
@@ -226,7 +192,8 @@ static void put_decode(const sl_layer_context *c, const sl_span *span, uint32_t 
     uint32_t delay = 0;
     sl_layer_rotate(c, span->first_row, span->first_row + 1);
     if (c->gates)
-        delay = sl_gates_score_decode(c->gates, layer, span, n_prompt_of(c, span), thread);
+        delay = sl_gates_score_decode(c->gates, layer, span, sl_layer_prompt_tokens(c, span),
+                                      thread);
     for (uint32_t head = 0; head < s->n_kv_heads; head++) {
         size_t at = ((size_t)span->first_row * s->n_kv_heads + head) * s->head_dim;
         decide(c, span, layer, head, delay);

@@ -13,7 +13,7 @@ static bool visible(const sl_layer_context *c, const uint8_t *flags, uint32_t t,
 {
     uint32_t window = c->cache->options.window;
     if (j > t) return false;
-    if (t - j < window || sl_prompt_end_prunes(c)) return true;
+    if (t - j < window || sl_layer_prunes_at_prompt_end(c)) return true;
     return flags[j + window] != 0;
 }
 
@@ -36,7 +36,7 @@ static void map_head(const sl_layer_context *c, const sl_frame *frame, uint32_t 
                      uint32_t head, uint32_t n, float *map)
 {
     const sl_model_shape *s = c->shape;
-    uint32_t kv_head = head / sl_attention_group(s);
+    uint32_t kv_head = head / sl_layer_query_group(s);
     const uint8_t *flags = sl_frame_flags(frame, c->layer_begin + layer, kv_head);
     const float *q = c->shared.q + (size_t)head * s->head_dim;
     const float *k = c->shared.k + (size_t)kv_head * s->head_dim;

@@ -6,71 +6,6 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/stage/attention.h"
-#include "runtime/stage/prompt_end.h"
-
-/* Of linear maps. */
-static sl_activations take_input(const sl_kernels *kernels, sl_arena *arena, size_t rows,
-                                 size_t width)
-{
-    return (sl_activations){.width = width,
-                            .bf16 = kernels->round ? sl_arena_array(arena, uint16_t, rows * width)
-                                                   : NULL,
-                            .x = sl_arena_array(arena, float, rows *width),
-                            .q = sl_arena_array(arena, int8_t, rows * width),
-                            .scale = sl_arena_array(arena, float, rows *width / SL_BLOCK),
-                            .sum = sl_arena_array(arena, float, rows *width / SL_BLOCK)};
-}
-
-void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,
-                           sl_arena *arena)
-{
-    const sl_model_shape *s = context->shape;
-    size_t rows = limits->rows_max, heads_width = (size_t)s->n_heads * s->head_dim;
-    size_t kv_width = (size_t)s->n_kv_heads * s->head_dim;
-    size_t query_rows = (size_t)sl_attention_block_tokens(s) * sl_attention_group(s);
-    size_t partials = (size_t)context->decode_max * s->n_kv_heads *
-                      sl_cache_decode_runs_max(context->cache) * sl_attention_group(s);
-
-    double *frequency = sl_arena_array(arena, double, s->rope.dim / 2);
-    context->rope.frequency = frequency;
-    if (frequency) sl_rope_table_fill(&s->rope, context->rope_freqs, &context->rope);
-
-    context->rows_max = rows;
-    sl_layer_scratch *shared = &context->shared;
-    shared->q = sl_arena_array(arena, float, rows *heads_width);
-    shared->k = sl_arena_array(arena, float, rows *kv_width);
-    shared->v = sl_arena_array(arena, float, rows *kv_width);
-    shared->cos_sin = sl_arena_array(arena, float, rows * s->rope.dim);
-    shared->normed = take_input(context->kernels, arena, rows, s->width);
-    shared->attended = take_input(context->kernels, arena, rows, heads_width);
-    shared->hidden = take_input(context->kernels, arena, rows, s->ffn_width);
-    shared->run_state = sl_arena_array(arena, sl_softmax, partials);
-    shared->run_acc = sl_arena_array(arena, float, partials * s->head_dim);
-    shared->decode_spans = sl_arena_array(arena, uint32_t, context->decode_max);
-    shared->keep = sl_arena_array(arena, uint8_t, rows * s->n_kv_heads);
-    if (sl_admission_scores_keys(context->admission))
-        shared->key_scores = sl_arena_array(arena, float, rows * s->n_kv_heads);
-    bool at_prompt_end = sl_prompt_end_prunes(context);
-    if (at_prompt_end) shared->row_state = sl_arena_array(arena, sl_softmax, rows * s->n_heads);
-    context->kept = sl_arena_array(arena, uint64_t,
-                                   (size_t)context->cache->options.n_layers * s->n_kv_heads);
-
-    context->own = sl_arena_array(arena, sl_thread_scratch, context->threads);
-    for (int i = 0; i < context->threads; i++) {
-        sl_thread_scratch own = {0};
-        own.tiles = sl_arena_array(arena, sl_kv_tile, context->cache->tiles_max);
-        own.visible = sl_arena_array(arena, sl_slots, context->cache->tiles_max * query_rows);
-        own.q = sl_arena_array(arena, float, query_rows * s->head_dim);
-        own.acc = sl_arena_array(arena, float, query_rows * s->head_dim);
-        own.state = sl_arena_array(arena, sl_softmax, query_rows);
-        if (at_prompt_end) {
-            own.scores = sl_arena_array(arena, float, query_rows *SL_PAGE_TOKENS);
-            own.smoothed = sl_arena_array(arena, float, context->cache->options.context);
-            own.survives = sl_arena_array(arena, uint8_t, context->cache->options.context);
-        }
-        if (context->own) context->own[i] = own;
-    }
-}
 
 /* ---- linear maps, norms ---- */
 
@@ -104,16 +39,6 @@ static void lap_attention(const sl_layer_context *c, sl_member me)
     }
     sl_profile_lap(c->profile, SL_STEP_ATTEND, (double)n_tiles * (double)c->cache->page_bytes,
                    4.0 * SL_PAGE_TOKENS * (double)n_products * (double)c->shape->head_dim);
-}
-
-/* The first n_rows of `all` as they enter a map: rows of generated tokens come before those of prompts
- * (sl_frame_check). */
-sl_activations sl_layer_input(const sl_layer_context *c, const sl_activations *all, size_t n_rows)
-{
-    sl_activations in = *all;
-    in.n_rows = n_rows;
-    in.n_bf16 = c->kernels->round ? n_rows - c->shared.n_decode : 0;
-    return in;
 }
 
 /* The normed rows of x as the input of linear maps. */
@@ -159,19 +84,6 @@ void sl_layer_begin_frame(sl_layer_context *context, sl_member me, const sl_fram
     for (uint32_t i = 0; i < frame->n_spans; i++) fill_angles(context, me, &frame->spans[i]);
     sl_team_barrier(me);
     lap(context, me, SL_STEP_EMBED);
-}
-
-void sl_layer_rotate(const sl_layer_context *c, size_t begin, size_t end)
-{
-    const sl_model_shape *s = c->shape;
-    const sl_layer_scratch *b = &c->shared;
-    for (size_t row = begin; row < end; row++) {
-        const float *cos_sin = b->cos_sin + row * s->rope.dim;
-        sl_rope_apply(b->q + row * s->n_heads * s->head_dim, s->n_heads, s->head_dim, s->rope.dim,
-                      cos_sin);
-        sl_rope_apply(b->k + row * s->n_kv_heads * s->head_dim, s->n_kv_heads, s->head_dim,
-                      s->rope.dim, cos_sin);
-    }
 }
 
 /* ---- the layer: steps with a barrier behind each ---- */

@@ -7,25 +7,14 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
-#include "runtime/stage/attention.h"
 
 enum { SNAPKV_QUERIES = 32 }; /* the prompt's last, which choose: the paper's window */
-
-bool sl_prompt_end_prunes(const sl_layer_context *context)
-{
-    return sl_policy_at_prompt_end(context->admission->options.policy.kind);
-}
-
-static uint32_t n_prompt_of(const sl_layer_context *c, const sl_span *span)
-{
-    return c->admission->sequences[span->sequence].n_prompt;
-}
 
 /* The span's first token whose attention counts. */
 static uint32_t first_observer(const sl_layer_context *c, const sl_span *span)
 {
     if (c->admission->options.policy.kind == SL_POLICY_H2O) return 0;
-    uint32_t n_prompt = n_prompt_of(c, span), end = span->position + SNAPKV_QUERIES;
+    uint32_t n_prompt = sl_layer_prompt_tokens(c, span), end = span->position + SNAPKV_QUERIES;
     uint32_t first = n_prompt > end ? n_prompt - end : 0;
     return first < span->n_tokens ? first : span->n_tokens;
 }
@@ -48,15 +37,15 @@ static void observe(const sl_layer_context *c, const sl_span *span, uint32_t lay
                     uint32_t first, const sl_key_stretch *stretch, sl_thread_scratch *own)
 {
     const sl_model_shape *s = c->shape;
-    uint32_t group = sl_attention_group(s), step = sl_attention_block_tokens(s);
+    uint32_t group = sl_layer_query_group(s), step = sl_layer_block_tokens(s);
     float *received = sl_admission_received(c->admission, span->sequence, layer, head);
     for (uint32_t t = first, n; t < span->n_tokens; t += n) {
         n = span->n_tokens - t < step ? span->n_tokens - t : step;
         if (span->position + t + n <= stretch->start) continue;
         size_t row = span->first_row + t, n_rows = (size_t)n * group;
-        sl_attention_queries(c, head, row, n, own->q);
+        sl_layer_queries(c, head, row, n, own->q);
         c->cache->options.layout->scores(stretch->page, own->q, n_rows, s->head_dim, own->scores);
-        add_weights(stretch, own->scores, sl_attention_row_state(c, head, row), span->position + t,
+        add_weights(stretch, own->scores, sl_layer_row_state(c, head, row), span->position + t,
                     n_rows, group, received);
     }
 }
@@ -65,7 +54,7 @@ static void prune(sl_layer_context *c, sl_frame *frame, const sl_span *span, uin
                   uint32_t head, sl_thread_scratch *own)
 {
     const sl_policy *policy = &c->admission->options.policy;
-    uint32_t n_prompt = n_prompt_of(c, span);
+    uint32_t n_prompt = sl_layer_prompt_tokens(c, span);
     uint32_t n_kept = sl_admission_prompt_end(c->admission, span->sequence, layer, head,
                                               own->smoothed, own->survives);
     sl_cache_retain(c->cache, span->sequence, layer, head, own->survives);
@@ -83,7 +72,7 @@ void sl_prompt_end_after(sl_layer_context *context, sl_member me, sl_frame *fram
 {
     sl_layer_context *c = context;
     sl_thread_scratch *own = &c->own[me.thread];
-    uint32_t n_kv_heads = c->shape->n_kv_heads, n_prompt = n_prompt_of(c, span);
+    uint32_t n_kv_heads = c->shape->n_kv_heads, n_prompt = sl_layer_prompt_tokens(c, span);
     if (span->position >= n_prompt || c->admission->sequences[span->sequence].keeps_all) return;
     uint32_t first = first_observer(c, span);
     uint32_t n = first < span->n_tokens

@@ -3,10 +3,8 @@
 #ifndef SL_PROMPT_END_H
 #define SL_PROMPT_END_H
 
-#include "runtime/stage/layer.h"
+#include "runtime/stage/layer_context.h"
 
-/* The context's policy is one of them. */
-bool sl_prompt_end_prunes(const sl_layer_context *context);
 /* After a prompt span has been attended to in one layer. By all threads of the team; ends with a
  * barrier. */
 void sl_prompt_end_after(sl_layer_context *context, sl_member me, sl_frame *frame,

@@ -1,0 +1,127 @@
+/* runtime/stage/layer_context.c - see layer_context.h. */
+#include "runtime/stage/layer_context.h"
+
+#include <math.h>
+
+uint32_t sl_layer_query_group(const sl_model_shape *shape)
+{
+    return shape->n_heads / shape->n_kv_heads;
+}
+
+uint32_t sl_layer_block_tokens(const sl_model_shape *shape)
+{
+    uint32_t tokens = SL_QUERY_ROWS / sl_layer_query_group(shape);
+    return tokens > 0 ? tokens : 1;
+}
+
+sl_softmax *sl_layer_row_state(const sl_layer_context *c, uint32_t head, size_t row)
+{
+    return c->shared.row_state + (head * c->rows_max + row) * sl_layer_query_group(c->shape);
+}
+
+uint32_t sl_layer_prompt_tokens(const sl_layer_context *context, const sl_span *span)
+{
+    return context->admission->sequences[span->sequence].n_prompt;
+}
+
+bool sl_layer_prunes_at_prompt_end(const sl_layer_context *context)
+{
+    return sl_policy_at_prompt_end(context->admission->options.policy.kind);
+}
+
+/* Of linear maps. */
+static sl_activations take_input(const sl_kernels *kernels, sl_arena *arena, size_t rows,
+                                 size_t width)
+{
+    return (sl_activations){.width = width,
+                            .bf16 = kernels->round ? sl_arena_array(arena, uint16_t, rows * width)
+                                                   : NULL,
+                            .x = sl_arena_array(arena, float, rows *width),
+                            .q = sl_arena_array(arena, int8_t, rows * width),
+                            .scale = sl_arena_array(arena, float, rows *width / SL_BLOCK),
+                            .sum = sl_arena_array(arena, float, rows *width / SL_BLOCK)};
+}
+
+void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,
+                           sl_arena *arena)
+{
+    const sl_model_shape *s = context->shape;
+    size_t rows = limits->rows_max, heads_width = (size_t)s->n_heads * s->head_dim;
+    size_t kv_width = (size_t)s->n_kv_heads * s->head_dim;
+    size_t query_rows = (size_t)sl_layer_block_tokens(s) * sl_layer_query_group(s);
+    size_t partials = (size_t)context->decode_max * s->n_kv_heads *
+                      sl_cache_decode_runs_max(context->cache) * sl_layer_query_group(s);
+
+    double *frequency = sl_arena_array(arena, double, s->rope.dim / 2);
+    context->rope.frequency = frequency;
+    if (frequency) sl_rope_table_fill(&s->rope, context->rope_freqs, &context->rope);
+
+    context->rows_max = rows;
+    sl_layer_scratch *shared = &context->shared;
+    shared->q = sl_arena_array(arena, float, rows *heads_width);
+    shared->k = sl_arena_array(arena, float, rows *kv_width);
+    shared->v = sl_arena_array(arena, float, rows *kv_width);
+    shared->cos_sin = sl_arena_array(arena, float, rows * s->rope.dim);
+    shared->normed = take_input(context->kernels, arena, rows, s->width);
+    shared->attended = take_input(context->kernels, arena, rows, heads_width);
+    shared->hidden = take_input(context->kernels, arena, rows, s->ffn_width);
+    shared->run_state = sl_arena_array(arena, sl_softmax, partials);
+    shared->run_acc = sl_arena_array(arena, float, partials * s->head_dim);
+    shared->decode_spans = sl_arena_array(arena, uint32_t, context->decode_max);
+    shared->keep = sl_arena_array(arena, uint8_t, rows * s->n_kv_heads);
+    if (sl_admission_scores_keys(context->admission))
+        shared->key_scores = sl_arena_array(arena, float, rows * s->n_kv_heads);
+    bool at_prompt_end = sl_layer_prunes_at_prompt_end(context);
+    if (at_prompt_end) shared->row_state = sl_arena_array(arena, sl_softmax, rows * s->n_heads);
+    context->kept = sl_arena_array(arena, uint64_t,
+                                   (size_t)context->cache->options.n_layers * s->n_kv_heads);
+
+    context->own = sl_arena_array(arena, sl_thread_scratch, context->threads);
+    for (int i = 0; i < context->threads; i++) {
+        sl_thread_scratch own = {0};
+        own.tiles = sl_arena_array(arena, sl_kv_tile, context->cache->tiles_max);
+        own.visible = sl_arena_array(arena, sl_slots, context->cache->tiles_max * query_rows);
+        own.q = sl_arena_array(arena, float, query_rows * s->head_dim);
+        own.acc = sl_arena_array(arena, float, query_rows * s->head_dim);
+        own.state = sl_arena_array(arena, sl_softmax, query_rows);
+        if (at_prompt_end) {
+            own.scores = sl_arena_array(arena, float, query_rows *SL_PAGE_TOKENS);
+            own.smoothed = sl_arena_array(arena, float, context->cache->options.context);
+            own.survives = sl_arena_array(arena, uint8_t, context->cache->options.context);
+        }
+        if (context->own) context->own[i] = own;
+    }
+}
+
+sl_activations sl_layer_input(const sl_layer_context *c, const sl_activations *all, size_t n_rows)
+{
+    sl_activations in = *all;
+    in.n_rows = n_rows;
+    in.n_bf16 = c->kernels->round ? n_rows - c->shared.n_decode : 0;
+    return in;
+}
+
+void sl_layer_rotate(const sl_layer_context *c, size_t begin, size_t end)
+{
+    const sl_model_shape *s = c->shape;
+    const sl_layer_scratch *b = &c->shared;
+    for (size_t row = begin; row < end; row++) {
+        const float *cos_sin = b->cos_sin + row * s->rope.dim;
+        sl_rope_apply(b->q + row * s->n_heads * s->head_dim, s->n_heads, s->head_dim, s->rope.dim,
+                      cos_sin);
+        sl_rope_apply(b->k + row * s->n_kv_heads * s->head_dim, s->n_kv_heads, s->head_dim,
+                      s->rope.dim, cos_sin);
+    }
+}
+
+void sl_layer_queries(const sl_layer_context *c, uint32_t head, size_t row, size_t n, float *out)
+{
+    const sl_model_shape *s = c->shape;
+    size_t group_width = (size_t)sl_layer_query_group(s) * s->head_dim,
+           width = (size_t)s->n_heads * s->head_dim;
+    float scale = 1.0F / sqrtf((float)s->head_dim);
+    for (size_t t = 0; t < n; t++) {
+        const float *from = c->shared.q + (row + t) * width + head * group_width;
+        for (size_t i = 0; i < group_width; i++) out[t * group_width + i] = from[i] * scale;
+    }
+}
