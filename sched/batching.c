@@ -2,6 +2,7 @@
 #include "sched/batching.h"
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "sched/credit.h"
 
 static const sl_batching_sequence ROW = {0}; /* a decoded row costs its own page alone */
@@ -13,13 +14,11 @@ typedef struct {
     uint32_t n_picks;
 } filling;
 
-static uint32_t least(uint64_t a, uint64_t b) { return (uint32_t)(a < b ? a : b); }
-
 /* As many of `wanted` tokens of a sequence as fit; false when none do. */
 static bool pick(filling *f, uint32_t index, uint32_t wanted, const sl_batching_sequence *s)
 {
-    uint32_t n_tokens = least(wanted, f->rows);
-    n_tokens = least((uint64_t)f->head_pages * SL_CREDIT_PAGE_TOKENS, n_tokens);
+    uint32_t n_tokens = sl_min_u32(wanted, f->rows);
+    n_tokens = (uint32_t)sl_min_u64((uint64_t)f->head_pages * SL_CREDIT_PAGE_TOKENS, n_tokens);
     uint64_t pages = sl_credit_tokens_pages(n_tokens) + (n_tokens == wanted ? s->end_pages : 0);
     if (n_tokens == 0 || f->spans == 0 || pages > f->head_pages) return false;
     if (s->whole && n_tokens < wanted) return false;

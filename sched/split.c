@@ -5,6 +5,7 @@
 #include "sched/split.h"
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 
 /* Squares of byte counts, exact. */
 typedef unsigned __int128 wide;
@@ -16,8 +17,6 @@ typedef struct {
     uint64_t most_excess, most_bytes;         /* of any rank, as found so far */
 } chain;
 
-static uint64_t above(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
-
 static uint64_t rank_bytes(const chain *c, uint32_t rank, uint32_t from, uint32_t to)
 {
     const sl_split_options *o = c->options;
@@ -28,7 +27,9 @@ static uint64_t rank_bytes(const chain *c, uint32_t rank, uint32_t from, uint32_
 static uint64_t rank_excess(const chain *c, uint32_t rank, uint32_t from, uint32_t to)
 {
     const sl_split_options *o = c->options;
-    return o->rank_limits ? above(rank_bytes(c, rank, from, to), o->rank_limits[rank]) : 0;
+    return o->rank_limits
+               ? sl_saturating_sub_u64(rank_bytes(c, rank, from, to), o->rank_limits[rank])
+               : 0;
 }
 
 /* What a pass makes the largest of as small as can be. */

@@ -10,6 +10,7 @@
 
 #include "comm/comm_ops.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 
 typedef struct packet {
     struct packet *following;
@@ -57,8 +58,6 @@ static uint64_t random_next(sl_comm_net *net)
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     return z ^ (z >> 31);
 }
-
-static int64_t max_ns(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static void wire_clear(wire *w)
 {
@@ -144,8 +143,9 @@ void sl_comm_net_stall(sl_comm_net *net, int rank, int64_t until_ns)
 {
     SL_ASSERT(0 <= rank && rank < net->options.ranks);
     wire *w = &net->seats[rank].wires[net->options.ranks > 2];
-    w->stalled_until_ns = max_ns(w->stalled_until_ns, until_ns);
-    if (w->first) w->first->due_ns = max_ns(w->first->due_ns, until_ns); /* the rest are behind */
+    w->stalled_until_ns = sl_max_i64(w->stalled_until_ns, until_ns);
+    if (w->first)
+        w->first->due_ns = sl_max_i64(w->first->due_ns, until_ns); /* the rest are behind */
 }
 
 static sl_status sim_open(const sl_comm_options *options, sl_comm **comm_out)
@@ -244,7 +244,7 @@ static sl_status put(sim_comm *self, int i, bool heartbeat, const void *bytes, s
     sl_comm_net *net = self->net;
     const sl_comm_net_options *options = &net->options;
     wire *w = &net->seats[self->base.rank].wires[i];
-    w->free_ns = max_ns(w->free_ns, now_ns);
+    w->free_ns = sl_max_i64(w->free_ns, now_ns);
     if (options->bytes_per_second > 0)
         w->free_ns += (int64_t)((double)n_bytes / options->bytes_per_second * 1e9);
     *sent_ns_out = w->free_ns;
@@ -258,7 +258,7 @@ static sl_status put(sim_comm *self, int i, bool heartbeat, const void *bytes, s
         return SL_ERR_MEMORY;
     }
     net->n_packets++;
-    int64_t due_ns = max_ns(w->free_ns + delay_ns, w->stalled_until_ns);
+    int64_t due_ns = sl_max_i64(w->free_ns + delay_ns, w->stalled_until_ns);
     *p = (packet){.due_ns = due_ns, .heartbeat = heartbeat, .n_bytes = n_bytes};
     if (n_bytes > 0) memcpy(p->bytes, bytes, n_bytes);
     if (w->last)

@@ -17,6 +17,7 @@
 #include "launch/output/picture.h"
 #include "launch/output/report.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 
 enum { CACHES = 2, WORDS_MAX = 40, PATH_BYTES = 1024 };
 
@@ -38,7 +39,6 @@ typedef struct {
 } figure;
 
 static double seconds_of(const point *p) { return p->measured ? p->n_tokens / p->tok_s : 0; }
-static double mb_of(uint64_t bytes) { return (double)bytes / 1e6; }
 
 /* ---- one point: a child of ours ---- */
 
@@ -180,9 +180,9 @@ static sl_status put_csv(const figure *f, const point *p, int cache)
     fprintf(f->csv, "%u,%s,", p->n_tokens, CACHE_NAMES[cache]);
     if (p->measured)
         fprintf(f->csv, "%.6f,%.3f,%.3f,%.3f,%d,%s,%g,%s,%s,%lld,\"%s\",%s\n", seconds_of(p),
-                p->tok_s, mb_of(p->peak_bytes), mb_of(p->cache_bytes), p->beyond, told(p, "policy"),
-                json_number_value(json_object_get(p->row, "keep")), told(p, "kv"),
-                told(p, "kernels"),
+                p->tok_s, sl_megabytes(p->peak_bytes), sl_megabytes(p->cache_bytes), p->beyond,
+                told(p, "policy"), json_number_value(json_object_get(p->row, "keep")),
+                told(p, "kv"), told(p, "kernels"),
                 (long long)json_integer_value(json_object_get(p->row, "threads")),
                 told(p, "machine"), sl_version());
     else
@@ -240,8 +240,8 @@ static sl_status print_figure(const figure *f)
                 continue;
             }
             printf("%7u%c  %-6s %10.3f %10.1f %10.1f %10.1f\n", p->n_tokens, p->beyond ? '*' : ' ',
-                   CACHE_NAMES[cache], seconds_of(p), p->tok_s, mb_of(p->peak_bytes),
-                   mb_of(p->cache_bytes));
+                   CACHE_NAMES[cache], seconds_of(p), p->tok_s, sl_megabytes(p->peak_bytes),
+                   sl_megabytes(p->cache_bytes));
         }
     if (any_beyond) printf("* beyond the context that the model was trained for\n");
     return sl_process_flush_stdout();
@@ -260,8 +260,8 @@ static void put_data(const figure *f, FILE *plot)
     for (uint32_t i = 0; i < f->settings->prompts.n; i++) {
         const point *full = point_at(f, i, 0), *pruned = point_at(f, i, 1);
         fprintf(plot, "%u ", full->n_tokens);
-        put_number(plot, full, mb_of(full->peak_bytes));
-        put_number(plot, pruned, mb_of(pruned->peak_bytes));
+        put_number(plot, full, sl_megabytes(full->peak_bytes));
+        put_number(plot, pruned, sl_megabytes(pruned->peak_bytes));
         put_number(plot, full, seconds_of(full));
         put_number(plot, pruned, seconds_of(pruned));
         fprintf(plot, "%d\n", full->beyond || pruned->beyond);
@@ -315,7 +315,7 @@ static sl_status measure_all(figure *f)
             status = put_csv(f, p, cache);
             if (!p->measured) continue;
             sl_info("%u tokens, %s cache: %.2f s, peak %.0f MB", p->n_tokens, CACHE_NAMES[cache],
-                    seconds_of(p), mb_of(p->peak_bytes));
+                    seconds_of(p), sl_megabytes(p->peak_bytes));
         }
     }
     return status;

@@ -15,6 +15,7 @@
 #include "launch/setup/policy_choice.h"
 #include "launch/setup/retention.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/base/plain.h"
 
 enum { CONTEXT_MAX = 1 << 24 };
@@ -190,8 +191,6 @@ static void judge(const planning *p, outcome *o)
     o->longest = is_limited(p) ? sl_placement_longest(options, o->first_layer, CONTEXT_MAX) : 0;
 }
 
-static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
-
 static void print_split(const planning *p, const char *name, const outcome *o)
 {
     printf(
@@ -205,10 +204,11 @@ static void print_split(const planning *p, const char *name, const outcome *o)
         char layers[24], limit[24] = "-";
         sl_plain_room host;
         snprintf(layers, sizeof layers, "%u-%u", o->first_layer[r], o->first_layer[r + 1] - 1);
-        if (p->memory[r] != UINT64_MAX) snprintf(limit, sizeof limit, "%.1f", mb(p->memory[r]));
+        if (p->memory[r] != UINT64_MAX)
+            snprintf(limit, sizeof limit, "%.1f", sl_megabytes(p->memory[r]));
         printf("%4u  %-16.16s %7s  %10.1f %10.1f %10.1f %10.1f %10s%s\n", r,
-               sl_plain_string(p->host_of[r]->name, &host), layers, mb(held.weights),
-               mb(held.cache), mb(p->beside[r]), mb(total), limit,
+               sl_plain_string(p->host_of[r]->name, &host), layers, sl_megabytes(held.weights),
+               sl_megabytes(held.cache), sl_megabytes(p->beside[r]), sl_megabytes(total), limit,
                total > p->memory[r] ? "  too much" : "");
     }
 }

@@ -11,10 +11,10 @@
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/base/plain.h"
 
 static double seconds(int64_t ns) { return (double)ns / (double)SL_SECOND; }
-static double megabytes(uint64_t bytes) { return (double)bytes / 1e6; }
 
 static double tokens_per_second(const sl_engine_report *r)
 {
@@ -62,7 +62,7 @@ static void tell_layers(const sl_engine_report *r)
                 sl_append(heads, sizeof heads, &used, " %5.1f%%",
                           100 * retention_of(head->kept, seen_by_layer(r, layer)));
         }
-        sl_info("%5u %9.1f %s", layer, megabytes(pages * r->page_bytes), heads);
+        sl_info("%5u %9.1f %s", layer, sl_megabytes(pages * r->page_bytes), heads);
     }
 }
 
@@ -87,8 +87,9 @@ void sl_report_tell(const sl_engine_report *report)
                  report->first_layer[i + 1] - 1);
         sl_info("%4u %7s %10.2f %8.2f %8.2f %8.2f %9.1f %11.1f %8.1f %9.1f", row->rank, layers,
                 seconds(row->compute_ns), seconds(row->wait_ns), seconds(row->wire_ns),
-                seconds(row->codec_ns), megabytes(row->bytes_sent), megabytes(row->planned_bytes),
-                megabytes(peak_of(report, i)), megabytes(row->pages_peak * report->page_bytes));
+                seconds(row->codec_ns), sl_megabytes(row->bytes_sent),
+                sl_megabytes(row->planned_bytes), sl_megabytes(peak_of(report, i)),
+                sl_megabytes(row->pages_peak * report->page_bytes));
     }
     if (report->policy.kind != SL_POLICY_FULL) tell_layers(report);
 }

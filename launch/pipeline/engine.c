@@ -23,6 +23,7 @@
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/text/utf8.h"
 
 enum { EXPECTED_TOKENS = 512 }; /* an answer; longer ones make room by restarts */
@@ -366,8 +367,6 @@ static sl_memory_needs memory_needs(sl_engine *e)
     return needs;
 }
 
-static uint64_t above(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
-
 /* What weights and cache may take here, by a first split that knows no limits: how the rest depends
  * on it is little. */
 static void find_limits(sl_engine *e)
@@ -380,8 +379,8 @@ static void find_limits(sl_engine *e)
     sl_memory_limits limits = memory_limits(e);
     sl_parts_options parts = parts_options(e);
     uint64_t rings = sl_parts_ring_bytes(&parts);
-    uint64_t beside = n.messages + n.stacks + n.job + above(n.fixed, rings);
-    e->rank_limits[rank] = above(sl_memory_limits_left(&limits), beside);
+    uint64_t beside = n.messages + n.stacks + n.job + sl_saturating_sub_u64(n.fixed, rings);
+    e->rank_limits[rank] = sl_saturating_sub_u64(sl_memory_limits_left(&limits), beside);
 }
 
 static sl_status plan_memory(sl_engine *e)

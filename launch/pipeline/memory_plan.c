@@ -4,15 +4,10 @@
 #include <stdio.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 
 /* Libraries, MPI above all, took less under this limit than they will under a higher one. */
 static const uint64_t SPARE_BYTES = 64 << 20;
-
-static uint64_t above(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
-
-static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
-static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
 
 /* Which of the limits leaves least. */
 typedef struct {
@@ -58,9 +53,10 @@ static sl_status refuse(const sl_memory_needs *n, const tightest *t)
         "and requests are %.1f MB beside the %.1f MB %s; %s leaves %.1f MB for pages and "
         "frames%s. More ranks, a smaller --chunk or --context, fewer --sequences take less; a "
         "job's lines do with lower max_tokens, n or logprobs",
-        mb(n->weights), mb(n->fixed), mb(pages), mb(n->messages + n->stacks), mb(n->job), mb(least),
-        mb(in_use), t->ulimit ? "taken already" : "in use", t->source,
-        mb(above(t->left, beside_pages(n))), enough);
+        sl_megabytes(n->weights), sl_megabytes(n->fixed), sl_megabytes(pages),
+        sl_megabytes(n->messages + n->stacks), sl_megabytes(n->job), sl_megabytes(least),
+        sl_megabytes(in_use), t->ulimit ? "taken already" : "in use", t->source,
+        sl_megabytes(sl_saturating_sub_u64(t->left, beside_pages(n))), enough);
     return SL_ERR_MEMORY;
 }
 
@@ -70,15 +66,16 @@ sl_status sl_memory_plan_make(const sl_memory_needs *needs, const sl_memory_limi
     const sl_memory_needs *n = needs;
     tightest t = find_tightest(limits);
     sl_memory_plan plan = {0};
-    uint64_t budget = above(t.left, beside_pages(n));
-    uint64_t fitting = above(budget, n->fixed) / n->page;
+    uint64_t budget = sl_saturating_sub_u64(t.left, beside_pages(n));
+    uint64_t fitting = sl_saturating_sub_u64(budget, n->fixed) / n->page;
     if (budget < n->fixed || fitting < n->pages_least) return refuse(n, &t);
-    plan.n_pages = smaller(smaller(n->pages_wanted, fitting), UINT32_MAX);
+    plan.n_pages = sl_min_u64(sl_min_u64(n->pages_wanted, fitting), UINT32_MAX);
     plan.total = n->in_use + beside_pages(n) + n->fixed + plan.n_pages * n->page;
     sl_debug("memory: %.1f MB in use, %.1f weights, %.1f cache pages, %.1f frames, scratch and "
              "rings, %.1f messages and stacks, %.1f lines and requests: %.1f MB planned",
-             mb(n->in_use), mb(n->weights), mb(plan.n_pages * n->page), mb(n->fixed),
-             mb(n->messages + n->stacks), mb(n->job), mb(plan.total));
+             sl_megabytes(n->in_use), sl_megabytes(n->weights),
+             sl_megabytes(plan.n_pages * n->page), sl_megabytes(n->fixed),
+             sl_megabytes(n->messages + n->stacks), sl_megabytes(n->job), sl_megabytes(plan.total));
     *plan_out = plan;
     return SL_OK;
 }

@@ -5,8 +5,7 @@
 #include <stdio.h>
 
 #include "runtime/base/append.h"
-
-static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
+#include "runtime/base/numbers.h"
 
 uint32_t sl_placing_largest(const sl_placement_options *options, uint32_t context,
                             const uint32_t *first_layer)
@@ -39,12 +38,12 @@ void sl_placing_reason(const sl_placement_options *options, uint32_t context,
               "split by weights and expected cache (%u sequences of %u tokens): rank %u is the "
               "largest with layers %u-%u, %.1f MB of weights and %.1f MB of cache; ",
               options->sequences, context, r, first_layer[r], first_layer[r + 1] - 1,
-              mb(held.weights), mb(held.cache));
+              sl_megabytes(held.weights), sl_megabytes(held.cache));
     if (excess > 0)
         sl_append(out, out_bytes, &used,
                   "all of them fit no split: here a rank would be %.1f MB beyond its limit, "
                   "elsewhere one would be further, so fewer are computed at once",
-                  mb(excess));
+                  sl_megabytes(excess));
     else
         sl_append(out, out_bytes, &used, "no other split%s has a smaller largest",
                   has_limits(options) ? " within the limits" : "");

@@ -14,6 +14,7 @@
 #include "launch/show/show_sums.h"
 #include "runtime/base/append.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/base/plain.h"
 #include "runtime/model/weights.h"
 
@@ -42,7 +43,7 @@ static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
     sl_plain_room path;
     printf("%s: GGUF v%u, %zu keys, %zu tensors, %.1f MB\n",
            sl_plain_string(sl_gguf_path(gguf), &path), sl_gguf_version(gguf), sl_gguf_n_keys(gguf),
-           sl_gguf_n_tensors(gguf), (double)sl_gguf_bytes(gguf) / 1e6);
+           sl_gguf_n_tensors(gguf), sl_megabytes(sl_gguf_bytes(gguf)));
     for (size_t i = 0; i < sl_gguf_n_keys(gguf); i++) {
         char line[640];
         sl_gguf_describe_key(gguf, i, line, sizeof line);

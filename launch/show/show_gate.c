@@ -8,6 +8,7 @@
 
 #include "launch/output/report.h"
 #include "runtime/base/append.h"
+#include "runtime/base/numbers.h"
 #include "runtime/base/plain.h"
 #include "runtime/gate/gate_file.h"
 
@@ -87,7 +88,7 @@ static void print_text(const sl_gguf *gguf, const sl_gate *gate)
 {
     sl_plain_room path, name;
     printf("%s: gates for '%s', %.2f MB\n", sl_plain_string(sl_gguf_path(gguf), &path),
-           sl_plain_string(gate->model_name, &name), (double)sl_gguf_bytes(gguf) / 1e6);
+           sl_plain_string(gate->model_name, &name), sl_megabytes(sl_gguf_bytes(gguf)));
     printf("model: %u layers, %u KV heads, width %u, tensors of hash %016" PRIx64 "\n",
            gate->n_layers, gate->n_kv_heads, gate->model_width, gate->model_hash);
     printf("sinks %u, window %u, threshold %g (p %.3g), expected to keep %.1f%%\n", gate->sinks,

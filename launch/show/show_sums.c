@@ -11,6 +11,7 @@
 
 #include "launch/machine/process.h"
 #include "launch/output/report.h"
+#include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/model/weights.h"
 
@@ -47,16 +48,8 @@ static sl_status keep(const char *path, const char *text, size_t bytes)
         sl_warn("%s is not written: %s", path, strerror(errno));
         return SL_OK;
     }
-    sl_file_fresh fresh;
-    sl_status status = sl_file_fresh_begin(path, &fresh);
+    sl_status status = sl_file_replace(path, text, bytes);
     if (status != SL_OK) return status;
-    status = sl_file_write(fresh.file, fresh.temporary, text, bytes);
-    if (status == SL_OK)
-        status = sl_file_fresh_commit(&fresh);
-    else
-        sl_file_fresh_drop(&fresh);
-    if (status != SL_OK) return status;
-    close(fresh.file);
     sl_info("written to %s: jobs with %.*s compare what they load with it", path,
             (int)(strlen(path) - sizeof "sums"), path);
     return SL_OK;

@@ -1,6 +1,6 @@
 /* runtime/base/file.h - files whose bytes must not be lost, or change unseen: whole writes, syncs that
- * last, replacing a file at once, and whether a name still means what was opened.
- * All errors are logged here, once, with the file's name. */
+ * last, replacing a file at once, and whether a name still means what was opened. Knows no format.
+ * Logs all errors, once, with the file's name. */
 #ifndef SL_FILE_H
 #define SL_FILE_H
 
@@ -33,7 +33,9 @@ void sl_file_sync_folder(const char *path);
 /* Give a file another name in its folder. What has that name is replaced. SL_ERR_FILE. */
 sl_status sl_file_rename(const char *from, const char *to);
 
-/* ---- replacing ---- */
+/* ---- replacing ----
+ * This is the one way to write a file whole or not at all: bytes that are in memory by sl_file_replace;
+ * what comes in pieces by sl_file_fresh_begin, sl_file_write of each, sl_file_fresh_end. */
 
 /* A file being written beside the one it will replace; after a crash either is there, whole. */
 typedef struct {
@@ -51,7 +53,7 @@ sl_status sl_file_fresh_commit(sl_file_fresh *fresh);
 void sl_file_fresh_drop(sl_file_fresh *fresh); /* instead of commit */
 /* Commit and close if all went well so far, else drop. Returns the first thing that went wrong. */
 sl_status sl_file_fresh_end(sl_file_fresh *fresh, sl_status status);
-/* All of it at once, of bytes that are in memory. */
+/* Begin, write and end at once, of bytes that are in memory. */
 sl_status sl_file_replace(const char *path, const void *bytes, size_t n_bytes);
 
 /* ---- watching ---- */

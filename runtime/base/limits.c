@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/base/thread.h"
 
 /* The largest that a system has. */
@@ -53,8 +54,6 @@ uint64_t sl_limit_enough(sl_limit limit, uint64_t bytes)
     return (limit.taken + bytes + 1023) / 1024;
 }
 
-static double mb(uint64_t bytes) { return (double)bytes / 1e6; }
-
 static sl_status check(sl_limit limit, uint64_t bytes, const char *what, const char *option,
                        const char *of)
 {
@@ -62,8 +61,8 @@ static sl_status check(sl_limit limit, uint64_t bytes, const char *what, const c
     if (sl_limit_left(limit) >= bytes) return SL_OK;
     sl_error("ulimit %s is too low: %s takes %.1f MB of %s beside the %.1f MB that are taken, and "
              "the limit is %.1f MB: ulimit %s %llu at least",
-             option, what, mb(bytes), of, mb(limit.taken), mb(limit.most), option,
-             (unsigned long long)sl_limit_enough(limit, bytes));
+             option, what, sl_megabytes(bytes), of, sl_megabytes(limit.taken),
+             sl_megabytes(limit.most), option, (unsigned long long)sl_limit_enough(limit, bytes));
     return SL_ERR_MEMORY;
 }
 

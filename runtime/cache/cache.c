@@ -9,20 +9,16 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 
 uint32_t sl_cache_pages_for(uint32_t n_tokens)
 {
     return (n_tokens + SL_PAGE_TOKENS - 1) / SL_PAGE_TOKENS;
 }
 
-static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
-/* a - b, or 0. */
-static uint32_t above(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
-
 uint32_t sl_cache_head_pages(uint32_t window, uint32_t n_tokens)
 {
-    return sl_cache_pages_for(above(n_tokens, window));
+    return sl_cache_pages_for(sl_saturating_sub_u32(n_tokens, window));
 }
 
 uint32_t sl_cache_ring_pages(uint32_t window) { return sl_cache_pages_for(window); }
@@ -77,7 +73,7 @@ static uint32_t ring_slot(const sl_cache *cache, uint32_t position)
  * rounded down to a page of absolute positions. */
 static uint32_t chunk_base(const sl_cache *cache, uint32_t position)
 {
-    return above(position, cache->options.window) / SL_PAGE_TOKENS * SL_PAGE_TOKENS;
+    return sl_saturating_sub_u32(position, cache->options.window) / SL_PAGE_TOKENS * SL_PAGE_TOKENS;
 }
 
 static uint8_t *chunk_page(const sl_cache *cache, uint32_t head, uint32_t offset)
@@ -211,7 +207,7 @@ void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uin
     size_t index = head_index(cache, sequence, layer, head);
     uint32_t base = chunk_base(cache, position), end = position + n_tokens;
 
-    for (uint32_t p = above(position, o->window); p < position; p++) {
+    for (uint32_t p = sl_saturating_sub_u32(position, o->window); p < position; p++) {
         uint32_t slot = ring_slot(cache, p);
         o->layout->copy(chunk_page(cache, head, p - base), (p - base) % SL_PAGE_TOKENS,
                         ring_page(cache, index, slot), slot % SL_PAGE_TOKENS, o->head_dim);
@@ -228,7 +224,9 @@ void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uin
         }
         admitted[t] = cache->heads[index].n_admitted;
     }
-    uint32_t fresh = above(end, o->window) > position ? above(end, o->window) : position;
+    uint32_t fresh = sl_saturating_sub_u32(end, o->window) > position
+                         ? sl_saturating_sub_u32(end, o->window)
+                         : position;
     for (uint32_t p = fresh; p < end; p++) {
         uint32_t slot = ring_slot(cache, p);
         o->layout->copy(ring_page(cache, index, slot), slot % SL_PAGE_TOKENS,
@@ -245,7 +243,7 @@ static sl_slots query_sees(const sl_cache_options *o, tile_kind kind, uint32_t p
                            uint32_t n_admitted, uint32_t start)
 {
     if (kind == TILE_PAGE) return sl_slots_within(0, n_admitted, start);
-    return sl_slots_within(above(position + 1, o->window), position + 1, start);
+    return sl_slots_within(sl_saturating_sub_u32(position + 1, o->window), position + 1, start);
 }
 
 /* A list of tiles being filled for n queries of a span. */
@@ -308,7 +306,8 @@ size_t sl_cache_prompt_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
 uint32_t sl_cache_n_stretches(const sl_cache *cache, uint32_t position, uint32_t n_tokens)
 {
     uint32_t end = position + n_tokens, base = chunk_base(cache, position);
-    return sl_cache_pages_for(above(end, cache->options.window)) + sl_cache_pages_for(end - base);
+    return sl_cache_pages_for(sl_saturating_sub_u32(end, cache->options.window)) +
+           sl_cache_pages_for(end - base);
 }
 
 sl_key_stretch sl_cache_stretch(const sl_cache *cache, uint32_t sequence, uint32_t layer,
@@ -316,7 +315,7 @@ sl_key_stretch sl_cache_stretch(const sl_cache *cache, uint32_t sequence, uint32
 {
     const sl_cache_head *h = sl_cache_head_of(cache, sequence, layer, head);
     uint32_t end = position + n_tokens, base = chunk_base(cache, position);
-    SL_ASSERT(h->n_admitted == above(end, cache->options.window));
+    SL_ASSERT(h->n_admitted == sl_saturating_sub_u32(end, cache->options.window));
     uint32_t n_pages = sl_cache_pages_for(h->n_admitted), start = i * SL_PAGE_TOKENS;
     if (i < n_pages)
         return (sl_key_stretch){sl_pool_page(&cache->pool, h->pages[i]), start,
@@ -374,12 +373,13 @@ static size_t add_ring(const sl_cache *cache, size_t index, uint32_t begin, uint
 static size_t ring_tiles(const sl_cache *cache, size_t index, uint32_t position, uint32_t group,
                          sl_kv_tile *tiles, sl_slots *visible)
 {
-    uint32_t left = above(position + 1, cache->options.window);
+    uint32_t left = sl_saturating_sub_u32(position + 1, cache->options.window);
     uint32_t slots = cache->ring_pages * SL_PAGE_TOKENS, count = position + 1 - left;
     uint32_t begin = count == slots ? 0 : left % slots;
     uint32_t end = begin + count;
-    size_t n = add_ring(cache, index, begin, min_u32(end, slots), group, tiles, &visible);
-    return n + add_ring(cache, index, 0, above(end, slots), group, tiles + n, &visible);
+    size_t n = add_ring(cache, index, begin, sl_min_u32(end, slots), group, tiles, &visible);
+    return n +
+           add_ring(cache, index, 0, sl_saturating_sub_u32(end, slots), group, tiles + n, &visible);
 }
 
 size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t layer,
@@ -392,7 +392,7 @@ size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
         return ring_tiles(cache, index, position, group, tiles, visible);
 
     uint32_t first = run * SL_RUN_PAGES,
-             last = min_u32(first + SL_RUN_PAGES, sl_cache_pages_for(h->n_admitted));
+             last = sl_min_u32(first + SL_RUN_PAGES, sl_cache_pages_for(h->n_admitted));
     for (uint32_t i = first; i < last; i++) {
         sl_slots slots = sl_slots_within(0, h->n_admitted, i * SL_PAGE_TOKENS);
         sl_kv_tile *tile = &tiles[i - first];

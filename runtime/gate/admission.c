@@ -7,10 +7,9 @@
 
 #include "runtime/base/float_bits.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 
 enum { SNAPKV_POOL = 5 }; /* neighbours a score is averaged over: the paper's code */
-
-static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 static size_t heads_of(const sl_admission *a)
 {
@@ -162,7 +161,7 @@ static double random_of(uint64_t seed, uint32_t layer, uint32_t head, uint32_t p
 /* Among the best `rate` of the last SL_RANKED_TOKENS eligible tokens, this one, the i-th, included. */
 static bool ranks_high(float *history, uint32_t i, float score, double rate)
 {
-    uint32_t n_better = 0, n_seen = min_u32(i + 1, SL_RANKED_TOKENS);
+    uint32_t n_better = 0, n_seen = sl_min_u32(i + 1, SL_RANKED_TOKENS);
     history[i % SL_RANKED_TOKENS] = score;
     for (uint32_t j = 0; j < SL_RANKED_TOKENS; j++) n_better += history[j] > score;
     return n_better < rate * n_seen;
@@ -242,7 +241,7 @@ static void smooth(const float *scores, uint32_t n, float *out)
 {
     for (uint32_t i = 0; i < n; i++) {
         uint32_t first = i > SNAPKV_POOL / 2 ? i - SNAPKV_POOL / 2 : 0;
-        uint32_t end = min_u32(i + SNAPKV_POOL / 2 + 1, n);
+        uint32_t end = sl_min_u32(i + SNAPKV_POOL / 2 + 1, n);
         out[i] = 0;
         for (uint32_t j = first; j < end; j++) out[i] += scores[j];
     }
@@ -283,7 +282,7 @@ uint32_t sl_admission_prompt_end(sl_admission *admission, uint32_t sequence, uin
     const sl_policy *p = &admission->options.policy;
     uint32_t n_prompt = admission->sequences[sequence].n_prompt;
     if (n_prompt <= p->window) return 0;
-    uint32_t n_left = n_prompt - p->window, n_sinks = min_u32(p->sinks, n_left);
+    uint32_t n_left = n_prompt - p->window, n_sinks = sl_min_u32(p->sinks, n_left);
     uint32_t n = n_left - n_sinks, k = sl_policy_survivors(p, n_prompt);
     const float *scores = sl_admission_received(admission, sequence, layer, head);
     if (p->kind == SL_POLICY_SNAPKV) {

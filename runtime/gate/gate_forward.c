@@ -7,16 +7,13 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/kernels/matmul/pack.h"
 
 enum {
     STEP_TOKENS = 32,  /* of window and causal gates; half a page */
     BLOCK_TOKENS = 16, /* scored by one thread at a time */
 };
-
-static uint32_t above(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
-static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static uint32_t pages_for(uint32_t n_tokens)
 {
@@ -54,9 +51,9 @@ static void plan_layer(const sl_gate_options *o, const sl_gate_layer *weights,
     case SL_GATE_PROMPT: layer->ring_pages = pages_for(o->rows_max); break;
     case SL_GATE_CAUSAL: layer->ring_pages = pages_for(o->context); break;
     case SL_GATE_WINDOW:
-        layer->delay = min_u32(s->ahead, o->window - 1);
+        layer->delay = sl_min_u32(s->ahead, o->window - 1);
         /* as long as the context at most: then it never wraps */
-        layer->ring_pages = min_u32(window_pages(s->back, layer->delay), pages_for(o->context));
+        layer->ring_pages = sl_min_u32(window_pages(s->back, layer->delay), pages_for(o->context));
         break;
     }
 }
@@ -86,12 +83,13 @@ typedef struct {
 static void count_needs(const sl_gates *g, const sl_gate_stage_layer *layer, needs *n)
 {
     const sl_gate_shape *s = &layer->weights->shape;
-    n->q = larger(n->q, heads_width(s));
-    n->kv = larger(n->kv, (size_t)layer->kv_heads * s->width);
-    n->inner = larger(n->inner, layer->inner);
-    n->hidden_rows = larger(n->hidden_rows, (size_t)BLOCK_TOKENS * s->heads);
-    n->tiles = larger(n->tiles, layer->ring_pages);
-    if (s->span == SL_GATE_PROMPT) n->prompt_bytes = larger(n->prompt_bytes, pages_bytes(g, layer));
+    n->q = sl_max_size(n->q, heads_width(s));
+    n->kv = sl_max_size(n->kv, (size_t)layer->kv_heads * s->width);
+    n->inner = sl_max_size(n->inner, layer->inner);
+    n->hidden_rows = sl_max_size(n->hidden_rows, (size_t)BLOCK_TOKENS * s->heads);
+    n->tiles = sl_max_size(n->tiles, layer->ring_pages);
+    if (s->span == SL_GATE_PROMPT)
+        n->prompt_bytes = sl_max_size(n->prompt_bytes, pages_bytes(g, layer));
 }
 
 static sl_gate_scratch take_scratch(const needs *n, uint32_t n_kv_heads, sl_arena *arena)
@@ -259,7 +257,8 @@ static void keep_late(const scoring *s)
 {
     const sl_gate_stage_layer *l = s->layer;
     size_t q_width = heads_width(&l->weights->shape);
-    uint32_t end = s->span->position + s->span->n_tokens, first = above(end, l->delay);
+    uint32_t end = s->span->position + s->span->n_tokens,
+             first = sl_saturating_sub_u32(end, l->delay);
     if (first < s->span->position) first = s->span->position;
     for (uint32_t t = first; t < end; t++) {
         float *late = late_row(s, t);
@@ -296,7 +295,7 @@ typedef struct {
 static sight sight_of(const scoring *s, uint32_t token)
 {
     const sl_gate_shape *shape = &s->layer->weights->shape;
-    uint32_t begin = shape->span == SL_GATE_WINDOW ? above(token, shape->back) : 0;
+    uint32_t begin = shape->span == SL_GATE_WINDOW ? sl_saturating_sub_u32(token, shape->back) : 0;
     uint32_t end = shape->span == SL_GATE_PROMPT ? s->span->position + s->span->n_tokens
                                                  : token + s->layer->delay + 1;
     return (sight){begin, end};
@@ -411,7 +410,7 @@ static uint32_t step_end(const scoring *s, uint32_t token)
 {
     uint32_t end = s->span->position + s->span->n_tokens;
     if (s->layer->weights->shape.span == SL_GATE_PROMPT) return end;
-    return min_u32((token / STEP_TOKENS + 1) * STEP_TOKENS, end);
+    return sl_min_u32((token / STEP_TOKENS + 1) * STEP_TOKENS, end);
 }
 
 uint32_t sl_gates_score_prompt(sl_gates *gates, sl_member me, uint32_t layer, const sl_span *span,
@@ -429,10 +428,11 @@ uint32_t sl_gates_score_prompt(sl_gates *gates, sl_member me, uint32_t layer, co
         sl_share put = sl_team_share(me, next - step, 1);
         for (uint32_t t = (uint32_t)put.begin; t < put.end; t++) put_token(&s, step + t);
         sl_team_barrier(me);
-        uint32_t first = above(step, delay), last = above(next, delay);
+        uint32_t first = sl_saturating_sub_u32(step, delay),
+                 last = sl_saturating_sub_u32(next, delay);
         sl_share score = sl_team_share(me, last - first, BLOCK_TOKENS);
         for (uint32_t t = (uint32_t)score.begin; t < score.end; t += BLOCK_TOKENS)
-            score_block(&s, first + t, min_u32(BLOCK_TOKENS, (uint32_t)score.end - t),
+            score_block(&s, first + t, sl_min_u32(BLOCK_TOKENS, (uint32_t)score.end - t),
                         &gates->own[me.thread]);
         sl_team_barrier(me);
     }
@@ -479,7 +479,7 @@ void sl_gates_map(const sl_gates *gates, uint32_t layer, const sl_span *span, ui
     float scale = 1.0F / sqrtf((float)width);
     for (uint32_t t = 0; t < n; t++) {
         sight sees = sight_of(&s, t);
-        uint32_t end = min_u32(sees.end, n);
+        uint32_t end = sl_min_u32(sees.end, n);
         const float *q = q_row(&s, t) + (size_t)head * width;
         float *row = map + (size_t)t * n;
         for (uint32_t j = sees.begin; j < end; j++) {

@@ -1,7 +1,6 @@
-/* runtime/gguf/gguf_writer.h - writes GGUF v3 files for tests.
- * Format: ggml docs/gguf.md. Values and tensors in the order of the calls; names and types are
- * the caller's, checked by nobody, so hostile files can be made too. Memory running out, or a
- * file that cannot be written, ends the test program. */
+/* runtime/gguf/gguf_writer.h - writes GGUF v3 files: gates, and the models of tests.
+ * Format: ggml docs/gguf.md. Keys and tensors stand in the order of the calls. Names and types are not
+ * checked, so that tests can write malformed files, too. When memory runs out, encode and save say so. */
 #ifndef SL_GGUF_WRITER_H
 #define SL_GGUF_WRITER_H
 

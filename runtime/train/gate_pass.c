@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/train/dense.h"
 #include "runtime/train/vector_math.h"
 
@@ -80,9 +81,6 @@ static void bias_gradient(const float *d_rows, size_t n, size_t width, float *gr
 
 /* ---- MHA' ---- */
 
-static uint32_t above(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
-static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
 /* Tokens [begin, end) of the text that token t, or a run of tokens, sees. */
 typedef struct {
     uint32_t begin, end;
@@ -90,7 +88,8 @@ typedef struct {
 
 static sight sight_of(const sl_gate_stretch *s, uint32_t first, uint32_t n)
 {
-    return (sight){above(first, s->back), min_u32(first + n + s->ahead, s->n_tokens)};
+    return (sight){sl_saturating_sub_u32(first, s->back),
+                   sl_min_u32(first + n + s->ahead, s->n_tokens)};
 }
 
 /* One head and block of queries: where its parts lie. */
@@ -106,7 +105,7 @@ typedef struct {
 static band band_of(const sl_gate_pass *p, const sl_gate_stretch *s, uint32_t head, uint32_t block)
 {
     const sl_gate_shape *shape = &p->layout->shape;
-    uint32_t first = s->first + block, n = min_u32(BLOCK, s->n - block);
+    uint32_t first = s->first + block, n = sl_min_u32(BLOCK, s->n - block);
     uint32_t kv_head = shape->kv == SL_GATE_OWN_KV ? head : 0;
     sight keys = sight_of(s, first, n), all = sight_of(s, s->first, s->n);
     size_t key_stride = BLOCK + (size_t)p->reach_max;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/train/adamw.h"
 #include "runtime/train/gate_pass.h"
 #include "runtime/train/ridge.h"
@@ -144,8 +145,6 @@ static const float *targets_of(const sl_warm *w, const sl_warm_piece *p, uint32_
     return p->target + (size_t)layer * w->options.gate->n_kv_heads * p->n_tokens;
 }
 
-static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
 static sl_gate_stretch stretch_of(const sl_warm *w, const sl_warm_piece *p, uint32_t layer,
                                   uint32_t slice, uint32_t ahead)
 {
@@ -155,9 +154,9 @@ static sl_gate_stretch stretch_of(const sl_warm *w, const sl_warm_piece *p, uint
     return (sl_gate_stretch){.x = inputs_of(w, p, layer),
                              .n_tokens = p->n_tokens,
                              .first = first,
-                             .n = min_u32(w->options.slice, p->end - first),
+                             .n = sl_min_u32(w->options.slice, p->end - first),
                              .back = heads ? shape->back : 0,
-                             .ahead = heads ? min_u32(shape->ahead, ahead) : 0};
+                             .ahead = heads ? sl_min_u32(shape->ahead, ahead) : 0};
 }
 
 /* ---- ridge ---- */
