@@ -32,7 +32,7 @@ typedef struct {
     int32_t *tokens;          /* [max_tokens] */
     sl_token_detail *details; /* [max_tokens], NULL when no log-probabilities were asked for */
     sl_finish finish;
-    size_t n_told;        /* tokens that the watch has been told: a restart generates them again */
+    size_t n_reported;    /* tokens passed to the watch: a restart generates them again */
     bool ended_by_token;  /* the last token is an end or stop token and not part of the text */
     size_t stop_text_end; /* bytes of text before the stop string; SIZE_MAX: none was met */
     uint64_t seen, kept;  /* eligible tokens over all layers and KV heads; those in the cache */

@@ -7,9 +7,10 @@
 #include "launch/ops/ops_commands.h"
 #include "launch/output/report.h"
 #include "launch/pipeline/engine.h"
+#include "launch/pipeline/model_placement.h"
 #include "launch/pipeline/page_budget.h"
-#include "launch/pipeline/parts.h"
-#include "launch/pipeline/placing.h"
+#include "launch/pipeline/placement_reason.h"
+#include "launch/pipeline/rank_assembly.h"
 #include "launch/setup/alone.h"
 #include "launch/setup/hostfile.h"
 #include "launch/setup/policy_choice.h"
@@ -35,7 +36,7 @@ typedef struct {
     int ranks;
     const sl_host *host_of[SL_SPLIT_LAYERS_MAX];
     double keep[SL_SPLIT_LAYERS_MAX];
-    sl_parts_placement placement;
+    sl_model_placement placement;
     uint64_t
         limits[SL_SPLIT_LAYERS_MAX]; /* of weights and cache, as sl_placement_options has them */
     uint64_t memory[SL_SPLIT_LAYERS_MAX]; /* of each rank; UINT64_MAX: not known */
@@ -104,7 +105,7 @@ static void find_beside(planning *p)
         keep[r] = 1;
     }
     for (int r = 0; r < p->ranks; r++) {
-        sl_parts_options parts = {
+        sl_assembly_options options = {
             .rank = r,
             .ranks = p->ranks,
             .gguf = p->gguf,
@@ -122,9 +123,9 @@ static void find_beside(planning *p)
             .rank_heads = heads,
             .rank_keep = keep,
         };
-        sl_memory_needs n = sl_parts_needs(&parts, p->ranks > 1 ? "mpi" : "self");
-        p->beside[r] = sl_memory_used_bytes() + n.fixed - sl_parts_ring_bytes(&parts) + n.messages +
-                       n.stacks;
+        sl_memory_needs n = sl_assembly_memory_needs(&options, p->ranks > 1 ? "mpi" : "self");
+        p->beside[r] = sl_memory_used_bytes() + n.fixed - sl_assembly_ring_bytes(&options) +
+                       n.messages + n.stacks;
     }
 }
 
@@ -158,7 +159,7 @@ static sl_status open_plan(planning *p)
     if (status == SL_OK) status = open_hosts(p);
     if (status != SL_OK) return status;
     p->context = s->context ? s->context : p->shape.context;
-    sl_parts_placement_init(p->gguf, &p->shape, p->ranks, &p->policy, s->sequences,
+    sl_model_placement_init(p->gguf, &p->shape, p->ranks, &p->policy, s->sequences,
                             p->kernels->kv[p->kv]->page_bytes(p->shape.head_dim), &p->placement);
     for (uint32_t i = 0; i < p->shape.n_layers; i++)
         p->placement.keep[i] = sl_page_budget_with_margin(p->keep[i]);
@@ -187,7 +188,7 @@ static bool is_limited(const planning *p)
 static void judge(const planning *p, outcome *o)
 {
     const sl_placement_options *options = &p->placement.options;
-    o->largest = sl_placing_largest(options, p->context, o->first_layer);
+    o->largest = sl_placement_largest_rank(options, p->context, o->first_layer);
     o->longest = is_limited(p) ? sl_placement_longest(options, o->first_layer, CONTEXT_MAX) : 0;
 }
 
@@ -216,9 +217,9 @@ static void print_split(const planning *p, const char *name, const outcome *o)
 static void print_plan(const planning *p, const outcome *planned, const outcome *even,
                        uint32_t longest_of_all, uint64_t excess)
 {
-    char reason[SL_PLACING_REASON_BYTES];
-    sl_placing_reason(&p->placement.options, p->context, planned->first_layer, excess, reason,
-                      sizeof reason);
+    char reason[SL_PLACEMENT_REASON_BYTES];
+    sl_placement_reason(&p->placement.options, p->context, planned->first_layer, excess, reason,
+                        sizeof reason);
     print_split(p, "planned", planned);
     print_split(p, "as many layers on each", even);
     printf("%s\n", reason);

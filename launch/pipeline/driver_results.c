@@ -49,8 +49,8 @@ static bool is_end(const sl_driver *d, const sl_request *request, int32_t token)
 static void report_token(const sl_driver *d, const sl_request *request, uint32_t index)
 {
     sl_choice *choice = &request->choices[index];
-    if (choice->n_tokens <= choice->n_told) return;
-    choice->n_told = choice->n_tokens;
+    if (choice->n_tokens <= choice->n_reported) return;
+    choice->n_reported = choice->n_tokens;
     const sl_watch *watch = &d->options.watch;
     if (!choice->ended_by_token && watch->token)
         watch->token(watch->context, request, index, choice->tokens[choice->n_tokens - 1]);
@@ -83,7 +83,7 @@ static sl_driver_sequence *owned_sequence(sl_driver *d, const sl_frame *frame, u
     return sl_driver_is_open(s) && s->first_frame <= frame->number ? s : NULL;
 }
 
-/* The result is one that was asked for. */
+/* The request wants this result, and it is the one that its sequence waits for. */
 static bool is_expected(const sl_driver_sequence *s, const sl_token_result *result)
 {
     const sl_request *request = s->owner->request;
@@ -147,7 +147,7 @@ static void take_prompt_spans(sl_driver *d, const sl_frame *frame)
         if (d->options.watch.prompt)
             d->options.watch.prompt(d->options.watch.context, request, n_read);
         if (n_read == request->n_prompt && request->max_tokens == 0)
-            finish_choice(d, s, SL_FINISH_LENGTH); /* only its prompt was asked for */
+            finish_choice(d, s, SL_FINISH_LENGTH); /* no more than the prompt was wanted */
         else if (n_read == request->pause_after)
             sl_driver_sequences_move(&d->sequences, s, SL_SEQUENCE_PROMPT);
     }

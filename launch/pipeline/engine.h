@@ -1,6 +1,14 @@
-/* launch/pipeline/engine.h - a model ready to serve requests over all ranks: what `batch`, `run`, `eval` and
- * `bench` share. Opening is collective: ranks agree after every fallible step, so they fail
- * together. */
+/* launch/pipeline/engine.h - the front door of launch/pipeline: a model ready to serve requests
+ * over all ranks, for `batch`, `run`, `eval` and `bench`.
+ *
+ * The room owns everything between a request and its result: the split of layers over ranks, each
+ * rank's memory, the driver that makes frames on rank 0, and the loop that moves and computes
+ * them. It knows no job files and no command: requests come from a port (feeder.h), and results go
+ * back to it.
+ *
+ * Opening is collective: ranks agree after every step that can fail, so they fail together. An
+ * engine lives while sl_engine_serve runs, and so does all that its getters lend. Which file does
+ * what is said in engine_state.h. */
 #ifndef SL_ENGINE_H
 #define SL_ENGINE_H
 
@@ -11,26 +19,28 @@
 
 typedef struct sl_engine sl_engine;
 
-/* What a command does with an engine; all of it is called on rank 0 only. */
+/* What a command does with an engine. All calls are made on rank 0 only. */
 typedef struct {
     void *context;
-    /* Nothing is open yet: whether what the command was given can do at all. May be NULL. */
+    /* Called before anything is opened: checks what the command was given. May be NULL. */
     sl_status (*check)(void *context);
-    /* The model is open, memory is being planned: bytes this job's lines and requests will take. */
+    /* Called when the model is open and memory is planned: bytes that this job's lines and requests
+     * will take. */
     uint64_t (*job_bytes)(void *context, const sl_engine *engine);
-    /* The model is open: say where requests come from. On an error, logged, nothing is left to end. */
+    /* Called when the model is loaded: says where requests come from. After an error, logged,
+     * `end` is not called. */
     sl_status (*begin)(void *context, sl_engine *engine, sl_port *port_out);
     /* Called if begin succeeded, with how serving went; returns that, or what went wrong since. */
     sl_status (*end)(void *context, const sl_engine *engine, sl_status status);
-    const bool
-        *some_failed; /* then there are error records, which the exit code says; NULL: none */
+    /* Set when there are error records: the exit code says so. NULL: there are never any. */
+    const bool *some_failed;
     sl_watch watch;
-    /* On all ranks the same: distributions that requests are compared by, at most (stage.h). If any, some
-     * requests keep all, so memory is planned for that. */
+    /* The same on all ranks: how many distributions requests are compared by, at most (stage.h). If
+     * there are any, some requests keep all, so memory is planned for that. */
     uint32_t compared_rows;
-    bool
-        verify_first; /* that all ranks have the same model, instead of beside serving: it measures */
-    sl_profile *profile; /* of this rank's stage; NULL: nobody asks */
+    /* Check that all ranks have the same model before serving, not beside it: for measurements. */
+    bool verify_first;
+    sl_profile *profile; /* of this rank's stage, or NULL */
 } sl_service;
 
 /* Start the transport, open the model, split its layers by bytes, plan memory, take it, load; serve
@@ -47,8 +57,8 @@ uint64_t sl_engine_text_bytes_max(const sl_engine *engine);
 uint32_t sl_engine_sequences(const sl_engine *engine);
 const sl_model_shape *sl_engine_shape(const sl_engine *engine);
 const char *sl_engine_kernels(const sl_engine *engine); /* the set's name */
-const char *sl_engine_kv(const sl_engine *engine);      /* what --kv came to */
-/* What this rank's team is made of; lent. */
+const char *sl_engine_kv(const sl_engine *engine);      /* the type of the cache */
+/* What this rank's team of threads is made of. */
 sl_team_options sl_engine_team(const sl_engine *engine);
 const sl_kernels *sl_engine_kernel_set(const sl_engine *engine);
 int sl_engine_threads(const sl_engine *engine);
@@ -56,10 +66,10 @@ const sl_driver_progress *sl_engine_progress(const sl_engine *engine);
 /* The model's general.name, or its file's: UTF-8, lent. */
 const char *sl_engine_model_name(const sl_engine *engine);
 uint64_t sl_engine_model_hash(const sl_engine *engine);
-/* On rank 0: SL_OK, all ranks loaded the same; SL_AGAIN, not known yet: what is said may be of a damaged
- * model; SL_ERR_FORMAT: they did not. */
+/* On rank 0. SL_OK: all ranks loaded the same; SL_AGAIN: not known yet, so what is generated may
+ * be of a damaged model; SL_ERR_FORMAT: they did not. */
 sl_status sl_engine_model_verdict(const sl_engine *engine);
-uint64_t sl_engine_gate_hash(const sl_engine *engine); /* 0: the policy asks none */
+uint64_t sl_engine_gate_hash(const sl_engine *engine); /* 0: the policy uses none */
 const sl_policy *sl_engine_policy(const sl_engine *engine);
 sl_codec_kind sl_engine_codec(const sl_engine *engine);
 uint32_t sl_engine_first_layer(const sl_engine *engine, int rank);
@@ -70,7 +80,7 @@ typedef struct {
     double seconds; /* since weights were ready */
     uint32_t ranks;
     const sl_ledger_row *ledger;  /* [ranks], lent */
-    uint64_t own_peak_bytes;      /* of rank 0, if it has grown since the ledger's word */
+    uint64_t own_peak_bytes;      /* of rank 0, if it has grown since its ledger row */
     const uint32_t *first_layer;  /* [ranks + 1], lent */
     const sl_model_shape *shape;  /* lent */
     const sl_head_account *heads; /* [n_layers][n_kv_heads], lent: kept, and the most pages */

@@ -7,13 +7,16 @@
 void sl_feeder_init(sl_feeder *feeder, const sl_port *port, const sl_watch *watch,
                     sl_driver *driver, int64_t now_ns)
 {
-    *feeder = (sl_feeder){
-        .port = port, .watch = watch, .driver = driver, .started_ns = now_ns, .told_ns = now_ns};
+    *feeder = (sl_feeder){.port = port,
+                          .watch = watch,
+                          .driver = driver,
+                          .started_ns = now_ns,
+                          .progress_ns = now_ns};
 }
 
 void sl_feeder_fini(sl_feeder *feeder)
 {
-    while (feeder->held) { /* each prompt that is not submitted yet */
+    while (feeder->held) { /* each prompt that was not submitted */
         sl_request *also = feeder->held->also;
         sl_request_free(feeder->held);
         feeder->held = also;
@@ -62,27 +65,27 @@ static sl_status finish(const sl_port *port, sl_request *request)
     return port->done(port->context, first);
 }
 
-/* A big model on slow storage: for the user nothing would happen. */
-static void tell_wait(sl_feeder *f, int64_t now_ns)
+/* With a big model on slow storage the user would see nothing happen for long. */
+static void explain_wait(sl_feeder *f, int64_t now_ns)
 {
-    if (f->told_wait || now_ns - f->started_ns < 5 * SL_SECOND) return;
-    f->told_wait = true;
+    if (f->wait_explained || now_ns - f->started_ns < 5 * SL_SECOND) return;
+    f->wait_explained = true;
     sl_info("results wait until rank 0 has read the layers of other ranks, to compare them: the "
             "model's file of sums (sluice show model FILE --sums) or --trust-model spares it");
 }
 
-/* Finished requests, once they may leave; only then may the pipeline stop. */
+/* Finished requests, once they may leave. The pipeline is not stopped before that. */
 static sl_status feed_out(sl_feeder *f, int64_t now_ns)
 {
     const sl_port *port = f->port;
     sl_status status = port->ready ? port->ready(port->ready_context) : SL_OK;
     if (status == SL_AGAIN) {
-        tell_wait(f, now_ns);
+        explain_wait(f, now_ns);
         return SL_OK;
     }
     if (status != SL_OK) return status;
-    if (f->ended && !f->told_end) sl_driver_end(f->driver);
-    f->told_end = f->ended;
+    if (f->ended && !f->driver_ended) sl_driver_end(f->driver);
+    f->driver_ended = f->ended;
     sl_request *request;
     while (status == SL_OK && (request = sl_driver_finished(f->driver)))
         status = finish(port, request);
@@ -95,8 +98,8 @@ sl_status sl_feeder_step(sl_feeder *feeder, int64_t now_ns)
     sl_status status = feed_in(feeder);
     if (status == SL_OK) status = feed_out(feeder, now_ns);
     const sl_watch *watch = feeder->watch;
-    if (watch->progress && now_ns - feeder->told_ns > 100 * SL_MS) {
-        feeder->told_ns = now_ns;
+    if (watch->progress && now_ns - feeder->progress_ns > 100 * SL_MS) {
+        feeder->progress_ns = now_ns;
         watch->progress(watch->context, sl_driver_progress_now(feeder->driver),
                         now_ns - feeder->started_ns);
     }

@@ -1,5 +1,5 @@
-/* launch/pipeline/loop.c - see loop.h. The thin shell around a rank's state machine: a clock, two queues and
- * a way to sleep. */
+/* launch/pipeline/loop.c - see loop.h. Gives a rank's state machine what it lacks: a clock, a
+ * thread that computes, the two queues to it, and sleep. */
 #include "launch/pipeline/loop.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ static void *compute(void *argument)
     computer *c = argument;
     int64_t compute_ns = 0, wait_ns = 0, before = sl_clock_now_ns();
     void *item;
-    (void)sl_team_enter(c->team); /* until it ends */
+    (void)sl_team_enter(c->team); /* until the thread ends */
     while (sl_queue_take(c->work, &item, -1) == SL_OK) {
         sl_work *work = item;
         int64_t begin = sl_clock_now_ns();
@@ -68,7 +68,7 @@ static sl_status start_computer(const sl_loop_options *options, computer **compu
     }
     sl_error("cannot start the compute thread: %s", strerror(error));
     free_computer(c);
-    return SL_ERR_MEMORY; /* its stack found no room */
+    return SL_ERR_MEMORY; /* there was no room for its stack */
 }
 
 static void stop_computer(computer *c)
@@ -80,7 +80,7 @@ static void stop_computer(computer *c)
 
 /* ---- the loop ---- */
 
-static sl_status tell_signal(const sl_rank *rank)
+static sl_status report_signal(const sl_rank *rank)
 {
     char waiting[256];
     sl_rank_describe_wait(rank, sl_clock_now_ns(), waiting, sizeof waiting);
@@ -108,7 +108,7 @@ static sl_status loop(const sl_loop_options *options, computer *c)
             sl_queue_put(c->work, work, -1);
             computing = true;
         }
-        if (status == SL_OK && sl_process_signal()) status = tell_signal(options->rank);
+        if (status == SL_OK && sl_process_signal()) status = report_signal(options->rank);
         if (computing || !options->spare_core)
             nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     }
@@ -124,8 +124,7 @@ sl_status sl_loop_run(const sl_loop_options *options)
     status = loop(options, c);
     if (status == SL_OK)
         stop_computer(c);
-    else
-        pthread_detach(c->thread); /* the job is about to be aborted: its chunk is not waited for,
-                                      and what it works on stays where it is */
+    else /* The job is about to be aborted: the thread is not waited for, and its memory stays. */
+        pthread_detach(c->thread);
     return status;
 }

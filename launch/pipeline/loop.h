@@ -1,5 +1,6 @@
-/* launch/pipeline/loop.h - drives one rank in real time: this thread is the progress thread, the only
- * caller of comm; a second thread computes, and is the only one here to run the stage's team. */
+/* launch/pipeline/loop.h - drives one rank in real time. The calling thread is the progress
+ * thread, the only one that calls comm. A second thread computes, and is the only one that runs
+ * the stage's team. */
 #ifndef SL_LOOP_H
 #define SL_LOOP_H
 
@@ -18,8 +19,9 @@ typedef struct {
 } sl_loop_options;
 
 /* Run until the stop frame has passed. SL_ERR_PEER, SL_ERR_JOB, SL_ERR_FORMAT, or the port's
- * error: logged; the caller then aborts the job at once, since compute may still be at work. SL_ERR_JOB also on a signal
- * (process.h), after one line that says what this rank was waiting for. */
+ * error: logged; the caller then aborts the job at once, since compute may still be at work.
+ * SL_ERR_JOB also on a signal (process.h), after a line that says what this rank was waiting for.
+ */
 sl_status sl_loop_run(const sl_loop_options *options);
 
 #endif

@@ -6,7 +6,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/numbers.h"
 
-/* Libraries, MPI above all, took less under this limit than they will under a higher one. */
+/* Libraries, MPI above all, took less under this limit than they will take under a higher one. */
 static const uint64_t SPARE_BYTES = 64 << 20;
 
 /* Which of the limits leaves least. */

@@ -1,5 +1,6 @@
-/* launch/pipeline/memory_plan.h - what a rank will take, and how many cache pages that leaves room for: pure
- * arithmetic, so that a job is refused with the numbers before anything is loaded. Bytes. */
+/* launch/pipeline/memory_plan.h - how much memory a rank will take, and how many cache pages there
+ * is room for. Pure arithmetic, so that a job is refused with the numbers before anything is
+ * loaded. All numbers are bytes. */
 #ifndef SL_MEMORY_PLAN_H
 #define SL_MEMORY_PLAN_H
 
@@ -8,7 +9,7 @@
 #include "runtime/base/limits.h"
 
 typedef struct {
-    uint64_t in_use;   /* memory of the process already, MPI's own included */
+    uint64_t in_use;   /* by the process already, MPI's own memory included */
     uint64_t weights;  /* as they are in memory */
     uint64_t fixed;    /* frames, scratch, rings and sinks */
     uint64_t messages; /* comm, wire and codec */
@@ -18,11 +19,11 @@ typedef struct {
     uint64_t pages_wanted, pages_least;
 } sl_memory_needs;
 
-/* The least of the three counts. What is planned is taken of each; what there is already is not the
- * same of each: address space that nothing has touched is no memory. */
+/* Three limits; the one that leaves least counts. What is planned is taken from each of them. What
+ * is in use already differs: address space that nothing has touched is no memory. */
 typedef struct {
     uint64_t allowed;       /* memory beside what is in use */
-    const char *source;     /* of that number, for people */
+    const char *source;     /* of that number, as the message names it */
     sl_limit data, address; /* of the data segment and of address space */
 } sl_memory_limits;
 

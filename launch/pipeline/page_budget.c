@@ -15,8 +15,8 @@ uint32_t sl_page_budget_expected(const sl_policy *policy, double keep, uint32_t 
     return pages < all ? (uint32_t)pages : all;
 }
 
-/* Under a prompt-end policy: all of the prompt, shared by the choices, until each has its own copy of
- * what survives, and what it generates. */
+/* Under a policy that prunes at the prompt's end: all of the prompt, shared by the choices, and
+ * for each choice its own copy of what survives and what it generates. */
 static uint64_t pruned_pages(const sl_policy *p, const sl_request *request, uint32_t generated)
 {
     uint32_t n_prompt = (uint32_t)request->n_prompt;

@@ -1,6 +1,6 @@
-/* launch/pipeline/page_budget.h - which requests are let in, by the pages they are expected to need, and what is
- * said to those that cannot be served. Expectations admit; what is sent is covered by credit
- * (sched/credit.h), and a wrong expectation is paid for by restarting the youngest. */
+/* launch/pipeline/page_budget.h - which requests are let in, by the pages they are expected to
+ * need, and the error of those that cannot be served. Pages for what is sent are covered by credit
+ * (sched/credit.h); when requests need more than was expected, the youngest is restarted. */
 #ifndef SL_PAGE_BUDGET_H
 #define SL_PAGE_BUDGET_H
 
@@ -20,8 +20,8 @@ typedef struct {
 
 /* A tenth more than is expected, but no more than all. */
 double sl_page_budget_with_margin(double keep);
-/* Pages of one KV head that n tokens of a sequence are expected to fill where so much of what is
- * eligible is kept, with the margin. */
+/* Pages of one KV head that n tokens of a sequence are expected to fill, where the share `keep` of
+ * the eligible ones is kept; with the margin. */
 uint32_t sl_page_budget_expected(const sl_policy *policy, double keep, uint32_t n_tokens);
 
 /* Every rank expects to have room for it beside those let in. */
@@ -29,12 +29,12 @@ bool sl_page_budget_fits(const sl_page_budget *budget, const sl_request *request
 void sl_page_budget_take(sl_page_budget *budget, const sl_request *request);
 void sl_page_budget_give_back(sl_page_budget *budget, const sl_request *request);
 
-/* It can never be served: fails the request with the numbers. What a policy will keep is found out by
- * running, unless it is all. */
+/* Whether it can never be served: then it fails with the numbers. Only a policy that keeps
+ * everything is judged here; what others will keep shows when they run. */
 bool sl_page_budget_refuses(const sl_page_budget *budget, sl_request *request,
                             uint32_t sequences_max);
-/* It had all pools for itself, and after n_sent tokens they were full: fails it with the numbers.
- * pages_used: [ranks]. */
+/* The request had all pools for itself, and they were full after n_sent tokens: it fails with the
+ * numbers. pages_used: [ranks]. */
 void sl_page_budget_fail_alone(const sl_page_budget *budget, sl_request *request, uint32_t n_sent,
                                const uint64_t *pages_used);
 

@@ -1,5 +1,6 @@
-/* launch/pipeline/rank.c - see rank.h. Holds the slots of a rank and moves frames between comm, compute and
- * the driver. Encoding and decoding happen here, on the progress thread, beside compute. */
+/* launch/pipeline/rank.c - see rank.h. Holds the slots of a rank and moves frames between comm,
+ * compute and the driver. Encoding and decoding happen here, on the progress thread, beside
+ * compute. */
 #include "launch/pipeline/rank.h"
 
 #include <inttypes.h>
@@ -33,7 +34,7 @@ struct sl_rank {
     bool stopped;
     int64_t idle_since_ns; /* since when nothing arrived or was computed */
     int64_t wire_ns, codec_ns;
-    uint64_t peak_bytes; /* as of peak_ns: the kernel is asked now and then */
+    uint64_t peak_bytes; /* as of peak_ns: it is read from the kernel now and then */
     int64_t peak_ns;
     sl_ledger_row *final;
 };
@@ -180,7 +181,7 @@ static sl_status on_message(sl_rank *r, const sl_comm_event *event)
         return status == SL_OK ? take_result(r, &r->result) : status;
     }
     frame_slot *slot = free_slot(r);
-    SL_ASSERT(slot); /* poll hands out messages only while there is one */
+    SL_ASSERT(slot); /* messages are polled for only while there is one */
     sl_frame *frame = &slot->work.frame;
     sl_status status = decode_header(r, event, frame, &payload, &bytes);
     if (status != SL_OK) return status;
@@ -223,7 +224,7 @@ static sl_status drain_comm(sl_rank *r, int64_t now_ns)
 
 /* ---- departures ---- */
 
-/* Asking takes some 30 us: not for every token, but the last word is exact. */
+/* Reading it takes some 30 us, so it is not done for every frame; for the last frame it is. */
 static void update_peak(sl_rank *r, bool stops, int64_t now_ns)
 {
     if (!stops && r->peak_bytes > 0 && now_ns - r->peak_ns < 100 * SL_MS) return;

@@ -1,8 +1,10 @@
-/* launch/pipeline/rank.h - one rank as a state machine: what arrived, what was computed and the time go in;
- * what to compute comes out, and messages go to comm. On rank 0 the driver feeds it.
+/* launch/pipeline/rank.h - one rank as a state machine: what arrived, what was computed and the
+ * time go in; what to compute comes out, and messages go to comm. On rank 0 frames come from the
+ * driver.
  *
- * A frame passes queued -> computing -> sending -> free, in arrival order. The driver never has more
- * frames under way than there are slots, so an arriving frame finds one. It never blocks. */
+ * A frame's slot goes from queued to computing, sending and free, in the order of arrival. The
+ * driver never has more frames under way than a rank has slots, so an arriving frame finds a free
+ * one. A rank never blocks. */
 #ifndef SL_RANK_H
 #define SL_RANK_H
 
@@ -27,11 +29,11 @@ typedef struct {
 
 typedef struct sl_rank sl_rank;
 
-/* A frame on its way through compute, with what compute says of it. */
+/* A frame that is computed, and what was measured meanwhile. */
 typedef struct {
     sl_frame frame;
     sl_status status;            /* of sl_stage_compute */
-    sl_stage_account account;    /* of this rank's stage, after */
+    sl_stage_account account;    /* of this rank's stage, afterwards */
     int64_t compute_ns, wait_ns; /* cumulative */
     int64_t started_ns;
 } sl_work;
@@ -48,7 +50,7 @@ size_t sl_rank_message_bytes_max(const sl_frame_limits *limits);
 sl_status sl_rank_step(sl_rank *rank, int64_t now_ns, sl_work **work_out);
 /* The work is done. */
 void sl_rank_computed(sl_rank *rank, sl_work *work);
-/* The stop frame has passed: nothing more to do. */
+/* The stop frame has passed: there is nothing more to do. */
 bool sl_rank_stopped(const sl_rank *rank);
 
 /* What this rank waits for and since when, as one line without a newline. */

@@ -1,18 +1,19 @@
-/* launch/pipeline/sim.c - see sim.h. Each turn steps every live rank at the same virtual time, in an order that
- * the seed shuffles, then jumps to when something is due next. */
+/* launch/pipeline/sim.c - see sim.h. Each turn steps every live rank at the same virtual time, in
+ * an order that the seed shuffles, then jumps to the time at which something is due next. */
 #include "launch/pipeline/sim.h"
 
 #include <stdlib.h>
 #include <xxhash.h>
 
 #include "comm/transport/comm_sim.h"
-#include "launch/pipeline/parts.h"
+#include "launch/pipeline/model_placement.h"
+#include "launch/pipeline/rank_assembly.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 
 typedef struct {
     sl_comm *comm;
-    sl_parts parts;
+    sl_assembly built;
     sl_work *work; /* being computed, done at work_done_ns */
     int64_t work_done_ns, compute_ns;
     bool lost;
@@ -30,8 +31,8 @@ typedef struct {
     uint64_t draws; /* random numbers drawn so far */
 } sim;
 
-/* Heartbeats and deadlines are looked at this often; what is due but not taken (by a rank that has
- * stopped, or has no room) is offered again after a retry. */
+/* Heartbeats and deadlines are checked once a tick. A message that is due but not taken (its rank
+ * has stopped, or has no room) is offered again after the retry time. */
 static const int64_t TICK_NS = 50 * SL_MS, RETRY_NS = SL_MS;
 
 static int64_t virtual_clock(void *context) { return ((const sim *)context)->now_ns; }
@@ -52,7 +53,7 @@ static sl_status open_rank(sim *s, int r)
     sl_comm_options comm = {.heartbeat_ns = SL_SECOND, .sim_net = s->net, .sim_rank = r};
     sl_status status = sl_comm_open("sim", &comm, &s->ranks[r].comm);
     if (status != SL_OK) return status;
-    sl_parts_options parts = {
+    sl_assembly_options options = {
         .rank = r,
         .ranks = o->ranks,
         .gguf = o->gguf,
@@ -77,9 +78,9 @@ static sl_status open_rank(sim *s, int r)
         .clock = virtual_clock,
         .clock_context = s,
     };
-    status = sl_parts_open(&parts, &s->ranks[r].parts);
+    status = sl_assembly_open(&options, &s->ranks[r].built);
     if (status != SL_OK) return status;
-    sl_frame_limits limits = sl_parts_limits(&parts);
+    sl_frame_limits limits = sl_assembly_frame_limits(&options);
     return sl_comm_start(s->ranks[r].comm, sl_rank_message_bytes_max(&limits), s->now_ns);
 }
 
@@ -95,8 +96,8 @@ static sl_status open_sim(sim *s, const sl_port *port)
     if (!s->ranks || !s->first_layer || !s->rank_heads || !s->rank_pages || !s->rank_keep)
         return SL_ERR_MEMORY;
     for (size_t r = 0; r < n; r++) s->rank_keep[r] = o->keep;
-    sl_parts_placement placement;
-    sl_parts_placement_init(o->gguf, o->shape, o->ranks, &o->policy, o->sequences,
+    sl_model_placement placement;
+    sl_model_placement_init(o->gguf, o->shape, o->ranks, &o->policy, o->sequences,
                             o->kernels->kv[SL_KV_F16]->page_bytes(o->shape->head_dim), &placement);
     sl_placement_split(&placement.options, o->context, s->first_layer);
     for (int r = 0; r < o->ranks; r++) {
@@ -109,7 +110,7 @@ static sl_status open_sim(sim *s, const sl_port *port)
                                .delay_max_ns = o->delay_max_ns};
     sl_status status = sl_comm_net_open(&net, &s->net);
     for (int r = 0; r < o->ranks && status == SL_OK; r++) status = open_rank(s, r);
-    sl_feeder_init(&s->feeder, port, &s->options->watch, s->ranks[0].parts.driver, 0);
+    sl_feeder_init(&s->feeder, port, &s->options->watch, s->ranks[0].built.driver, 0);
     return status;
 }
 
@@ -117,7 +118,7 @@ static void close_sim(sim *s)
 {
     sl_feeder_fini(&s->feeder);
     for (int r = 0; s->ranks && r < s->options->ranks; r++) {
-        sl_parts_close(&s->ranks[r].parts);
+        sl_assembly_close(&s->ranks[r].built);
         sl_comm_close(s->ranks[r].comm);
     }
     sl_comm_net_close(s->net);
@@ -133,17 +134,17 @@ static void close_sim(sim *s)
 static void finish_work(sim *s, sim_rank *rank)
 {
     if (!rank->work || s->now_ns < rank->work_done_ns) return;
-    sl_rank_computed(rank->parts.rank, rank->work);
+    sl_rank_computed(rank->built.rank, rank->work);
     rank->work = NULL;
 }
 
-/* The arithmetic is done at once; the pipeline hears of it when its virtual time is over. */
+/* The arithmetic is done at once; its rank gets the result when the virtual time of it is over. */
 static void start_work(sim *s, sim_rank *rank, sl_work *work)
 {
     int64_t cost = draw(s, s->options->compute_min_ns, s->options->compute_max_ns);
     rank->compute_ns += cost;
-    work->status = sl_stage_compute(rank->parts.stage, &work->frame);
-    sl_stage_account_get(rank->parts.stage, &work->account);
+    work->status = sl_stage_compute(rank->built.stage, &work->frame);
+    sl_stage_account_get(rank->built.stage, &work->account);
     work->compute_ns = rank->compute_ns;
     work->wait_ns = s->now_ns + cost - rank->compute_ns;
     rank->work = work;
@@ -153,11 +154,11 @@ static void start_work(sim *s, sim_rank *rank, sl_work *work)
 static sl_status step_rank(sim *s, int r)
 {
     sim_rank *rank = &s->ranks[r];
-    if (rank->lost || sl_rank_stopped(rank->parts.rank)) return SL_OK;
+    if (rank->lost || sl_rank_stopped(rank->built.rank)) return SL_OK;
     finish_work(s, rank);
     sl_work *work = NULL;
     sl_status status = r == 0 ? sl_feeder_step(&s->feeder, s->now_ns) : SL_OK;
-    if (status == SL_OK) status = sl_rank_step(rank->parts.rank, s->now_ns, &work);
+    if (status == SL_OK) status = sl_rank_step(rank->built.rank, s->now_ns, &work);
     if (status == SL_OK && work) start_work(s, rank, work);
     return status;
 }
@@ -174,7 +175,7 @@ static void lose_rank(sim *s)
 static bool all_stopped(const sim *s)
 {
     for (int r = 0; r < s->options->ranks; r++)
-        if (!sl_rank_stopped(s->ranks[r].parts.rank)) return false;
+        if (!sl_rank_stopped(s->ranks[r].built.rank)) return false;
     return true;
 }
 
@@ -217,7 +218,7 @@ sl_status sl_sim_run(const sl_sim_options *options, const sl_port *port, sl_sim_
         }
         result_out->virtual_ns = s.now_ns;
         result_out->packets = sl_comm_net_packets(s.net);
-        result_out->restarts = sl_driver_progress_now(s.ranks[0].parts.driver)->restarts;
+        result_out->restarts = sl_driver_progress_now(s.ranks[0].built.driver)->restarts;
     }
     close_sim(&s);
     return status;

@@ -1,6 +1,6 @@
-/* launch/pipeline/sim.h - a whole pipeline in one thread and virtual time, from one seed: real weights, real
- * arithmetic, real state machines; only time and the network are made up. A failure replays from
- * its seed. */
+/* launch/pipeline/sim.h - a whole pipeline in one thread and virtual time, from one seed: weights,
+ * arithmetic and state machines are the real ones; time and the network are simulated. A failure
+ * replays from its seed. */
 #ifndef SL_SIM_H
 #define SL_SIM_H
 
@@ -30,7 +30,7 @@ typedef struct {
     int64_t delay_min_ns, delay_max_ns;     /* of a message */
     int64_t compute_min_ns, compute_max_ns; /* of a frame on one rank */
     int64_t silence_max_ns;
-    int lost_rank; /* -1: none; says and does nothing from lost_ns on */
+    int lost_rank; /* it sends and does nothing from lost_ns on; -1: none */
     int64_t lost_ns;
     int64_t end_ns; /* virtual time after which the run has hung */
 } sl_sim_options;

@@ -1,7 +1,7 @@
-/* tests/sim/test_sim.c - a few requests through pipelines of 1 to 7 ranks with seeded delays, chunk
- * sizes, slots, pools too small for all at once, and lost ranks. Whatever the seed, what is finished is
- * bit for bit what one rank alone gives; a lost rank is noticed in time, and running what is left
- * completes the job with nothing done twice. */
+/* tests/sim/test_sim.c - a few requests through pipelines of 1 to 7 ranks with seeded delays,
+ * chunk sizes, slots, pools too small for all at once, and lost ranks. Whatever the seed, what is
+ * finished is bit for bit what one rank alone gives; a lost rank is noticed in time, and running
+ * what is left completes the job with nothing done twice. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,7 +266,8 @@ static void check_retention(const job *j, int i)
                           (unsigned long long)seen, POLICIES[i].keep));
 }
 
-/* Every policy, over any ranks, chunks and mixes, with restarts and ranks lost: the same results. */
+/* Every policy, over any ranks, chunks and mixes, with restarts and ranks lost: the same results.
+ */
 static void check_policies(const model *m)
 {
     for (int i = 0; i < N_POLICIES; i++) {

@@ -1,5 +1,5 @@
-/* launch/pipeline/placing.c - see placing.h. */
-#include "launch/pipeline/placing.h"
+/* launch/pipeline/placement_reason.c - see placement_reason.h. */
+#include "launch/pipeline/placement_reason.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -7,8 +7,8 @@
 #include "runtime/base/append.h"
 #include "runtime/base/numbers.h"
 
-uint32_t sl_placing_largest(const sl_placement_options *options, uint32_t context,
-                            const uint32_t *first_layer)
+uint32_t sl_placement_largest_rank(const sl_placement_options *options, uint32_t context,
+                                   const uint32_t *first_layer)
 {
     uint32_t largest = 0;
     uint64_t most = 0;
@@ -28,10 +28,10 @@ static bool has_limits(const sl_placement_options *options)
     return false;
 }
 
-void sl_placing_reason(const sl_placement_options *options, uint32_t context,
-                       const uint32_t *first_layer, uint64_t excess, char *out, size_t out_bytes)
+void sl_placement_reason(const sl_placement_options *options, uint32_t context,
+                         const uint32_t *first_layer, uint64_t excess, char *out, size_t out_bytes)
 {
-    uint32_t r = sl_placing_largest(options, context, first_layer);
+    uint32_t r = sl_placement_largest_rank(options, context, first_layer);
     sl_placement_rank held = sl_placement_of(options, context, first_layer, r);
     size_t used = 0;
     sl_append(out, out_bytes, &used,

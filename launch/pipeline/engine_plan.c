@@ -1,0 +1,135 @@
+/* launch/pipeline/engine_plan.c - see engine_plan.h. */
+#include "launch/pipeline/engine_plan.h"
+
+#include "launch/machine/memory.h"
+#include "launch/pipeline/memory_plan.h"
+#include "launch/pipeline/model_placement.h"
+#include "launch/pipeline/page_budget.h"
+#include "launch/pipeline/placement_reason.h"
+#include "launch/setup/policy_choice.h"
+#include "launch/setup/retention.h"
+#include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
+
+/* What each layer is expected to keep: everything when requests are compared with one that keeps
+ * all; else as measured in an earlier run, or as the gate or policy says. A prompt that is pruned
+ * only when it ends is kept whole until then. */
+static sl_status expect_retention(sl_engine *e)
+{
+    const char *measured = e->settings.retention;
+    if (e->service->compared_rows > 0) {
+        for (uint32_t i = 0; i < e->shape.n_layers; i++) e->layer_keep[i] = 1;
+        return SL_OK;
+    }
+    if (measured && sl_policy_at_prompt_end(e->policy.kind) && sl_engine_rank(e) == 0)
+        sl_info("--policy %s ignores --retention: until a prompt ends all of it is kept",
+                sl_policy_name(e->policy.kind));
+    if (!measured || sl_policy_at_prompt_end(e->policy.kind)) {
+        sl_policy_expect(&e->policy, sl_engine_policy_gate(e), e->shape.n_layers,
+                         e->shape.n_kv_heads, e->layer_keep);
+        return SL_OK;
+    }
+    return sl_retention_read(measured, e->shape.n_layers, e->shape.n_kv_heads, e->layer_keep);
+}
+
+sl_status sl_engine_plan_check(sl_engine *e)
+{
+    uint32_t n = e->shape.n_layers;
+    int ranks = sl_engine_ranks(e);
+    if (n > SL_SPLIT_LAYERS_MAX) {
+        sl_error("%s: %u layers, supported are up to %d", e->settings.model, n,
+                 SL_SPLIT_LAYERS_MAX);
+        return SL_ERR_UNSUPPORTED;
+    }
+    if ((uint32_t)ranks > n) {
+        sl_error("%d ranks for a model of %u layers: start at most %u", ranks, n, n);
+        return SL_ERR_OPTION;
+    }
+    return expect_retention(e);
+}
+
+/* ---- the split ---- */
+
+typedef enum { SPLIT_FREELY, SPLIT_WITHIN_LIMITS } split_kind;
+
+/* By weights and expected caches. */
+static void split_layers(sl_engine *e, split_kind kind)
+{
+    int ranks = sl_engine_ranks(e);
+    sl_model_placement p;
+    sl_model_placement_init(e->gguf, &e->shape, ranks, &e->policy, e->settings.sequences,
+                            sl_engine_kv_layout(e)->page_bytes(e->shape.head_dim), &p);
+    for (uint32_t i = 0; i < e->shape.n_layers; i++)
+        p.keep[i] = sl_page_budget_with_margin(e->layer_keep[i]);
+    if (kind == SPLIT_WITHIN_LIMITS) p.options.rank_limits = e->rank_limits;
+    uint64_t excess = sl_placement_split(&p.options, e->context, e->first_layer);
+    for (int r = 0; r < ranks; r++) {
+        uint32_t first = e->first_layer[r], end = e->first_layer[r + 1];
+        double sum = 0;
+        for (uint32_t i = first; i < end; i++) sum += e->layer_keep[i];
+        e->rank_heads[r] = (end - first) * e->shape.n_kv_heads;
+        e->rank_keep[r] = sum / (end - first);
+    }
+    if (kind == SPLIT_FREELY || sl_engine_rank(e) != 0 || ranks == 1) return;
+    char reason[SL_PLACEMENT_REASON_BYTES];
+    sl_placement_reason(&p.options, e->context, e->first_layer, excess, reason, sizeof reason);
+    sl_info("%s", reason);
+}
+
+/* ---- memory ---- */
+
+/* What this rank may take beside what it has taken already. */
+static sl_memory_limits memory_limits(const sl_engine *e)
+{
+    uint64_t used = sl_memory_used_bytes(), memory = e->settings.memory;
+    uint64_t share = sl_memory_available_bytes() / 5 * 4 / (uint64_t)sl_comm_ranks_on_host(e->comm);
+    sl_memory_limits limits = {.allowed = share,
+                               .source = "80% of the host's free memory, shared by its ranks",
+                               .data = sl_limit_data(),
+                               .address = sl_limit_address()};
+    if (memory > 0) {
+        limits.allowed = sl_saturating_sub_u64(memory, used);
+        limits.source = "--memory";
+    }
+    return limits;
+}
+
+/* All that this rank will take, with the split as it is. */
+static sl_memory_needs memory_needs(sl_engine *e)
+{
+    sl_assembly_options assembly = sl_engine_assembly_options(e);
+    sl_memory_needs needs = sl_assembly_memory_needs(&assembly, sl_comm_kind(e->comm));
+    needs.in_use = sl_memory_used_bytes();
+    needs.job = e->job_bytes;
+    return needs;
+}
+
+/* A first split that knows no limits says what everything else takes, which hardly depends on the
+ * split. */
+void sl_engine_plan_limits(sl_engine *e)
+{
+    int rank = sl_engine_rank(e);
+    if (rank == 0 && e->service->job_bytes)
+        e->job_bytes = e->service->job_bytes(e->service->context, e);
+    split_layers(e, SPLIT_FREELY);
+    sl_memory_needs n = memory_needs(e);
+    sl_memory_limits limits = memory_limits(e);
+    sl_assembly_options assembly = sl_engine_assembly_options(e);
+    uint64_t rings = sl_assembly_ring_bytes(&assembly);
+    uint64_t beside = n.messages + n.stacks + n.job + sl_saturating_sub_u64(n.fixed, rings);
+    e->rank_limits[rank] = sl_saturating_sub_u64(sl_memory_limits_left(&limits), beside);
+}
+
+void sl_engine_plan_split(sl_engine *e) { split_layers(e, SPLIT_WITHIN_LIMITS); }
+
+sl_status sl_engine_plan_memory(sl_engine *e)
+{
+    sl_memory_needs needs = memory_needs(e);
+    sl_memory_limits limits = memory_limits(e);
+    sl_memory_plan plan;
+    sl_status status = sl_memory_plan_make(&needs, &limits, &plan);
+    if (status != SL_OK) return status;
+    e->rank_pages[sl_engine_rank(e)] = plan.n_pages;
+    e->planned_bytes = plan.total;
+    return SL_OK;
+}

@@ -1,0 +1,70 @@
+/* launch/pipeline/engine_state.h - what the files of the engine share, hidden from all others.
+ *
+ * engine_open.c opens the model and loads this rank's layers; engine_plan.c splits the layers and
+ * plans memory; engine_agree.c compares with the other ranks; engine_serve.c runs it all, serves
+ * and ends. */
+#ifndef SL_ENGINE_STATE_H
+#define SL_ENGINE_STATE_H
+
+#include "launch/pipeline/engine.h"
+#include "launch/pipeline/rank_assembly.h"
+#include "launch/setup/model_check.h"
+#include "runtime/gate/gate_file.h"
+#include "sched/placement.h"
+
+enum { SL_MODEL_NAME_BYTES = 256 };
+
+struct sl_engine {
+    sl_settings settings;
+    const sl_service *service;
+    sl_comm *comm;
+
+    /* The model and what runs with it. */
+    sl_gguf *gguf;
+    char model_name[SL_MODEL_NAME_BYTES];
+    sl_model_shape shape;
+    sl_gate_file *gate_file; /* NULL: none */
+    sl_policy policy;
+    sl_tokenizer *tokenizer; /* rank 0 */
+    sl_chat *chat;           /* rank 0 */
+    const sl_kernels *kernels;
+    sl_kv_type kv;
+    sl_codec_kind codec;
+    uint32_t context;
+
+    /* This rank's threads. */
+    int threads;
+    int *cpus;  /* [threads] that they are pinned to, or NULL */
+    bool spins; /* they have a core each */
+
+    /* The plan, the same on all ranks. */
+    uint32_t *first_layer;                  /* [ranks + 1] */
+    uint32_t *rank_heads;                   /* [ranks] */
+    uint64_t *rank_pages;                   /* [ranks] */
+    double *rank_keep;                      /* [ranks] expected retention */
+    uint64_t *rank_limits;                  /* [ranks] as sl_hello has them */
+    double layer_keep[SL_SPLIT_LAYERS_MAX]; /* expected retention */
+
+    /* What this rank planned and loaded. */
+    uint64_t job_bytes; /* of this job's lines and requests; rank 0 */
+    uint64_t planned_bytes;
+    sl_assembly assembly;
+    uint64_t model_hash;
+    sl_model_check *check; /* NULL until weights are loaded */
+
+    /* Serving. */
+    sl_port port;      /* rank 0 */
+    sl_status begun;   /* rank 0: what the service's begin returned; SL_AGAIN until then */
+    sl_status failure; /* rank 0: what serving ended with */
+    bool failed_alone; /* the error is not agreed with the other ranks: the job is aborted */
+    int code;          /* rank 0's exit code, on all ranks */
+    int64_t ready_ns, ended_ns;
+};
+
+int sl_engine_rank(const sl_engine *engine);
+/* The gate that the policy uses, or NULL. */
+const sl_gate *sl_engine_policy_gate(const sl_engine *engine);
+const sl_kv_layout *sl_engine_kv_layout(const sl_engine *engine);
+sl_assembly_options sl_engine_assembly_options(const sl_engine *engine);
+
+#endif

@@ -1,0 +1,35 @@
+/* launch/pipeline/model_placement.c - see model_placement.h. */
+#include "launch/pipeline/model_placement.h"
+
+#include "runtime/base/log.h"
+
+/* A tied embedding is one matrix on a rank that is first and last. */
+static uint64_t last_extra_bytes(const sl_gguf *gguf, const sl_model_shape *shape, int ranks)
+{
+    uint64_t bytes = sl_weights_head_bytes(gguf, shape);
+    return ranks == 1 && shape->tied ? bytes - sl_weights_embedding_bytes(gguf) : bytes;
+}
+
+void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
+                             const sl_policy *policy, uint32_t sequences, uint64_t page_bytes,
+                             sl_model_placement *out)
+{
+    SL_ASSERT(shape->n_layers <= SL_SPLIT_LAYERS_MAX);
+    for (uint32_t i = 0; i < shape->n_layers; i++) {
+        out->layer_weights[i] = sl_weights_layer_bytes(gguf, i);
+        out->keep[i] = 1;
+    }
+    out->options = (sl_placement_options){
+        .n_layers = shape->n_layers,
+        .n_ranks = (uint32_t)ranks,
+        .layer_weights = out->layer_weights,
+        .first_extra_bytes = sl_weights_embedding_bytes(gguf),
+        .last_extra_bytes = last_extra_bytes(gguf, shape, ranks),
+        .n_kv_heads = shape->n_kv_heads,
+        .sequences = sequences,
+        .sinks = policy->sinks,
+        .window = policy->window,
+        .page_bytes = page_bytes,
+        .keep = out->keep,
+    };
+}

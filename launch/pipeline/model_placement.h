@@ -1,0 +1,22 @@
+/* launch/pipeline/model_placement.h - what sched/placement.h needs to know to split a model:
+ * filled in from the model's file, so that the plan of a job and the command `plan` ask for the
+ * same split. */
+#ifndef SL_MODEL_PLACEMENT_H
+#define SL_MODEL_PLACEMENT_H
+
+#include "runtime/gate/policy.h"
+#include "runtime/model/weights.h"
+#include "sched/placement.h"
+
+typedef struct {
+    sl_placement_options options; /* points into what follows */
+    uint64_t layer_weights[SL_SPLIT_LAYERS_MAX];
+    double keep[SL_SPLIT_LAYERS_MAX]; /* 1 */
+} sl_model_placement;
+
+/* At most SL_SPLIT_LAYERS_MAX layers, and no more ranks than layers. No rank has a limit. */
+void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
+                             const sl_policy *policy, uint32_t sequences, uint64_t page_bytes,
+                             sl_model_placement *out);
+
+#endif

@@ -1,0 +1,217 @@
+/* launch/pipeline/rank_assembly.c - see rank_assembly.h. */
+#include "launch/pipeline/rank_assembly.h"
+
+#include "launch/pipeline/page_budget.h"
+#include "runtime/base/log.h"
+#include "runtime/base/thread.h"
+
+/* For all the small things that are counted nowhere. */
+enum { SMALL_CHANGE_BYTES = 8 << 20 };
+
+static sl_stage_options stage_options(const sl_assembly_options *o, const sl_weights *weights,
+                                      sl_team *team, uint32_t n_pages)
+{
+    return (sl_stage_options){
+        .weights = weights,
+        .kernels = o->kernels,
+        .kv = o->kv,
+        .threads = o->threads,
+        .team = team,
+        .limits = sl_assembly_frame_limits(o),
+        .sequences_max = o->sequences,
+        .context = o->context,
+        .policy = o->policy,
+        .gate = o->gate,
+        .n_pages = n_pages,
+        .compared_rows = o->compared_rows,
+        .profile = o->profile,
+    };
+}
+
+/* A prompt that must come in one piece may be as long as the context. */
+static uint32_t chunk_of(const sl_assembly_options *options)
+{
+    bool whole = options->policy.whole_prompts && options->context > options->chunk;
+    return whole ? options->context : options->chunk;
+}
+
+sl_frame_limits sl_assembly_frame_limits(const sl_assembly_options *options)
+{
+    uint32_t sequences = options->sequences, chunk = chunk_of(options);
+    return (sl_frame_limits){
+        .rows_max = chunk > sequences ? chunk : sequences,
+        .spans_max = 2 * sequences,        /* a row each to decode, and prompts beside */
+        .controls_max = 2 * sequences + 1, /* every slot closes and opens, and the pipeline stops */
+        .ranks = (uint32_t)options->ranks,
+        .width = options->shape->width,
+        .n_layers = options->shape->n_layers,
+        .n_kv_heads = options->shape->n_kv_heads,
+        .flags = options->flags,
+    };
+}
+
+/* One for each stage, one arriving and one leaving; no more than a rank may be sending at once. */
+uint32_t sl_assembly_frames_max(const sl_assembly_options *options)
+{
+    uint32_t frames = (uint32_t)options->ranks + 2;
+    return frames < SL_COMM_SENDS_MAX ? frames : SL_COMM_SENDS_MAX;
+}
+
+static void init_driver(const sl_assembly_options *o, sl_arena *arena, sl_driver **driver_out)
+{
+    if (o->rank != 0) return;
+    sl_driver_options driver = {
+        .limits = sl_assembly_frame_limits(o),
+        .chunk = chunk_of(o),
+        .sequences_max = o->sequences,
+        .frames_max = sl_assembly_frames_max(o),
+        .expected_tokens = o->expected_tokens,
+        .policy = o->policy,
+        .rank_heads = o->rank_heads,
+        .rank_pages = o->rank_pages,
+        .rank_keep = o->rank_keep,
+        .tokenizer = o->tokenizer,
+        .watch = o->watch,
+    };
+    sl_driver_init(&driver, arena, driver_out);
+}
+
+static sl_status load(const sl_assembly_options *o, sl_assembly *assembly)
+{
+    sl_status status = sl_sums_init(o->gguf, o->shape->n_layers, &assembly->sums);
+    if (status != SL_OK) return status;
+    /* Each thread loads its part, so that the pages lie near its core. */
+    sl_team_place place = sl_team_enter(assembly->team);
+    status = sl_weights_load(o->gguf, &assembly->weights, assembly->team, &assembly->sums);
+    sl_team_leave(&place);
+    if (status == SL_OK)
+        assembly->hash_share = sl_weights_hash_share(&assembly->weights, &assembly->sums);
+    return status;
+}
+
+/* Everything but the state machine. With a counting arena it measures, and cannot fail. The stage
+ * makes its tables from weights, so those are loaded before it is made. */
+static sl_status bind(const sl_assembly_options *o, uint32_t n_pages, sl_arena *arena,
+                      sl_assembly *assembly)
+{
+    sl_weights_bind(o->gguf, o->shape, o->first_layer[o->rank], o->first_layer[o->rank + 1], arena,
+                    &assembly->weights);
+    sl_status status = arena->storage ? load(o, assembly) : SL_OK;
+    if (status != SL_OK) return status;
+    sl_stage_options stage = stage_options(o, &assembly->weights, assembly->team, n_pages);
+    sl_stage_init(&stage, arena, &assembly->stage);
+    init_driver(o, arena, &assembly->driver);
+    return SL_OK;
+}
+
+size_t sl_assembly_measure(const sl_assembly_options *options, uint32_t n_pages)
+{
+    sl_arena arena;
+    sl_assembly counted = {0};
+    sl_frame_limits limits = sl_assembly_frame_limits(options);
+    sl_arena_init(&arena, NULL, 0);
+    (void)bind(options, n_pages, &arena, &counted); /* cannot fail */
+    sl_rank_measure(&limits, sl_assembly_frames_max(options), &arena);
+    return arena.used_bytes;
+}
+
+/* What all sequences are expected to fill, and the worst case for all that is under way, since the
+ * driver sends a span only if every token of it could be kept. At most what keeping all takes. */
+uint64_t sl_assembly_pages_wanted(const sl_assembly_options *options)
+{
+    const sl_assembly_options *o = options;
+    sl_frame_limits limits = sl_assembly_frame_limits(o);
+    uint64_t all = (uint64_t)sl_cache_head_pages(o->policy.window, o->context) + 1;
+    uint64_t expected = sl_page_budget_expected(&o->policy, o->rank_keep[o->rank], o->context) + 1;
+    if (sl_policy_at_prompt_end(o->policy.kind)) {
+        /* Survivors are copied before the rest is given back. */
+        uint32_t copies = sl_cache_pages_for(o->policy.sinks +
+                                             sl_policy_survivors(&o->policy, o->context)) +
+                          1;
+        all += copies;
+        expected += copies;
+    }
+    uint64_t under_way = (uint64_t)sl_assembly_frames_max(o) *
+                         (sl_cache_pages_for(limits.rows_max) + limits.spans_max);
+    uint64_t head_pages = expected * o->sequences + under_way;
+    if (head_pages > all * o->sequences) head_pages = all * o->sequences;
+    return head_pages * o->rank_heads[o->rank];
+}
+
+uint64_t sl_assembly_page_bytes(const sl_assembly_options *options)
+{
+    return options->kernels->kv[options->kv]->page_bytes(options->shape->head_dim) +
+           2 * sizeof(uint32_t);
+}
+
+uint64_t sl_assembly_ring_bytes(const sl_assembly_options *options)
+{
+    const sl_assembly_options *o = options;
+    return (uint64_t)o->sequences * o->rank_heads[o->rank] * sl_cache_ring_pages(o->policy.window) *
+           o->kernels->kv[o->kv]->page_bytes(o->shape->head_dim);
+}
+
+sl_memory_needs sl_assembly_memory_needs(const sl_assembly_options *options, const char *transport)
+{
+    const sl_assembly_options *o = options;
+    uint32_t first = o->first_layer[o->rank], end = o->first_layer[o->rank + 1];
+    sl_frame_limits frames = sl_assembly_frame_limits(o);
+    uint64_t weights = sl_weights_held_bytes(o->gguf, o->shape, first, end);
+    uint64_t wanted = sl_assembly_pages_wanted(o);
+    return (sl_memory_needs){
+        .weights = weights,
+        .fixed = sl_assembly_measure(o, 0) - weights,
+        .messages = sl_rank_open_bytes(&frames) +
+                    sl_comm_start_bytes(transport, sl_rank_message_bytes_max(&frames)),
+        .stacks = (uint64_t)(o->threads + 3) * SL_THREAD_STACK_BYTES + SMALL_CHANGE_BYTES,
+        .page = sl_assembly_page_bytes(o),
+        .pages_wanted = wanted,
+        .pages_least = wanted ? o->rank_heads[o->rank] : 0,
+    };
+}
+
+sl_status sl_assembly_open(const sl_assembly_options *options, sl_assembly *assembly_out)
+{
+    sl_assembly *a = assembly_out;
+    uint32_t n_pages = (uint32_t)options->rank_pages[options->rank];
+    *a = (sl_assembly){.storage_bytes = sl_assembly_measure(options, n_pages)};
+    sl_status status = sl_storage_take(a->storage_bytes, "cache, frames and scratch", &a->storage);
+    if (status != SL_OK) return status;
+    sl_team_options team = {
+        .threads = options->threads, .spins = options->spins, .cpus = options->cpus};
+    status = sl_team_open(&team, &a->team);
+    if (status != SL_OK) {
+        sl_assembly_close(a);
+        return status;
+    }
+    sl_arena arena;
+    sl_arena_init(&arena, a->storage, a->storage_bytes);
+    status = bind(options, n_pages, &arena, a);
+    sl_rank_options rank = {
+        .comm = options->comm,
+        .limits = sl_assembly_frame_limits(options),
+        .sequences_max = options->sequences,
+        .vocab = options->shape->vocab,
+        .frames_max = sl_assembly_frames_max(options),
+        .codec = options->codec,
+        .silence_max_ns = options->silence_max_ns,
+        .driver = a->driver,
+        .clock = options->clock,
+        .clock_context = options->clock_context,
+        .planned_bytes = options->planned_bytes,
+    };
+    if (status == SL_OK) status = sl_rank_open(&rank, &arena, &a->rank);
+    sl_arena_seal(&arena);
+    if (status != SL_OK) sl_assembly_close(a);
+    return status;
+}
+
+void sl_assembly_close(sl_assembly *assembly)
+{
+    sl_driver_fini(assembly->driver);
+    sl_rank_close(assembly->rank);
+    sl_team_close(assembly->team);
+    sl_sums_fini(&assembly->sums);
+    sl_storage_release(assembly->storage, assembly->storage_bytes);
+    *assembly = (sl_assembly){0};
+}
