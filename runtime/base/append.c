@@ -1,5 +1,5 @@
-/* runtime/base/append.c - see append.h. snprintf returns what it would have written, which must never
- * become an index. */
+/* runtime/base/append.c - see append.h. snprintf returns what it would have written, which must
+ * never become an index. */
 #include "runtime/base/append.h"
 
 #include <stdarg.h>

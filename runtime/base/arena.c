@@ -38,7 +38,8 @@ sl_status sl_storage_take(size_t bytes, const char *what, void **storage_out)
         sl_error("cannot take %zu bytes for %s: %s", bytes, what, strerror(reason));
         return SL_ERR_MEMORY;
     }
-    /* Weights and cache are read from end to end each token: fewer, larger pages to look up. A hint. */
+    /* Weights and cache are read from end to end each token: fewer, larger pages to look up. A
+     * hint. */
     madvise(storage, bytes, MADV_HUGEPAGE);
     *storage_out = storage;
     return SL_OK;

@@ -1,5 +1,5 @@
-/* runtime/base/encoding.c - see encoding.h. Without a mark, two characters of ASCII with zeros between them
- * tell: no UTF-8 of JSON begins so. */
+/* runtime/base/encoding.c - see encoding.h. Without a mark, two characters of ASCII with zeros
+ * between them tell: no UTF-8 of JSON begins so. */
 #include "runtime/base/encoding.h"
 
 #include <stdbool.h>

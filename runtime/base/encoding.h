@@ -1,5 +1,5 @@
-/* runtime/base/encoding.h - JSON and lists that people give are UTF-8. Editors put a byte order mark in front,
- * which is skipped; what PowerShell's > writes is UTF-16, and refused whole. */
+/* runtime/base/encoding.h - JSON and lists that people give are UTF-8. Editors put a byte order
+ * mark in front, which is skipped; what PowerShell's > writes is UTF-16, and refused whole. */
 #ifndef SL_ENCODING_H
 #define SL_ENCODING_H
 

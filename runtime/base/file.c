@@ -94,8 +94,8 @@ sl_status sl_file_rename(const char *from, const char *to)
 
 /* ---- replacing ---- */
 
-/* Create a file of a name that is free, and short enough whatever the other is called. The process's
- * umask decides its mode. */
+/* Create a file of a name that is free, and short enough whatever the other is called. The
+ * process's umask decides its mode. */
 static int create_beside(sl_file_fresh *fresh)
 {
     const char *name = strrchr(fresh->path, '/');

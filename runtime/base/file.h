@@ -1,6 +1,6 @@
-/* runtime/base/file.h - files whose bytes must not be lost, or change unseen: whole writes, syncs that
- * last, replacing a file at once, and whether a name still means what was opened. Knows no format.
- * Logs all errors, once, with the file's name. */
+/* runtime/base/file.h - files whose bytes must not be lost, or change unseen: whole writes, syncs
+ * that last, replacing a file at once, and whether a name still means what was opened. Knows no
+ * format. Logs all errors, once, with the file's name. */
 #ifndef SL_FILE_H
 #define SL_FILE_H
 
@@ -12,7 +12,8 @@
 
 #include "runtime/base/status.h"
 
-/* "cannot WHAT PATH: why", with what to do about it where that is known. Takes errno. SL_ERR_FILE. */
+/* "cannot WHAT PATH: why", with what to do about it where that is known. Takes errno.
+ * SL_ERR_FILE. */
 sl_status sl_file_error(const char *what, const char *path);
 /* Two names of one file that is there. */
 bool sl_file_same(const char *path, const char *other);
@@ -22,7 +23,8 @@ bool sl_file_same(const char *path, const char *other);
 /* Write all bytes at the file's position (its end, when it was opened to append). After SL_ERR_FILE
  * some of them may be there: sl_file_cut. `path` is for messages, here and below. */
 sl_status sl_file_write(int file, const char *path, const void *bytes, size_t n_bytes);
-/* What was written lasts. SL_ERR_FILE: it may not, and a later sync may not know: do not try again. */
+/* What was written lasts. SL_ERR_FILE: it may not, and a later sync may not know: do not try
+ * again. */
 sl_status sl_file_sync(int file, const char *path);
 /* Make the file so many bytes long. SL_ERR_FILE. */
 sl_status sl_file_cut(int file, const char *path, uint64_t n_bytes);
@@ -34,8 +36,9 @@ void sl_file_sync_folder(const char *path);
 sl_status sl_file_rename(const char *from, const char *to);
 
 /* ---- replacing ----
- * This is the one way to write a file whole or not at all: bytes that are in memory by sl_file_replace;
- * what comes in pieces by sl_file_fresh_begin, sl_file_write of each, sl_file_fresh_end. */
+ * This is the one way to write a file whole or not at all: bytes that are in memory by
+ * sl_file_replace; what comes in pieces by sl_file_fresh_begin, sl_file_write of each,
+ * sl_file_fresh_end. */
 
 /* A file being written beside the one it will replace; after a crash either is there, whole. */
 typedef struct {
@@ -44,11 +47,11 @@ typedef struct {
     char temporary[PATH_MAX + 32]; /* a hidden name in the same folder that was free */
 } sl_file_fresh;
 
-/* Begin; the old file, if any, gives its mode (and owner, where allowed). SL_ERR_FILE: also where what
- * is there is no regular file, such as a device. */
+/* Begin; the old file, if any, gives its mode (and owner, where allowed). SL_ERR_FILE: also where
+ * what is there is no regular file, such as a device. */
 sl_status sl_file_fresh_begin(const char *path, sl_file_fresh *fresh_out);
-/* Sync and rename. The file stays open and is the caller's to close. On SL_ERR_FILE the old file is as
- * it was and the new one is gone. */
+/* Sync and rename. The file stays open and is the caller's to close. On SL_ERR_FILE the old file is
+ * as it was and the new one is gone. */
 sl_status sl_file_fresh_commit(sl_file_fresh *fresh);
 void sl_file_fresh_drop(sl_file_fresh *fresh); /* instead of commit */
 /* Commit and close if all went well so far, else drop. Returns the first thing that went wrong. */
@@ -74,8 +77,8 @@ typedef enum {
 } sl_file_change;
 
 sl_status sl_file_stamp_take(int file, const char *path, sl_file_stamp *stamp_out);
-/* What has become of the file since. A name that cannot be asked now (a server that does not answer)
- * counts as the same. */
+/* What has become of the file since. A name that cannot be asked now (a server that does not
+ * answer) counts as the same. */
 sl_file_change sl_file_stamp_compare(const char *path, const sl_file_stamp *stamp);
 /* "was removed", "was replaced by another file" ...; static storage. */
 const char *sl_file_change_text(sl_file_change change);

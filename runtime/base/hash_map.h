@@ -1,6 +1,6 @@
-/* runtime/base/hash_map.h - a growing map from 128-bit hashes, of ids or records, to 64-bit values: 24 bytes
- * a place, so a job of millions of lines stays small. Two things sharing a hash do not happen (2^-64
- * at billions). */
+/* runtime/base/hash_map.h - a growing map from 128-bit hashes, of ids or records, to 64-bit values:
+ * 24 bytes a place, so a job of millions of lines stays small. Two things sharing a hash do not
+ * happen (2^-64 at billions). */
 #ifndef SL_HASH_MAP_H
 #define SL_HASH_MAP_H
 

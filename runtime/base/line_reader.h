@@ -1,5 +1,5 @@
-/* runtime/base/line_reader.h - lines of a file in bounded memory, without the byte order mark that the first
- * may begin with. */
+/* runtime/base/line_reader.h - lines of a file in bounded memory, without the byte order mark that
+ * the first may begin with. */
 #ifndef SL_LINE_READER_H
 #define SL_LINE_READER_H
 

@@ -1,7 +1,7 @@
 /* runtime/base/log.h - talk on stderr, and assertions.
- * One line a call, by one write(2), so ranks' lines do not mix, and shown as plain.h has it, whatever it quotes.
- * When the job has several ranks, lines say which one speaks; not those of SL_LOG_INFO, which rank 0
- * alone writes. Thread-safe. */
+ * One line a call, by one write(2), so ranks' lines do not mix, and shown as plain.h has it,
+ * whatever it quotes. When the job has several ranks, lines say which one speaks; not those of
+ * SL_LOG_INFO, which rank 0 alone writes. Thread-safe. */
 #ifndef SL_LOG_H
 #define SL_LOG_H
 

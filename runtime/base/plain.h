@@ -1,8 +1,8 @@
-/* runtime/base/plain.h - text of others, made safe to show: names and values of files, prompts, options,
- * what a peer says. What could command a terminal or mislead its reader is seen as \xHH, byte by byte:
- * control characters (C0, DEL, and C1 in UTF-8), marks that turn the direction of writing, line and
- * paragraph separators, and whatever is no UTF-8. All else is as it was. log.c does this to every line;
- * who prints on stdout does it to what is not his own. */
+/* runtime/base/plain.h - text of others, made safe to show: names and values of files, prompts,
+ * options, what a peer says. What could command a terminal or mislead its reader is seen as \xHH,
+ * byte by byte: control characters (C0, DEL, and C1 in UTF-8), marks that turn the direction of
+ * writing, line and paragraph separators, and whatever is no UTF-8. All else is as it was. log.c
+ * does this to every line; who prints on stdout does it to what is not his own. */
 #ifndef SL_PLAIN_H
 #define SL_PLAIN_H
 
@@ -15,8 +15,8 @@ typedef struct {
     char text[SL_PLAIN_BYTES];
 } sl_plain_room;
 
-/* text[bytes] as one line in out[out_bytes], ended by a zero; returns its length. What does not fit is
- * left out, and "..." says so. Nothing is shown where out_bytes is less than 8. */
+/* text[bytes] as one line in out[out_bytes], ended by a zero; returns its length. What does not fit
+ * is left out, and "..." says so. Nothing is shown where out_bytes is less than 8. */
 size_t sl_plain(const char *text, size_t bytes, char *out, size_t out_bytes);
 /* The same in a room, whose text is returned: for an argument of printf. */
 const char *sl_plain_in(const char *text, size_t bytes, sl_plain_room *room);

@@ -1,5 +1,5 @@
-/* runtime/base/team.c - see team.h. A run is two barriers: one that the workers wait at for something to
- * do, one when it is done. */
+/* runtime/base/team.c - see team.h. A run is two barriers: one that the workers wait at for
+ * something to do, one when it is done. */
 #include "runtime/base/team.h"
 
 #include <pthread.h>

@@ -1,9 +1,9 @@
 /* runtime/base/team.h - the threads of a rank that compute together.
  *
  * A team runs one function on all of its threads at once. Inside, work goes in phases: each thread
- * does its share, or takes pieces until none are left, and a barrier ends the phase; what was written
- * before it is seen by all behind it. Waiting spins for a moment and then sleeps, so phases of
- * microseconds cost little and an idle team costs nothing. */
+ * does its share, or takes pieces until none are left, and a barrier ends the phase; what was
+ * written before it is seen by all behind it. Waiting spins for a moment and then sleeps, so phases
+ * of microseconds cost little and an idle team costs nothing. */
 #ifndef SL_TEAM_H
 #define SL_TEAM_H
 
@@ -33,8 +33,8 @@ typedef struct {
     int thread;
 } sl_member;
 
-/* Run work(context, member) on every thread, the caller being thread 0, and return when all have. One
- * caller at a time. */
+/* Run work(context, member) on every thread, the caller being thread 0, and return when all have.
+ * One caller at a time. */
 void sl_team_run(sl_team *team, void (*work)(void *context, sl_member me), void *context);
 
 /* Where the calling thread may run. */
@@ -42,8 +42,9 @@ typedef struct {
     cpu_set_t cpus;
     bool pinned;
 } sl_team_place;
-/* For the thread that calls run: pin it to the team's first processing unit, if the team is pinned, until
- * it leaves with what enter returned. Threads that it starts meanwhile inherit its place, so it starts none. */
+/* For the thread that calls run: pin it to the team's first processing unit, if the team is pinned,
+ * until it leaves with what enter returned. Threads that it starts meanwhile inherit its place, so
+ * it starts none. */
 sl_team_place sl_team_enter(const sl_team *team);
 void sl_team_leave(const sl_team_place *place);
 

@@ -1,5 +1,6 @@
 /* runtime/base/thread.h - the one way to start a thread. Its stack has a size of our own: what
- * `ulimit -s` says would be address space by the gigabyte on one host, and too little on another. */
+ * `ulimit -s` says would be address space by the gigabyte on one host, and too little on
+ * another. */
 #ifndef SL_THREAD_H
 #define SL_THREAD_H
 

@@ -51,8 +51,8 @@ typedef enum {
     SL_COMPARISON_WITH,  /* and tells how this sequence's differ from those it keeps */
 } sl_comparison_kind;
 
-/* Distributions of two sequences of the same tokens, one after the other. At most one sequence with a
- * comparison is open at a time. */
+/* Distributions of two sequences of the same tokens, one after the other. At most one sequence with
+ * a comparison is open at a time. */
 typedef struct {
     sl_comparison_kind kind;
     uint32_t from, step; /* scored positions from, from + step ... are compared; step > 0 */
@@ -72,8 +72,8 @@ typedef struct {
 
 typedef enum { SL_SPAN_PROMPT = 1, SL_SPAN_DECODE = 2 } sl_span_kind;
 
-/* Consecutive tokens of one sequence; rows of a frame are its spans' tokens in order. Decode spans come
- * before those of prompts, which kernels may compute otherwise. */
+/* Consecutive tokens of one sequence; rows of a frame are its spans' tokens in order. Decode spans
+ * come before those of prompts, which kernels may compute otherwise. */
 typedef struct {
     sl_span_kind kind;
     uint32_t sequence;
@@ -85,8 +85,8 @@ typedef struct {
                             of the token that follows them; n_tokens: none do */
     int32_t next_token;  /* what follows the last row when it is scored, else -1 */
 
-    /* Of its sequence after this span, over all layers and KV heads so far: each stage adds its own.
-     * Eligible tokens are those that have left the window and are no sinks. */
+    /* Of its sequence after this span, over all layers and KV heads so far: each stage adds its
+     * own. Eligible tokens are those that have left the window and are no sinks. */
     uint64_t seen, kept;  /* eligible tokens; those of them in the cache */
     uint64_t cache_bytes; /* of pages, ring, and the state of gate and policy */
 } sl_span;
@@ -105,7 +105,8 @@ typedef struct {
     uint32_t position; /* of `token` in its sequence */
     int32_t token;
     float logprob; /* 0 when not asked for */
-    /* Of a scored token under SL_COMPARISON_WITH. p: the stored distribution, q: this sequence's. */
+    /* Of a scored token under SL_COMPARISON_WITH. p: the stored distribution, q: this
+     * sequence's. */
     bool compared; /* the next two are there */
     bool agrees;   /* the most likely token is the same */
     float kl;      /* KL(p || q) in nats, over the whole vocabulary */
@@ -147,9 +148,9 @@ typedef struct {
     sl_token_result *results; /* [rows_max] */
     sl_ledger_row *ledger;    /* [ranks] */
     sl_head_account *heads;   /* [n_layers][n_kv_heads], the first n_heads so far */
-    /* [n_layers][n_kv_heads][rows_max], or NULL when the limits say so: whether what row t of a span
-     * pushed out of the window was kept (1 where nothing eligible was); after the span that ends a
-     * prompt under a prompt-end policy, and is all of it, whether token t itself was. */
+    /* [n_layers][n_kv_heads][rows_max], or NULL when the limits say so: whether what row t of a
+     * span pushed out of the window was kept (1 where nothing eligible was); after the span that
+     * ends a prompt under a prompt-end policy, and is all of it, whether token t itself was. */
     uint8_t *flags;
     uint32_t n_kv_heads, rows_max; /* of flags */
     float *hidden;                 /* [rows_max][width]; NULL in a frame made without */

@@ -1,9 +1,10 @@
-/* runtime/gguf/gguf.h - a GGUF file (v2, v3).
- * Format: ggml docs/gguf.md. Every count, offset, size and shape is checked before use;
- * nothing here trusts a byte of the file. The header is read into memory and parsed once; tensor
- * bytes are read by who asks for them, into memory of his own. Nothing is mapped: a file that is cut
- * or written over meanwhile gives an error, or the bytes read before, never a signal.
- * Immutable after open, so threads may share it. */
+/* runtime/gguf/gguf.h - a GGUF file (v2, v3): its keys, its tensors and their bytes.
+ * Format: ggml docs/gguf.md. Every count, offset, size and shape is checked before use; nothing
+ * here trusts a byte of the file. Knows no model: what keys and tensors mean is for others to say.
+ * The header is read into memory and parsed once; the bytes of a tensor are read when the caller
+ * asks for them, into the caller's memory. Nothing is mapped: a file that is cut or written over
+ * meanwhile gives an error, or the bytes read before, never a signal.
+ * Immutable after open (but for sl_gguf_load), so threads may share it. */
 #ifndef SL_GGUF_H
 #define SL_GGUF_H
 
@@ -13,18 +14,9 @@
 
 #include "runtime/base/file.h"
 #include "runtime/base/status.h"
+#include "runtime/gguf/tensor_type.h"
 
 typedef struct sl_gguf sl_gguf;
-
-/* ggml's type numbers. */
-typedef enum {
-    SL_TYPE_F32 = 0,
-    SL_TYPE_F16 = 1,
-    SL_TYPE_Q4_0 = 2,
-    SL_TYPE_Q4_1 = 3,
-    SL_TYPE_Q8_0 = 8,
-    SL_TYPE_BF16 = 30,
-} sl_type;
 
 /* Bytes lent by the file: not zero-terminated, valid until sl_gguf_close. */
 typedef struct {
@@ -57,12 +49,12 @@ void sl_gguf_close(sl_gguf *gguf); /* NULL is fine */
 
 /* ---- tensor bytes ---- */
 
-/* Copy n_bytes of a tensor, from its byte `begin` on. SL_ERR_FILE, logged with file and tensor: they
- * cannot be read, or are no longer there. */
+/* Copy n_bytes of a tensor, from its byte `begin` on. SL_ERR_FILE, logged with file and tensor:
+ * they cannot be read, or are no longer there. */
 sl_status sl_gguf_read(const sl_gguf *gguf, const sl_gguf_tensor *tensor, size_t begin,
                        size_t n_bytes, void *out);
-/* The same for who reads a large file once, beside others: what was not in the page cache before does
- * not stay there. */
+/* The same for who reads a large file once, beside others: what was not in the page cache before
+ * does not stay there. */
 sl_status sl_gguf_read_once(const sl_gguf *gguf, const sl_gguf_tensor *tensor, size_t begin,
                             size_t n_bytes, void *out);
 /* Read all tensors into memory, so that `data` is there (small files: gates). SL_ERR_FILE,
@@ -103,16 +95,12 @@ bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_
 
 size_t sl_gguf_n_keys(const sl_gguf *gguf);
 sl_text sl_gguf_key_at(const sl_gguf *gguf, size_t index); /* its name, lent */
-/* "key = value" of the i-th key for people, as plain.h has it; what is long is shortened. snprintf's result. */
+/* "key = value" of the i-th key for people, as plain.h has it; what is long is shortened.
+ * snprintf's result. */
 int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes);
 
 size_t sl_gguf_n_tensors(const sl_gguf *gguf);
 const sl_gguf_tensor *sl_gguf_tensor_at(const sl_gguf *gguf, size_t index);
 const sl_gguf_tensor *sl_gguf_find(const sl_gguf *gguf, const char *name); /* NULL: absent */
-
-/* ggml's name, "q4_1", whether we have kernels for it or not; static storage. */
-const char *sl_type_name(uint32_t type);
-/* Elements and bytes of one block; false for a type unknown to us. */
-bool sl_type_block(uint32_t type, size_t *elements_out, size_t *bytes_out);
 
 #endif

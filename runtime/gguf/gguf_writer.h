@@ -1,6 +1,7 @@
 /* runtime/gguf/gguf_writer.h - writes GGUF v3 files: gates, and the models of tests.
- * Format: ggml docs/gguf.md. Keys and tensors stand in the order of the calls. Names and types are not
- * checked, so that tests can write malformed files, too. When memory runs out, encode and save say so. */
+ * Format: ggml docs/gguf.md. Keys and tensors stand in the order of the calls. Names and types are
+ * not checked, so that tests can write malformed files, too. When memory runs out, encode and save
+ * say so. */
 #ifndef SL_GGUF_WRITER_H
 #define SL_GGUF_WRITER_H
 

@@ -1,5 +1,5 @@
-/* runtime/kernels/f16.c - the 16-bit floats. IEEE 754 half precision in plain integer steps, bit for
- * bit what F16C does. For single values; kernels over rows have instructions for it. */
+/* runtime/kernels/f16.c - the 16-bit floats. IEEE 754 half precision in plain integer steps, bit
+ * for bit what F16C does. For single values; kernels over rows have instructions for it. */
 #include "runtime/base/float_bits.h"
 #include "runtime/kernels/kernels.h"
 

@@ -61,8 +61,9 @@ static inline const void *sl_matrix_row_data(const sl_matrix *w, size_t row)
     return (const uint8_t *)w->data + row * w->row_bytes;
 }
 
-/* ---- a page of f16, and of bf16 but for tiles (kv_bf16_tiled.c): K transposed, [head_dim][64 tokens], so that scores are vectors
- * over tokens; then V, [64 tokens][head_dim], so that outputs are vectors over the head ---- */
+/* ---- a page of f16, and of bf16 but for tiles (kv_bf16_tiled.c): K transposed, [head_dim][64
+ * tokens], so that scores are vectors over tokens; then V, [64 tokens][head_dim], so that outputs
+ * are vectors over the head ---- */
 
 enum { SL_HEAD_DIM_MAX = 256 };
 

@@ -21,8 +21,9 @@ enum {
     SL_PANEL = 16, /* rows of a panel of packed weights (pack.h) */
 };
 
-/* A linear map's weights: [n_out][n_in], as in the file, row-major, or packed. `type` is ggml's number:
- * f32 0, f16 1, q4_0 2, q4_1 3, q8_0 8, bf16 30. n_in is a multiple of SL_BLOCK for the quantized types. */
+/* A linear map's weights: [n_out][n_in], as in the file, row-major, or packed. `type` is ggml's
+ * number: f32 0, f16 1, q4_0 2, q4_1 3, q8_0 8, bf16 30. n_in is a multiple of SL_BLOCK for the
+ * quantized types. */
 typedef struct {
     const void *data;
     uint32_t type;
@@ -31,8 +32,8 @@ typedef struct {
     bool packed; /* in panels */
 } sl_matrix;
 
-/* Rows entering a linear map, in the form its weights want: as they are, or quantized. The last n_bf16, of
- * prompts where the set has tiles for them, are rounded to bf16 instead. */
+/* Rows entering a linear map, in the form its weights want: as they are, or quantized. The last
+ * n_bf16, of prompts where the set has tiles for them, are rounded to bf16 instead. */
 typedef struct {
     size_t n_rows, width, n_bf16;
     float *x;       /* [n_rows][width] */
@@ -46,10 +47,10 @@ typedef struct {
  * scale), -127, 127), sum = scale * sum of q. x, q: [n_blocks][32]; scale, sum: [n_blocks]. */
 typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum);
 
-/* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end), or that added
- * to what is there. out: row t's column out_begin is at out + t * out_stride. Quantized types are packed, and
- * use a->q with exact integer sums per block, f32 sums of blocks in order, or a->bf16; f32, f16 and bf16
- * use a->x. out_begin is a multiple of SL_PANEL. */
+/* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end), or that
+ * added to what is there. out: row t's column out_begin is at out + t * out_stride. Quantized types
+ * are packed, and use a->q with exact integer sums per block, f32 sums of blocks in order, or
+ * a->bf16; f32, f16 and bf16 use a->x. out_begin is a multiple of SL_PANEL. */
 typedef void sl_matmul(const sl_matrix *w, const sl_activations *a, size_t out_begin,
                        size_t out_end, bool add, float *out, size_t out_stride);
 
@@ -57,7 +58,8 @@ typedef struct sl_kernels {
     const char *name; /* "ref", "avx2", "avx512", "amx", "amx-emulated" */
 
     sl_quantize *quantize;
-    /* x[n] to the nearest bf16, n a multiple of SL_BLOCK; NULL: a set that has rows of prompts in int8, too. */
+    /* x[n] to the nearest bf16, n a multiple of SL_BLOCK; NULL: a set that has rows of prompts in
+     * int8, too. */
     void (*round)(const float *x, size_t n, uint16_t *out);
 
     sl_matmul *matmul;
@@ -77,8 +79,8 @@ typedef struct sl_kernels {
     const sl_kv_layout *kv[SL_KV_TYPES];
     sl_kv_type kv_best; /* the fastest at 16 bits */
 
-    /* n_rounds of products of int8 out of registers: nothing but how fast that goes. Returns how many
-     * multiplications and additions they were. */
+    /* n_rounds of products of int8 out of registers: nothing but how fast that goes. Returns how
+     * many multiplications and additions they were. */
     uint64_t (*peak)(uint64_t n_rounds);
 } sl_kernels;
 

@@ -34,9 +34,11 @@ typedef struct {
 /* How a page stores its numbers. */
 typedef enum {
     SL_KV_F16, /* clamped to the finite range */
-    SL_KV_BF16, /* of a token with a NaN, every key is one, and values are 0: who sees it knows, and who
-                   does not can multiply its values by 0 */
-    SL_KV_Q8_0, /* int8 with an f16 scale for every 32, made as sl_kernels.quantize does */
+    /* Of a token with a NaN every key is NaN, so that who sees the token notices; its values are 0,
+     * so that who does not see it can multiply them by 0. */
+    SL_KV_BF16,
+    /* int8 with an f16 scale for every 32, made as sl_kernels.quantize does */
+    SL_KV_Q8_0,
     SL_KV_TYPES
 } sl_kv_type;
 
@@ -63,8 +65,9 @@ typedef struct {
     void (*attend)(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                    size_t head_dim, sl_softmax *state, float *acc);
 
-    /* The same for the many rows of a prompt, where a set may be less exact for speed: its own results
-     * are as reproducible, but not those of attend. (Tiles round queries and weights to bf16 in both.) */
+    /* The same for the many rows of a prompt, where a set may be less exact for speed: its own
+     * results are as reproducible, but not those of attend. (Tiles round queries and weights to
+     * bf16 in both.) */
     void (*attend_prompt)(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                           size_t head_dim, sl_softmax *state, float *acc);
 

@@ -5,9 +5,9 @@
 #include <immintrin.h>
 #include <stddef.h>
 
-/* e^x, relative error below 2e-7 (test_elementwise.c). Cephes expf (S. Moshier): x = n ln 2 + r with
- * |r| <= ln 2 / 2, a polynomial in r, times 2^n. 2^n is applied in two halves, so results become
- * infinite, denormal or zero as they should. A NaN stays one. */
+/* e^x, relative error below 2e-7 (test_elementwise.c). Cephes expf (S. Moshier): x = n ln 2 + r
+ * with |r| <= ln 2 / 2, a polynomial in r, times 2^n. 2^n is applied in two halves, so results
+ * become infinite, denormal or zero as they should. A NaN stays one. */
 static inline __m256 sl_power_of_two_avx2(__m256i n)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));

@@ -1,5 +1,5 @@
-/* runtime/kernels/tiles_amx.c - whether tiles compute what they should: small integers, exact in bf16 and in
- * their sums. Asked once before a set of kernels relies on them. */
+/* runtime/kernels/tiles_amx.c - whether tiles compute what they should: small integers, exact in
+ * bf16 and in their sums. Asked once before a set of kernels relies on them. */
 #include "runtime/kernels/tiles_amx.h"
 
 #include <string.h>

@@ -1,9 +1,10 @@
-/* runtime/kernels/tiles_amx.h - AMX tiles: 8 registers of 16 rows of 64 bytes, and one product of them:
+/* runtime/kernels/tiles_amx.h - AMX tiles: 8 registers of 16 rows of 64 bytes, and one product of
+ * them:
  *   c[m][n] += sum_k a[m][2k] b[k][2n] + a[m][2k + 1] b[k][2n + 1], of bf16 into f32, 0 <= k < 16:
  * b has pairs of its rows side by side. Denormal numbers count as 0.
  *
- * Compiled with SL_TILES_IN_SOFTWARE the same kernels run on CPUs without AMX, for tests: each file of
- * the set is compiled twice, and SL_AMX gives its functions their two names. */
+ * Compiled with SL_TILES_IN_SOFTWARE the same kernels run on CPUs without AMX, for tests: each file
+ * of the set is compiled twice, and SL_AMX gives its functions their two names. */
 #ifndef SL_TILES_AMX_H
 #define SL_TILES_AMX_H
 
@@ -90,8 +91,8 @@ static inline void sl_tiles_begin(void)
 }
 static inline void sl_tiles_end(void) { _tile_release(); }
 
-/* Tiles are numbers in the instruction, so these cannot be functions. Strides are in bytes. gcc 12 does not
- * know that a load reads memory: what is stored before it must be told to stay so. */
+/* Tiles are numbers in the instruction, so these cannot be functions. Strides are in bytes. gcc 12
+ * does not know that a load reads memory: what is stored before it must be told to stay so. */
 #define sl_tile_zero(t) _tile_zero(t)
 #define sl_tile_load(t, from, stride)        \
     do {                                     \

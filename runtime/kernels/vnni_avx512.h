@@ -1,5 +1,5 @@
-/* runtime/kernels/vnni_avx512.h - VNNI's byte dot product, as instructions: given the intrinsic, gcc 12 copies
- * and spills every sum of a tile, at half the speed. */
+/* runtime/kernels/vnni_avx512.h - VNNI's byte dot product, as instructions: given the intrinsic,
+ * gcc 12 copies and spills every sum of a tile, at half the speed. */
 #ifndef SL_VNNI_AVX512_H
 #define SL_VNNI_AVX512_H
 

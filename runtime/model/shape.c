@@ -1,5 +1,6 @@
-/* runtime/model/shape.c - keys in llama.cpp's meaning, each within bounds that keep later arithmetic
- * from overflow. A key that changes what the model says, and that we would ignore, is an error. */
+/* runtime/model/shape.c - keys in llama.cpp's meaning, each within bounds that keep later
+ * arithmetic from overflow. A key that changes what the model says, and that we would ignore, is an
+ * error. */
 #include "runtime/model/shape.h"
 
 #include <math.h>

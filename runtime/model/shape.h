@@ -1,4 +1,5 @@
-/* runtime/model/shape.h - the numbers of a model of the `llama` architecture, from its file's keys. */
+/* runtime/model/shape.h - the numbers of a model of the `llama` architecture, from its file's
+ * keys. */
 #ifndef SL_SHAPE_H
 #define SL_SHAPE_H
 

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "runtime/base/append.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
 #include "runtime/kernels/matmul/pack.h"
@@ -68,19 +67,12 @@ static const sl_gguf_tensor *find_layer_tensor(const sl_gguf *gguf, uint32_t lay
 
 /* ---- checking tensors ---- */
 
-/* Of matrices; vectors (norms, biases) are of the first in every file. */
-static const uint32_t TYPES[] = {SL_TYPE_F32,  SL_TYPE_F16,  SL_TYPE_BF16,
-                                 SL_TYPE_Q8_0, SL_TYPE_Q4_1, SL_TYPE_Q4_0};
-
 static sl_status check_type(const sl_gguf *gguf, const char *name, const sl_gguf_tensor *t,
-                            bool vector)
+                            sl_type_use use)
 {
-    char names[64] = "";
-    size_t n_types = vector ? 1 : sizeof TYPES / sizeof *TYPES, n = 0;
-    for (size_t i = 0; i < n_types; i++) {
-        if (t->type == TYPES[i]) return SL_OK;
-        sl_append(names, sizeof names, &n, "%s%s", i ? ", " : "", sl_type_name(TYPES[i]));
-    }
+    char names[64];
+    if (sl_type_has_use(t->type, use)) return SL_OK;
+    sl_type_names(use, names, sizeof names);
     sl_error("%s: tensor %s is of type %s, supported here: %s", sl_gguf_path(gguf), name,
              sl_type_name(t->type), names);
     return SL_ERR_UNSUPPORTED;
@@ -103,7 +95,8 @@ static sl_status check_tensor(const sl_gguf *gguf, const char *name, uint64_t n_
                  (unsigned long long)n_in);
         return SL_ERR_FORMAT;
     }
-    sl_status status = check_type(gguf, name, t, n_out == 1);
+    sl_status status = check_type(gguf, name, t,
+                                  n_out == 1 ? SL_TYPE_OF_VECTORS : SL_TYPE_OF_MATRICES);
     if (status == SL_OK && n_out != 1 && n_in % SL_BLOCK != 0) {
         sl_error("%s: tensor %s has rows of %llu, supported are multiples of %d", path, name,
                  (unsigned long long)n_in, SL_BLOCK);

@@ -1,6 +1,7 @@
 /* runtime/model/weights.h - which tensor is what: the `llama` architecture over a GGUF file.
- * Every tensor of the file is checked on every rank, by header alone; a rank then reads the bytes of
- * its own layers only, into memory of its own: once loaded, nothing depends on the file any more. */
+ * Every tensor of the file is checked on every rank, by header alone; a rank then reads the bytes
+ * of its own layers only, into memory of its own: once loaded, nothing depends on the file any
+ * more. */
 #ifndef SL_WEIGHTS_H
 #define SL_WEIGHTS_H
 
@@ -40,23 +41,24 @@ uint64_t sl_weights_layer_bytes(const sl_gguf *gguf, uint32_t layer);
 uint64_t sl_weights_embedding_bytes(const sl_gguf *gguf);
 uint64_t sl_weights_head_bytes(const sl_gguf *gguf, const sl_model_shape *shape);
 
-/* Give layers [layer_begin, layer_end) of a file that sl_model_shape_read accepted, and what the first
- * and last stage have beside them, their places in the arena. A counting arena binds nothing: what is
- * there on such a stage is then not NULL, but nowhere. */
+/* Give layers [layer_begin, layer_end) of a file that sl_model_shape_read accepted, and what the
+ * first and last stage have beside them, their places in the arena. A counting arena binds nothing:
+ * what is there on such a stage is then not NULL, but nowhere. */
 void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t layer_begin,
                      uint32_t layer_end, sl_arena *arena, sl_weights *weights_out);
 /* Bytes of these places. */
 uint64_t sl_weights_held_bytes(const sl_gguf *gguf, const sl_model_shape *shape,
                                uint32_t layer_begin, uint32_t layer_end);
 
-/* Read them there, once, after binding: matrices of types that kernels want packed (kernels/pack.h) are
- * packed by the team, all else stays as in the file. The embedding of a stage without the head is not
- * packed: a token reads one row of it. What the very bytes hash to goes into `sums`, made for this
- * model. SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_MEMORY: logged. */
+/* Read them there, once, after binding: matrices of types that kernels want packed (kernels/pack.h)
+ * are packed by the team, all else stays as in the file. The embedding of a stage without the head
+ * is not packed: a token reads one row of it. What the very bytes hash to goes into `sums`, made
+ * for this model. SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_MEMORY: logged. */
 sl_status sl_weights_load(const sl_gguf *gguf, sl_weights *weights, sl_team *team, sl_sums *sums);
 
 /* This stage's share of the model's hash. Shares of all stages add up to the same sum, which is
- * sl_sums_model, however layers are split; the file's header and rope_freqs are in the first stage's. */
+ * sl_sums_model, however layers are split; the file's header and rope_freqs are in the first
+ * stage's. */
 uint64_t sl_weights_hash_share(const sl_weights *weights, const sl_sums *sums);
 
 /* Bytes of the file that a stage of layers [layer_begin, layer_end) uses (a tied embedding counts

@@ -30,8 +30,8 @@ typedef struct {
 } sl_bpe_scratch;
 void sl_bpe_scratch_fini(sl_bpe_scratch *scratch);
 
-/* Merge ids[n] in place: of all pairs that are neighbours the one of lowest rank, leftmost first, until
- * none merges. *n_out is what is left. O(n log n). SL_ERR_MEMORY. */
+/* Merge ids[n] in place: of all pairs that are neighbours the one of lowest rank, leftmost first,
+ * until none merges. *n_out is what is left. O(n log n). SL_ERR_MEMORY. */
 sl_status sl_bpe_run(const sl_bpe_merges *merges, sl_bpe_scratch *scratch, int32_t *ids, size_t n,
                      size_t *n_out);
 

@@ -1,6 +1,7 @@
 /* runtime/text/chat.c - see chat.h. A conversation becomes parts: the template's own text, where
- * special tokens are parsed, and contents, where they are not. The tokenizer takes all of them as one
- * text, so what merges across their borders is merged, as it would be in the rendered template. */
+ * special tokens are parsed, and contents, where they are not. The tokenizer takes all of them as
+ * one text, so what merges across their borders is merged, as it would be in the rendered
+ * template. */
 #include "runtime/text/chat.h"
 
 #include <stdbool.h>

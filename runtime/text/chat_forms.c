@@ -1,6 +1,7 @@
-/* runtime/text/chat_forms.c - see chat_forms.h. A template is known by its whole text: one that prints
- * one blank more, or does anything before or after, is another one. What is left open in a text below
- * is named there; tool code may stand anywhere, where its condition says that it is never reached. */
+/* runtime/text/chat_forms.c - see chat_forms.h. A template is known by its whole text: one that
+ * prints one blank more, or does anything before or after, is another one. What is left open in a
+ * text below is named there; tool code may stand anywhere, where its condition says that it is
+ * never reached. */
 #include "runtime/text/chat_forms.h"
 
 #include <stdbool.h>
@@ -8,7 +9,7 @@
 
 /* In a form's text, for what is not the same in all templates of the form: */
 #define UNREACHED "\1" /* the body of a branch: tool code */
-#define ANY       "\2" /* what a string says to its end, or to what must follow in it: an error's words */
+#define ANY       "\2" /* a string up to its end, or to what must follow in it: an error's words */
 #define DEFAULT   "\3" /* the same: the default system message */
 #define BOS       "\4" /* {{bos_token}}, or nothing */
 
@@ -381,7 +382,8 @@ static const char *skip_unreached(const char *at)
     return NULL;
 }
 
-/* In a string, up to where `rest`, which goes on to its closing quote, ends it; NULL: it does not. */
+/* In a string, up to where `rest`, which goes on to its closing quote, ends it; NULL: it does
+ * not. */
 static const char *skip_string(const char *at, const char *rest)
 {
     size_t bytes = strcspn(rest, "'") + 1;

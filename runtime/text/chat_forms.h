@@ -1,5 +1,5 @@
-/* runtime/text/chat_forms.h - the chat templates that are known: the whole text of each, and what it
- * prints for plain messages. The table is data; chat.c reads it. */
+/* runtime/text/chat_forms.h - the chat templates that are known: the whole text of each, and what
+ * it prints for plain messages. The table is data; chat.c reads it. */
 #ifndef SL_CHAT_FORMS_H
 #define SL_CHAT_FORMS_H
 
@@ -7,7 +7,8 @@
 
 #include "runtime/gguf/gguf.h"
 
-/* Text around a content; {bos} and {eos} stand for the model's own. before NULL: no such message. */
+/* Text around a content; {bos} and {eos} stand for the model's own. before NULL: no such
+ * message. */
 typedef struct {
     const char *before, *after;
 } sl_chat_wrap;
@@ -44,7 +45,8 @@ typedef struct {
     sl_text default_system; /* lent by the template, still escaped; SL_CHAT_SYSTEM_DEFAULT only */
 } sl_chat_match;
 
-/* False: not known, *match_out is meaningless. `template` is spelt by sl_template_text. Linear time. */
+/* False: not known, *match_out is meaningless. `template` is spelt by sl_template_text. Linear
+ * time. */
 bool sl_chat_form_find(const char *template, sl_chat_match *match_out);
 
 #endif

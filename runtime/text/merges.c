@@ -1,7 +1,8 @@
-/* runtime/text/merges.c - see merges.h. SentencePiece looks texts up while it merges; here every way
- * to cut a token into two others is found once, at open, and both models then merge by ids. The time
- * is bounded by SL_TOKEN_BYTES_MAX, the memory by CUTS_PER_TOKEN_MAX. A character that is no token itself never merges, where
- * SentencePiece would let it; its own training never makes such a vocabulary. */
+/* runtime/text/merges.c - see merges.h. SentencePiece looks texts up while it merges; here every
+ * way to cut a token into two others is found once, at open, and both models then merge by ids. The
+ * time is bounded by SL_TOKEN_BYTES_MAX, the memory by CUTS_PER_TOKEN_MAX. A character that is no
+ * token itself never merges, where SentencePiece would let it; its own training never makes such a
+ * vocabulary. */
 #include "runtime/text/merges.h"
 
 #include <math.h>

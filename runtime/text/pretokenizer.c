@@ -1,6 +1,6 @@
-/* runtime/text/pretokenizer.c - see pretokenizer.h. The only file that knows PCRE2. Told of a text that
- * may not be UTF-8, its interpreter checks all the rest at every match: quadratic. So texts are cut
- * into what is UTF-8 and what is not first, and it checks nothing.
+/* runtime/text/pretokenizer.c - see pretokenizer.h. The only file that knows PCRE2. Told of a text
+ * that may not be UTF-8, its interpreter checks all the rest at every match: quadratic. So texts
+ * are cut into what is UTF-8 and what is not first, and it checks nothing.
  * White space is spelled out as Unicode's White_Space: PCRE2's \s also takes U+180E, which Unicode
  * dropped in 6.3 and the models' own tokenizers do not take. */
 #define PCRE2_CODE_UNIT_WIDTH 8

@@ -18,9 +18,9 @@ typedef struct {
     bool adds_bos;     /* unless the file says otherwise */
 } sl_split_traits;
 
-/* By the name in tokenizer.ggml.pre. SL_ERR_UNSUPPORTED, logged with the names there are; also for no
- * name and "default", which old converters wrote when they did not know: peers split by a guess then,
- * and warn of worse answers. */
+/* By the name in tokenizer.ggml.pre. SL_ERR_UNSUPPORTED, logged with the names there are; also for
+ * no name and "default", which old converters wrote when they did not know: peers split by a guess
+ * then, and warn of worse answers. */
 sl_status sl_pretokenizer_open(sl_text rule_name, sl_pretokenizer **pretokenizer_out);
 /* The same without PCRE2's JIT, as where a system forbids it: slower, and nothing else. */
 sl_status sl_pretokenizer_open_interpreted(sl_text rule_name, sl_pretokenizer **pretokenizer_out);
@@ -28,8 +28,8 @@ const sl_split_traits *sl_pretokenizer_traits(const sl_pretokenizer *pretokenize
 void sl_pretokenizer_close(sl_pretokenizer *pretokenizer); /* NULL is fine */
 
 /* Call `piece` for each piece of text[bytes] in order; pieces are never empty and cover the text.
- * A run of bytes that are no UTF-8 is a piece. Stops at the first status that is not SL_OK and returns
- * it. SL_ERR_MEMORY and SL_ERR_UNSUPPORTED (PCRE2 gives up on a text), logged. Thread-safe;
+ * A run of bytes that are no UTF-8 is a piece. Stops at the first status that is not SL_OK and
+ * returns it. SL_ERR_MEMORY and SL_ERR_UNSUPPORTED (PCRE2 gives up on a text), logged. Thread-safe;
  * near-linear. */
 typedef sl_status (*sl_piece_call)(void *context, const char *piece, size_t bytes);
 sl_status sl_pretokenizer_run(const sl_pretokenizer *pretokenizer, const char *text, size_t bytes,

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Each byte gives at most six: ".a" is "['a']", a lone byte between tags "{{'x'}}" takes their place. */
+/* Each byte gives at most six: ".a" is "['a']", a lone byte between tags "{{'x'}}" takes their
+ * place. */
 enum { TEMPLATE_BYTES_MAX = 1 << 18, GROWTH = 8, ROOM = 64 };
 
 typedef struct {

@@ -1,4 +1,5 @@
-/* runtime/text/text_table.h - finds the id of a text: a hash table over texts that the caller keeps. */
+/* runtime/text/text_table.h - finds the id of a text: a hash table over texts that the caller
+ * keeps. */
 #ifndef SL_TEXT_TABLE_H
 #define SL_TEXT_TABLE_H
 

@@ -1,5 +1,5 @@
-/* runtime/text/tokenizer.c - see tokenizer.h. Text between special tokens is a fragment. Byte-level BPE
- * cuts it by the splitting rule and merges within each piece; SentencePiece merges it whole. */
+/* runtime/text/tokenizer.c - see tokenizer.h. Text between special tokens is a fragment. Byte-level
+ * BPE cuts it by the splitting rule and merges within each piece; SentencePiece merges it whole. */
 #include "runtime/text/tokenizer.h"
 
 #include <stdlib.h>
@@ -174,9 +174,9 @@ static bool put_bytes(encoder *e, const char *text, size_t n)
     return true;
 }
 
-/* A character's token, or those of its bytes, or the unknown token. A space without a token of its own
- * is the byte 0x20, which comes back as a space; llama.cpp gives the bytes of U+2581, which do not.
- * No vocabulary that was trained is without it. */
+/* A character's token, or those of its bytes, or the unknown token. A space without a token of its
+ * own is the byte 0x20, which comes back as a space; llama.cpp gives the bytes of U+2581, which do
+ * not. No vocabulary that was trained is without it. */
 static size_t put_character(encoder *e, const char *text, size_t bytes)
 {
     const sl_vocabulary *v = &e->tokenizer->vocabulary;

@@ -5,8 +5,9 @@
  *           token's score, what is no token falls back to bytes, then to the unknown token
  * Ids are llama.cpp's where it and the libraries differ in what a GGUF can say: no NFC for Qwen; a
  * space in front of a text and of what follows a special token, unless add_space_prefix is false;
- * Phi-3's special tokens swallow the white space after them. add_eos_token is not honoured: what ends
- * a text has no place in a prompt. Any bytes go in, valid UTF-8 or not. Immutable after open. */
+ * Phi-3's special tokens swallow the white space after them. add_eos_token is not honoured: what
+ * ends a text has no place in a prompt. Any bytes go in, valid UTF-8 or not. Immutable after
+ * open. */
 #ifndef SL_TOKENIZER_H
 #define SL_TOKENIZER_H
 
@@ -45,9 +46,10 @@ void sl_tokenizer_close(sl_tokenizer *tokenizer); /* NULL is fine */
 
 /* Append the ids of text[bytes] to *out. With SL_SPECIAL_PARSED, control tokens written in
  * the text become their id; otherwise they are ordinary text. No BOS is added in front.
- * A byte that a byte-level vocabulary has no token for is left out, as the `tokenizers` library does.
- * Near-linear time whatever the text, and while it takes place at most SL_ENCODE_BYTES for each of the
- * text's, ids included. Thread-safe. SL_ERR_MEMORY, and what sl_pretokenizer_run returns. */
+ * A byte that a byte-level vocabulary has no token for is left out, as the `tokenizers` library
+ * does. Near-linear time whatever the text, and while it takes place at most SL_ENCODE_BYTES for
+ * each of the text's, ids included. Thread-safe. SL_ERR_MEMORY, and what sl_pretokenizer_run
+ * returns. */
 enum { SL_ENCODE_BYTES = 128 };
 sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
                               sl_special special, sl_tokens *out);
@@ -55,8 +57,8 @@ sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, s
  * only found within one part that is parsed. */
 sl_status sl_tokenizer_encode_parts(const sl_tokenizer *tokenizer, const sl_text_part *parts,
                                     size_t n_parts, sl_tokens *out);
-/* A whole prompt: control tokens parsed, and BOS in front if the file asks for it and the text does not
- * begin with it (llama.cpp would add a second one, and warn). */
+/* A whole prompt: control tokens parsed, and BOS in front if the file asks for it and the text does
+ * not begin with it (llama.cpp would add a second one, and warn). */
 sl_status sl_tokenizer_encode_prompt(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
                                      sl_tokens *out);
 
@@ -79,8 +81,9 @@ bool sl_tokenizer_adds_bos(const sl_tokenizer *tokenizer);
  * or a text (<|endoftext|>, <|im_end|>, <|eot_id|>, </s> ...). */
 bool sl_tokenizer_ends(const sl_tokenizer *tokenizer, int32_t id);
 
-/* The same as part of a text. *begins: nothing of it has come yet, so the space that encoding put in
- * front is left out; false for what continues a prompt. The first token that is text clears it. */
+/* The same as part of a text. *begins: nothing of it has come yet, so the space that encoding put
+ * in front is left out; false for what continues a prompt. The first token that is text clears
+ * it. */
 sl_text sl_tokenizer_text(const sl_tokenizer *tokenizer, bool *begins, int32_t id);
 
 /* Decoding a stream: bytes are held back until a UTF-8 character is whole. Start from {0} for what
@@ -91,7 +94,8 @@ typedef struct {
     bool begins;
 } sl_decode_state;
 /* Append the whole characters that are ready to out (room: sl_tokenizer_decode_bytes_max). Bytes
- * that can never become UTF-8 give U+FFFD, 3 bytes each. Control tokens give nothing. Returns bytes written. */
+ * that can never become UTF-8 give U+FFFD, 3 bytes each. Control tokens give nothing. Returns bytes
+ * written. */
 size_t sl_tokenizer_decode(const sl_tokenizer *tokenizer, sl_decode_state *state, int32_t id,
                            char *out);
 /* What is still held at the end: U+FFFD, 3 bytes, if anything. */

@@ -20,7 +20,8 @@ enum {
     VOCAB_MAX = 1 << 20
 };
 
-/* Tokens end a text or a turn by these names, whatever the file says of its eos and of their kind. */
+/* Tokens end a text or a turn by these names, whatever the file says of its eos and of their
+ * kind. */
 static const char *const END_NAMES[] = {"<|endoftext|>",   "<|im_end|>",   "<|eot_id|>",
                                         "<|end_of_text|>", "<|end|>",      "</s>",
                                         "<|eom_id|>",      "<end_of_turn>"};

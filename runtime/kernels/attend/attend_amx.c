@@ -1,9 +1,10 @@
-/* runtime/kernels/attend/attend_amx.c - the attend of attend_ref.c over pages of bf16 laid out for tiles
- * (kv_bf16_tiled.c), for prompts and generated tokens alike. Both products are transposed,
+/* runtime/kernels/attend/attend_amx.c - the attend of attend_ref.c over pages of bf16 laid out for
+ * tiles (kv_bf16_tiled.c), for prompts and generated tokens alike. Both products are transposed,
  *   S^T = K Q^T and O^T = V^T P^T,
- * so that a lane is a query row: maximum, weights, sums and what the past is scaled by are vertical, and what
- * belongs to one row never meets another's (contract 1). Queries and weights are rounded to bf16; sums of
- * weights are of the exact ones. A slot a row does not see has weight 0, and stored values are finite. */
+ * so that a lane is a query row: maximum, weights, sums and what the past is scaled by are
+ * vertical, and what belongs to one row never meets another's (contract 1). Queries and weights are
+ * rounded to bf16; sums of weights are of the exact ones. A slot a row does not see has weight 0,
+ * and stored values are finite. */
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -105,8 +106,8 @@ static void gather(const uint16_t *values, size_t head_dim,
 
 /* ---- weights ---- */
 
-/* Slots of even and odd number side by side, as bf16. What rounding makes of an odd NaN does not matter: the
- * sum of the weights tells it. */
+/* Slots of even and odd number side by side, as bf16. What rounding makes of an odd NaN does not
+ * matter: the sum of the weights tells it. */
 static inline __m512i pairs_of(__m512 even, __m512 odd)
 {
     const __m512i half = _mm512_set1_epi32(0x8000);
@@ -123,8 +124,8 @@ static inline __m512 weight_of(const float *score, __m512 shift)
     return _mm512_maskz_mov_ps(some, sl_exp2_avx512(x));
 }
 
-/* Scores to weights, [HALVES][pair of slots][LANES][2]; moves the lanes' state. Returns what their past is
- * scaled by. */
+/* Scores to weights, [HALVES][pair of slots][LANES][2]; moves the lanes' state. Returns what their
+ * past is scaled by. */
 static __m512 weigh(const float (*scores)[LANES], __mmask16 some, group *g,
                     uint16_t (*weights)[SL_TILE_NUMBERS])
 {

@@ -1,13 +1,14 @@
-/* runtime/kernels/attend/attend_prompt_avx512.c - attention of many queries, in int8 with VNNI's byte dot
- * product. A tile is quantized once for all rows that look at it:
+/* runtime/kernels/attend/attend_prompt_avx512.c - attention of many queries, in int8 with VNNI's
+ * byte dot product. A tile is quantized once for all rows that look at it:
  *   keys    int8, a scale for 32 numbers of a slot, as activations are everywhere; queries alike;
- *   values  int8, a scale a slot, which goes into the weights: sum_s p_s v_s = sum_s (p_s d_s) q_s. Its
+ *   values  int8, a scale a slot, which goes into the weights: sum_s p_s v_s = sum_s (p_s d_s) q_s.
+ * Its
  *           logarithm is added to the score, so that 2^x makes p_s d_s at once;
- *   weights uint8, the largest of a row and tile 255, so that a tile of small weights keeps its digits.
- * Sums of weights are of the exact ones. A lane is a query row, and keys and values are broadcast: maximum,
- * weights and sums are vertical (lanes_avx512.h). A slot's numbers depend on that slot alone, and a row's on
- * the row and what it sees, so neither blocks nor chunks can change a bit (contract 1); what a row does not
- * see has weight 0, whatever is left over there. */
+ *   weights uint8, the largest of a row and tile 255, so that a tile of small weights keeps its
+ * digits. Sums of weights are of the exact ones. A lane is a query row, and keys and values are
+ * broadcast: maximum, weights and sums are vertical (lanes_avx512.h). A slot's numbers depend on
+ * that slot alone, and a row's on the row and what it sees, so neither blocks nor chunks can change
+ * a bit (contract 1); what a row does not see has weight 0, whatever is left over there. */
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -28,10 +29,12 @@ enum {
     SLOT_QUADS = SL_PAGE_TOKENS / 4,
 };
 
-/* What is smaller than f16 can tell is nothing; so logarithms of scales lie close enough for 2^x. */
+/* What is smaller than f16 can tell is nothing; so logarithms of scales lie close enough for
+ * 2^x. */
 #define VALUE_LEAST 0x1p-24F
 
-/* A page, quantized. A quad of keys is 4 numbers of each slot, one of values 4 slots of each column. */
+/* A page, quantized. A quad of keys is 4 numbers of each slot, one of values 4 slots of each
+ * column. */
 typedef struct {
     _Alignas(64) int8_t keys[SL_HEAD_DIM_MAX / 4][SL_PAGE_TOKENS][4];
     _Alignas(64) float key_scale[BLOCKS_MAX][SL_PAGE_TOKENS];
@@ -41,8 +44,9 @@ typedef struct {
     _Alignas(64) float log_scale[SL_PAGE_TOKENS], inverse_scale[SL_PAGE_TOKENS]; /* of values */
 } int8_page;
 
-/* LANES query rows and where their softmax stands; unused lanes see nothing. Bytes of q are q + 128, since the
- * instruction wants unsigned times signed; its scales make scores in powers of two. */
+/* LANES query rows and where their softmax stands; unused lanes see nothing. Bytes of q are q +
+ * 128, since the instruction wants unsigned times signed; its scales make scores in powers of
+ * two. */
 typedef struct {
     _Alignas(64) uint8_t q[QUADS_MAX][LANES][4];
     _Alignas(64) float scale[BLOCKS_MAX][LANES];
@@ -50,7 +54,8 @@ typedef struct {
     size_t n_rows;
 } group;
 
-/* Of a group and a page: [slot][lane]; [quad of slots][lane][4], and what is made of them and of the past. */
+/* Of a group and a page: [slot][lane]; [quad of slots][lane][4], and what is made of them and of
+ * the past. */
 typedef struct {
     _Alignas(64) float scores[SL_PAGE_TOKENS][LANES];
     _Alignas(64) uint8_t weights[SLOT_QUADS][LANES][4];
@@ -187,7 +192,8 @@ static inline __m512 log_of_two(__m512 x)
     return _mm512_add_ps(_mm512_getexp_ps(x), p);
 }
 
-/* From the largest magnitudes of values. The logarithm tells a NaN; the inverse meets weights of 0. */
+/* From the largest magnitudes of values. The logarithm tells a NaN; the inverse meets weights of
+ * 0. */
 static void finish_scales(int8_page *out)
 {
     const __m512 least = _mm512_set1_ps(VALUE_LEAST), step = _mm512_set1_ps(1.0F / 127);
@@ -283,7 +289,8 @@ SL_ALWAYS_INLINE void score(size_t n, const int8_page *page, const group *g, siz
     } while (++block < head_dim / SL_BLOCK);
 }
 
-/* Scores to weights, from the lanes' highest score, `top`. Returns the sum of those without value scales. */
+/* Scores to weights, from the lanes' highest score, `top`. Returns the sum of those without value
+ * scales. */
 SL_ALWAYS_INLINE __m512 weigh_slots(bool all, const int8_page *page, __m512 top, meeting *m)
 {
     __m512 sum[4];
@@ -335,7 +342,8 @@ static void weigh(const int8_page *page, const sl_sight *see, group *g, meeting 
                          _mm512_mul_ps(top, _mm512_set1_ps(1 / SL_LOG2_E)));
 }
 
-/* Of STEP numbers of the head: out = out * past + scale * (weights x values), of lanes that see something. */
+/* Of STEP numbers of the head: out = out * past + scale * (weights x values), of lanes that see
+ * something. */
 SL_ALWAYS_INLINE void gather(size_t n, const int8_page *page, const sl_sight *see, size_t head_dim,
                              size_t first, const meeting *m, group *g)
 {
@@ -376,7 +384,8 @@ static size_t page_bytes(sl_kv_type type, size_t head_dim)
     return type == SL_KV_Q8_0 ? sl_kv_q8_0_page_bytes(head_dim) : sl_kv_f16_page_bytes(head_dim);
 }
 
-/* Part `part` of n of the next tile, while groups meet this one: all at once would be waited for. */
+/* Part `part` of n of the next tile, while groups meet this one: all at once would be waited
+ * for. */
 static void fetch_part(const void *page, size_t bytes, size_t part, size_t n)
 {
     for (size_t i = bytes * part / n / 64 * 64; i < bytes * (part + 1) / n; i += 64)

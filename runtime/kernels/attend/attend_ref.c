@@ -1,5 +1,5 @@
-/* runtime/kernels/attend/attend_ref.c - online softmax (Milakov & Gimelshein 2018, arXiv:1805.02867), a
- * tile at a time: with scores s = q k over the visible slots of a tile,
+/* runtime/kernels/attend/attend_ref.c - online softmax (Milakov & Gimelshein 2018,
+ * arXiv:1805.02867), a tile at a time: with scores s = q k over the visible slots of a tile,
  *   max' = max(max, s), sum' = sum e^(max - max') + sum_s e^(s - max'),
  *   acc' = acc e^(max - max') + sum_s e^(s - max') v. */
 #include <math.h>

@@ -1,13 +1,13 @@
-/* runtime/kernels/attend/attend_simd.h - the attend of attend_ref.c over vectors of any width: the body
- * of attend_avx2.c and its wider kin, which say before including it what a `vec` is, its LANES,
- * the v_ operations, and the shapes that fit their registers:
+/* runtime/kernels/attend/attend_simd.h - the attend of attend_ref.c over vectors of any width: the
+ * body of attend_avx2.c and its wider kin, which say before including it what a `vec` is, its
+ * LANES, the v_ operations, and the shapes that fit their registers:
  *   GROUP_ROWS query rows go together over GROUP_VECTORS vectors of columns; 3 rows (a decoded
  *   token's queries of one KV head, often) over TRIO_VECTORS, a single one over ROW_VECTORS.
  *
  * Both products of a tile, queries with keys and weights with values, are small dense ones: rows
- * of f32 times a panel of the page's numbers, widened exactly, whose rows are contiguous. A score is one chain of fused
- * multiply-adds over the head, an output one over the slots its row sees, whatever rows share
- * registers: that is contract 1 here. */
+ * of f32 times a panel of the page's numbers, widened exactly, whose rows are contiguous. A score
+ * is one chain of fused multiply-adds over the head, an output one over the slots its row sees,
+ * whatever rows share registers: that is contract 1 here. */
 #include <math.h>
 #include <stdbool.h>
 
@@ -40,8 +40,8 @@ typedef struct {
     size_t begin, end;
 } range;
 
-/* Of the next tile, at the start of each cache line: pages are read once, straight from memory, and lie
- * anywhere. Measured: 14 GB/s without, 40 with it, of 42 that two threads can read here. */
+/* Of the next tile, at the start of each cache line: pages are read once, straight from memory, and
+ * lie anywhere. Measured: 14 GB/s without, 40 with it, of 42 that two threads can read here. */
 SL_ALWAYS_INLINE void fetch_ahead(panel b, const void *at, size_t bytes)
 {
     if (bytes % 64 == 0)
@@ -225,8 +225,8 @@ SL_ALWAYS_INLINE void widen_form(form f, panel from, size_t height, float *to)
                 v_store(to + (size_t)v * LANES, panel_load(from, f, row, column, v));
 }
 
-/* Whether so many rows are done sooner when a tile is widened to f32 for all of them first. Three of
- * q8_0, a decoded token's, would take 1.4 times as long. */
+/* Whether so many rows are done sooner when a tile is widened to f32 for all of them first. Three
+ * of q8_0, a decoded token's, would take 1.4 times as long. */
 static bool shares_widened(sl_kv_type type, size_t n_rows)
 {
     return n_rows >= (type == SL_KV_Q8_0 ? 4 : 12);

@@ -1,5 +1,5 @@
-/* runtime/kernels/attend/lanes_avx512.h - attention with a query row in each lane: what a group of rows sees of a
- * tile, and scores [slot][lane] of what they do not. */
+/* runtime/kernels/attend/lanes_avx512.h - attention with a query row in each lane: what a group of
+ * rows sees of a tile, and scores [slot][lane] of what they do not. */
 #ifndef SL_LANES_AVX512_H
 #define SL_LANES_AVX512_H
 
@@ -18,7 +18,8 @@ typedef struct {
     bool all;       /* every lane sees every slot: begin and end are not told */
 } sl_sight;
 
-/* Of rows [row, row + n_rows); what lanes beyond see does not matter, and they are not among `some`. */
+/* Of rows [row, row + n_rows); what lanes beyond see does not matter, and they are not among
+ * `some`. */
 static inline sl_sight sl_sight_of(const sl_kv_tile *tile, size_t row, size_t n_rows)
 {
     sl_sight s = {.all = true};

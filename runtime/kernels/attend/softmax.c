@@ -1,5 +1,5 @@
-/* runtime/kernels/attend/softmax.c - what attention of all kernel sets shares: the slots a row sees of a tile, and the
- * ends of online softmax. */
+/* runtime/kernels/attend/softmax.c - what attention of all kernel sets shares: the slots a row sees
+ * of a tile, and the ends of online softmax. */
 #include <math.h>
 #include <stdbool.h>
 

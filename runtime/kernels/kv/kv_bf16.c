@@ -1,4 +1,5 @@
-/* runtime/kernels/kv/kv_bf16.c - a token into a page of bf16, which is laid out as one of f16, and back. */
+/* runtime/kernels/kv/kv_bf16.c - a token into a page of bf16, which is laid out as one of f16, and
+ * back. */
 #include <stdbool.h>
 
 #include "runtime/base/float_bits.h"

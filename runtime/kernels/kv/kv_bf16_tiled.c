@@ -1,5 +1,5 @@
-/* runtime/kernels/kv/kv_bf16_tiled.c - pages of bf16 for tiles: keys as they come, values transposed, so that both
- * are the left side of a product whose columns are queries (attend_amx.c):
+/* runtime/kernels/kv/kv_bf16_tiled.c - pages of bf16 for tiles: keys as they come, values
+ * transposed, so that both are the left side of a product whose columns are queries (attend_amx.c):
  *   K [64 tokens][head_dim], then V [2][head_dim][32 tokens]. */
 #include <string.h>
 

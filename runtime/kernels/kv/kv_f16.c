@@ -1,5 +1,5 @@
-/* runtime/kernels/kv/kv_f16.c - pages of f16: the bytes of a slot. Which page belongs to whom is the cache's
- * business. */
+/* runtime/kernels/kv/kv_f16.c - pages of f16: the bytes of a slot. Which page belongs to whom is
+ * the cache's business. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
 

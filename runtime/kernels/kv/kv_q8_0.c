@@ -1,5 +1,6 @@
-/* runtime/kernels/kv/kv_q8_0.c - pages of q8_0: the bytes of a slot. A token is quantized as a row that
- * enters a linear map is, so a NaN spoils the 32 it belongs to and what is too large is clipped. */
+/* runtime/kernels/kv/kv_q8_0.c - pages of q8_0: the bytes of a slot. A token is quantized as a row
+ * that enters a linear map is, so a NaN spoils the 32 it belongs to and what is too large is
+ * clipped. */
 #include <string.h>
 
 #include "runtime/base/log.h"

@@ -1,6 +1,6 @@
-/* runtime/kernels/matmul/linear.h - linear maps over the rows of a frame: the common step of layers, gates and
- * head. Called by all threads of a team alike, each does its share; what they give is whole behind
- * the next barrier, which is the caller's. */
+/* runtime/kernels/matmul/linear.h - linear maps over the rows of a frame: the common step of
+ * layers, gates and head. Called by all threads of a team alike, each does its share; what they
+ * give is whole behind the next barrier, which is the caller's. */
 #ifndef SL_LINEAR_H
 #define SL_LINEAR_H
 
@@ -23,8 +23,8 @@ void sl_linear_run(const sl_kernels *kernels, sl_member me, const sl_activations
 /* out += W a + bias. */
 void sl_linear_add(const sl_kernels *kernels, sl_member me, const sl_activations *a,
                    const sl_linear *map);
-/* swiglu(gate(a), up(a)) as the input of a map with weights of type `next`: hidden->x of a float one,
- * else quantized, or bf16 as a's rows are. The maps' own `out` are not used. */
+/* swiglu(gate(a), up(a)) as the input of a map with weights of type `next`: hidden->x of a float
+ * one, else quantized, or bf16 as a's rows are. The maps' own `out` are not used. */
 void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
                       const sl_linear *gate, const sl_linear *up, uint32_t next,
                       const sl_activations *hidden);

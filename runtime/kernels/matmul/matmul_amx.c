@@ -1,10 +1,10 @@
-/* runtime/kernels/matmul/matmul_amx.c - rows of prompts through tiles of bf16; generated tokens as in
- * matmul_avx512.c. Weights d q + m are computed in f32 and rounded to bf16, 32 columns and some inputs at a
- * time, so that they are in the cache while all rows meet them; the rows were rounded before. That is
- * closer to the exact product than int8 rows are, and several times as fast.
+/* runtime/kernels/matmul/matmul_amx.c - rows of prompts through tiles of bf16; generated tokens as
+ * in matmul_avx512.c. Weights d q + m are computed in f32 and rounded to bf16, 32 columns and some
+ * inputs at a time, so that they are in the cache while all rows meet them; the rows were rounded
+ * before. That is closer to the exact product than int8 rows are, and several times as fast.
  *
- * An element is a chain over the inputs, 32 at a time in order: neither which rows go together nor where a
- * range starts can change its bits (contract 1). */
+ * An element is a chain over the inputs, 32 at a time in order: neither which rows go together nor
+ * where a range starts can change its bits (contract 1). */
 #include <string.h>
 
 #include "runtime/base/log.h"
@@ -73,8 +73,8 @@ SL_ALWAYS_INLINE void unpack_block(uint32_t type, const uint8_t *block, uint16_t
     }
 }
 
-/* Blocks [block, block + n_blocks) of the panels from that of `column` on; a panel that is not there is
- * left as it was. */
+/* Blocks [block, block + n_blocks) of the panels from that of `column` on; a panel that is not
+ * there is left as it was. */
 static void unpack(const sl_matrix *w, size_t column, size_t block, size_t n_blocks, weights *out)
 {
     size_t block_bytes = sl_panel_form_of(w->type).bytes;

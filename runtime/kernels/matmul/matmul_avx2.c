@@ -1,4 +1,5 @@
-/* runtime/kernels/matmul/matmul_avx2.c - quantized weights, 8 columns at a time: see matmul_simd.h. */
+/* runtime/kernels/matmul/matmul_avx2.c - quantized weights, 8 columns at a time: see
+ * matmul_simd.h. */
 #include <string.h>
 
 #include "runtime/kernels/kernel_sets.h"
@@ -47,8 +48,9 @@ static inline ivec held(ivec sum)
     return sum;
 }
 
-/* Nibbles: a product pair is at most 2 * 15 * 127, so 8 of them fit 16 bits. The instruction wants unsigned
- * times signed: of q8_0 it gets |w| times q with w's sign; |q| <= 127, so a pair is at most 2 * 128 * 127. */
+/* Nibbles: a product pair is at most 2 * 15 * 127, so 8 of them fit 16 bits. The instruction wants
+ * unsigned times signed: of q8_0 it gets |w| times q with w's sign; |q| <= 127, so a pair is at
+ * most 2 * 128 * 127. */
 static inline ivec dot_add(uint32_t type, ivec sum, ivec w, ivec x)
 {
     if (type != SL_TYPE_Q8_0) return held(_mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)));

@@ -34,8 +34,8 @@ static inline ivec i_high_nibbles(ivec v) { return i_low_nibbles(_mm512_srli_epi
 static inline ivec i_zero(void) { return _mm512_setzero_si512(); }
 static inline ivec i_broadcast(const int8_t *q) { return sl_broadcast_quad(q); }
 
-/* The instruction wants unsigned times signed. Of q8_0 it gets q + 128 times w, which is 128 times the sum
- * of w too much. */
+/* The instruction wants unsigned times signed. Of q8_0 it gets q + 128 times w, which is 128 times
+ * the sum of w too much. */
 static inline ivec dot_add(uint32_t type, ivec sum, ivec w, ivec x)
 {
     if (type != SL_TYPE_Q8_0) return sl_dot_add(sum, w, x);

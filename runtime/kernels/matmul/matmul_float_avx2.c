@@ -1,6 +1,6 @@
-/* runtime/kernels/matmul/matmul_float_avx2.c - f32, f16 and bf16 weights. An element's sum runs in 8 lanes,
- * lane l over i = l, l + 8, ..., and ends in one fixed addition of the lanes. Tiles of rows and
- * columns only share loads. */
+/* runtime/kernels/matmul/matmul_float_avx2.c - f32, f16 and bf16 weights. An element's sum runs in
+ * 8 lanes, lane l over i = l, l + 8, ..., and ends in one fixed addition of the lanes. Tiles of
+ * rows and columns only share loads. */
 #include <string.h>
 
 #include "runtime/base/log.h"

@@ -1,8 +1,8 @@
 /* runtime/kernels/matmul/matmul_ref.c - out[t][j] = sum_i w[j][i] x[t][i], one element at a time.
  * With w = d_w q_w (+ m_w) and x = d_a q_a in blocks B of 32:
  *   out = sum_B (d_w d_a) sum_{i in B} q_w q_a (+ m_w d_a sum_{i in B} q_a)
- * where the inner sums are exact integers; of q4_0, d (q - 8), m is -8 d. Sums over blocks, and over i
- * of float weights, are f32 in ascending order. */
+ * where the inner sums are exact integers; of q4_0, d (q - 8), m is -8 d. Sums over blocks, and
+ * over i of float weights, are f32 in ascending order. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
 

@@ -1,14 +1,16 @@
-/* runtime/kernels/matmul/matmul_simd.h - linear maps of packed weights (pack.h) over vectors of any width: the
- * body of matmul_avx2.c and its wider kin, which say before including it what `vec` (floats) and
- * `ivec` (bytes, integers) are, their LANES (half a panel or a panel), the TILE_ROWS times TILE_VECTORS
- * that fit their registers, the v_ and i_ operations, and how bytes are multiplied:
+/* runtime/kernels/matmul/matmul_simd.h - linear maps of packed weights (pack.h) over vectors of any
+ * width: the body of matmul_avx2.c and its wider kin, which say before including it what `vec`
+ * (floats) and `ivec` (bytes, integers) are, their LANES (half a panel or a panel), the TILE_ROWS
+ * times TILE_VECTORS that fit their registers, the v_ and i_ operations, and how bytes are
+ * multiplied:
  *   dot_add(type, sum, w, x)   sum plus the products of a vector of weights with one of rows;
  *   dot_extra(type, sum, w)    what dot_add then has too much of, whatever the rows are;
  *   dot_end(type, sum, extra)  the exact sums of a block, in 32 bits.
  *
- * Lane c of every sum belongs to column c of the panel alone, and is matmul_ref.c's, block by block:
- * exact integers, one multiply-add into f32. No lanes are ever added up, so neither tiles nor ranges
- * can change an element's bits. A panel is read from memory once, however many rows there are. */
+ * Lane c of every sum belongs to column c of the panel alone, and is matmul_ref.c's, block by
+ * block: exact integers, one multiply-add into f32. No lanes are ever added up, so neither tiles
+ * nor ranges can change an element's bits. A panel is read from memory once, however many rows
+ * there are. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
 
@@ -19,7 +21,8 @@ enum {
     FETCH_ROWS = 16, /* they wait for memory: the last of them fetches the next strip */
 };
 
-/* Neighbouring vectors of columns: where the first block of the first is, and how far apart they are. */
+/* Neighbouring vectors of columns: where the first block of the first is, and how far apart they
+ * are. */
 typedef struct {
     const uint8_t *halves, *quads;
     size_t step;
@@ -114,8 +117,8 @@ SL_ALWAYS_INLINE void multiply_tile(int rows, int vectors, uint32_t type, strip 
     }
 }
 
-/* Rows from `row` on, of n_columns columns: whole tiles, then row by row, which is one vector at a time
- * since memory gives more in one stream than in two. */
+/* Rows from `row` on, of n_columns columns: whole tiles, then row by row, which is one vector at a
+ * time since memory gives more in one stream than in two. */
 SL_ALWAYS_INLINE void multiply_strip(int vectors, uint32_t type, strip s, const sl_activations *a,
                                      size_t n_columns, bool add, float *out, size_t stride)
 {

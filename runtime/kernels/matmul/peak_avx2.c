@@ -1,5 +1,5 @@
-/* runtime/kernels/matmul/peak_avx2.c - the products of bytes that linear maps are made of, as often as they
- * can be done: pairs into 16 bits, sums of those. */
+/* runtime/kernels/matmul/peak_avx2.c - the products of bytes that linear maps are made of, as often
+ * as they can be done: pairs into 16 bits, sums of those. */
 #include <immintrin.h>
 
 #include "runtime/kernels/kernel_sets.h"

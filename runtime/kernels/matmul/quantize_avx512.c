@@ -3,7 +3,8 @@
 
 #include "runtime/kernels/kernel_sets.h"
 
-/* x / scale, clipped to +-127 before rounding, which keeps the conversion in range; 0 unless scale > 0. */
+/* x / scale, clipped to +-127 before rounding, which keeps the conversion in range; 0 unless scale
+ * > 0. */
 static inline __m512i quantized(__m512 x, __m512 scale, __mmask16 usable)
 {
     const __m512 bound = _mm512_set1_ps(127);

@@ -1,4 +1,5 @@
-/* runtime/kernels/rows/rmsnorm_avx2.c - root mean square norm; the sum of squares runs in 8 lanes. */
+/* runtime/kernels/rows/rmsnorm_avx2.c - root mean square norm; the sum of squares runs in 8
+ * lanes. */
 #include <math.h>
 
 #include "runtime/kernels/kernel_sets.h"

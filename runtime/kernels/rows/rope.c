@@ -1,5 +1,5 @@
-/* runtime/kernels/rows/rope.c - see rope.h. Every scaling says which share of a pair's frequency is kept;
- * the rest is divided by the factor. Knows no model. */
+/* runtime/kernels/rows/rope.c - see rope.h. Every scaling says which share of a pair's frequency is
+ * kept; the rest is divided by the factor. Knows no model. */
 #include "runtime/kernels/rows/rope.h"
 
 #include <math.h>

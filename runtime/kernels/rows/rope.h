@@ -1,6 +1,6 @@
-/* runtime/kernels/rows/rope.h - rotary position embedding (Su et al. 2021, arXiv:2104.09864): pair i of
- * a head, elements 2i and 2i + 1 (the llama GGUF layout), turns by position * frequency_i. Plain
- * frequencies are base^(-2i/dim); a model taught longer texts afterwards has them scaled. */
+/* runtime/kernels/rows/rope.h - rotary position embedding (Su et al. 2021, arXiv:2104.09864): pair
+ * i of a head, elements 2i and 2i + 1 (the llama GGUF layout), turns by position * frequency_i.
+ * Plain frequencies are base^(-2i/dim); a model taught longer texts afterwards has them scaled. */
 #ifndef SL_ROPE_H
 #define SL_ROPE_H
 

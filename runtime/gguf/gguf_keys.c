@@ -1,0 +1,316 @@
+/* runtime/gguf/gguf_keys.c - the keys of a header and their values: reading, finding, converting
+ * and describing them. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+#include "runtime/base/plain.h"
+#include "runtime/gguf/gguf_header.h"
+
+enum {
+    KIND_U8,
+    KIND_I8,
+    KIND_U16,
+    KIND_I16,
+    KIND_U32,
+    KIND_I32,
+    KIND_F32,
+    KIND_BOOL,
+    KIND_TEXT,
+    KIND_ARRAY,
+    KIND_U64,
+    KIND_I64,
+    KIND_F64,
+    N_KINDS
+};
+static const uint8_t KIND_BYTES[N_KINDS] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+
+enum { KEYS_MAX = 1 << 16, TEXTS_MAX = 1 << 24 };
+
+/* ---- reading ---- */
+
+/* A view is twice as large as an empty string, so a file of these is bounded by their number. */
+static sl_status take_texts(sl_gguf_cursor *c, sl_gguf *g, sl_gguf_entry *e)
+{
+    if (e->n > sl_gguf_left(c) / sizeof(uint64_t))
+        return sl_gguf_bad(c, "more strings than the file has room for");
+    if (e->n > TEXTS_MAX - g->n_texts) return sl_gguf_bad(c, "more strings than any vocabulary");
+    g->n_texts += (size_t)e->n;
+    e->texts = calloc(e->n ? e->n : 1, sizeof *e->texts);
+    if (!e->texts) return SL_ERR_MEMORY;
+    sl_status status = SL_OK;
+    for (uint64_t i = 0; i < e->n && status == SL_OK; i++)
+        status = sl_gguf_take_text(c, &e->texts[i]);
+    return status;
+}
+
+static sl_status take_value(sl_gguf_cursor *c, sl_gguf *g, sl_gguf_entry *e)
+{
+    e->n = 1;
+    sl_status status = sl_gguf_take_u32(c, &e->kind);
+    if (status == SL_OK && e->kind == KIND_ARRAY) {
+        e->array = true;
+        status = sl_gguf_take_u32(c, &e->kind);
+        if (status == SL_OK) status = sl_gguf_take_u64(c, &e->n);
+        if (status == SL_OK && e->kind == KIND_ARRAY)
+            return sl_gguf_bad(c, "arrays of arrays are not supported");
+    }
+    if (status != SL_OK) return status;
+    if (e->kind >= N_KINDS) return sl_gguf_bad(c, "unknown kind of value");
+    if (e->kind == KIND_TEXT) return take_texts(c, g, e);
+    if (e->n > sl_gguf_left(c) / KIND_BYTES[e->kind])
+        return sl_gguf_bad(c, "an array is longer than the file");
+    return sl_gguf_take(c, (size_t)e->n * KIND_BYTES[e->kind], &e->data);
+}
+
+static sl_status take_keys(sl_gguf_cursor *c, sl_gguf *g, uint64_t n)
+{
+    /* key length, kind and one byte at least */
+    if (n > KEYS_MAX || n > sl_gguf_left(c) / 13)
+        return sl_gguf_bad(c, "more keys than the file has room for");
+    g->entries = calloc(n ? n : 1, sizeof *g->entries);
+    if (!g->entries) return SL_ERR_MEMORY;
+    sl_status status = SL_OK;
+    for (uint64_t i = 0; i < n && status == SL_OK; i++) {
+        status = sl_gguf_take_text(c, &g->entries[i].key);
+        if (status == SL_OK) g->n_entries++;
+        if (status == SL_OK) status = take_value(c, g, &g->entries[i]);
+    }
+    return status;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    return sl_text_compare((*(const sl_gguf_entry *const *)a)->key,
+                           (*(const sl_gguf_entry *const *)b)->key);
+}
+
+static sl_status index_keys(sl_gguf *g)
+{
+    g->by_key = calloc(g->n_entries + 1, sizeof *g->by_key);
+    if (!g->by_key) return SL_ERR_MEMORY;
+    for (size_t i = 0; i < g->n_entries; i++) g->by_key[i] = &g->entries[i];
+    qsort(g->by_key, g->n_entries, sizeof *g->by_key, compare_entries);
+    for (size_t i = 1; i < g->n_entries; i++) {
+        sl_text key = g->by_key[i]->key;
+        if (sl_text_compare(g->by_key[i - 1]->key, key) != 0) continue;
+        sl_error("%s: key %.*s is there twice", g->path,
+                 (int)sl_plain_prefix(key.data, key.bytes, 80), key.data);
+        return SL_ERR_FORMAT;
+    }
+    return SL_OK;
+}
+
+sl_status sl_gguf_parse_keys(sl_gguf_cursor *c, sl_gguf *g, uint64_t n)
+{
+    sl_status status = take_keys(c, g, n);
+    return status == SL_OK ? index_keys(g) : status;
+}
+
+/* ---- values ---- */
+
+static const sl_gguf_entry *find_key(const sl_gguf *g, const char *key)
+{
+    sl_gguf_entry wanted = {.key = {key, strlen(key)}};
+    const sl_gguf_entry *pointer = &wanted;
+    const sl_gguf_entry **found = bsearch(&pointer, g->by_key, g->n_entries, sizeof *g->by_key,
+                                          compare_entries);
+    return found ? *found : NULL;
+}
+
+/* One number of any integer kind; false for other kinds and for u64 beyond i64. */
+static bool integer_at(const sl_gguf_entry *e, uint64_t index, int64_t *out)
+{
+    if (e->kind == KIND_TEXT) return false;
+    const uint8_t *p = e->data + index * KIND_BYTES[e->kind];
+    uint64_t bits = 0;
+    switch (e->kind) {
+    case KIND_U8: *out = *p; return true;
+    case KIND_I8: *out = *p < 128 ? *p : *p - 256; return true;
+    case KIND_U16: {
+        uint16_t v;
+        memcpy(&v, p, 2);
+        *out = v;
+        return true;
+    }
+    case KIND_I16: {
+        int16_t v;
+        memcpy(&v, p, 2);
+        *out = v;
+        return true;
+    }
+    case KIND_U32: {
+        uint32_t v;
+        memcpy(&v, p, 4);
+        *out = v;
+        return true;
+    }
+    case KIND_I32: {
+        int32_t v;
+        memcpy(&v, p, 4);
+        *out = v;
+        return true;
+    }
+    case KIND_U64:
+        memcpy(&bits, p, 8);
+        *out = (int64_t)bits;
+        return bits <= INT64_MAX;
+    case KIND_I64: memcpy(out, p, 8); return true;
+    default: return false;
+    }
+}
+
+static bool real_at(const sl_gguf_entry *e, uint64_t index, float *out)
+{
+    if (e->kind == KIND_TEXT) return false;
+    const uint8_t *p = e->data + index * KIND_BYTES[e->kind];
+    if (e->kind == KIND_F32) {
+        memcpy(out, p, 4);
+        return true;
+    }
+    if (e->kind != KIND_F64) return false;
+    double value;
+    memcpy(&value, p, 8);
+    *out = (float)value;
+    return true;
+}
+
+static const sl_gguf_entry *find_scalar(const sl_gguf *g, const char *key)
+{
+    const sl_gguf_entry *e = find_key(g, key);
+    return e && !e->array ? e : NULL;
+}
+
+bool sl_gguf_has(const sl_gguf *gguf, const char *key) { return find_key(gguf, key) != NULL; }
+
+bool sl_gguf_u32(const sl_gguf *gguf, const char *key, uint32_t *out)
+{
+    const sl_gguf_entry *e = find_scalar(gguf, key);
+    int64_t value;
+    if (!e || !integer_at(e, 0, &value) || value < 0 || value > UINT32_MAX) return false;
+    *out = (uint32_t)value;
+    return true;
+}
+
+bool sl_gguf_u64(const sl_gguf *gguf, const char *key, uint64_t *out)
+{
+    const sl_gguf_entry *e = find_scalar(gguf, key);
+    int64_t value;
+    if (e && e->kind == KIND_U64) { /* all of it, also beyond an i64 */
+        memcpy(out, e->data, sizeof *out);
+        return true;
+    }
+    if (!e || !integer_at(e, 0, &value) || value < 0) return false;
+    *out = (uint64_t)value;
+    return true;
+}
+
+bool sl_gguf_i32(const sl_gguf *gguf, const char *key, int32_t *out)
+{
+    const sl_gguf_entry *e = find_scalar(gguf, key);
+    int64_t value;
+    if (!e || !integer_at(e, 0, &value) || value < INT32_MIN || value > INT32_MAX) return false;
+    *out = (int32_t)value;
+    return true;
+}
+
+bool sl_gguf_f32(const sl_gguf *gguf, const char *key, float *out)
+{
+    const sl_gguf_entry *e = find_scalar(gguf, key);
+    return e && real_at(e, 0, out);
+}
+
+bool sl_gguf_bool(const sl_gguf *gguf, const char *key, bool *out)
+{
+    const sl_gguf_entry *e = find_scalar(gguf, key);
+    if (!e || e->kind != KIND_BOOL) return false;
+    *out = *e->data != 0;
+    return true;
+}
+
+bool sl_gguf_text(const sl_gguf *gguf, const char *key, sl_text *out)
+{
+    const sl_gguf_entry *e = find_scalar(gguf, key);
+    if (!e || e->kind != KIND_TEXT) return false;
+    *out = e->texts[0];
+    return true;
+}
+
+bool sl_gguf_text_array(const sl_gguf *gguf, const char *key, const sl_text **items_out,
+                        size_t *n_out)
+{
+    const sl_gguf_entry *e = find_key(gguf, key);
+    if (!e || !e->array || e->kind != KIND_TEXT) return false;
+    *items_out = e->texts;
+    *n_out = (size_t)e->n;
+    return true;
+}
+
+bool sl_gguf_i32_array(const sl_gguf *gguf, const char *key, int32_t *items, size_t n_max,
+                       size_t *n_out)
+{
+    const sl_gguf_entry *e = find_key(gguf, key);
+    if (!e || !e->array || e->n > n_max) return false;
+    for (uint64_t i = 0; i < e->n; i++) {
+        int64_t value;
+        if (!integer_at(e, i, &value) || value < INT32_MIN || value > INT32_MAX) return false;
+        items[i] = (int32_t)value;
+    }
+    *n_out = (size_t)e->n;
+    return true;
+}
+
+bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_t n_max,
+                       size_t *n_out)
+{
+    const sl_gguf_entry *e = find_key(gguf, key);
+    if (!e || !e->array || e->n > n_max) return false;
+    for (uint64_t i = 0; i < e->n; i++)
+        if (!real_at(e, i, &items[i])) return false;
+    *n_out = (size_t)e->n;
+    return true;
+}
+
+sl_text sl_gguf_key_at(const sl_gguf *gguf, size_t index) { return gguf->entries[index].key; }
+
+size_t sl_gguf_n_keys(const sl_gguf *gguf) { return gguf->n_entries; }
+
+enum { KEY_SHOWN = 80, TEXT_SHOWN = 60 }; /* bytes that are described of longer ones */
+
+static void describe_value(const sl_gguf_entry *e, char *out, size_t out_bytes)
+{
+    int64_t integer;
+    uint64_t natural;
+    float real;
+    if (e->array) {
+        snprintf(out, out_bytes, "[%" PRIu64 " items]", e->n);
+    } else if (e->kind == KIND_TEXT) {
+        char text[4 * TEXT_SHOWN + 8];
+        size_t bytes = sl_plain_prefix(e->texts[0].data, e->texts[0].bytes, TEXT_SHOWN);
+        sl_plain(e->texts[0].data, bytes, text, sizeof text);
+        snprintf(out, out_bytes, "\"%s\"%s", text, bytes < e->texts[0].bytes ? "..." : "");
+    } else if (e->kind == KIND_BOOL) {
+        snprintf(out, out_bytes, "%s", *e->data ? "true" : "false");
+    } else if (e->kind == KIND_U64) { /* hashes do not fit an i64 */
+        memcpy(&natural, e->data, sizeof natural);
+        snprintf(out, out_bytes, "%" PRIu64, natural);
+    } else if (integer_at(e, 0, &integer)) {
+        snprintf(out, out_bytes, "%" PRId64, integer);
+    } else {
+        if (!real_at(e, 0, &real)) real = NAN;
+        snprintf(out, out_bytes, "%g", (double)real);
+    }
+}
+
+/* One line, and no escape sequence reaches a terminal. */
+int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
+{
+    const sl_gguf_entry *e = &gguf->entries[index];
+    char key[4 * KEY_SHOWN + 8], value[4 * TEXT_SHOWN + 16];
+    sl_plain(e->key.data, sl_plain_prefix(e->key.data, e->key.bytes, KEY_SHOWN), key, sizeof key);
+    describe_value(e, value, sizeof value);
+    return snprintf(out, out_bytes, "%s = %s", key, value);
+}
