@@ -1,5 +1,6 @@
-/* runtime/model/weights.c - one table says which tensors a layer has and their shapes; checking,
- * sizing, binding and loading all walk it. Owns nothing: weights live in the caller's arena. */
+/* runtime/model/weights.c - the architecture's table says which tensors a layer has and their
+ * shapes; checking, sizing, binding and loading all walk it. Owns nothing: weights live in the
+ * caller's arena. */
 #include "runtime/model/weights.h"
 
 #include <math.h>
@@ -12,53 +13,24 @@
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
 #include "runtime/kernels/matmul/pack.h"
-
-typedef enum { DIM_NONE, DIM_WIDTH, DIM_HEADS, DIM_KV_HEADS, DIM_FFN, DIM_VOCAB } dim;
-
-typedef struct {
-    const char *suffix;
-    enum { REQUIRED, OPTIONAL } presence;
-    dim in, out;   /* out DIM_NONE: a vector */
-    size_t offset; /* of its place in sl_layer_weights */
-} layer_tensor;
-
-static const layer_tensor LAYER_TENSORS[] = {
-    {"attn_norm.weight", REQUIRED, DIM_WIDTH, DIM_NONE, offsetof(sl_layer_weights, attn_norm)},
-    {"attn_q.weight", REQUIRED, DIM_WIDTH, DIM_HEADS, offsetof(sl_layer_weights, q)},
-    {"attn_k.weight", REQUIRED, DIM_WIDTH, DIM_KV_HEADS, offsetof(sl_layer_weights, k)},
-    {"attn_v.weight", REQUIRED, DIM_WIDTH, DIM_KV_HEADS, offsetof(sl_layer_weights, v)},
-    {"attn_output.weight", REQUIRED, DIM_HEADS, DIM_WIDTH, offsetof(sl_layer_weights, o)},
-    {"ffn_norm.weight", REQUIRED, DIM_WIDTH, DIM_NONE, offsetof(sl_layer_weights, ffn_norm)},
-    {"ffn_gate.weight", REQUIRED, DIM_WIDTH, DIM_FFN, offsetof(sl_layer_weights, gate)},
-    {"ffn_up.weight", REQUIRED, DIM_WIDTH, DIM_FFN, offsetof(sl_layer_weights, up)},
-    {"ffn_down.weight", REQUIRED, DIM_FFN, DIM_WIDTH, offsetof(sl_layer_weights, down)},
-    {"attn_q.bias", OPTIONAL, DIM_HEADS, DIM_NONE, offsetof(sl_layer_weights, q_bias)},
-    {"attn_k.bias", OPTIONAL, DIM_KV_HEADS, DIM_NONE, offsetof(sl_layer_weights, k_bias)},
-    {"attn_v.bias", OPTIONAL, DIM_KV_HEADS, DIM_NONE, offsetof(sl_layer_weights, v_bias)},
-    {"attn_output.bias", OPTIONAL, DIM_WIDTH, DIM_NONE, offsetof(sl_layer_weights, o_bias)},
-    {"ffn_gate.bias", OPTIONAL, DIM_FFN, DIM_NONE, offsetof(sl_layer_weights, gate_bias)},
-    {"ffn_up.bias", OPTIONAL, DIM_FFN, DIM_NONE, offsetof(sl_layer_weights, up_bias)},
-    {"ffn_down.bias", OPTIONAL, DIM_WIDTH, DIM_NONE, offsetof(sl_layer_weights, down_bias)},
-};
-enum { N_LAYER_TENSORS = sizeof LAYER_TENSORS / sizeof *LAYER_TENSORS };
+#include "runtime/model/architecture.h"
 
 static const char ROPE_FREQS[] = "rope_freqs.weight";
 
-static uint64_t dim_size(const sl_model_shape *shape, dim which)
+static uint64_t dim_size(const sl_model_shape *shape, sl_dim which)
 {
     switch (which) {
-    case DIM_NONE: return 1;
-    case DIM_WIDTH: return shape->width;
-    case DIM_HEADS: return (uint64_t)shape->n_heads * shape->head_dim;
-    case DIM_KV_HEADS: return (uint64_t)shape->n_kv_heads * shape->head_dim;
-    case DIM_FFN: return shape->ffn_width;
-    case DIM_VOCAB: return shape->vocab;
+    case SL_DIM_NONE: return 1;
+    case SL_DIM_WIDTH: return shape->width;
+    case SL_DIM_HEADS: return (uint64_t)shape->n_heads * shape->head_dim;
+    case SL_DIM_KV_HEADS: return (uint64_t)shape->n_kv_heads * shape->head_dim;
+    case SL_DIM_FFN: return shape->ffn_width;
     }
     return 0;
 }
 
 static const sl_gguf_tensor *find_layer_tensor(const sl_gguf *gguf, uint32_t layer,
-                                               const layer_tensor *which)
+                                               const sl_layer_tensor *which)
 {
     char name[64];
     snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
@@ -135,7 +107,7 @@ static sl_status check_rope_freqs(const sl_gguf *gguf, const sl_model_shape *sha
 }
 
 /* Whether this is exactly a name that binding looks up; "blk.00.attn_q.weight" is not. */
-static bool is_known(sl_text name, const sl_model_shape *shape)
+static bool is_known(const sl_architecture *architecture, sl_text name, const sl_model_shape *shape)
 {
     static const char *const OTHERS[] = {"token_embd.weight", "output_norm.weight", "output.weight",
                                          ROPE_FREQS};
@@ -149,19 +121,22 @@ static bool is_known(sl_text name, const sl_model_shape *shape)
     if (*end != '.' || layer >= shape->n_layers) return false;
     snprintf(again, sizeof again, "blk.%lu.%s", layer, end + 1);
     bool found = false;
-    for (int k = 0; k < N_LAYER_TENSORS; k++) found |= !strcmp(end + 1, LAYER_TENSORS[k].suffix);
+    for (size_t k = 0; k < architecture->n_layer_tensors; k++)
+        found |= !strcmp(end + 1, architecture->layer_tensors[k].suffix);
     return found && !strcmp(text, again);
 }
 
 /* A tensor we would not use changes what the model says: refuse rather than ignore. */
 static sl_status check_none_unknown(const sl_gguf *gguf, const sl_model_shape *shape)
 {
+    const sl_architecture *architecture = sl_architecture_of(gguf);
     for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
         sl_text name = sl_gguf_tensor_at(gguf, i)->name;
-        if (is_known(name, shape)) continue;
-        sl_error("%s: tensor %.*s is not supported: not known of the architecture 'llama', and "
+        if (is_known(architecture, name, shape)) continue;
+        sl_error("%s: tensor %.*s is not supported: not known of the architecture '%s', and "
                  "without it the model would say something else",
-                 sl_gguf_path(gguf), (int)sl_plain_prefix(name.data, name.bytes, 90), name.data);
+                 sl_gguf_path(gguf), (int)sl_plain_prefix(name.data, name.bytes, 90), name.data,
+                 architecture->name);
         return SL_ERR_UNSUPPORTED;
     }
     return SL_OK;
@@ -169,6 +144,7 @@ static sl_status check_none_unknown(const sl_gguf *gguf, const sl_model_shape *s
 
 static sl_status check_tensors(const sl_gguf *gguf, sl_model_shape *shape)
 {
+    const sl_architecture *architecture = sl_architecture_of(gguf);
     const sl_gguf_tensor *embedding = sl_gguf_find(gguf, "token_embd.weight");
     if (embedding && embedding->dims[1] > 0 && embedding->dims[1] <= INT32_MAX)
         shape->vocab = (uint32_t)embedding->dims[1];
@@ -180,10 +156,11 @@ static sl_status check_tensors(const sl_gguf *gguf, sl_model_shape *shape)
         status = check_tensor(gguf, "output.weight", shape->width, shape->vocab);
     if (status == SL_OK) status = check_rope_freqs(gguf, shape);
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
-        for (int k = 0; k < N_LAYER_TENSORS && status == SL_OK; k++) {
-            const layer_tensor *which = &LAYER_TENSORS[k];
+        for (size_t k = 0; k < architecture->n_layer_tensors && status == SL_OK; k++) {
+            const sl_layer_tensor *which = &architecture->layer_tensors[k];
             char name[64];
-            if (which->presence == OPTIONAL && !find_layer_tensor(gguf, layer, which)) continue;
+            if (which->presence == SL_TENSOR_OPTIONAL && !find_layer_tensor(gguf, layer, which))
+                continue;
             snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
             status = check_tensor(gguf, name, dim_size(shape, which->in),
                                   dim_size(shape, which->out));
@@ -195,7 +172,9 @@ static sl_status check_tensors(const sl_gguf *gguf, sl_model_shape *shape)
 sl_status sl_model_shape_read(const sl_gguf *gguf, sl_model_shape *shape_out)
 {
     sl_model_shape shape;
-    sl_status status = sl_shape_read_keys(gguf, &shape);
+    const sl_architecture *architecture;
+    sl_status status = sl_architecture_find(gguf, &architecture);
+    if (status == SL_OK) status = architecture->read_shape(gguf, &shape);
     if (status == SL_OK) status = check_tensors(gguf, &shape);
     if (status == SL_OK) *shape_out = shape;
     return status;
@@ -211,9 +190,10 @@ static uint64_t named_bytes(const sl_gguf *gguf, const char *name)
 
 uint64_t sl_weights_layer_bytes(const sl_gguf *gguf, uint32_t layer)
 {
+    const sl_architecture *architecture = sl_architecture_of(gguf);
     uint64_t bytes = 0;
-    for (int k = 0; k < N_LAYER_TENSORS; k++) {
-        const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, &LAYER_TENSORS[k]);
+    for (size_t k = 0; k < architecture->n_layer_tensors; k++) {
+        const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, &architecture->layer_tensors[k]);
         if (t) bytes += t->data_bytes;
     }
     return bytes;
@@ -271,11 +251,12 @@ static sl_matrix bind_matrix(const sl_gguf_tensor *t, size_t bytes, sl_arena *ar
 
 static void bind_layer(const sl_gguf *gguf, uint32_t layer, sl_arena *arena, sl_layer_weights *out)
 {
-    for (int k = 0; k < N_LAYER_TENSORS; k++) {
-        const layer_tensor *which = &LAYER_TENSORS[k];
+    const sl_architecture *architecture = sl_architecture_of(gguf);
+    for (size_t k = 0; k < architecture->n_layer_tensors; k++) {
+        const sl_layer_tensor *which = &architecture->layer_tensors[k];
         const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, which);
         char *place = (char *)out + which->offset;
-        if (which->out == DIM_NONE)
+        if (which->out == SL_DIM_NONE)
             *(const float **)(void *)place = t ? take_place(arena, t->data_bytes) : NULL;
         else
             *(sl_matrix *)(void *)place = bind_matrix(t, loaded_bytes(t), arena);
@@ -434,13 +415,14 @@ static sl_status load_vector(loader *l, const char *name, const float *place)
 
 static sl_status load_layer(loader *l, uint32_t layer, sl_layer_weights *weights)
 {
+    const sl_architecture *architecture = sl_architecture_of(l->gguf);
     sl_status status = SL_OK;
-    for (int k = 0; k < N_LAYER_TENSORS && status == SL_OK; k++) {
-        const layer_tensor *which = &LAYER_TENSORS[k];
+    for (size_t k = 0; k < architecture->n_layer_tensors && status == SL_OK; k++) {
+        const sl_layer_tensor *which = &architecture->layer_tensors[k];
         void *place = (char *)weights + which->offset;
         char name[64];
         snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
-        if (which->out == DIM_NONE)
+        if (which->out == SL_DIM_NONE)
             status = load_vector(l, name, *(const float **)place);
         else
             status = load_tensor(l, name, ((sl_matrix *)place)->data, place, PACK_ROWS);

@@ -1,77 +1,17 @@
-/* runtime/model/shape.c - keys in llama.cpp's meaning, each within bounds that keep later
- * arithmetic from overflow. A key that changes what the model says, and that we would ignore, is an
- * error. */
-#include "runtime/model/shape.h"
-
+/* runtime/model/llama.c - the architecture `llama`: its keys, in llama.cpp's meaning, each within
+ * bounds that keep later arithmetic from overflow, and the tensors of its layers. A key that
+ * changes what the model says, and that would be ignored, is an error. */
 #include <math.h>
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/model/architecture.h"
+#include "runtime/model/model_keys.h"
+#include "runtime/model/weights.h"
 
 enum { LAYERS_MAX = 1024, WIDTH_MAX = 1 << 16, HEAD_DIM_MAX = 256, CONTEXT_MAX = 1 << 24 };
 
 #define PREFIX "llama." /* of the architecture's own keys */
-
-static int shown(sl_text text) { return (int)(text.bytes < 60 ? text.bytes : 60); }
-
-/* ---- one number ---- */
-
-static sl_status read_count(const sl_gguf *gguf, const char *key, uint32_t low, uint32_t high,
-                            uint32_t *out)
-{
-    if (!sl_gguf_u32(gguf, key, out)) {
-        sl_error("%s: key %s is missing or not an integer", sl_gguf_path(gguf), key);
-        return SL_ERR_FORMAT;
-    }
-    if (*out < low || *out > high) {
-        sl_error("%s: %s is %u, expected %u to %u", sl_gguf_path(gguf), key, *out, low, high);
-        return SL_ERR_FORMAT;
-    }
-    return SL_OK;
-}
-
-/* *out stays what it is without the key. */
-static sl_status read_optional_count(const sl_gguf *gguf, const char *key, uint32_t low,
-                                     uint32_t high, uint32_t *out)
-{
-    return sl_gguf_has(gguf, key) ? read_count(gguf, key, low, high, out) : SL_OK;
-}
-
-/* The same. */
-static sl_status read_flag(const sl_gguf *gguf, const char *key, bool *out)
-{
-    if (!sl_gguf_has(gguf, key) || sl_gguf_bool(gguf, key, out)) return SL_OK;
-    sl_error("%s: key %s is not true or false", sl_gguf_path(gguf), key);
-    return SL_ERR_FORMAT;
-}
-
-/* A float, or an integer meant as one. */
-static bool real_of(const sl_gguf *gguf, const char *key, float *out)
-{
-    int32_t integer;
-    if (sl_gguf_f32(gguf, key, out)) return true;
-    if (!sl_gguf_i32(gguf, key, &integer)) return false;
-    *out = (float)integer;
-    return true;
-}
-
-/* From `low` on and finite; *out stays what it is without the key. */
-static sl_status read_real(const sl_gguf *gguf, const char *key, float low, float *out)
-{
-    if (!sl_gguf_has(gguf, key)) return SL_OK;
-    float value;
-    if (!real_of(gguf, key, &value)) {
-        sl_error("%s: key %s is not a number", sl_gguf_path(gguf), key);
-        return SL_ERR_FORMAT;
-    }
-    if (!(value >= low && value < INFINITY)) {
-        sl_error("%s: %s is %g, expected %g or more", sl_gguf_path(gguf), key, (double)value,
-                 (double)low);
-        return SL_ERR_FORMAT;
-    }
-    *out = value;
-    return SL_OK;
-}
 
 /* ---- what other models of this architecture's name compute ---- */
 
@@ -102,7 +42,7 @@ static sl_status check_variants(const sl_gguf *gguf, const sl_model_shape *shape
     for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
         float value = NAN;
         if (!sl_gguf_has(gguf, VARIANTS[i].key)) continue;
-        real_of(gguf, VARIANTS[i].key, &value);
+        sl_key_number(gguf, VARIANTS[i].key, &value);
         if (value == VARIANTS[i].harmless[0] || value == VARIANTS[i].harmless[1]) continue;
         sl_error("%s: %s is not supported (%s is %g)", sl_gguf_path(gguf), VARIANTS[i].what,
                  VARIANTS[i].key, (double)value);
@@ -110,9 +50,9 @@ static sl_status check_variants(const sl_gguf *gguf, const sl_model_shape *shape
     }
     uint32_t value_length = shape->head_dim;
     bool causal = true;
-    sl_status status = read_optional_count(gguf, "llama.attention.value_length", 0, UINT32_MAX,
-                                           &value_length);
-    if (status == SL_OK) status = read_flag(gguf, "llama.attention.causal", &causal);
+    sl_status status = sl_key_optional_count(gguf, "llama.attention.value_length", 0, UINT32_MAX,
+                                             &value_length);
+    if (status == SL_OK) status = sl_key_optional_flag(gguf, "llama.attention.causal", &causal);
     if (status != SL_OK) return status;
     if (value_length != shape->head_dim) {
         sl_error("%s: llama.attention.value_length is %u, supported is only the key length, %u",
@@ -150,7 +90,7 @@ static sl_status read_scaling_kind(const sl_gguf *gguf, sl_rope_scaling *out)
         return SL_OK;
     }
     sl_error("%s: rope scaling '%.*s' is not supported (%s), there are: none, linear, llama3, yarn",
-             sl_gguf_path(gguf), shown(name), name.data, key);
+             sl_gguf_path(gguf), sl_key_shown(name), name.data, key);
     return SL_ERR_UNSUPPORTED;
 }
 
@@ -158,7 +98,7 @@ static sl_status read_factor(const sl_gguf *gguf, float *out)
 {
     const char *key = "llama.rope.scaling.factor", *old = "llama.rope.scale_linear";
     *out = 1;
-    sl_status status = read_real(gguf, sl_gguf_has(gguf, key) ? key : old, 0, out);
+    sl_status status = sl_key_optional_number(gguf, sl_gguf_has(gguf, key) ? key : old, 0, out);
     if (*out == 0) *out = 1; /* so llama.cpp reads "not set" */
     return status;
 }
@@ -175,8 +115,8 @@ static sl_status read_llama3(const sl_gguf *gguf, sl_rope *rope)
         sl_error("%s: rope scaling 'llama3' without the key %s", sl_gguf_path(gguf), keys[i]);
         return SL_ERR_FORMAT;
     }
-    sl_status status = read_real(gguf, keys[1], 0, &rope->low);
-    if (status == SL_OK) status = read_real(gguf, keys[2], 0, &rope->high);
+    sl_status status = sl_key_optional_number(gguf, keys[1], 0, &rope->low);
+    if (status == SL_OK) status = sl_key_optional_number(gguf, keys[2], 0, &rope->high);
     if (status != SL_OK || rope->low < rope->high) return status;
     sl_error("%s: %s is %g, expected more than the low one, %g", sl_gguf_path(gguf), keys[2],
              (double)rope->high, (double)rope->low);
@@ -189,11 +129,14 @@ static sl_status read_yarn(const sl_gguf *gguf, sl_rope *rope)
     rope->fast = 32;
     rope->slow = 1;
     rope->extrapolated = 1;
-    sl_status status = read_real(gguf, "llama.rope.scaling.yarn_beta_fast", least, &rope->fast);
+    sl_status status = sl_key_optional_number(gguf, "llama.rope.scaling.yarn_beta_fast", least,
+                                              &rope->fast);
     if (status == SL_OK)
-        status = read_real(gguf, "llama.rope.scaling.yarn_beta_slow", least, &rope->slow);
+        status = sl_key_optional_number(gguf, "llama.rope.scaling.yarn_beta_slow", least,
+                                        &rope->slow);
     if (status == SL_OK)
-        status = read_real(gguf, "llama.rope.scaling.yarn_ext_factor", 0, &rope->extrapolated);
+        status = sl_key_optional_number(gguf, "llama.rope.scaling.yarn_ext_factor", 0,
+                                        &rope->extrapolated);
     if (status == SL_OK && !(rope->base > 1)) {
         sl_error("%s: rope base %g with YaRN scaling, expected more than 1", sl_gguf_path(gguf),
                  (double)rope->base);
@@ -206,16 +149,18 @@ static sl_status read_rope(const sl_gguf *gguf, const sl_model_shape *shape, sl_
 {
     *rope = (sl_rope){
         .dim = shape->head_dim, .base = 10000, .magnitude = 1, .context = shape->context};
-    sl_status status = read_optional_count(gguf, "llama.rope.dimension_count", 2, shape->head_dim,
-                                           &rope->dim);
+    sl_status status = sl_key_optional_count(gguf, "llama.rope.dimension_count", 2, shape->head_dim,
+                                             &rope->dim);
     if (status == SL_OK) status = read_scaling_kind(gguf, &rope->scaling);
     if (status == SL_OK) status = read_factor(gguf, &rope->factor);
     if (status == SL_OK)
-        status = read_optional_count(gguf, "llama.rope.scaling.original_context_length", 1,
-                                     CONTEXT_MAX, &rope->context);
+        status = sl_key_optional_count(gguf, "llama.rope.scaling.original_context_length", 1,
+                                       CONTEXT_MAX, &rope->context);
     if (status == SL_OK)
-        status = read_real(gguf, "llama.rope.scaling.attn_factor", 0, &rope->magnitude);
-    if (status == SL_OK) status = read_real(gguf, "llama.rope.freq_base", 0, &rope->base);
+        status = sl_key_optional_number(gguf, "llama.rope.scaling.attn_factor", 0,
+                                        &rope->magnitude);
+    if (status == SL_OK)
+        status = sl_key_optional_number(gguf, "llama.rope.freq_base", 0, &rope->base);
     if (status == SL_OK && !(rope->base > 0)) {
         sl_error("%s: rope base %g (llama.rope.freq_base) makes no sense", sl_gguf_path(gguf),
                  (double)rope->base);
@@ -226,7 +171,7 @@ static sl_status read_rope(const sl_gguf *gguf, const sl_model_shape *shape, sl_
     return status;
 }
 
-/* ---- keys nobody reads ---- */
+/* ---- keys that are not read ---- */
 
 /* All that is read above, and what says nothing about arithmetic. */
 static const char *const KNOWN[] = {
@@ -284,7 +229,7 @@ static sl_status check_none_unknown(const sl_gguf *gguf, const sl_model_shape *s
         if (key.bytes < n || memcmp(key.data, PREFIX, n) != 0) continue;
         if (is_known((sl_text){key.data + n, key.bytes - n}, shape->rope.scaling)) continue;
         sl_error("%s: key %.*s is not known for such a model: what it changes would be ignored",
-                 sl_gguf_path(gguf), shown(key), key.data);
+                 sl_gguf_path(gguf), sl_key_shown(key), key.data);
         return SL_ERR_UNSUPPORTED;
     }
     return SL_OK;
@@ -292,41 +237,17 @@ static sl_status check_none_unknown(const sl_gguf *gguf, const sl_model_shape *s
 
 /* ---- the shape ---- */
 
-static sl_status check_file(const sl_gguf *gguf)
-{
-    sl_text architecture;
-    uint32_t n_parts = 1;
-    sl_status status = read_optional_count(gguf, "split.count", 0, UINT32_MAX, &n_parts);
-    if (status != SL_OK) return status;
-    if (n_parts > 1) {
-        sl_error("%s: one of the %u files of a split model, which is not supported: merge them "
-                 "(llama-gguf-split --merge)",
-                 sl_gguf_path(gguf), n_parts);
-        return SL_ERR_UNSUPPORTED;
-    }
-    if (!sl_gguf_text(gguf, "general.architecture", &architecture)) {
-        sl_error("%s: key general.architecture is missing", sl_gguf_path(gguf));
-        return SL_ERR_FORMAT;
-    }
-    if (!sl_text_is(architecture, "llama")) {
-        sl_error("%s: architecture '%.*s' is not supported, only 'llama' is", sl_gguf_path(gguf),
-                 shown(architecture), architecture.data);
-        return SL_ERR_UNSUPPORTED;
-    }
-    return SL_OK;
-}
-
 static sl_status read_heads(const sl_gguf *gguf, sl_model_shape *s)
 {
-    sl_status status = read_count(gguf, "llama.attention.head_count", 1, 4096, &s->n_heads);
+    sl_status status = sl_key_count(gguf, "llama.attention.head_count", 1, 4096, &s->n_heads);
     if (status != SL_OK) return status;
     s->n_kv_heads = s->n_heads;
     s->head_dim = s->width / s->n_heads;
-    status = read_optional_count(gguf, "llama.attention.head_count_kv", 1, s->n_heads,
-                                 &s->n_kv_heads);
+    status = sl_key_optional_count(gguf, "llama.attention.head_count_kv", 1, s->n_heads,
+                                   &s->n_kv_heads);
     if (status == SL_OK)
-        status = read_optional_count(gguf, "llama.attention.key_length", 16, HEAD_DIM_MAX,
-                                     &s->head_dim);
+        status = sl_key_optional_count(gguf, "llama.attention.key_length", 16, HEAD_DIM_MAX,
+                                       &s->head_dim);
     return status;
 }
 
@@ -341,18 +262,17 @@ static sl_status check_heads(const sl_gguf *gguf, const sl_model_shape *s)
     return SL_ERR_UNSUPPORTED;
 }
 
-sl_status sl_shape_read_keys(const sl_gguf *gguf, sl_model_shape *shape_out)
+static sl_status read_shape(const sl_gguf *gguf, sl_model_shape *shape_out)
 {
     sl_model_shape s = {0};
     const char *eps = "llama.attention.layer_norm_rms_epsilon";
-    sl_status status = check_file(gguf);
-    if (status == SL_OK) status = read_count(gguf, "llama.block_count", 1, LAYERS_MAX, &s.n_layers);
+    sl_status status = sl_key_count(gguf, "llama.block_count", 1, LAYERS_MAX, &s.n_layers);
     if (status == SL_OK)
-        status = read_count(gguf, "llama.embedding_length", 16, WIDTH_MAX, &s.width);
+        status = sl_key_count(gguf, "llama.embedding_length", 16, WIDTH_MAX, &s.width);
     if (status == SL_OK)
-        status = read_count(gguf, "llama.feed_forward_length", 16, 1 << 20, &s.ffn_width);
+        status = sl_key_count(gguf, "llama.feed_forward_length", 16, 1 << 20, &s.ffn_width);
     if (status == SL_OK)
-        status = read_count(gguf, "llama.context_length", 1, CONTEXT_MAX, &s.context);
+        status = sl_key_count(gguf, "llama.context_length", 1, CONTEXT_MAX, &s.context);
     if (status == SL_OK) status = read_heads(gguf, &s);
     if (status == SL_OK) status = check_variants(gguf, &s);
     if (status == SL_OK) status = read_rope(gguf, &s, &s.rope);
@@ -362,7 +282,50 @@ sl_status sl_shape_read_keys(const sl_gguf *gguf, sl_model_shape *shape_out)
         sl_error("%s: key %s is missing", sl_gguf_path(gguf), eps);
         status = SL_ERR_FORMAT;
     }
-    if (status == SL_OK) status = read_real(gguf, eps, 0, &s.rms_eps);
+    if (status == SL_OK) status = sl_key_optional_number(gguf, eps, 0, &s.rms_eps);
     if (status == SL_OK) *shape_out = s;
     return status;
 }
+
+/* ---- the tensors of a layer ---- */
+
+static const sl_layer_tensor LAYER_TENSORS[] = {
+    {"attn_norm.weight", SL_TENSOR_REQUIRED, SL_DIM_WIDTH, SL_DIM_NONE,
+     offsetof(sl_layer_weights, attn_norm)},
+    {"attn_q.weight", SL_TENSOR_REQUIRED, SL_DIM_WIDTH, SL_DIM_HEADS,
+     offsetof(sl_layer_weights, q)},
+    {"attn_k.weight", SL_TENSOR_REQUIRED, SL_DIM_WIDTH, SL_DIM_KV_HEADS,
+     offsetof(sl_layer_weights, k)},
+    {"attn_v.weight", SL_TENSOR_REQUIRED, SL_DIM_WIDTH, SL_DIM_KV_HEADS,
+     offsetof(sl_layer_weights, v)},
+    {"attn_output.weight", SL_TENSOR_REQUIRED, SL_DIM_HEADS, SL_DIM_WIDTH,
+     offsetof(sl_layer_weights, o)},
+    {"ffn_norm.weight", SL_TENSOR_REQUIRED, SL_DIM_WIDTH, SL_DIM_NONE,
+     offsetof(sl_layer_weights, ffn_norm)},
+    {"ffn_gate.weight", SL_TENSOR_REQUIRED, SL_DIM_WIDTH, SL_DIM_FFN,
+     offsetof(sl_layer_weights, gate)},
+    {"ffn_up.weight", SL_TENSOR_REQUIRED, SL_DIM_WIDTH, SL_DIM_FFN, offsetof(sl_layer_weights, up)},
+    {"ffn_down.weight", SL_TENSOR_REQUIRED, SL_DIM_FFN, SL_DIM_WIDTH,
+     offsetof(sl_layer_weights, down)},
+    {"attn_q.bias", SL_TENSOR_OPTIONAL, SL_DIM_HEADS, SL_DIM_NONE,
+     offsetof(sl_layer_weights, q_bias)},
+    {"attn_k.bias", SL_TENSOR_OPTIONAL, SL_DIM_KV_HEADS, SL_DIM_NONE,
+     offsetof(sl_layer_weights, k_bias)},
+    {"attn_v.bias", SL_TENSOR_OPTIONAL, SL_DIM_KV_HEADS, SL_DIM_NONE,
+     offsetof(sl_layer_weights, v_bias)},
+    {"attn_output.bias", SL_TENSOR_OPTIONAL, SL_DIM_WIDTH, SL_DIM_NONE,
+     offsetof(sl_layer_weights, o_bias)},
+    {"ffn_gate.bias", SL_TENSOR_OPTIONAL, SL_DIM_FFN, SL_DIM_NONE,
+     offsetof(sl_layer_weights, gate_bias)},
+    {"ffn_up.bias", SL_TENSOR_OPTIONAL, SL_DIM_FFN, SL_DIM_NONE,
+     offsetof(sl_layer_weights, up_bias)},
+    {"ffn_down.bias", SL_TENSOR_OPTIONAL, SL_DIM_WIDTH, SL_DIM_NONE,
+     offsetof(sl_layer_weights, down_bias)},
+};
+
+const sl_architecture sl_architecture_llama = {
+    .name = "llama",
+    .read_shape = read_shape,
+    .layer_tensors = LAYER_TENSORS,
+    .n_layer_tensors = sizeof LAYER_TENSORS / sizeof *LAYER_TENSORS,
+};

@@ -1,0 +1,46 @@
+/* runtime/model/architecture.c - see architecture.h. */
+#include "runtime/model/architecture.h"
+
+#include "runtime/base/log.h"
+#include "runtime/model/model_keys.h"
+
+static const sl_architecture *const ARCHITECTURES[] = {&sl_architecture_llama};
+
+static const sl_architecture *named(sl_text name)
+{
+    for (size_t i = 0; i < sizeof ARCHITECTURES / sizeof *ARCHITECTURES; i++)
+        if (sl_text_is(name, ARCHITECTURES[i]->name)) return ARCHITECTURES[i];
+    return NULL;
+}
+
+sl_status sl_architecture_find(const sl_gguf *gguf, const sl_architecture **out)
+{
+    sl_text architecture;
+    uint32_t n_parts = 1;
+    sl_status status = sl_key_optional_count(gguf, "split.count", 0, UINT32_MAX, &n_parts);
+    if (status != SL_OK) return status;
+    if (n_parts > 1) {
+        sl_error("%s: one of the %u files of a split model, which is not supported: merge them "
+                 "(llama-gguf-split --merge)",
+                 sl_gguf_path(gguf), n_parts);
+        return SL_ERR_UNSUPPORTED;
+    }
+    if (!sl_gguf_text(gguf, "general.architecture", &architecture)) {
+        sl_error("%s: key general.architecture is missing", sl_gguf_path(gguf));
+        return SL_ERR_FORMAT;
+    }
+    *out = named(architecture);
+    if (*out) return SL_OK;
+    sl_error("%s: architecture '%.*s' is not supported, only 'llama' is", sl_gguf_path(gguf),
+             sl_key_shown(architecture), architecture.data);
+    return SL_ERR_UNSUPPORTED;
+}
+
+const sl_architecture *sl_architecture_of(const sl_gguf *gguf)
+{
+    sl_text name;
+    const sl_architecture *found = NULL;
+    if (sl_gguf_text(gguf, "general.architecture", &name)) found = named(name);
+    SL_ASSERT(found);
+    return found;
+}
