@@ -1,5 +1,5 @@
-/* launch/bench/bench_codec.h - `sluice bench codec`: every codec on hidden rows of a real model, and what
- * links of some speeds would choose by that. */
+/* launch/bench/bench_codec.h - `sluice bench codec`: every codec on hidden rows of a real model,
+ * and what links of some speeds would choose by that. */
 #ifndef SL_BENCH_CODEC_H
 #define SL_BENCH_CODEC_H
 

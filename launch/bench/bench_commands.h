@@ -1,5 +1,6 @@
-/* launch/bench/bench_commands.h - The commands that measure speed: prompts and decoding, codecs, links, against a figure
- * of the paper. They time what the other rooms do and compute nothing of their own. */
+/* launch/bench/bench_commands.h - The commands that measure speed: prompts and decoding, codecs,
+ * links, against a figure of the paper. They time what the other rooms do and compute nothing of
+ * their own. */
 #ifndef SL_BENCH_COMMANDS_H
 #define SL_BENCH_COMMANDS_H
 

@@ -1,5 +1,5 @@
-/* launch/bench/bench_link.c - see bench_link.h for what is measured. Ranks agree after what each does
- * alone (codecs, memory), then messages go round; a rank that fails there ends the job. */
+/* launch/bench/bench_link.c - see bench_link.h for what is measured. Ranks agree after what each
+ * does alone (codecs, memory), then messages go round; a rank that fails there ends the job. */
 #include "launch/bench/bench_link.h"
 
 #include <math.h>
@@ -181,7 +181,8 @@ static sl_status send_message(bench *b, size_t n_bytes)
 
 static int receiver_of(const bench *b, int link) { return (link + 1) % b->ranks; }
 
-/* n bytes over the link rank `link` sends on, a token over the others. seconds_out: on that rank. */
+/* n bytes over the link rank `link` sends on, a token over the others. seconds_out: on that
+ * rank. */
 static sl_status go_round(bench *b, int link, size_t n_bytes, double *seconds_out)
 {
     if (b->rank != link) {

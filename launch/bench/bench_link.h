@@ -1,12 +1,13 @@
-/* launch/bench/bench_link.h - `sluice bench link`: latency and speed of every link of the pipeline, rank r
- * to r + 1 and the last to rank 0, and the codec each would choose. */
+/* launch/bench/bench_link.h - `sluice bench link`: latency and speed of every link of the pipeline,
+ * rank r to r + 1 and the last to rank 0, and the codec each would choose. */
 #ifndef SL_BENCH_LINK_H
 #define SL_BENCH_LINK_H
 
 #include "launch/options/settings.h"
 
-/* Opens the transport itself; every rank calls it, with equal settings, and gets the same exit code,
- * or the job is ended. Needs chunk and json; a model, if given, for its width alone (else 576).
+/* Opens the transport itself; every rank calls it, with equal settings, and gets the same exit
+ * code, or the job is ended. Needs chunk and json; a model, if given, for its width alone (else
+ * 576).
  *
  * How it is measured. One link at a time: its sender sends n bytes and every other rank passes 8
  * bytes on, until those are back at the sender; all poll without pause. T(n) is the median time.

@@ -1,5 +1,6 @@
-/* launch/bench/bench_profile.h - `sluice bench --profile`: where the time goes, step by step, against
- * what the machine can do at best. Knows steps and tokens, not which row of the bench they are of. */
+/* launch/bench/bench_profile.h - `sluice bench --profile`: where the time goes, step by step,
+ * against what the machine can do at best. Knows steps and tokens, not which row of the bench they
+ * are of. */
 #ifndef SL_BENCH_PROFILE_H
 #define SL_BENCH_PROFILE_H
 

@@ -107,7 +107,8 @@ static spread spread_of(const sl_bench_row *row)
     return s;
 }
 
-/* Beyond the context that the model was trained for its text makes no sense, but the speed counts. */
+/* Beyond the context that the model was trained for its text makes no sense, but the speed
+ * counts. */
 static bool is_beyond(const sl_bench_rows *rows, const sl_bench_row *row)
 {
     return row->depth + row->n > rows->context;

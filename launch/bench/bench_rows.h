@@ -1,5 +1,5 @@
-/* launch/bench/bench_rows.h - what `sluice bench` measures, row by row, and how rows are printed: as a
- * table and as JSON. Does not measure itself: cmd_bench.c fills the rows in. */
+/* launch/bench/bench_rows.h - what `sluice bench` measures, row by row, and how rows are printed:
+ * as a table and as JSON. Does not measure itself: cmd_bench.c fills the rows in. */
 #ifndef SL_BENCH_ROWS_H
 #define SL_BENCH_ROWS_H
 
@@ -40,8 +40,8 @@ typedef struct {
     sl_machine_peak peak; /* with --profile */
 } sl_bench_rows;
 
-/* Tokens that each of a row's sequences generates: those that are timed, one before them, and, where
- * there are several, those generated while others still read their prompts. */
+/* Tokens that each of a row's sequences generates: those that are timed, one before them, and,
+ * where there are several, those generated while others still read their prompts. */
 uint32_t sl_bench_row_generates(const sl_bench_row *row, const sl_settings *settings);
 
 /* A row for every (prompt, depth) and (n, depth) of the settings. SL_ERR_OPTION: none;
@@ -50,8 +50,8 @@ sl_status sl_bench_rows_init(const sl_settings *settings, sl_bench_rows *rows);
 void sl_bench_rows_fini(sl_bench_rows *rows);
 void sl_bench_rows_place(sl_bench_rows *rows, const sl_engine *engine);
 
-/* {"rows": [{"test", "n", "depth", "tok_s", "tok_s_all", "kv_bytes", "peak_bytes", ...}], "machine",
- * "commit"}: each row also says what it was measured with. The caller owns it. */
+/* {"rows": [{"test", "n", "depth", "tok_s", "tok_s_all", "kv_bytes", "peak_bytes", ...}],
+ * "machine", "commit"}: each row also says what it was measured with. The caller owns it. */
 json_t *sl_bench_rows_json(const sl_bench_rows *rows);
 /* A table on stdout. SL_ERR_FILE. */
 sl_status sl_bench_rows_print(const sl_bench_rows *rows);

@@ -1,10 +1,12 @@
-/* launch/bench/cmd_bench.c - `sluice bench`: how fast prompts are read and tokens generated, at depth.
+/* launch/bench/cmd_bench.c - `sluice bench`: how fast prompts are read and tokens generated, at
+ * depth.
  *
- * A measure is one request of random tokens, or --sequences of them that generate together: then the
- * clock runs from when the last of them has begun until all have had n tokens on average. A prompt's clock starts when the `depth` tokens before
- * it have passed all ranks (sl_request.pause_after) and stops when its last token has; generation
- * runs from its first token to its last, so reading the prompt is not in it. Measures of a row are
- * spread over the whole run, one round after another, so that a slow minute hits all rows alike. */
+ * A measure is one request of random tokens, or --sequences of them that generate together: then
+ * the clock runs from when the last of them has begun until all have had n tokens on average. A
+ * prompt's clock starts when the `depth` tokens before it have passed all ranks
+ * (sl_request.pause_after) and stops when its last token has; generation runs from its first token
+ * to its last, so reading the prompt is not in it. Measures of a row are spread over the whole run,
+ * one round after another, so that a slow minute hits all rows alike. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

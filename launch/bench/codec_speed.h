@@ -1,5 +1,5 @@
-/* launch/bench/codec_speed.h - what each codec makes of given hidden rows: bytes, time, error; and which
- * one a link of some speed would choose by that. For the benches. */
+/* launch/bench/codec_speed.h - what each codec makes of given hidden rows: bytes, time, error; and
+ * which one a link of some speed would choose by that. For the benches. */
 #ifndef SL_CODEC_SPEED_H
 #define SL_CODEC_SPEED_H
 

@@ -1,5 +1,5 @@
-/* launch/bench/machine_peak.c - see machine_peak.h. The best of several rounds counts: the others were
- * disturbed by something else on the machine. */
+/* launch/bench/machine_peak.c - see machine_peak.h. The best of several rounds counts: the others
+ * were disturbed by something else on the machine. */
 #include "launch/bench/machine_peak.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* launch/bench/machine_peak.h - what this machine can do at best with so many threads, measured: bytes
- * read from memory, and products of small integers. */
+/* launch/bench/machine_peak.h - what this machine can do at best with so many threads, measured:
+ * bytes read from memory, and products of small integers. */
 #ifndef SL_MACHINE_PEAK_H
 #define SL_MACHINE_PEAK_H
 

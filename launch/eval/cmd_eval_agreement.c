@@ -1,5 +1,5 @@
-/* launch/eval/cmd_eval_agreement.c - `sluice eval agreement`: how far a policy's distributions are from those
- * of the full cache. A piece is two requests: the first keeps all, and the
+/* launch/eval/cmd_eval_agreement.c - `sluice eval agreement`: how far a policy's distributions are
+ * from those of the full cache. A piece is two requests: the first keeps all, and the
  * last stage stores its distributions; the second goes under the policy, and is compared with them.
  * There is one request at a time, so that nothing else writes what is stored; the chunks of a piece
  * still fill the pipeline. */
@@ -8,12 +8,13 @@
 
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_pieces.h"
+#include "launch/eval/eval_requests.h"
 #include "launch/json/json_object.h"
 #include "launch/output/report.h"
 #include "runtime/base/log.h"
 
-/* Positions of a piece that are compared, at most: the last rank keeps a float for each of them and each
- * token of the vocabulary. */
+/* Positions of a piece that are compared, at most: the last rank keeps a float for each of them and
+ * each token of the vocabulary. */
 enum { ROWS_MAX = 256 };
 
 /* A piece's results. */
@@ -92,7 +93,7 @@ static sl_status done(void *context, sl_request *request)
     agreement *a = context;
     piece_result *result = &a->results[request->line];
     double nll;
-    sl_status status = sl_eval_pieces_nll(request, &nll);
+    sl_status status = sl_eval_request_nll(request, &nll);
     if (status == SL_OK && request->keeps_all) {
         result->nll_full = nll;
     } else if (status == SL_OK) {
@@ -104,10 +105,11 @@ static sl_status done(void *context, sl_request *request)
     return status;
 }
 
-static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+static void on_progress(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
 {
     agreement *a = context;
-    sl_eval_pieces_tell(&a->pieces, a->n_done, 2 * a->pieces.n_pieces, progress, elapsed_ns);
+    sl_eval_requests_progress(&a->pieces.progress, a->n_done, 2 * a->pieces.n_pieces, progress,
+                              elapsed_ns);
 }
 
 /* ---- results ---- */
@@ -136,8 +138,8 @@ static double perplexity_of(const agreement *a, double (*nll)(const piece_result
     return exp(estimate_of(a, nll).mean / (double)sl_eval_pieces_scored(&a->pieces));
 }
 
-/* How much higher the policy's perplexity is, as a share of the full cache's. Both of a piece have its text
- * in common, so that this is far surer than either. */
+/* How much higher the policy's perplexity is, as a share of the full cache's. Both of a piece have
+ * its text in common, so that this is far surer than either. */
 static estimate rise_of(const agreement *a)
 {
     estimate log_rise = estimate_of(a, log_rise_of);
@@ -178,7 +180,7 @@ static void print_estimate(const char *what, estimate e, double unit, const char
     printf("%s", unit_name);
 }
 
-static sl_status tell_result(const agreement *a, const sl_engine *engine)
+static sl_status print_result(const agreement *a, const sl_engine *engine)
 {
     const sl_eval_pieces *p = &a->pieces;
     sl_engine_report report;
@@ -229,7 +231,7 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
 {
     agreement *a = context;
     sl_progress_end(&a->pieces.progress);
-    if (status == SL_OK) status = tell_result(a, engine);
+    if (status == SL_OK) status = print_result(a, engine);
     clean_up(a);
     return status;
 }
@@ -244,7 +246,7 @@ static int eval_agreement_command(sl_settings *settings)
                           .begin = begin,
                           .end = end,
                           .compared_rows = (uint32_t)n_compared(settings->score),
-                          .watch = {.context = &a, .progress = tell}};
+                          .watch = {.context = &a, .progress = on_progress}};
     return sl_engine_serve(settings, &service);
 }
 

@@ -1,15 +1,14 @@
-/* launch/eval/cmd_eval_needle.c - `sluice eval needle`: finding again what was hidden in a long text. Each trial
- * is a request that generates the answer at temperature 0. */
+/* launch/eval/cmd_eval_needle.c - `sluice eval needle`: finding again what was hidden in a long
+ * text. Each trial is a request that generates the answer at temperature 0. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_needles.h"
+#include "launch/eval/eval_requests.h"
 #include "launch/json/json_object.h"
-#include "launch/output/progress.h"
 #include "launch/output/report.h"
-#include "launch/pipeline/engine.h"
 #include "runtime/base/log.h"
 #include "runtime/base/read_file.h"
 
@@ -76,11 +75,7 @@ static sl_status next(void *context, sl_request **request_out)
 static sl_status done(void *context, sl_request *request)
 {
     evaluation *e = context;
-    sl_status status = SL_OK;
-    if (request->error.http_status != 0) {
-        sl_error("%s", request->error.message);
-        status = SL_ERR_REQUEST;
-    }
+    sl_status status = sl_eval_request_check(request);
     size_t bytes;
     char *said = status == SL_OK
                      ? sl_request_choice_text(request, &request->choices[0], e->tokenizer, &bytes)
@@ -103,18 +98,13 @@ static sl_status done(void *context, sl_request *request)
     return status;
 }
 
-static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+static void on_progress(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
 {
     evaluation *e = context;
-    sl_progress_state state = {.done = e->n_done,
-                               .total = e->n_trials,
-                               .elapsed_ns = elapsed_ns,
-                               .prompt_tokens = progress->prompt_tokens,
-                               .generated_tokens = progress->generated_tokens};
-    sl_progress_tell(&e->progress, &state);
+    sl_eval_requests_progress(&e->progress, e->n_done, e->n_trials, progress, elapsed_ns);
 }
 
-/* ---- telling ---- */
+/* ---- results ---- */
 
 static json_t *cells_json(const evaluation *e)
 {
@@ -147,7 +137,7 @@ static json_t *result_json(const evaluation *e, double found, double retention_m
     return sl_json_end(&object);
 }
 
-/* Found of the trials, and where whole answers are long, what share of them was right from the start. */
+/* How many of the trials were found, and what share of an answer was right from its start. */
 static void print_cells(const evaluation *e)
 {
     const sl_settings *s = e->settings;
@@ -165,7 +155,7 @@ static void print_cells(const evaluation *e)
     }
 }
 
-static sl_status tell_result(const evaluation *e, const sl_engine *engine)
+static sl_status print_result(const evaluation *e, const sl_engine *engine)
 {
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
@@ -231,7 +221,7 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
 {
     evaluation *e = context;
     sl_progress_end(&e->progress);
-    if (status == SL_OK) status = tell_result(e, engine);
+    if (status == SL_OK) status = print_result(e, engine);
     clean_up(e);
     return status;
 }
@@ -253,7 +243,7 @@ static int eval_needle_command(sl_settings *settings)
                           .job_bytes = job_bytes,
                           .begin = begin,
                           .end = end,
-                          .watch = {.context = &e, .progress = tell}};
+                          .watch = {.context = &e, .progress = on_progress}};
     return sl_engine_serve(settings, &service);
 }
 

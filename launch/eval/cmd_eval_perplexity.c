@@ -1,4 +1,5 @@
-/* launch/eval/cmd_eval_perplexity.c - `sluice eval perplexity`. */
+/* launch/eval/cmd_eval_perplexity.c - `sluice eval perplexity`: how well a model predicts a text.
+ * Each piece of the text is one request. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_pieces.h"
+#include "launch/eval/eval_requests.h"
 #include "launch/json/json_object.h"
 #include "launch/output/npy.h"
 #include "launch/output/report.h"
@@ -31,14 +33,14 @@ static sl_status next(void *context, sl_request **request_out)
 static sl_status done(void *context, sl_request *request)
 {
     evaluation *e = context;
-    sl_status status = sl_eval_pieces_nll(request, &e->nll[request->line]);
+    sl_status status = sl_eval_request_nll(request, &e->nll[request->line]);
     e->n_done++;
     sl_request_free(request);
     return status;
 }
 
-/* A row's flag is of the token that left the window then, or, where a prompt was pruned as it ended,
- * of the row's own token. */
+/* A row's flag is of the token that left the window then, or, where a prompt was pruned as it
+ * ended, of the row's own token. */
 static void take_flags(void *context, const sl_request *request, const sl_frame *frame,
                        const sl_span *span)
 {
@@ -57,10 +59,11 @@ static void take_flags(void *context, const sl_request *request, const sl_frame 
         }
 }
 
-static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+static void on_progress(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
 {
     evaluation *e = context;
-    sl_eval_pieces_tell(&e->pieces, e->n_done, e->pieces.n_pieces, progress, elapsed_ns);
+    sl_eval_requests_progress(&e->pieces.progress, e->n_done, e->pieces.n_pieces, progress,
+                              elapsed_ns);
 }
 
 static size_t n_tokens(const evaluation *e) { return e->pieces.n_pieces * e->pieces.piece; }
@@ -109,7 +112,7 @@ static json_t *result_json(const evaluation *e, size_t n_scored, double nll, dou
     return sl_json_end(&object);
 }
 
-static sl_status tell_result(const evaluation *e, const sl_engine *engine)
+static sl_status print_result(const evaluation *e, const sl_engine *engine)
 {
     const sl_settings *s = e->settings;
     double sum = 0;
@@ -166,7 +169,7 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     evaluation *e = context;
     sl_progress_end(&e->pieces.progress);
     if (status == SL_OK && e->flags) status = write_flags(e);
-    if (status == SL_OK) status = tell_result(e, engine);
+    if (status == SL_OK) status = print_result(e, engine);
     clean_up(e);
     return status;
 }
@@ -179,7 +182,7 @@ static int eval_perplexity_command(sl_settings *settings)
                           .job_bytes = job_bytes,
                           .begin = begin,
                           .end = end,
-                          .watch = {.context = &e, .span = take_flags, .progress = tell}};
+                          .watch = {.context = &e, .span = take_flags, .progress = on_progress}};
     return sl_engine_serve(settings, &service);
 }
 

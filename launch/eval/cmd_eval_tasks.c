@@ -1,5 +1,6 @@
-/* launch/eval/cmd_eval_tasks.c - `sluice eval tasks`: multiple choice by the likelihood of the answers. Every
- * answer to every question is a request that generates nothing and scores its answer. */
+/* launch/eval/cmd_eval_tasks.c - `sluice eval tasks`: multiple choice by the likelihood of the
+ * answers. Every answer to every question is a request that generates nothing and scores its
+ * answer. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,10 +8,9 @@
 
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_questions.h"
+#include "launch/eval/eval_requests.h"
 #include "launch/json/json_object.h"
-#include "launch/output/progress.h"
 #include "launch/output/report.h"
-#include "launch/pipeline/engine.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
 
@@ -142,31 +142,21 @@ static void take_score(evaluation *e, uint64_t line, double log_likelihood)
 static sl_status done(void *context, sl_request *request)
 {
     evaluation *e = context;
-    sl_status status = SL_OK;
-    if (request->error.http_status != 0) {
-        sl_error("%s", request->error.message);
-        status = SL_ERR_REQUEST;
-    }
-    double sum = 0;
-    for (size_t i = request->score_from; status == SL_OK && i < request->n_prompt; i++)
-        sum += (double)request->prompt_details[i].logprob;
-    take_score(e, request->line, sum);
+    double nll = 0;
+    sl_status status = sl_eval_request_nll(request, &nll);
+    take_score(e, request->line, -nll);
     e->n_done++;
     sl_request_free(request);
     return status;
 }
 
-static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+static void on_progress(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
 {
     evaluation *e = context;
-    sl_progress_state state = {.done = e->n_done,
-                               .total = e->n_requests,
-                               .elapsed_ns = elapsed_ns,
-                               .prompt_tokens = progress->prompt_tokens};
-    sl_progress_tell(&e->progress, &state);
+    sl_eval_requests_progress(&e->progress, e->n_done, e->n_requests, progress, elapsed_ns);
 }
 
-/* ---- telling ---- */
+/* ---- results ---- */
 
 /* Of equal answers the first is taken. */
 static void count_right(task_file *t)
@@ -231,7 +221,7 @@ static json_t *result_json(const evaluation *e, double accuracy, double error, j
     return sl_json_end(&object);
 }
 
-static sl_status tell_result(evaluation *e, const sl_engine *engine)
+static sl_status print_result(evaluation *e, const sl_engine *engine)
 {
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
@@ -294,7 +284,7 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
 {
     evaluation *e = context;
     sl_progress_end(&e->progress);
-    return status == SL_OK ? tell_result(e, engine) : status;
+    return status == SL_OK ? print_result(e, engine) : status;
 }
 
 static int eval_tasks_command(sl_settings *settings)
@@ -310,7 +300,7 @@ static int eval_tasks_command(sl_settings *settings)
                           .job_bytes = job_bytes,
                           .begin = begin,
                           .end = end,
-                          .watch = {.context = &e, .progress = tell}};
+                          .watch = {.context = &e, .progress = on_progress}};
     char *paths = strdup(settings->tasks);
     sl_status status = paths ? read_tasks(&e, paths) : SL_ERR_MEMORY;
     int code = status == SL_OK ? sl_engine_serve(settings, &service) : sl_exit_code(status);

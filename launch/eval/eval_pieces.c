@@ -100,29 +100,6 @@ sl_status sl_eval_pieces_request(const sl_eval_pieces *pieces, size_t index,
     return SL_OK;
 }
 
-sl_status sl_eval_pieces_nll(const sl_request *request, double *nll_out)
-{
-    double sum = 0;
-    if (request->error.http_status != 0) {
-        sl_error("%s", request->error.message);
-        return SL_ERR_REQUEST;
-    }
-    for (size_t i = request->score_from; i < request->n_prompt; i++)
-        sum -= (double)request->prompt_details[i].logprob;
-    *nll_out = sum;
-    return SL_OK;
-}
-
-void sl_eval_pieces_tell(sl_eval_pieces *pieces, uint64_t n_done, uint64_t n,
-                         const sl_driver_progress *progress, int64_t elapsed_ns)
-{
-    sl_progress_state state = {.done = n_done,
-                               .total = n,
-                               .elapsed_ns = elapsed_ns,
-                               .prompt_tokens = progress->prompt_tokens};
-    sl_progress_tell(&pieces->progress, &state);
-}
-
 uint64_t sl_eval_pieces_bytes(const sl_settings *settings, const sl_engine *engine)
 {
     uint64_t at_once = 2 * (uint64_t)sl_engine_sequences(engine) + 1;

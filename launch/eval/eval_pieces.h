@@ -1,6 +1,7 @@
-/* launch/eval/eval_pieces.h - a text as `sluice eval` measures it: consecutive pieces of --context tokens, a
- * shorter last one dropped, each starting afresh, the last --score tokens of each scored: its second half, unless
- * told otherwise (llama.cpp's convention). A piece is a request that generates nothing and scores its prompt. */
+/* launch/eval/eval_pieces.h - a text as `sluice eval` measures it: consecutive pieces of --context
+ * tokens, a shorter last one dropped, each starting afresh, the last --score tokens of each scored:
+ * its second half, unless told otherwise (llama.cpp's convention). A piece is a request that
+ * generates nothing and scores its prompt. */
 #ifndef SL_EVAL_PIECES_H
 #define SL_EVAL_PIECES_H
 
@@ -16,8 +17,8 @@ typedef struct {
     sl_progress progress;
 } sl_eval_pieces;
 
-/* What is asked of the settings; a context that was not given becomes 512, --score half of it. `word`: of the
- * command line. SL_ERR_OPTION, logged. */
+/* Check the settings; a context that was not given becomes 512, --score half of it. `word` is the
+ * command's, for messages. SL_ERR_OPTION, logged. */
 sl_status sl_eval_pieces_settings(sl_settings *settings, const char *word);
 
 /* Read the text and cut it, on rank 0; ended with sl_eval_pieces_fini, also after an error.
@@ -29,20 +30,13 @@ void sl_eval_pieces_fini(sl_eval_pieces *pieces);
 /* The first scored token of each piece, and how many there are. */
 size_t sl_eval_pieces_from(const sl_eval_pieces *pieces);
 size_t sl_eval_pieces_scored(const sl_eval_pieces *pieces);
-/* Tokens of a piece that are its prompt to policies that tell prompt from generated; 0: all. */
+/* Tokens of a piece that are its prompt, to policies that treat prompt and generated tokens
+ * differently; 0: all. */
 size_t sl_eval_pieces_prompt(const sl_eval_pieces *pieces);
 
 /* Piece `index` as a bound request, its line; the caller owns it. SL_ERR_MEMORY. */
 sl_status sl_eval_pieces_request(const sl_eval_pieces *pieces, size_t index,
                                  sl_request **request_out);
-/* Negative log-likelihood of a finished piece's scored tokens, summed, in nats. SL_ERR_REQUEST, logged:
- * it failed. */
-sl_status sl_eval_pieces_nll(const sl_request *request, double *nll_out);
-
-/* For sl_watch: how far things are, with n_done of n requests. */
-void sl_eval_pieces_tell(sl_eval_pieces *pieces, uint64_t n_done, uint64_t n,
-                         const sl_driver_progress *progress, int64_t elapsed_ns);
-
 /* Bytes of the text, whose room doubles as it is read, its tokens, and pieces being scored. */
 uint64_t sl_eval_pieces_bytes(const sl_settings *settings, const sl_engine *engine);
 

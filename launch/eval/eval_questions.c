@@ -21,7 +21,8 @@ sl_status sl_eval_form_find(const char *name, sl_eval_form *form_out)
     return SL_OK;
 }
 
-/* Shot `shot` of question `index`: evenly spaced among the others, so that none is what all depends on. */
+/* Shot `shot` of question `index`: evenly spaced among the others, so that none is what all depends
+ * on. */
 static const sl_eval_record *shot_of(const sl_eval_asking *asking, const sl_eval_records *records,
                                      size_t index, uint32_t shot)
 {
@@ -59,9 +60,10 @@ static size_t write_question(const sl_eval_asking *asking, const sl_eval_records
     return (size_t)ftell(stream);
 }
 
-/* The answer's tokens are those of the whole text that the question alone does not have, since what stands before
- * an answer may change how it is split. Where the answer's bytes joined the question's last tokens, so that none
- * are left, the whole text's last token is the answer's: one without any would be likelier than every other. */
+/* The answer's tokens are those of the whole text that the question alone does not have, since what
+ * stands before an answer may change how it is split. Where the answer's bytes joined the
+ * question's last tokens, so that none are left, the whole text's last token is the answer's: one
+ * without any would be likelier than every other. */
 static sl_status encode_text(const sl_eval_asking *asking, const char *text, size_t question_bytes,
                              size_t bytes, sl_tokens *out, size_t *n_question_out)
 {

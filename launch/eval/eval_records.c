@@ -36,7 +36,8 @@ static char *with_choice(const char *text, const char *was, sl_text choice)
     return bytes < 0 ? NULL : out;
 }
 
-/* Choice i of "a/b/c": where it is, without white space around; 0 bytes: there is none, or nothing in it. */
+/* Choice i of "a/b/c": where it is, without white space around; 0 bytes: there is none, or nothing
+ * in it. */
 static sl_text choice_of(const char *format, uint32_t i)
 {
     for (; i > 0 && format; i--) {

@@ -14,9 +14,10 @@
 #include "runtime/base/log.h"
 
 /* ---- gnuplot ----
- * Its language runs commands: backquotes in a text between double quotes, '|' before a file's name, a '%'
- * in a label as a format. So nothing that is not ours stands in a script: the picture's file is opened
- * here and is gnuplot's stdout, labels are data in octal numbers, and no shell starts it. */
+ * Its language runs commands: backquotes in a text between double quotes, '|' before a file's name,
+ * a '%' in a label as a format. So nothing that is not ours stands in a script: the picture's file
+ * is opened here and is gnuplot's stdout, labels are data in octal numbers, and no shell starts
+ * it. */
 
 static const char *const GNUPLOT[] = {"gnuplot", "--default-settings",
                                       NULL}; /* nobody's ~/.gnuplot */

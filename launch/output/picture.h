@@ -1,4 +1,5 @@
-/* launch/output/picture.h - pictures through gnuplot, which runs beside us and reads a script of ours. */
+/* launch/output/picture.h - pictures through gnuplot, which runs beside us and reads a script of
+ * ours. */
 #ifndef SL_PICTURE_H
 #define SL_PICTURE_H
 
@@ -8,17 +9,16 @@
 
 #include "runtime/base/status.h"
 
-/* A gnuplot that draws. */
+/* A gnuplot that is running. */
 typedef struct {
-    FILE
-        *script; /* read by it as we write: commands of ours, and numbers; never a text of others */
+    FILE *script; /* to gnuplot: our commands and numbers, never a text that others wrote */
     pid_t pid;
 } sl_picture;
 
-/* There is a gnuplot. */
+/* Whether gnuplot is installed. */
 bool sl_picture_possible(void);
-/* Begin a picture of so many pixels in `path`, which ends in .png or .svg and may have any name: it is
- * opened here. SL_ERR_FILE, logged: there is no gnuplot, or the file cannot be written. */
+/* Begin a picture of so many pixels in `path`, which ends in .png or .svg and may have any name: it
+ * is opened here. SL_ERR_FILE, logged: there is no gnuplot, or the file cannot be written. */
 sl_status sl_picture_begin(const char *path, int width, int height, sl_picture *picture);
 /* Ends what was begun. SL_ERR_FILE, logged: gnuplot failed. */
 sl_status sl_picture_end(sl_picture *picture, const char *path);

@@ -1,5 +1,5 @@
-/* launch/output/progress.h - how far a job is, on stderr: a bar that redraws on a terminal, a plain line
- * every ten seconds otherwise. */
+/* launch/output/progress.h - how far a job is, on stderr: a bar that redraws on a terminal, a plain
+ * line every ten seconds otherwise. */
 #ifndef SL_PROGRESS_H
 #define SL_PROGRESS_H
 

@@ -1,4 +1,4 @@
-/* launch/output/report.c - the same numbers twice: for people on stderr, for programs on stdout. */
+/* launch/output/report.c - see report.h. */
 #include "launch/output/report.h"
 
 #include <math.h>
@@ -47,7 +47,7 @@ static const sl_head_account *head_of(const sl_engine_report *r, uint32_t layer,
 }
 
 /* One line a layer: what each KV head kept, and the most its pages took. */
-static void tell_layers(const sl_engine_report *r)
+static void log_layers(const sl_engine_report *r)
 {
     sl_info("layer  cache MB  kept of eligible tokens by KV head (policy %s)",
             sl_policy_name(r->policy.kind));
@@ -91,7 +91,7 @@ void sl_report_tell(const sl_engine_report *report)
                 sl_megabytes(row->planned_bytes), sl_megabytes(peak_of(report, i)),
                 sl_megabytes(row->pages_peak * report->page_bytes));
     }
-    if (report->policy.kind != SL_POLICY_FULL) tell_layers(report);
+    if (report->policy.kind != SL_POLICY_FULL) log_layers(report);
 }
 
 double sl_report_retention(const sl_engine_report *report, json_t **layers_out)
@@ -169,8 +169,8 @@ json_t *sl_report_json(const sl_engine_report *report)
 
 json_t *sl_report_real(double value) { return isnan(value) ? json_null() : json_real(value); }
 
-/* Whether stdout is somebody's terminal. A launcher may give a pseudoterminal of its own, from which it passes
- * the bytes on, to a file as well. */
+/* Whether stdout is a person's terminal. A launcher may give its ranks a pseudoterminal, whose
+ * bytes it passes on to a file as well. */
 static bool is_shown(void) { return !sl_launcher_rank() && isatty(STDOUT_FILENO); }
 
 sl_status sl_report_print(json_t *value)

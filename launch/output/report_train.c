@@ -11,7 +11,7 @@
 #include "launch/json/json_object.h"
 #include "launch/output/picture.h"
 #include "launch/output/report.h"
-#include "launch/output/report_story.h"
+#include "launch/output/train_summary.h"
 #include "runtime/base/log.h"
 
 enum { PICTURE_WIDTH = 1000, PICTURE_HEIGHT = 420 };
@@ -28,8 +28,8 @@ static json_t *reals(const double *x, uint32_t n)
     return array;
 }
 
-/* Its callers have no name for it, the system does. */
-static sl_status tell_unwritten(FILE *log, int error)
+/* The callers do not know the name of the log; the system does. */
+static sl_status log_unwritten(FILE *log, int error)
 {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fileno(log));
@@ -47,7 +47,7 @@ static sl_status append(FILE *log, json_t *line)
                 fputc('\n', log) != EOF && fflush(log) == 0;
     int error = errno;
     json_decref(line);
-    return good ? SL_OK : tell_unwritten(log, error);
+    return good ? SL_OK : log_unwritten(log, error);
 }
 
 sl_status sl_report_train_round(FILE *log, const sl_train_round *round)
@@ -106,21 +106,21 @@ void sl_report_train_describe(const sl_train_round *round, char *out, size_t out
 
 /* ---- reading ---- */
 
-static sl_status read_story(const char *path, sl_train_story *story)
+static sl_status read_summary(const char *path, sl_train_summary *summary)
 {
     FILE *log = fopen(path, "rb");
     if (!log) {
         sl_error("cannot open %s: %s", path, strerror(errno));
         return SL_ERR_FILE;
     }
-    sl_status status = sl_train_story_read(log, path, story);
+    sl_status status = sl_train_summary_read(log, path, summary);
     fclose(log);
     return status;
 }
 
-static sl_status draw(const sl_train_story *story, const char *path)
+static sl_status draw(const sl_train_summary *summary, const char *path)
 {
-    int panels = sl_train_story_panels(story);
+    int panels = sl_train_summary_panels(summary);
     sl_picture picture;
     if (panels == 0) {
         sl_error("the log says nothing that can be drawn");
@@ -128,28 +128,28 @@ static sl_status draw(const sl_train_story *story, const char *path)
     }
     sl_status status = sl_picture_begin(path, PICTURE_WIDTH * panels / 2, PICTURE_HEIGHT, &picture);
     if (status != SL_OK) return status;
-    sl_train_story_plot(story, picture.script);
+    sl_train_summary_plot(summary, picture.script);
     return sl_picture_end(&picture, path);
 }
 
-static json_t *story_json(const sl_train_story *story)
+static json_t *summary_json(const sl_train_summary *summary)
 {
     sl_json_object object = sl_json_begin();
-    sl_json_set_item(&object, "rounds", json_incref(story->rounds));
-    sl_json_set_item(&object, "held_out", json_incref(story->held_out));
-    sl_json_set_item(&object, "calibrated", json_incref(story->calibrated));
+    sl_json_set_item(&object, "rounds", json_incref(summary->rounds));
+    sl_json_set_item(&object, "held_out", json_incref(summary->held_out));
+    sl_json_set_item(&object, "calibrated", json_incref(summary->calibrated));
     return sl_json_end(&object);
 }
 
 sl_status sl_report_train_show(const sl_settings *settings)
 {
-    sl_train_story story = {0};
-    sl_status status = read_story(settings->words[1], &story);
-    if (status == SL_OK && settings->output) status = draw(&story, settings->output);
+    sl_train_summary summary = {0};
+    sl_status status = read_summary(settings->words[1], &summary);
+    if (status == SL_OK && settings->output) status = draw(&summary, settings->output);
     if (status == SL_OK && settings->json)
-        status = sl_report_print(story_json(&story));
+        status = sl_report_print(summary_json(&summary));
     else if (status == SL_OK)
-        sl_train_story_print(&story, stdout);
-    sl_train_story_free(&story);
+        sl_train_summary_print(&summary, stdout);
+    sl_train_summary_free(&summary);
     return status;
 }

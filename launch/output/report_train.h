@@ -1,5 +1,5 @@
-/* launch/output/report_train.h - the log of a training run: one JSON object a line, and what `show report` makes
- * of it: curves, and what each layer keeps. */
+/* launch/output/report_train.h - the log of a training run, written as one JSON object a line, and
+ * `show report`, which shows it: curves, and what each layer keeps. */
 #ifndef SL_REPORT_TRAIN_H
 #define SL_REPORT_TRAIN_H
 
@@ -18,7 +18,7 @@ typedef struct {
     uint64_t tokens;        /* so far, all ranks */
     double seconds;         /* so far, earlier sittings included */
     double tok_s;           /* of this sitting */
-    double loss, r2;        /* on pieces not yet learned from; NAN: nothing to tell */
+    double loss, r2;        /* on pieces not yet learned from; NAN: unknown */
     double rate;
 } sl_train_round;
 
@@ -43,8 +43,8 @@ sl_status sl_report_train_calibrated(FILE *log, const sl_train_calibrated *row);
 /* "round 12 of 40, adamw: loss 1.234, R2 0.66, 812 tok/s, about 9:30 left" */
 void sl_report_train_describe(const sl_train_round *round, char *out, size_t out_bytes);
 
-/* `show report LOG [-o PICTURE]`: the last words of each round (a resumed run tells some twice) as text,
- * or --json, and drawn if a picture is asked for. */
+/* `show report LOG [-o PICTURE]`: the log's train_summary.h as text, or with
+ * --json, and drawn if a picture is asked for. */
 sl_status sl_report_train_show(const sl_settings *settings);
 
 #endif

@@ -1,6 +1,7 @@
-/* launch/train/cmd_train_calibrate.c - `sluice train calibrate`: the thresholds at which gates keep the asked
- * share, measured with the gates at work: what is evicted changes the hidden states that later layers'
- * gates read. Logits of a run give the next threshold, until the run keeps what was asked. */
+/* launch/train/cmd_train_calibrate.c - `sluice train calibrate`: the thresholds at which gates keep
+ * the asked share, measured with the gates at work: what is evicted changes the hidden states that
+ * later layers' gates read. Logits of a run give the next threshold, until the run keeps what was
+ * asked. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +25,8 @@
 /* Logits are counted in bins; what is beyond goes to the outermost. */
 enum { BINS = 1 << 16, ZERO_BIN = BINS / 2, BINS_PER_UNIT = 1 << 9, TURNS_MAX = 4 };
 
-/* Tokens beyond its share for which a head's threshold rises by 1. A fixed threshold is off by 10 points
- * between kinds of text; 32 holds the rate as well as 8 does, at 0.1% more perplexity. */
+/* Tokens beyond its share for which a head's threshold rises by 1. A fixed threshold is off by 10
+ * points between kinds of text; 32 holds the rate as well as 8 does, at 0.1% more perplexity. */
 static const float STEER = 8;
 
 static const double CLOSE_ENOUGH = 0.004; /* of the eligible tokens */

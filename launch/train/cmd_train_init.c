@@ -1,6 +1,7 @@
-/* launch/train/cmd_train_init.c - `sluice train init`: a gate file for a model, with weights that are random
- * or do nothing: what training starts from, and what tries the machinery without training. Every
- * number is a hash of (seed, layer, tensor, index), so a seed means one file everywhere. */
+/* launch/train/cmd_train_init.c - `sluice train init`: a gate file for a model, with weights that
+ * are random or do nothing: what training starts from, and what tries the machinery without
+ * training. Every number is a hash of (seed, layer, tensor, index), so a seed means one file
+ * everywhere. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
-/* launch/train/cmd_train_warm.c - `sluice train warm`: gates from forward passes alone. Rounds of one piece a
- * rank: first those of ridge regression, whose sums are added up over ranks, then those of AdamW, whose
- * gradients are. Every rank holds the same state after every round, so rank 0's checkpoint is all's. */
+/* launch/train/cmd_train_warm.c - `sluice train warm`: gates from forward passes alone. Rounds of
+ * one piece a rank: first those of ridge regression, whose sums are added up over ranks, then those
+ * of AdamW, whose gradients are. Every rank holds the same state after every round, so rank 0's
+ * checkpoint is all's. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -214,7 +215,8 @@ static sl_status open_log(training *t)
     return SL_ERR_FILE;
 }
 
-/* The pieces a count of them comes to, dealt out to ranks: at least one each unless there are none. */
+/* The pieces a count of them comes to, dealt out to ranks: at least one each unless there are
+ * none. */
 static uint64_t rounds_for(const training *t, uint32_t pieces)
 {
     return (pieces + ranks_of(t) - 1) / ranks_of(t);

@@ -1,5 +1,6 @@
-/* launch/train/train_commands.h - The commands that make and tune gates, with the texts, checkpoints and logs that only they
- * need. Refuses to know how a gate is computed (runtime/gate) or its gradients (runtime/train). */
+/* launch/train/train_commands.h - The commands that make and tune gates, with the texts,
+ * checkpoints and logs that only they need. Refuses to know how a gate is computed (runtime/gate)
+ * or its gradients (runtime/train). */
 #ifndef SL_TRAIN_COMMANDS_H
 #define SL_TRAIN_COMMANDS_H
 

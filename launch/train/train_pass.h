@@ -1,5 +1,5 @@
-/* launch/train/train_pass.h - pieces of text through the whole model on this rank, watched: what each layer's
- * gate would read, and what it should say. */
+/* launch/train/train_pass.h - pieces of text through the whole model on this rank, watched: what
+ * each layer's gate would read, and what it should say. */
 #ifndef SL_TRAIN_PASS_H
 #define SL_TRAIN_PASS_H
 
@@ -27,8 +27,8 @@ typedef struct {
     int64_t teacher_ns; /* so far */
 } sl_train_pass;
 
-/* SL_ERR_MEMORY, SL_ERR_OPTION, logged. Ended with sl_train_pass_close, also after an error. The pass
- * stays where it is. */
+/* SL_ERR_MEMORY, SL_ERR_OPTION, logged. Ended with sl_train_pass_close, also after an error. The
+ * pass stays where it is. */
 sl_status sl_train_pass_open(const sl_train_pass_options *options, sl_train_pass *pass);
 void sl_train_pass_close(sl_train_pass *pass); /* all zero is fine */
 

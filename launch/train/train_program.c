@@ -1,5 +1,5 @@
-/* launch/train/train_program.c - see train_program.h. The process becomes sluice-train, so signals, launchers and
- * exit codes know no difference. */
+/* launch/train/train_program.c - see train_program.h. The process becomes sluice-train, so signals,
+ * launchers and exit codes know no difference. */
 #include "launch/train/train_program.h"
 
 #include <errno.h>
@@ -18,7 +18,8 @@
 
 enum { PATH_BYTES = 4096 };
 
-/* Ranks that the launcher starts on this host, by what it says in the environment; 1: it does not. */
+/* Ranks that the launcher starts on this host, by what it says in the environment; 1: it does
+ * not. */
 static int ranks_on_host(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS",

@@ -1,6 +1,6 @@
-/* launch/train/train_ranks.h - what data-parallel ranks do together, attended (ranks.h): add up arrays, and
- * see whether they are alike. Sums run in the order of ranks, so every rank has the same bits. Collective: each costs one pass of
- * the array from every rank to every other. */
+/* launch/train/train_ranks.h - what data-parallel ranks do together, attended (ranks.h): add up
+ * arrays, and see whether they are alike. Sums run in the order of ranks, so every rank has the
+ * same bits. Collective: each costs one pass of the array from every rank to every other. */
 #ifndef SL_TRAIN_RANKS_H
 #define SL_TRAIN_RANKS_H
 

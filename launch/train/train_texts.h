@@ -1,6 +1,6 @@
-/* launch/train/train_texts.h - texts that gates are trained on, as tokens, and pieces of them. Which piece is
- * where depends on its number and the seed alone, so any rank can take any piece, and a resumed run takes
- * the same. */
+/* launch/train/train_texts.h - texts that gates are trained on, as tokens, and pieces of them.
+ * Which piece is where depends on its number and the seed alone, so any rank can take any piece,
+ * and a resumed run takes the same. */
 #ifndef SL_TRAIN_TEXTS_H
 #define SL_TRAIN_TEXTS_H
 
@@ -18,11 +18,12 @@ typedef struct {
     double repeat; /* share of the pieces that are a passage and the order to repeat it */
 } sl_train_texts_options;
 
-/* Read and tokenize. *.jsonl has one {"text": ".."} or {"messages": [{"role", "content"}, ..]} a line,
- * put one behind the other, messages as the model's chat template has them; bad lines are told with
- * their number and skipped. Any other file is text as it is. Of each, the last sixteenth (a piece at
- * least) is held out.
- * SL_ERR_FILE, SL_ERR_OPTION, SL_ERR_MEMORY, logged. chat NULL: the model has no template we know. */
+/* Read and tokenize. *.jsonl has one {"text": ".."} or {"messages": [{"role", "content"}, ..]} a
+ * line, put one behind the other, messages as the model's chat template has them; bad lines are
+ * told with their number and skipped. Any other file is text as it is. Of each, the last sixteenth
+ * (a piece at least) is held out.
+ * SL_ERR_FILE, SL_ERR_OPTION, SL_ERR_MEMORY, logged. chat NULL: the model has no template we
+ * know. */
 sl_status sl_train_texts_open(const sl_train_texts_options *options, const sl_tokenizer *tokenizer,
                               const sl_chat *chat, sl_train_texts **texts_out);
 void sl_train_texts_close(sl_train_texts *texts); /* NULL is fine */

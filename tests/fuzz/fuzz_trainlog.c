@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/output/report_story.h"
+#include "launch/output/train_summary.h"
 #include "runtime/base/log.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -22,13 +22,13 @@ static void check_plain(const char *text, size_t bytes)
     SL_ASSERT(!strstr(text, "system"));
 }
 
-static void tell(const sl_train_story *story, void (*how)(const sl_train_story *, FILE *))
+static void tell(const sl_train_summary *summary, void (*how)(const sl_train_summary *, FILE *))
 {
     char *text = NULL;
     size_t bytes = 0;
     FILE *out = open_memstream(&text, &bytes);
     SL_ASSERT(out);
-    how(story, out);
+    how(summary, out);
     SL_ASSERT(fclose(out) == 0);
     check_plain(text, bytes);
     free(text);
@@ -39,12 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0) return 0; /* fmemopen wants a byte */
     FILE *log = fmemopen((void *)data, size, "r");
     SL_ASSERT(log);
-    sl_train_story story;
-    if (sl_train_story_read(log, "fuzz", &story) == SL_OK) {
-        tell(&story, sl_train_story_print);
-        tell(&story, sl_train_story_plot);
+    sl_train_summary summary;
+    if (sl_train_summary_read(log, "fuzz", &summary) == SL_OK) {
+        tell(&summary, sl_train_summary_print);
+        tell(&summary, sl_train_summary_plot);
     }
-    sl_train_story_free(&story);
+    sl_train_summary_free(&summary);
     fclose(log);
     return 0;
 }

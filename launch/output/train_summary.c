@@ -1,5 +1,5 @@
-/* launch/output/report_story.c - see report_story.h. */
-#include "launch/output/report_story.h"
+/* launch/output/train_summary.c - see train_summary.h. */
+#include "launch/output/train_summary.h"
 
 #include <math.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "runtime/base/log.h"
 
 enum { LINE_BYTES_MAX = 1 << 20 };
-enum { WRITTEN_OUT_MAX = 10000 }; /* what is further from 0 is told by its first digits */
+enum { WRITTEN_OUT_MAX = 10000 }; /* a number further from 0 is printed by its first digits */
 
 /* ---- reading ---- */
 
@@ -19,7 +19,7 @@ static bool is_phase(const json_t *line, const char *phase)
 }
 
 /* "" or what is wrong with it. */
-static const char *take_line(sl_train_story *s, json_t *line)
+static const char *take_line(sl_train_summary *s, json_t *line)
 {
     if (is_phase(line, "held-out")) {
         const char *after = json_string_value(json_object_get(line, "after"));
@@ -39,15 +39,15 @@ static const char *take_line(sl_train_story *s, json_t *line)
     json_int_t round = json_integer_value(json_object_get(line, "round"));
     size_t known = json_array_size(s->rounds);
     if (round < 1 || (size_t)round > known + 1) return "a round that does not follow";
-    while (json_array_size(s->rounds) >= (size_t)round) /* resumed: told again from here */
+    while (json_array_size(s->rounds) >= (size_t)round) /* resumed: written again from here on */
         json_array_remove(s->rounds, json_array_size(s->rounds) - 1);
     json_array_append(s->rounds, line);
     return "";
 }
 
-sl_status sl_train_story_read(FILE *log, const char *name, sl_train_story *story)
+sl_status sl_train_summary_read(FILE *log, const char *name, sl_train_summary *summary)
 {
-    *story = (sl_train_story){json_array(), json_object(), json_array()};
+    *summary = (sl_train_summary){json_array(), json_object(), json_array()};
     sl_line_reader reader;
     sl_line_reader_init(&reader, log, LINE_BYTES_MAX);
     const char *line;
@@ -55,7 +55,7 @@ sl_status sl_train_story_read(FILE *log, const char *name, sl_train_story *story
     sl_status status;
     while ((status = sl_line_reader_next(&reader, &line, &bytes, NULL)) == SL_OK) {
         json_t *object = json_loadb(line, bytes, 0, NULL);
-        const char *wrong = object ? take_line(story, object) : "no JSON";
+        const char *wrong = object ? take_line(summary, object) : "no JSON";
         json_decref(object);
         if (*wrong)
             sl_warn("%s, line %llu is skipped: %s", name, (unsigned long long)reader.number, wrong);
@@ -64,12 +64,12 @@ sl_status sl_train_story_read(FILE *log, const char *name, sl_train_story *story
     return status == SL_END ? SL_OK : status;
 }
 
-void sl_train_story_free(sl_train_story *story)
+void sl_train_summary_free(sl_train_summary *summary)
 {
-    json_decref(story->rounds);
-    json_decref(story->held_out);
-    json_decref(story->calibrated);
-    *story = (sl_train_story){0};
+    json_decref(summary->rounds);
+    json_decref(summary->held_out);
+    json_decref(summary->calibrated);
+    *summary = (sl_train_summary){0};
 }
 
 static double number_of(const json_t *object, const char *key)
@@ -94,18 +94,18 @@ static void print_layers(FILE *out, const char *what, const json_t *values)
     fprintf(out, "\n");
 }
 
-void sl_train_story_print(const sl_train_story *story, FILE *out)
+void sl_train_summary_print(const sl_train_summary *summary, FILE *out)
 {
-    size_t n = json_array_size(story->rounds);
+    size_t n = json_array_size(summary->rounds);
     if (n > 0) {
-        const json_t *last = json_array_get(story->rounds, n - 1);
+        const json_t *last = json_array_get(summary->rounds, n - 1);
         fprintf(out, "%zu rounds, %.0f tokens in %.0f s; last loss %.4f, R2 %.3f\n", n,
                 number_of(last, "tokens"), number_of(last, "seconds"), number_of(last, "loss"),
                 number_of(last, "r2"));
     }
     const char *phase;
     json_t *r2;
-    json_object_foreach(story->held_out, phase, r2)
+    json_object_foreach(summary->held_out, phase, r2)
     {
         char what[80];
         snprintf(what, sizeof what, "R2 on held-out text after %s", phase);
@@ -113,7 +113,7 @@ void sl_train_story_print(const sl_train_story *story, FILE *out)
     }
     size_t i;
     const json_t *row;
-    json_array_foreach(story->calibrated, i, row)
+    json_array_foreach(summary->calibrated, i, row)
     {
         char what[120];
         snprintf(what, sizeof what, "kept at rate %g, window %.0f, threshold %.4f",
@@ -133,7 +133,7 @@ static void plot_values(FILE *plot, const json_t *values, double scale)
     fprintf(plot, "e\n");
 }
 
-static void plot_rounds(FILE *plot, const sl_train_story *s)
+static void plot_rounds(FILE *plot, const sl_train_summary *s)
 {
     size_t i;
     const json_t *round;
@@ -144,7 +144,7 @@ static void plot_rounds(FILE *plot, const sl_train_story *s)
     fprintf(plot, "e\n");
 }
 
-static void plot_layers(FILE *plot, const sl_train_story *s)
+static void plot_layers(FILE *plot, const sl_train_summary *s)
 {
     const char *phase;
     json_t *r2;
@@ -159,7 +159,7 @@ static void plot_layers(FILE *plot, const sl_train_story *s)
     json_object_foreach(s->held_out, phase, r2) plot_values(plot, r2, 1);
 }
 
-static void plot_retention(FILE *plot, const sl_train_story *s)
+static void plot_retention(FILE *plot, const sl_train_summary *s)
 {
     size_t i;
     const json_t *row;
@@ -177,17 +177,17 @@ static void plot_retention(FILE *plot, const sl_train_story *s)
         plot_values(plot, json_object_get(row, "layer_retention"), 100);
 }
 
-int sl_train_story_panels(const sl_train_story *story)
+int sl_train_summary_panels(const sl_train_summary *summary)
 {
-    return (json_array_size(story->rounds) > 0) + (json_object_size(story->held_out) > 0) +
-           (json_array_size(story->calibrated) > 0);
+    return (json_array_size(summary->rounds) > 0) + (json_object_size(summary->held_out) > 0) +
+           (json_array_size(summary->calibrated) > 0);
 }
 
-void sl_train_story_plot(const sl_train_story *story, FILE *plot)
+void sl_train_summary_plot(const sl_train_summary *summary, FILE *plot)
 {
     fprintf(plot, "set multiplot layout 1,%d\nset key bottom right\n",
-            sl_train_story_panels(story));
-    if (json_array_size(story->rounds) > 0) plot_rounds(plot, story);
-    if (json_object_size(story->held_out) > 0) plot_layers(plot, story);
-    if (json_array_size(story->calibrated) > 0) plot_retention(plot, story);
+            sl_train_summary_panels(summary));
+    if (json_array_size(summary->rounds) > 0) plot_rounds(plot, summary);
+    if (json_object_size(summary->held_out) > 0) plot_layers(plot, summary);
+    if (json_array_size(summary->calibrated) > 0) plot_retention(plot, summary);
 }

@@ -1,5 +1,6 @@
-/* tests/unit/launch/train/test_report_story.c - what a training log tells, whole, told twice, cut anywhere, or
- * written by somebody else: words and script hold no text of its. */
+/* tests/unit/launch/output/test_train_summary.c - what is read of a training log: a whole one, one
+ * with rounds written twice, one cut anywhere, and one that somebody else wrote, none of whose texts
+ * may reach words or script. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,31 +10,31 @@
 
 #include <cmocka.h>
 
-#include "launch/output/report_story.h"
 #include "launch/output/report_train.h"
+#include "launch/output/train_summary.h"
 #include "tests/support/capture.h"
 
 static char said[1 << 14];
 
-static sl_status read_text(const char *text, size_t bytes, sl_train_story *story)
+static sl_status read_text(const char *text, size_t bytes, sl_train_summary *summary)
 {
     capture quiet;
     FILE *log = fmemopen((void *)text, bytes, "r");
     assert_non_null(log);
     capture_begin(&quiet);
-    sl_status status = sl_train_story_read(log, "log", story);
+    sl_status status = sl_train_summary_read(log, "log", summary);
     capture_end(&quiet, said, sizeof said);
     fclose(log);
     return status;
 }
 
 /* The caller frees it. */
-static char *told(const sl_train_story *story, void (*how)(const sl_train_story *, FILE *))
+static char *told(const sl_train_summary *summary, void (*how)(const sl_train_summary *, FILE *))
 {
     char *text;
     size_t bytes;
     FILE *out = open_memstream(&text, &bytes);
-    how(story, out);
+    how(summary, out);
     fclose(out);
     return text;
 }
@@ -60,15 +61,15 @@ static void test_round_trip(void **state)
     (void)state;
     size_t bytes;
     char *log = make_log(&bytes);
-    sl_train_story story;
-    assert_int_equal(read_text(log, bytes, &story), SL_OK);
+    sl_train_summary summary;
+    assert_int_equal(read_text(log, bytes, &summary), SL_OK);
     assert_string_equal(said, "");
-    assert_int_equal(sl_train_story_panels(&story), 2);
-    char *words = told(&story, sl_train_story_print);
+    assert_int_equal(sl_train_summary_panels(&summary), 2);
+    char *words = told(&summary, sl_train_summary_print);
     assert_string_equal(words, "2 rounds, 0 tokens in 0 s; last loss 1.0000, R2 0.500\n"
                                "R2 on held-out text after adamw\n  layer   0  0.250 -3e+11\n");
     free(words);
-    sl_train_story_free(&story);
+    sl_train_summary_free(&summary);
     free(log);
 }
 
@@ -79,11 +80,11 @@ static void test_cut(void **state)
     size_t bytes;
     char *log = make_log(&bytes);
     for (size_t n = 1; n < bytes; n++) {
-        sl_train_story story;
-        assert_int_equal(read_text(log, n, &story), SL_OK);
+        sl_train_summary summary;
+        assert_int_equal(read_text(log, n, &summary), SL_OK);
         bool between = log[n - 1] == '\n' || log[n] == '\n';
         assert_int_equal(strstr(said, "is skipped: no JSON") == NULL, between);
-        sl_train_story_free(&story);
+        sl_train_summary_free(&summary);
     }
     free(log);
 }
@@ -98,17 +99,18 @@ static void test_hostile(void **state)
         "x`\"]}\n"
         "{\"phase\": \"`touch x`\", \"round\": 1, \"loss\": \"`touch x`\"}\n"
         "`touch x`\n";
-    sl_train_story story;
-    assert_int_equal(read_text(log, strlen(log), &story), SL_OK);
+    sl_train_summary summary;
+    assert_int_equal(read_text(log, strlen(log), &summary), SL_OK);
     assert_non_null(strstr(said, "line 1 is skipped"));
     assert_non_null(strstr(said, "line 5 is skipped"));
-    assert_int_equal(sl_train_story_panels(&story), 3);
-    char *words = told(&story, sl_train_story_print), *script = told(&story, sl_train_story_plot);
+    assert_int_equal(sl_train_summary_panels(&summary), 3);
+    char *words = told(&summary, sl_train_summary_print),
+         *script = told(&summary, sl_train_summary_plot);
     assert_null(strstr(words, "touch"));
     assert_null(strstr(script, "touch"));
     free(words);
     free(script);
-    sl_train_story_free(&story);
+    sl_train_summary_free(&summary);
 }
 
 int main(void)
