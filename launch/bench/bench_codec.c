@@ -11,7 +11,8 @@
 #include "launch/machine/process.h"
 #include "launch/machine/version.h"
 #include "launch/output/report.h"
-#include "launch/setup/lone_stage.h"
+#include "launch/setup/local_stage.h"
+#include "launch/setup/model_setup.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
 #include "runtime/base/read_file.h"
@@ -38,12 +39,10 @@ static const char TEXT[] =
 /* ---- hidden rows ---- */
 
 typedef struct {
-    sl_gguf *gguf;
-    sl_model_shape shape;
-    const sl_kernels *kernels;
-    uint32_t n_layers;  /* of the stage */
-    sl_tokens tokens;   /* at least a chunk */
-    sl_lone_stage lone; /* its frame's hidden rows are what is measured */
+    sl_model_setup setup;
+    uint32_t n_layers;    /* of the stage */
+    sl_tokens tokens;     /* at least a chunk */
+    sl_local_stage stage; /* its frame's hidden rows are what is measured */
 } half;
 
 static sl_status open_model(const sl_settings *s, half *h)
@@ -52,11 +51,10 @@ static sl_status open_model(const sl_settings *s, half *h)
         sl_error("no model: give one with -m FILE.gguf");
         return SL_ERR_OPTION;
     }
-    sl_status status = sl_kernels_choose(&h->kernels);
-    if (status == SL_OK) status = sl_gguf_open(s->model, &h->gguf);
-    if (status == SL_OK) status = sl_model_shape_read(h->gguf, &h->shape);
+    h->setup = (sl_model_setup){.model = s->model, .settings = s};
+    sl_status status = sl_model_setup_open(&h->setup, SL_SETUP_KERNELS | SL_SETUP_SHAPE);
     if (status != SL_OK) return status;
-    h->n_layers = h->shape.n_layers / 2;
+    h->n_layers = h->setup.shape.n_layers / 2;
     if (h->n_layers > 0) return SL_OK;
     sl_error("%s has one layer: no link could lie behind it", s->model);
     return SL_ERR_UNSUPPORTED;
@@ -82,17 +80,15 @@ static sl_status repeat_text(const sl_tokenizer *tokenizer, const char *text, si
 
 static sl_status read_tokens(const sl_settings *s, half *h)
 {
-    sl_tokenizer *tokenizer;
-    sl_status status = sl_tokenizer_open(h->gguf, &tokenizer);
+    sl_status status = sl_model_setup_open(&h->setup, SL_SETUP_TOKENIZER);
     if (status != SL_OK) return status;
     char *text = NULL;
     size_t bytes = 0;
     if (s->text) status = sl_read_file(s->text, &text, &bytes);
     if (status == SL_OK)
-        status = repeat_text(tokenizer, text ? text : TEXT, text ? bytes : strlen(TEXT), s->chunk,
-                             &h->tokens);
+        status = repeat_text(h->setup.tokenizer, text ? text : TEXT, text ? bytes : strlen(TEXT),
+                             s->chunk, &h->tokens);
     free(text);
-    sl_tokenizer_close(tokenizer);
     return status;
 }
 
@@ -100,28 +96,28 @@ static sl_status read_tokens(const sl_settings *s, half *h)
 static sl_status compute(const sl_settings *s, half *h)
 {
     sl_stage_options options = {
-        .kernels = h->kernels,
+        .kernels = h->setup.kernels,
         .limits = {.rows_max = s->chunk,
                    .spans_max = 1,
                    .controls_max = 1,
                    .ranks = 1,
-                   .width = h->shape.width,
-                   .n_layers = h->shape.n_layers,
-                   .n_kv_heads = h->shape.n_kv_heads},
+                   .width = h->setup.shape.width,
+                   .n_layers = h->setup.shape.n_layers,
+                   .n_kv_heads = h->setup.shape.n_kv_heads},
         .sequences_max = 1,
         .context = s->chunk,
         .policy = {.window = s->chunk}, /* everything is in the ring: no pages */
     };
-    sl_status status = sl_lone_stage_open(h->gguf, &h->shape, h->n_layers, &options, s->threads,
-                                          &h->lone);
-    return status == SL_OK ? sl_lone_stage_compute(&h->lone, h->tokens.ids, s->chunk) : status;
+    sl_status status = sl_local_stage_open(h->setup.gguf, &h->setup.shape, h->n_layers, &options,
+                                           s->threads, &h->stage);
+    return status == SL_OK ? sl_local_stage_compute(&h->stage, h->tokens.ids, s->chunk) : status;
 }
 
 static void close_half(half *h)
 {
-    sl_lone_stage_close(&h->lone);
+    sl_local_stage_close(&h->stage);
     sl_tokens_free(&h->tokens);
-    sl_gguf_close(h->gguf);
+    sl_model_setup_close(&h->setup);
 }
 
 /* ---- measuring and telling ---- */
@@ -139,9 +135,9 @@ static sl_status measure(const half *h, uint32_t chunk, measured *m)
     for (int i = 0; i < SIZES_MAX && status == SL_OK; i++) {
         uint32_t n = wanted[i];
         if (n > chunk || (m->n_sizes > 0 && n <= m->n_rows[m->n_sizes - 1])) continue;
-        const float *rows = h->lone.frame.hidden + (size_t)(chunk - n) * h->shape.width;
+        const float *rows = h->stage.frame.hidden + (size_t)(chunk - n) * h->setup.shape.width;
         m->n_rows[m->n_sizes] = n;
-        status = sl_codec_speed_measure(rows, n, h->shape.width, m->speeds[m->n_sizes++]);
+        status = sl_codec_speed_measure(rows, n, h->setup.shape.width, m->speeds[m->n_sizes++]);
     }
     return status;
 }
@@ -162,7 +158,7 @@ static sl_status print_table(const sl_settings *s, const half *h, const measured
     sl_plain_room model;
     printf("Hidden rows of %u floats behind layer %u of %s; GB/s of floats, one thread\n"
            "codec      rows     bytes  ratio  encode GB/s  decode GB/s  max error  rms error\n",
-           h->shape.width, h->n_layers - 1, sl_plain_string(s->model, &model));
+           h->setup.shape.width, h->n_layers - 1, sl_plain_string(s->model, &model));
     for (uint32_t i = 0; i < m->n_sizes; i++)
         for (int k = 0; k < SL_CODEC_KINDS; k++) {
             const sl_codec_speed *c = &m->speeds[i][k];
@@ -225,9 +221,9 @@ static sl_status print_json(const sl_settings *s, const half *h, const measured 
     sl_json_set_item(&object, "choices", choices);
     sl_json_set_text(&object, "model", s->model);
     sl_json_set_count(&object, "layers", h->n_layers);
-    sl_json_set_count(&object, "width", h->shape.width);
+    sl_json_set_count(&object, "width", h->setup.shape.width);
     sl_json_set_count(&object, "chunk", s->chunk);
-    sl_json_set_text(&object, "kernels", h->kernels->name);
+    sl_json_set_text(&object, "kernels", h->setup.kernels->name);
     sl_json_set_text(&object, "machine", machine);
     sl_json_set_text(&object, "commit", sl_version());
     return sl_report_print(sl_json_end(&object));

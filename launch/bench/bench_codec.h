@@ -5,7 +5,7 @@
 
 #include "launch/options/settings.h"
 
-/* On one rank (sl_run_alone). Needs model and chunk; text (NULL: a text of our own), threads and
+/* On one rank (sl_rank0_command_run). Needs model and chunk; text (NULL: a text of our own), threads and
  * json. The rows are what the middle link of two ranks would carry: a prompt of `chunk` tokens
  * through the first half of the layers. Measured are its last row (as a decode frame has), its
  * last 16, and all. A table on stdout, or with --json one object:

@@ -16,6 +16,7 @@
 #include "launch/machine/ranks.h"
 #include "launch/machine/version.h"
 #include "launch/output/report.h"
+#include "launch/setup/model_setup.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
@@ -98,13 +99,10 @@ static sl_status read_width(bench *b)
 {
     b->width = WIDTH_UNTOLD;
     if (!b->settings->model) return SL_OK;
-    sl_gguf *gguf;
-    sl_model_shape shape;
-    sl_status status = sl_gguf_open(b->settings->model, &gguf);
-    if (status != SL_OK) return status;
-    status = sl_model_shape_read(gguf, &shape);
-    if (status == SL_OK) b->width = shape.width;
-    sl_gguf_close(gguf);
+    sl_model_setup setup = {.model = b->settings->model, .settings = b->settings};
+    sl_status status = sl_model_setup_open(&setup, SL_SETUP_SHAPE);
+    if (status == SL_OK) b->width = setup.shape.width;
+    sl_model_setup_close(&setup);
     return status;
 }
 

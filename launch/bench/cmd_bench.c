@@ -22,7 +22,7 @@
 #include "launch/output/progress.h"
 #include "launch/output/report.h"
 #include "launch/pipeline/engine.h"
-#include "launch/setup/alone.h"
+#include "launch/setup/rank0_command.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 
@@ -205,7 +205,7 @@ static sl_status compare(const sl_settings *settings)
 static int bench_command(sl_settings *settings)
 {
     if (settings->compare) {
-        if (settings->n_words == 2) return sl_run_alone(compare, settings);
+        if (settings->n_words == 2) return sl_rank0_command_run(compare, settings);
         sl_error(
             "bench --compare needs two files of results: bench --compare before.json after.json");
         return SL_EXIT_USAGE;
@@ -247,7 +247,10 @@ const sl_command_entry sl_cmd_bench = {
 
 /* ---- codecs, links, figure 3 ---- */
 
-static int codec_command(sl_settings *settings) { return sl_run_alone(sl_bench_codec, settings); }
+static int codec_command(sl_settings *settings)
+{
+    return sl_rank0_command_run(sl_bench_codec, settings);
+}
 
 const sl_command_entry sl_cmd_bench_codec = {
     .command = SL_COMMAND_BENCH_CODEC,

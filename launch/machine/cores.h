@@ -15,6 +15,8 @@ int sl_cores_usable(void);
 /* Compute threads for one of `ranks_on_host` ranks: its own cores when the launcher bound it to a
  * part of the host, else its share of all; no more than its share of the quota; at least 1. */
 int sl_cores_per_rank(int ranks_on_host);
+/* Compute threads of a rank: as many as `wanted`, or sl_cores_per_rank if that is 0. */
+int sl_cores_threads(uint32_t wanted, int ranks_on_host);
 /* Say at -v what the quota is, and if `notes` where so many threads a rank are more than it. */
 void sl_cores_tell_quota(int ranks_on_host, int threads, bool notes);
 /* Whether there is a core, and time of a quota, for each thread of all ranks on this host. */

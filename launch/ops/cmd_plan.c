@@ -4,17 +4,16 @@
 #include <stdlib.h>
 
 #include "launch/machine/memory.h"
+#include "launch/machine/process.h"
 #include "launch/ops/ops_commands.h"
 #include "launch/output/report.h"
-#include "launch/pipeline/engine.h"
 #include "launch/pipeline/model_placement.h"
 #include "launch/pipeline/page_budget.h"
 #include "launch/pipeline/placement_reason.h"
 #include "launch/pipeline/rank_assembly.h"
-#include "launch/setup/alone.h"
 #include "launch/setup/hostfile.h"
-#include "launch/setup/policy_choice.h"
-#include "launch/setup/retention.h"
+#include "launch/setup/model_setup.h"
+#include "launch/setup/rank0_command.h"
 #include "runtime/base/log.h"
 #include "runtime/base/numbers.h"
 #include "runtime/base/plain.h"
@@ -23,13 +22,7 @@ enum { CONTEXT_MAX = 1 << 24 };
 
 typedef struct {
     const sl_settings *settings;
-    sl_gguf *gguf;
-    sl_tokenizer *tokenizer;
-    sl_model_shape shape;
-    sl_gate_file *gate_file; /* NULL: none */
-    sl_policy policy;
-    sl_kv_type kv;
-    const sl_kernels *kernels;
+    sl_model_setup setup;
     uint32_t context;
     sl_host *hosts;
     size_t n_hosts;
@@ -52,38 +45,15 @@ typedef struct {
 
 /* ---- what is given ---- */
 
-static sl_status open_gate(planning *p)
-{
-    const sl_settings *s = p->settings;
-    const sl_gate *gate = NULL;
-    if (s->gate) {
-        sl_status status = sl_gate_file_open(s->gate, &p->gate_file);
-        if (status != SL_OK) return status;
-        gate = sl_gate_file_gate(p->gate_file);
-        status = sl_gate_fits(gate, s->gate, p->shape.n_layers, p->shape.n_kv_heads,
-                              p->shape.width);
-        if (status != SL_OK) return status;
-    }
-    sl_status status = sl_policy_choose(s, gate, true, &p->policy);
-    if (status != SL_OK) return status;
-    if (s->retention && sl_policy_at_prompt_end(p->policy.kind))
-        sl_info("--policy %s ignores --retention: until a prompt ends all of it is kept",
-                sl_policy_name(p->policy.kind));
-    else if (s->retention)
-        return sl_retention_read(s->retention, p->shape.n_layers, p->shape.n_kv_heads, p->keep);
-    sl_policy_expect(&p->policy, gate, p->shape.n_layers, p->shape.n_kv_heads, p->keep);
-    return SL_OK;
-}
-
 static sl_status open_hosts(planning *p)
 {
     sl_status status = sl_hostfile_read(p->settings->hosts, &p->hosts, &p->n_hosts);
     if (status != SL_OK) return status;
     for (size_t h = 0; h < p->n_hosts; h++)
         for (uint32_t slot = 0; slot < p->hosts[h].slots; slot++) {
-            if ((uint32_t)p->ranks == p->shape.n_layers || p->ranks == SL_SPLIT_LAYERS_MAX) {
+            if ((uint32_t)p->ranks == p->setup.shape.n_layers || p->ranks == SL_SPLIT_LAYERS_MAX) {
                 sl_error("%s has slots for more ranks than the model has layers, %u",
-                         p->settings->hosts, p->shape.n_layers);
+                         p->settings->hosts, p->setup.shape.n_layers);
                 return SL_ERR_OPTION;
             }
             p->host_of[p->ranks++] = &p->hosts[h];
@@ -99,26 +69,26 @@ static void find_beside(planning *p)
     uint32_t first[SL_SPLIT_LAYERS_MAX + 1], heads[SL_SPLIT_LAYERS_MAX];
     double keep[SL_SPLIT_LAYERS_MAX];
     const sl_settings *s = p->settings;
-    sl_placement_even(p->shape.n_layers, (uint32_t)p->ranks, first);
+    sl_placement_even(p->setup.shape.n_layers, (uint32_t)p->ranks, first);
     for (int r = 0; r < p->ranks; r++) {
-        heads[r] = (first[r + 1] - first[r]) * p->shape.n_kv_heads;
+        heads[r] = (first[r + 1] - first[r]) * p->setup.shape.n_kv_heads;
         keep[r] = 1;
     }
     for (int r = 0; r < p->ranks; r++) {
         sl_assembly_options options = {
             .rank = r,
             .ranks = p->ranks,
-            .gguf = p->gguf,
-            .shape = &p->shape,
-            .kernels = p->kernels,
-            .kv = p->kv,
-            .tokenizer = p->tokenizer,
+            .gguf = p->setup.gguf,
+            .shape = &p->setup.shape,
+            .kernels = p->setup.kernels,
+            .kv = p->setup.kv,
+            .tokenizer = p->setup.tokenizer,
             .threads = s->threads ? (int)s->threads : 1,
             .chunk = s->chunk,
             .sequences = s->sequences,
             .context = p->context,
-            .policy = p->policy,
-            .gate = p->policy.kind == SL_POLICY_GATE ? sl_gate_file_gate(p->gate_file) : NULL,
+            .policy = p->setup.policy,
+            .gate = sl_model_setup_policy_gate(&p->setup),
             .first_layer = first,
             .rank_heads = heads,
             .rank_keep = keep,
@@ -145,23 +115,23 @@ static void find_limits(planning *p)
 static sl_status open_plan(planning *p)
 {
     const sl_settings *s = p->settings;
-    sl_status status = sl_gguf_open(s->model, &p->gguf);
-    if (status == SL_OK) status = sl_tokenizer_open(p->gguf, &p->tokenizer);
-    if (status == SL_OK) status = sl_model_shape_read(p->gguf, &p->shape);
-    if (status == SL_OK && p->shape.n_layers > SL_SPLIT_LAYERS_MAX) {
-        sl_error("%s: %u layers, supported are up to %d", s->model, p->shape.n_layers,
+    p->setup = (sl_model_setup){.model = s->model, .settings = s};
+    sl_status status = sl_model_setup_open(&p->setup, SL_SETUP_TOKENIZER);
+    if (status == SL_OK) status = sl_model_setup_open(&p->setup, SL_SETUP_SHAPE);
+    if (status == SL_OK && p->setup.shape.n_layers > SL_SPLIT_LAYERS_MAX) {
+        sl_error("%s: %u layers, supported are up to %d", s->model, p->setup.shape.n_layers,
                  SL_SPLIT_LAYERS_MAX);
         status = SL_ERR_UNSUPPORTED;
     }
-    if (status == SL_OK) status = sl_kernels_choose(&p->kernels);
-    if (status == SL_OK) status = sl_kv_type_choose(s->kv, p->kernels, p->shape.head_dim, &p->kv);
-    if (status == SL_OK) status = open_gate(p);
+    if (status == SL_OK) status = sl_model_setup_open(&p->setup, SL_SETUP_KV | SL_SETUP_POLICY);
+    if (status == SL_OK) status = sl_model_setup_expect(&p->setup, p->keep);
     if (status == SL_OK) status = open_hosts(p);
     if (status != SL_OK) return status;
-    p->context = s->context ? s->context : p->shape.context;
-    sl_model_placement_init(p->gguf, &p->shape, p->ranks, &p->policy, s->sequences,
-                            p->kernels->kv[p->kv]->page_bytes(p->shape.head_dim), &p->placement);
-    for (uint32_t i = 0; i < p->shape.n_layers; i++)
+    p->context = s->context ? s->context : p->setup.shape.context;
+    sl_model_placement_init(
+        p->setup.gguf, &p->setup.shape, p->ranks, &p->setup.policy, s->sequences,
+        p->setup.kernels->kv[p->setup.kv]->page_bytes(p->setup.shape.head_dim), &p->placement);
+    for (uint32_t i = 0; i < p->setup.shape.n_layers; i++)
         p->placement.keep[i] = sl_page_budget_with_margin(p->keep[i]);
     find_beside(p);
     find_limits(p);
@@ -171,9 +141,7 @@ static sl_status open_plan(planning *p)
 static void close_plan(planning *p)
 {
     free(p->hosts);
-    sl_gate_file_close(p->gate_file);
-    sl_tokenizer_close(p->tokenizer);
-    sl_gguf_close(p->gguf);
+    sl_model_setup_close(&p->setup);
 }
 
 /* ---- what comes of it ---- */
@@ -253,7 +221,7 @@ static json_t *split_json(const planning *p, const outcome *o)
 static json_t *layers_json(const planning *p)
 {
     json_t *layers = json_array();
-    for (uint32_t i = 0; i < p->shape.n_layers; i++)
+    for (uint32_t i = 0; i < p->setup.shape.n_layers; i++)
         json_array_append_new(
             layers,
             json_pack("{s:I, s:I, s:f}", "weights_bytes", (json_int_t)p->placement.layer_weights[i],
@@ -271,14 +239,14 @@ static sl_status plan(const sl_settings *s)
         outcome planned, even;
         const sl_placement_options *options = &p.placement.options;
         uint64_t excess = sl_placement_split(options, p.context, planned.first_layer);
-        sl_placement_even(p.shape.n_layers, (uint32_t)p.ranks, even.first_layer);
+        sl_placement_even(p.setup.shape.n_layers, (uint32_t)p.ranks, even.first_layer);
         judge(&p, &planned);
         judge(&p, &even);
         uint32_t best = is_limited(&p) ? sl_placement_longest_of_all(options, CONTEXT_MAX) : 0;
         if (s->json)
             status = sl_report_print(json_pack(
                 "{s:i, s:i, s:s, s:I, s:o, s:o, s:o, s:i}", "context", (int)p.context, "sequences",
-                (int)s->sequences, "policy", sl_policy_name(p.policy.kind), "excess_bytes",
+                (int)s->sequences, "policy", sl_policy_name(p.setup.policy.kind), "excess_bytes",
                 (json_int_t)excess, "planned", split_json(&p, &planned), "even",
                 split_json(&p, &even), "layers", layers_json(&p), "longest_context", (int)best));
         else
@@ -294,7 +262,7 @@ static int plan_command(sl_settings *settings)
         sl_error("plan needs a model (-m FILE) and hosts (--hosts FILE)");
         return SL_EXIT_USAGE;
     }
-    return sl_run_alone(plan, settings);
+    return sl_rank0_command_run(plan, settings);
 }
 
 const sl_command_entry sl_cmd_plan = {

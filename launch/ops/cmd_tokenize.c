@@ -8,8 +8,8 @@
 #include "launch/machine/process.h"
 #include "launch/ops/ops_commands.h"
 #include "launch/output/report.h"
-#include "launch/pipeline/engine.h"
-#include "launch/setup/alone.h"
+#include "launch/setup/model_setup.h"
+#include "launch/setup/rank0_command.h"
 #include "runtime/base/log.h"
 #include "runtime/base/read_file.h"
 #include "runtime/text/tokenizer.h"
@@ -79,23 +79,24 @@ static sl_status tokenize(const sl_settings *s)
         sl_error("no model: give one with -m FILE.gguf");
         return SL_ERR_OPTION;
     }
-    sl_gguf *gguf = NULL;
-    sl_tokenizer *tokenizer = NULL;
+    sl_model_setup setup = {.model = s->model, .settings = s};
     char *text = NULL;
-    size_t bytes;
-    sl_status status = sl_gguf_open(s->model, &gguf);
-    if (status == SL_OK) status = sl_tokenizer_open(gguf, &tokenizer);
+    size_t bytes = 0;
+    sl_status status = sl_model_setup_open(&setup, SL_SETUP_TOKENIZER);
     if (status == SL_OK) status = sl_read_file("-", &text, &bytes);
     if (status == SL_OK)
-        status = s->decode ? decode(s, tokenizer, text) : encode(s, tokenizer, text, bytes);
+        status = s->decode ? decode(s, setup.tokenizer, text)
+                           : encode(s, setup.tokenizer, text, bytes);
     if (status == SL_OK) status = sl_process_flush_stdout();
     free(text);
-    sl_tokenizer_close(tokenizer);
-    sl_gguf_close(gguf);
+    sl_model_setup_close(&setup);
     return status;
 }
 
-static int tokenize_command(sl_settings *settings) { return sl_run_alone(tokenize, settings); }
+static int tokenize_command(sl_settings *settings)
+{
+    return sl_rank0_command_run(tokenize, settings);
+}
 
 const sl_command_entry sl_cmd_tokenize = {
     .command = SL_COMMAND_TOKENIZE,

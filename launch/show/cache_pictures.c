@@ -25,16 +25,16 @@ static void put_text(FILE *plot, const char *text, size_t bytes)
 }
 
 /* The tokens' texts below the last panel, as data: $labels, column 2. */
-static sl_status put_labels(FILE *plot, const sl_look *look)
+static sl_status put_labels(FILE *plot, const sl_prompt_trace *trace)
 {
-    char *room = malloc(sl_tokenizer_decode_bytes_max(look->tokenizer) + 1);
+    char *room = malloc(sl_tokenizer_decode_bytes_max(trace->setup.tokenizer) + 1);
     if (!room) return SL_ERR_MEMORY;
     fputs("$labels << EOD\n", plot);
-    for (size_t i = 0; i < look->tokens.n; i++) {
+    for (size_t i = 0; i < trace->tokens.n; i++) {
         sl_decode_state state = {0};
         fprintf(plot, "%zu ", i);
         put_text(plot, room,
-                 sl_tokenizer_decode(look->tokenizer, &state, look->tokens.ids[i], room));
+                 sl_tokenizer_decode(trace->setup.tokenizer, &state, trace->tokens.ids[i], room));
         fputc('\n', plot);
     }
     fputs("EOD\nset xtics rotate by 90 right scale 0\n", plot);
@@ -44,22 +44,23 @@ static sl_status put_labels(FILE *plot, const sl_look *look)
 
 /* ---- who was kept ---- */
 
-static void put_fates(FILE *plot, const sl_look *look, uint32_t head)
+static void put_fates(FILE *plot, const sl_prompt_trace *trace, uint32_t head)
 {
-    size_t n = look->tokens.n;
+    size_t n = trace->tokens.n;
     fputs("$fates << EOD\n", plot);
-    for (uint32_t layer = 0; layer < look->shape.n_layers; layer++) {
-        const uint8_t *fates = look->fates + ((size_t)layer * look->shape.n_kv_heads + head) * n;
+    for (uint32_t layer = 0; layer < trace->setup.shape.n_layers; layer++) {
+        const uint8_t *fates = trace->fates +
+                               ((size_t)layer * trace->setup.shape.n_kv_heads + head) * n;
         for (size_t t = 0; t < n; t++) fprintf(plot, "%d ", fates[t]);
         fputc('\n', plot);
     }
     fputs("EOD\n", plot);
 }
 
-sl_status sl_picture_fates(const sl_look *look, const char *path)
+sl_status sl_picture_fates(const sl_prompt_trace *trace, const char *path)
 {
-    size_t n = look->tokens.n;
-    uint32_t heads = look->shape.n_kv_heads, layers = look->shape.n_layers;
+    size_t n = trace->tokens.n;
+    uint32_t heads = trace->setup.shape.n_kv_heads, layers = trace->setup.shape.n_layers;
     int cell = n <= LABELS_MAX ? 12 : 4, panel = (int)layers * 8 + 40, text = 90;
     bool labels = n <= LABELS_MAX;
     sl_picture picture;
@@ -75,13 +76,14 @@ sl_status sl_picture_fates(const sl_look *look, const char *path)
             "set palette defined (0 '#000000', 1 '#ffffff', 2 '#d5dbe3')\nset cbrange [0:2]\n"
             "set xrange [-0.5:%zu-0.5]\nset yrange [-0.5:%u-0.5]\nset ytics 5\nunset xtics\n"
             "set lmargin at screen %g\nset rmargin at screen %g\n",
-            sl_policy_name(look->policy.kind), look->policy.sinks, look->policy.window,
-            100 * sl_look_retention(look), n, layers, 70.0 / width, 1 - 20.0 / width);
+            sl_policy_name(trace->setup.policy.kind), trace->setup.policy.sinks,
+            trace->setup.policy.window, 100 * sl_prompt_trace_retention(trace), n, layers,
+            70.0 / width, 1 - 20.0 / width);
     for (uint32_t head = 0; head < heads; head++) {
         bool below = labels && head + 1 == heads && status == SL_OK;
         double top = 1 - (40.0 + head * panel) * unit;
-        put_fates(plot, look, head);
-        if (below) status = put_labels(plot, look);
+        put_fates(plot, trace, head);
+        if (below) status = put_labels(plot, trace);
         fprintf(plot,
                 "set tmargin at screen %g\nset bmargin at screen %g\n"
                 "set ylabel 'layer, KV head %u'\nplot $fates matrix with image%s\n",
@@ -107,10 +109,10 @@ static void put_map(FILE *plot, const float *map, size_t n, const char *kind, ui
             layer, kind, head);
 }
 
-sl_status sl_picture_maps(const sl_look *look, const sl_counts *layers, const char *path)
+sl_status sl_picture_maps(const sl_prompt_trace *trace, const sl_counts *layers, const char *path)
 {
-    size_t n = look->tokens.n, map = n * n;
-    uint32_t heads = look->shape.n_heads, columns = heads + look->gate_heads;
+    size_t n = trace->tokens.n, map = n * n;
+    uint32_t heads = trace->setup.shape.n_heads, columns = heads + trace->gate_heads;
     sl_picture picture;
     sl_status status = sl_picture_begin(path, (int)columns * 190, 40 + (int)layers->n * 210,
                                         &picture);
@@ -125,10 +127,10 @@ sl_status sl_picture_maps(const sl_look *look, const sl_counts *layers, const ch
         layers->n, columns, n, n);
     for (uint32_t i = 0; i < layers->n; i++) {
         for (uint32_t head = 0; head < heads; head++)
-            put_map(plot, look->attention + (i * heads + head) * map, n, "head", head,
+            put_map(plot, trace->attention + (i * heads + head) * map, n, "head", head,
                     layers->items[i]);
-        for (uint32_t head = 0; head < look->gate_heads; head++)
-            put_map(plot, look->gate + (i * look->gate_heads + head) * map, n, "gate head", head,
+        for (uint32_t head = 0; head < trace->gate_heads; head++)
+            put_map(plot, trace->gate + (i * trace->gate_heads + head) * map, n, "gate head", head,
                     layers->items[i]);
     }
     return sl_picture_end(&picture, path);

@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "launch/machine/process.h"
 #include "launch/output/report.h"
 #include "launch/output/report_train.h"
-#include "launch/pipeline/engine.h"
-#include "launch/setup/alone.h"
+#include "launch/setup/model_setup.h"
+#include "launch/setup/rank0_command.h"
 #include "launch/show/show_commands.h"
 #include "launch/show/show_gate.h"
 #include "launch/show/show_sums.h"
@@ -110,16 +111,17 @@ static json_t *model_json(const sl_gguf *gguf, const sl_model_shape *shape)
 
 static sl_status show_model(const sl_settings *s)
 {
-    sl_gguf *gguf;
-    sl_status status = sl_gguf_open(s->words[1], &gguf);
+    sl_model_setup setup = {.model = s->words[1], .settings = s};
+    sl_status status = sl_model_setup_open(&setup, SL_SETUP_FILE);
     if (status != SL_OK) return status;
-    sl_model_shape shape;
-    bool runnable = sl_model_shape_read(gguf, &shape) == SL_OK; /* says why not */
+    /* An error has been logged, which says why the model cannot be run. */
+    bool runnable = sl_model_setup_open(&setup, SL_SETUP_SHAPE) == SL_OK;
+    const sl_model_shape *shape = runnable ? &setup.shape : NULL;
     if (s->json)
-        status = sl_report_print(model_json(gguf, runnable ? &shape : NULL));
+        status = sl_report_print(model_json(setup.gguf, shape));
     else
-        print_text(gguf, runnable ? &shape : NULL);
-    sl_gguf_close(gguf);
+        print_text(setup.gguf, shape);
+    sl_model_setup_close(&setup);
     return status;
 }
 
@@ -129,13 +131,13 @@ static int show_command(sl_settings *settings)
 {
     const char *what = settings->n_words == 2 ? settings->words[0] : "";
     if (!strcmp(what, "model"))
-        return sl_run_alone(settings->sums ? sl_show_sums : show_model, settings);
+        return sl_rank0_command_run(settings->sums ? sl_show_sums : show_model, settings);
     if (settings->sums) {
         sl_error("--sums is of models: show model FILE --sums");
         return SL_EXIT_USAGE;
     }
-    if (!strcmp(what, "gate")) return sl_run_alone(show_gate, settings);
-    if (!strcmp(what, "report")) return sl_run_alone(sl_report_train_show, settings);
+    if (!strcmp(what, "gate")) return sl_rank0_command_run(show_gate, settings);
+    if (!strcmp(what, "report")) return sl_rank0_command_run(sl_report_train_show, settings);
     sl_error("show what? There is: show model FILE, show gate FILE, show report FILE");
     return SL_EXIT_USAGE;
 }

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/machine/process.h"
 #include "launch/output/npy.h"
-#include "launch/pipeline/engine.h"
-#include "launch/setup/alone.h"
+#include "launch/setup/rank0_command.h"
 #include "launch/show/cache_pictures.h"
-#include "launch/show/look.h"
+#include "launch/show/prompt_trace.h"
 #include "launch/show/show_commands.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
@@ -29,45 +29,46 @@ static sl_status name_of(const sl_settings *s, const char *what, const char *end
     return SL_ERR_OPTION;
 }
 
-static sl_status save_fates(const sl_settings *s, const sl_look *look)
+static sl_status save_fates(const sl_settings *s, const sl_prompt_trace *trace)
 {
     char path[PATH_BYTES];
-    size_t dims[] = {look->shape.n_layers, look->shape.n_kv_heads, look->tokens.n};
+    size_t dims[] = {trace->setup.shape.n_layers, trace->setup.shape.n_kv_heads, trace->tokens.n};
     sl_status status = name_of(s, "", "npy", path);
-    if (status == SL_OK) status = sl_npy_write_u8(path, dims, 3, look->fates);
+    if (status == SL_OK) status = sl_npy_write_u8(path, dims, 3, trace->fates);
     if (status == SL_OK) status = name_of(s, "", s->format, path);
-    if (status == SL_OK) status = sl_picture_fates(look, path);
+    if (status == SL_OK) status = sl_picture_fates(trace, path);
     if (status == SL_OK) print_path(path);
     return status;
 }
 
-static sl_status save_maps(const sl_settings *s, const sl_look *look)
+static sl_status save_maps(const sl_settings *s, const sl_prompt_trace *trace)
 {
     char path[PATH_BYTES];
-    size_t n = look->tokens.n, dims[] = {s->layers.n, look->shape.n_heads, n, n};
+    size_t n = trace->tokens.n, dims[] = {s->layers.n, trace->setup.shape.n_heads, n, n};
     sl_status status = name_of(s, ".attention", "npy", path);
-    if (status == SL_OK) status = sl_npy_write_f32(path, dims, 4, look->attention);
-    dims[1] = look->gate_heads;
+    if (status == SL_OK) status = sl_npy_write_f32(path, dims, 4, trace->attention);
+    dims[1] = trace->gate_heads;
     if (status == SL_OK) status = name_of(s, ".gate", "npy", path);
-    if (status == SL_OK && look->gate) status = sl_npy_write_f32(path, dims, 4, look->gate);
+    if (status == SL_OK && trace->gate) status = sl_npy_write_f32(path, dims, 4, trace->gate);
     if (status == SL_OK) status = name_of(s, ".maps", s->format, path);
-    if (status == SL_OK) status = sl_picture_maps(look, &s->layers, path);
+    if (status == SL_OK) status = sl_picture_maps(trace, &s->layers, path);
     if (status == SL_OK) print_path(path);
     return status;
 }
 
 static sl_status show(const sl_settings *s)
 {
-    sl_look look;
-    sl_status status = sl_look_take(s, &look);
+    sl_prompt_trace trace;
+    sl_status status = sl_prompt_trace_take(s, &trace);
     if (status == SL_OK) {
         sl_info("%zu tokens: policy %s kept %.1f%% of the %u that left sinks and window",
-                look.tokens.n, sl_policy_name(look.policy.kind), 100 * sl_look_retention(&look),
-                sl_policy_eligible(&look.policy, (uint32_t)look.tokens.n));
-        status = save_fates(s, &look);
+                trace.tokens.n, sl_policy_name(trace.setup.policy.kind),
+                100 * sl_prompt_trace_retention(&trace),
+                sl_policy_eligible(&trace.setup.policy, (uint32_t)trace.tokens.n));
+        status = save_fates(s, &trace);
     }
-    if (status == SL_OK && s->layers.n > 0) status = save_maps(s, &look);
-    sl_look_close(&look);
+    if (status == SL_OK && s->layers.n > 0) status = save_maps(s, &trace);
+    sl_prompt_trace_close(&trace);
     return status;
 }
 
@@ -80,7 +81,7 @@ static int show_cache_command(sl_settings *settings)
                  "png or svg");
         return SL_EXIT_USAGE;
     }
-    return sl_run_alone(show, settings);
+    return sl_rank0_command_run(show, settings);
 }
 
 const sl_command_entry sl_cmd_show_cache = {

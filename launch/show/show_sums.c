@@ -11,6 +11,7 @@
 
 #include "launch/machine/process.h"
 #include "launch/output/report.h"
+#include "launch/setup/model_setup.h"
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/model/weights.h"
@@ -128,17 +129,15 @@ static sl_status show(const sl_settings *s, const sl_gguf *gguf, const sl_sums *
 
 sl_status sl_show_sums(const sl_settings *settings)
 {
-    sl_gguf *gguf;
-    sl_model_shape shape;
+    sl_model_setup setup = {.model = settings->words[1], .settings = settings};
     sl_sums found = {0}, kept = {0};
-    sl_status status = sl_gguf_open(settings->words[1], &gguf);
-    if (status != SL_OK) return status;
-    status = sl_model_shape_read(gguf, &shape);
-    if (status == SL_OK) status = sl_sums_whole(gguf, shape.n_layers, &found);
-    if (status == SL_OK) status = sl_sums_init(gguf, shape.n_layers, &kept);
-    if (status == SL_OK) status = show(settings, gguf, &found, &kept);
+    sl_status status = sl_model_setup_open(&setup, SL_SETUP_SHAPE);
+    const uint32_t n_layers = setup.shape.n_layers;
+    if (status == SL_OK) status = sl_sums_whole(setup.gguf, n_layers, &found);
+    if (status == SL_OK) status = sl_sums_init(setup.gguf, n_layers, &kept);
+    if (status == SL_OK) status = show(settings, setup.gguf, &found, &kept);
     sl_sums_fini(&kept);
     sl_sums_fini(&found);
-    sl_gguf_close(gguf);
+    sl_model_setup_close(&setup);
     return status;
 }

@@ -13,7 +13,8 @@
 #include "launch/output/report_train.h"
 #include "launch/pipeline/engine.h"
 #include "launch/pipeline/loop.h"
-#include "launch/setup/lone_stage.h"
+#include "launch/setup/local_stage.h"
+#include "launch/setup/model_setup.h"
 #include "launch/train/train_commands.h"
 #include "launch/train/train_ranks.h"
 #include "launch/train/train_texts.h"
@@ -34,14 +35,9 @@ static const double CLOSE_ENOUGH = 0.004; /* of the eligible tokens */
 typedef struct {
     const sl_settings *settings;
     sl_comm *comm;
-    sl_gguf *gguf;
-    sl_model_shape shape;
-    sl_tokenizer *tokenizer;
-    sl_chat *chat;
-    sl_gate_file *gate_file;
+    sl_model_setup setup;
     sl_gate gate; /* of the file, with the rows found so far */
     sl_train_texts *texts;
-    const sl_kernels *kernels;
     uint32_t longest, threads, pieces;
     int32_t *tokens;
     double *bins; /* [BINS] of all pieces and heads */
@@ -52,7 +48,10 @@ typedef struct {
     FILE *log;
 } calibration;
 
-static uint32_t heads_of(const calibration *c) { return c->shape.n_layers * c->shape.n_kv_heads; }
+static uint32_t heads_of(const calibration *c)
+{
+    return c->setup.shape.n_layers * c->setup.shape.n_kv_heads;
+}
 
 /* ---- one piece ---- */
 
@@ -81,8 +80,9 @@ static void look(void *context, const sl_layer_context *at, const sl_frame *fram
     uint32_t n = frame->n_rows, sinks = l->policy->sinks, window = l->policy->window;
     uint32_t delay = gates->layers[layer].delay;
     if (c->gate.layers[layer].shape.span == SL_GATE_ABSENT || n <= sinks + window) return;
-    double *kept = c->kept + ((size_t)l->text * c->shape.n_layers + layer) * c->shape.n_kv_heads;
-    for (uint32_t head = 0; head < c->shape.n_kv_heads; head++) {
+    double *kept = c->kept +
+                   ((size_t)l->text * c->setup.shape.n_layers + layer) * c->setup.shape.n_kv_heads;
+    for (uint32_t head = 0; head < c->setup.shape.n_kv_heads; head++) {
         const float *logits = gates->logits + (size_t)head * gates->options.rows_max;
         const uint8_t *flags = sl_frame_flags(frame, layer, head);
         for (uint32_t t = sinks; t + window < n; t++) { /* row t + delay tells token t's */
@@ -92,7 +92,7 @@ static void look(void *context, const sl_layer_context *at, const sl_frame *fram
     }
 }
 
-static sl_status run_pieces(calibration *c, sl_lone_stage *lone, looking *l)
+static sl_status run_pieces(calibration *c, sl_local_stage *local, looking *l)
 {
     uint32_t ranks = (uint32_t)sl_comm_ranks(c->comm), n_texts = sl_train_texts_n(c->texts);
     double *eligible = c->kept + (size_t)n_texts * heads_of(c);
@@ -103,7 +103,7 @@ static sl_status run_pieces(calibration *c, sl_lone_stage *lone, looking *l)
         l->text = i % n_texts;
         sl_train_texts_piece(c->texts, SL_TRAIN_PIECE, i, n, c->tokens);
         eligible[l->text] += sl_policy_eligible(l->policy, n);
-        status = sl_lone_stage_compute(lone, c->tokens, n);
+        status = sl_local_stage_compute(local, c->tokens, n);
         if (sl_process_signal() != 0) {
             sl_error("stopped by a signal: nothing was written; the same command begins anew");
             status = SL_ERR_JOB;
@@ -115,12 +115,12 @@ static sl_status run_pieces(calibration *c, sl_lone_stage *lone, looking *l)
 /* Counts of all pieces on all ranks, gates at work with this policy. */
 static sl_status run(calibration *c, const sl_policy *policy)
 {
-    const sl_model_shape *s = &c->shape;
+    const sl_model_shape *s = &c->setup.shape;
     uint32_t n_texts = sl_train_texts_n(c->texts);
     size_t n_kept = (size_t)n_texts * heads_of(c) + n_texts;
     looking looks = {.calibration = c, .policy = policy};
     sl_probe probe = {.context = &looks, .layer = look};
-    sl_stage_options options = {.kernels = c->kernels,
+    sl_stage_options options = {.kernels = c->setup.kernels,
                                 .limits = {.rows_max = c->longest,
                                            .spans_max = 1,
                                            .controls_max = 1,
@@ -136,15 +136,14 @@ static sl_status run(calibration *c, const sl_policy *policy)
                                 .n_pages = heads_of(c) *
                                            sl_cache_head_pages(policy->window, c->longest),
                                 .probe = &probe};
-    sl_lone_stage lone;
+    sl_local_stage local;
     memset(c->bins, 0, BINS * sizeof *c->bins);
     memset(c->kept, 0, n_kept * sizeof *c->kept);
-    sl_status status = sl_lone_stage_open(c->gguf, s, s->n_layers, &options, c->threads, &lone);
-    if (status == SL_OK)
-        status = sl_gate_fits_hash(&c->gate, c->settings->gate, lone.tensors_hash,
-                                   c->settings->model);
-    if (status == SL_OK) status = run_pieces(c, &lone, &looks);
-    sl_lone_stage_close(&lone);
+    sl_status status = sl_local_stage_open(c->setup.gguf, s, s->n_layers, &options, c->threads,
+                                           &local);
+    if (status == SL_OK) status = sl_model_setup_check_gate(&c->setup, local.tensors_hash);
+    if (status == SL_OK) status = run_pieces(c, &local, &looks);
+    sl_local_stage_close(&local);
     status = sl_ranks_agree(c->comm, status);
     if (status == SL_OK) status = sl_train_sum_doubles(c->comm, c->bins, BINS);
     return status == SL_OK ? sl_train_sum_doubles(c->comm, c->kept, n_kept) : status;
@@ -187,7 +186,7 @@ static void take_retention(const calibration *c, float *retention)
         double kept = 0;
         for (uint32_t text = 0; text < n_texts; text++)
             kept += c->kept[(size_t)text * heads_of(c) + i];
-        bool absent = c->gate.layers[i / c->shape.n_kv_heads].shape.span == SL_GATE_ABSENT;
+        bool absent = c->gate.layers[i / c->setup.shape.n_kv_heads].shape.span == SL_GATE_ABSENT;
         retention[i] = absent ? 1 : (float)(kept / eligible);
     }
 }
@@ -197,7 +196,7 @@ static sl_status tell_row(const calibration *c, const sl_gate_calibration *row)
     const char *names[SL_TRAIN_TEXTS_MAX];
     double measured[SL_TRAIN_TEXTS_MAX], layers[SL_GATE_LAYERS_MAX];
     char text[512];
-    uint32_t n_texts = sl_train_texts_n(c->texts), n_kv = c->shape.n_kv_heads;
+    uint32_t n_texts = sl_train_texts_n(c->texts), n_kv = c->setup.shape.n_kv_heads;
     size_t used = 0;
     sl_append(text, sizeof text, &used, "window %u, keep %.4g: threshold %.3f keeps %.2f%%; of",
               row->window, (double)row->keep, (double)row->threshold, 100 * kept_of_all(c));
@@ -206,7 +205,7 @@ static sl_status tell_row(const calibration *c, const sl_gate_calibration *row)
         measured[i] = kept_of_text(c, i);
         sl_append(text, sizeof text, &used, " %s %.1f%%", names[i], 100 * measured[i]);
     }
-    for (uint32_t i = 0; i < c->shape.n_layers; i++) {
+    for (uint32_t i = 0; i < c->setup.shape.n_layers; i++) {
         layers[i] = 0;
         for (uint32_t h = 0; h < n_kv; h++)
             layers[i] += (double)row->retention[i * n_kv + h] / n_kv;
@@ -218,7 +217,7 @@ static sl_status tell_row(const calibration *c, const sl_gate_calibration *row)
                                       .n_texts = n_texts,
                                       .texts = names,
                                       .measured = measured,
-                                      .n_layers = c->shape.n_layers,
+                                      .n_layers = c->setup.shape.n_layers,
                                       .retention = layers};
     return c->log ? sl_report_train_calibrated(c->log, &told) : SL_OK;
 }
@@ -328,23 +327,20 @@ static sl_status open_all(calibration *c)
 {
     const sl_settings *s = c->settings;
     c->longest = sl_counts_most(&s->lengths);
-    int on_host = sl_comm_ranks_on_host(c->comm);
-    c->threads = s->threads ? s->threads : (uint32_t)sl_cores_per_rank(on_host);
+    c->threads = (uint32_t)sl_cores_threads(s->threads, sl_comm_ranks_on_host(c->comm));
     sl_train_texts_options texts = {.paths = s->text, .longest = c->longest, .seed = s->seed};
-    sl_status status = sl_kernels_choose(&c->kernels);
-    if (status == SL_OK) status = sl_gguf_open(s->model, &c->gguf);
-    if (status == SL_OK) status = sl_model_shape_read(c->gguf, &c->shape);
-    if (status == SL_OK) status = sl_tokenizer_open(c->gguf, &c->tokenizer);
-    if (status == SL_OK) status = sl_chat_open(c->gguf, c->tokenizer, &c->chat);
-    if (status == SL_OK) status = sl_gate_file_open(s->gate, &c->gate_file);
+    c->setup = (sl_model_setup){.model = s->model, .settings = s};
+    sl_status status = sl_model_setup_open(&c->setup,
+                                           SL_SETUP_KERNELS | SL_SETUP_SHAPE | SL_SETUP_CHAT);
+    if (status == SL_OK) status = sl_model_setup_open(&c->setup, SL_SETUP_GATE);
     if (status != SL_OK) return status;
-    c->gate = *sl_gate_file_gate(c->gate_file);
+    c->gate = *sl_model_setup_gate(&c->setup);
     if (s->sinks != SL_NOT_GIVEN) c->gate.sinks = s->sinks;
     status = check_lengths(c);
     if (status != SL_OK) return status;
-    status = sl_gate_fits(&c->gate, s->gate, c->shape.n_layers, c->shape.n_kv_heads,
-                          c->shape.width);
-    if (status == SL_OK) status = sl_train_texts_open(&texts, c->tokenizer, c->chat, &c->texts);
+    status = sl_model_setup_open(&c->setup, SL_SETUP_GATE_FITS);
+    if (status == SL_OK)
+        status = sl_train_texts_open(&texts, c->setup.tokenizer, c->setup.chat, &c->texts);
     if (status != SL_OK) return status;
     c->pieces = s->pieces;
     status = take_room(c);
@@ -360,10 +356,7 @@ static void close_all(calibration *c)
     free(c->bins);
     free(c->tokens);
     sl_train_texts_close(c->texts);
-    sl_gate_file_close(c->gate_file);
-    sl_chat_close(c->chat);
-    sl_tokenizer_close(c->tokenizer);
-    sl_gguf_close(c->gguf);
+    sl_model_setup_close(&c->setup);
 }
 
 static sl_status open_and_calibrate(void *context)

@@ -8,8 +8,9 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "launch/pipeline/engine.h"
-#include "launch/setup/alone.h"
+#include "launch/machine/process.h"
+#include "launch/setup/model_setup.h"
+#include "launch/setup/rank0_command.h"
 #include "launch/train/train_commands.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
@@ -173,23 +174,21 @@ static sl_status hash_tensors(const sl_gguf *gguf, const sl_model_shape *shape, 
 
 static sl_status describe_model(const sl_settings *s, sl_gate *gate)
 {
-    sl_gguf *gguf;
-    sl_model_shape shape;
-    sl_status status = sl_gguf_open(s->model, &gguf);
-    if (status != SL_OK) return status;
-    status = sl_model_shape_read(gguf, &shape);
-    if (status == SL_OK) status = hash_tensors(gguf, &shape, &gate->model_hash);
+    sl_model_setup setup = {.model = s->model, .settings = s};
+    const sl_model_shape *shape = &setup.shape;
+    sl_status status = sl_model_setup_open(&setup, SL_SETUP_SHAPE);
+    if (status == SL_OK) status = hash_tensors(setup.gguf, shape, &gate->model_hash);
     if (status == SL_OK) {
         sl_text name = {"", 0};
-        sl_gguf_text(gguf, "general.name", &name);
+        sl_gguf_text(setup.gguf, "general.name", &name);
         size_t bytes = sl_plain_prefix(name.data, name.bytes, sizeof gate->model_name - 1);
         memcpy(gate->model_name, name.data, bytes);
         gate->model_name[bytes] = '\0';
-        gate->n_layers = shape.n_layers;
-        gate->n_kv_heads = shape.n_kv_heads;
-        gate->model_width = shape.width;
+        gate->n_layers = shape->n_layers;
+        gate->n_kv_heads = shape->n_kv_heads;
+        gate->model_width = shape->width;
     }
-    sl_gguf_close(gguf);
+    sl_model_setup_close(&setup);
     return status;
 }
 
@@ -232,7 +231,7 @@ static int train_init_command(sl_settings *settings)
         sl_error("train init needs a model (-m FILE) and where the gates go (-o FILE)");
         return SL_EXIT_USAGE;
     }
-    return sl_run_alone(init, settings);
+    return sl_rank0_command_run(init, settings);
 }
 
 const sl_command_entry sl_cmd_train_init = {

@@ -15,6 +15,7 @@
 #include "launch/output/report_train.h"
 #include "launch/pipeline/engine.h"
 #include "launch/pipeline/loop.h"
+#include "launch/setup/model_setup.h"
 #include "launch/train/train_checkpoint.h"
 #include "launch/train/train_commands.h"
 #include "launch/train/train_pass.h"
@@ -37,10 +38,7 @@ typedef struct {
     const sl_settings *settings;
     sl_comm *comm;
     uint32_t threads;
-    sl_gguf *gguf;
-    sl_tokenizer *tokenizer;
-    sl_chat *chat;
-    sl_gate_file *gate_file;
+    sl_model_setup setup;
     sl_train_texts *texts;
     sl_train_pass pass;
     sl_warm *warm;
@@ -70,7 +68,7 @@ static sl_status name_file(const char *given, const char *output, const char *en
     return SL_ERR_OPTION;
 }
 
-static const sl_gate *gate_of(const training *t) { return sl_gate_file_gate(t->gate_file); }
+static const sl_gate *gate_of(const training *t) { return sl_model_setup_gate(&t->setup); }
 
 /* What a window gate's heads see fits a slice and its reach; the whole past does not. */
 static sl_status check_spans(const sl_gate *gate, const char *path)
@@ -90,29 +88,25 @@ static sl_status check_spans(const sl_gate *gate, const char *path)
 static sl_status open_model(training *t)
 {
     const sl_settings *s = t->settings;
-    sl_model_shape shape;
-    int on_host = sl_comm_ranks_on_host(t->comm);
-    t->threads = s->threads ? s->threads : (uint32_t)sl_cores_per_rank(on_host);
+    t->threads = (uint32_t)sl_cores_threads(s->threads, sl_comm_ranks_on_host(t->comm));
     sl_status status = sl_dense_begin((int)t->threads);
-    if (status == SL_OK) status = sl_gguf_open(s->model, &t->gguf);
-    if (status == SL_OK) status = sl_model_shape_read(t->gguf, &shape);
-    if (status == SL_OK) status = sl_tokenizer_open(t->gguf, &t->tokenizer);
-    if (status == SL_OK) status = sl_chat_open(t->gguf, t->tokenizer, &t->chat);
-    if (status == SL_OK) status = sl_gate_file_open(s->gate, &t->gate_file);
-    if (status == SL_OK)
-        status = sl_gate_fits(gate_of(t), s->gate, shape.n_layers, shape.n_kv_heads, shape.width);
+    t->setup = (sl_model_setup){.model = s->model, .settings = s};
+    if (status == SL_OK) status = sl_model_setup_open(&t->setup, SL_SETUP_SHAPE | SL_SETUP_CHAT);
+    if (status == SL_OK) status = sl_model_setup_open(&t->setup, SL_SETUP_GATE_FITS);
     if (status == SL_OK) status = check_spans(gate_of(t), s->gate);
+    if (status == SL_OK) status = sl_model_setup_open(&t->setup, SL_SETUP_KERNELS);
     if (status != SL_OK) return status;
     const sl_gate *gate = gate_of(t);
-    sl_train_pass_options options = {.gguf = t->gguf,
-                                     .shape = shape,
+    sl_train_pass_options options = {.gguf = t->setup.gguf,
+                                     .kernels = t->setup.kernels,
+                                     .shape = t->setup.shape,
                                      .tokens_max = sl_counts_most(&s->lengths),
                                      .window = s->window != SL_NOT_GIVEN ? s->window : gate->window,
                                      .sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : gate->sinks,
                                      .threads = t->threads};
     status = sl_train_pass_open(&options, &t->pass);
     if (status != SL_OK) return status;
-    return sl_gate_fits_hash(gate, s->gate, t->pass.lone.tensors_hash, s->model);
+    return sl_model_setup_check_gate(&t->setup, t->pass.stage.tensors_hash);
 }
 
 static sl_status open_warm(training *t)
@@ -120,7 +114,7 @@ static sl_status open_warm(training *t)
     sl_warm_options options = {.gate = gate_of(t),
                                .tokens_max = sl_counts_most(&t->settings->lengths),
                                .slice = SLICE,
-                               .threads = t->pass.lone.options.threads};
+                               .threads = t->pass.stage.options.threads};
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);
     sl_warm_init(&options, &arena, &t->warm);
@@ -140,7 +134,7 @@ static sl_status open_texts(training *t)
                                       .longest = sl_counts_most(&s->lengths),
                                       .seed = s->seed,
                                       .repeat = s->repeat_share};
-    return sl_train_texts_open(&options, t->tokenizer, t->chat, &t->texts);
+    return sl_train_texts_open(&options, t->setup.tokenizer, t->setup.chat, &t->texts);
 }
 
 /* Everything that the result depends on. */
@@ -149,15 +143,15 @@ static uint64_t hash_run(const training *t)
     const sl_settings *s = t->settings;
     const sl_train_pass_options *p = &t->pass.options;
     uint64_t numbers[] = {sl_train_texts_hash(t->texts),
-                          sl_gate_file_hash(t->gate_file),
-                          sl_gguf_header_hash(t->gguf) + t->pass.lone.tensors_hash,
+                          sl_gate_file_hash(t->setup.gate_file),
+                          sl_gguf_header_hash(t->setup.gguf) + t->pass.stage.tensors_hash,
                           s->seed,
                           t->ridge_rounds,
                           t->rounds,
                           p->window,
                           p->sinks,
                           ranks_of(t),
-                          (uint64_t)t->pass.lone.options.threads};
+                          (uint64_t)t->pass.stage.options.threads};
     double reals[] = {s->rate, s->repeat_share};
     uint64_t hash = XXH3_64bits(numbers, sizeof numbers);
     hash = XXH3_64bits_withSeed(reals, sizeof reals, hash);
@@ -249,10 +243,7 @@ static void close_all(training *t)
     sl_storage_release(t->storage, t->storage_bytes);
     sl_train_texts_close(t->texts);
     sl_train_pass_close(&t->pass);
-    sl_gate_file_close(t->gate_file);
-    sl_chat_close(t->chat);
-    sl_tokenizer_close(t->tokenizer);
-    sl_gguf_close(t->gguf);
+    sl_model_setup_close(&t->setup);
 }
 
 /* ---- a round ---- */

@@ -16,11 +16,12 @@ static sl_teacher_options teacher_options(const sl_train_pass *p)
                                 .width = s->width,
                                 .tokens_max = p->options.tokens_max,
                                 .window = p->options.window,
-                                .threads = p->lone.options.threads};
+                                .threads = p->stage.options.threads};
 }
 
 /* A layer has attended: keep its input, and ask the teacher. */
-static void look(void *context, const sl_layer_context *at, const sl_frame *frame, uint32_t layer)
+static void keep_input_and_targets(void *context, const sl_layer_context *at, const sl_frame *frame,
+                                   uint32_t layer)
 {
     sl_train_pass *p = context;
     size_t n = frame->n_rows, width = at->shape->width;
@@ -29,7 +30,7 @@ static void look(void *context, const sl_layer_context *at, const sl_frame *fram
                                   .k = at->shared.k,
                                   .v = at->shared.v,
                                   .hidden = frame->hidden,
-                                  .o = &p->lone.weights.layers[layer].o};
+                                  .o = &p->stage.weights.layers[layer].o};
     int64_t began_ns = sl_clock_now_ns();
     memcpy(p->x + layer * n * width, at->shared.normed.x, n * width * sizeof *p->x);
     sl_teacher_score(p->teacher, &rows, p->target + (size_t)layer * at->shape->n_kv_heads * n);
@@ -51,12 +52,9 @@ sl_status sl_train_pass_open(const sl_train_pass_options *options, sl_train_pass
     sl_train_pass *p = pass;
     *p = (sl_train_pass){.options = *options};
     const sl_model_shape *s = &p->options.shape;
-    const sl_kernels *kernels;
-    sl_status status = sl_kernels_choose(&kernels);
-    if (status != SL_OK) return status;
     uint32_t pages = sl_cache_head_pages(options->window, options->tokens_max);
-    p->probe = (sl_probe){.context = p, .layer = look};
-    sl_stage_options stage = {.kernels = kernels,
+    p->probe = (sl_probe){.context = p, .layer = keep_input_and_targets};
+    sl_stage_options stage = {.kernels = options->kernels,
                               .limits = {.rows_max = options->tokens_max,
                                          .spans_max = 1,
                                          .controls_max = 1,
@@ -72,7 +70,8 @@ sl_status sl_train_pass_open(const sl_train_pass_options *options, sl_train_pass
                                          .keep = 1},
                               .n_pages = s->n_layers * s->n_kv_heads * pages,
                               .probe = &p->probe};
-    status = sl_lone_stage_open(options->gguf, s, s->n_layers, &stage, options->threads, &p->lone);
+    sl_status status = sl_local_stage_open(options->gguf, s, s->n_layers, &stage, options->threads,
+                                           &p->stage);
     if (status != SL_OK) return status;
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);
@@ -87,7 +86,7 @@ sl_status sl_train_pass_open(const sl_train_pass_options *options, sl_train_pass
 
 void sl_train_pass_close(sl_train_pass *pass)
 {
-    sl_lone_stage_close(&pass->lone);
+    sl_local_stage_close(&pass->stage);
     sl_storage_release(pass->storage, pass->storage_bytes);
     *pass = (sl_train_pass){0};
 }
@@ -103,7 +102,7 @@ sl_status sl_train_pass_run(sl_train_pass *pass, const int32_t *tokens, uint32_t
 {
     sl_train_pass *p = pass;
     sl_teacher_options teacher = teacher_options(p);
-    sl_status status = sl_lone_stage_compute(&p->lone, tokens, n);
+    sl_status status = sl_local_stage_compute(&p->stage, tokens, n);
     p->piece = (sl_warm_piece){.n_tokens = n,
                                .first = p->options.sinks,
                                .end = sl_teacher_targets(&teacher, n),

@@ -3,12 +3,13 @@
 #ifndef SL_TRAIN_PASS_H
 #define SL_TRAIN_PASS_H
 
-#include "launch/setup/lone_stage.h"
+#include "launch/setup/local_stage.h"
 #include "runtime/train/teacher.h"
 #include "runtime/train/warm.h"
 
 typedef struct {
     const sl_gguf *gguf;
+    const sl_kernels *kernels;
     sl_model_shape shape;
     uint32_t tokens_max;
     uint32_t window, sinks; /* what is never evicted is not learned */
@@ -17,7 +18,7 @@ typedef struct {
 
 typedef struct {
     sl_train_pass_options options;
-    sl_lone_stage lone;
+    sl_local_stage stage;
     sl_probe probe;
     sl_teacher *teacher;
     sl_warm_piece piece; /* of the last pass; room for tokens_max */

@@ -62,7 +62,7 @@ static sl_status find_program(char *path, size_t path_bytes)
 static int train_warm_command(sl_settings *settings)
 {
     char path[PATH_BYTES];
-    int threads = settings->threads ? (int)settings->threads : sl_cores_per_rank(ranks_on_host());
+    int threads = sl_cores_threads(settings->threads, ranks_on_host());
     sl_status status = find_program(path, sizeof path);
     if (status == SL_OK)
         status = sl_limits_check(sl_dense_load_bytes(threads) + sl_dense_call_bytes(threads),

@@ -1,17 +1,17 @@
-/* launch/setup/lone_stage.c - see lone_stage.h. */
-#include "launch/setup/lone_stage.h"
+/* launch/setup/local_stage.c - see local_stage.h. */
+#include "launch/setup/local_stage.h"
 
 #include <string.h>
 
 #include "launch/machine/cores.h"
 #include "runtime/base/log.h"
 
-static sl_status load(const sl_gguf *gguf, sl_lone_stage *lone)
+static sl_status load(const sl_gguf *gguf, sl_local_stage *local)
 {
     sl_sums sums;
-    sl_status status = sl_sums_init(gguf, lone->weights.shape.n_layers, &sums);
-    if (status == SL_OK) status = sl_weights_load(gguf, &lone->weights, lone->team, &sums);
-    lone->tensors_hash = sl_sums_tensors(&sums);
+    sl_status status = sl_sums_init(gguf, local->weights.shape.n_layers, &sums);
+    if (status == SL_OK) status = sl_weights_load(gguf, &local->weights, local->team, &sums);
+    local->tensors_hash = sl_sums_tensors(&sums);
     sl_sums_fini(&sums);
     return status;
 }
@@ -19,23 +19,24 @@ static sl_status load(const sl_gguf *gguf, sl_lone_stage *lone)
 /* Measures when the arena has no storage, and nothing can fail then. The stage makes its tables from
  * weights, so they are there before it. */
 static sl_status bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
-                      sl_arena *arena, sl_lone_stage *lone)
+                      sl_arena *arena, sl_local_stage *local)
 {
-    sl_weights_bind(gguf, shape, 0, n_layers, arena, &lone->weights);
-    sl_status status = arena->storage ? load(gguf, lone) : SL_OK;
+    sl_weights_bind(gguf, shape, 0, n_layers, arena, &local->weights);
+    sl_status status = arena->storage ? load(gguf, local) : SL_OK;
     if (status != SL_OK) return status;
-    sl_stage_init(&lone->options, arena, &lone->stage);
-    sl_frame_init(&lone->frame, &lone->options.limits, SL_FRAME_WITH_HIDDEN, arena);
+    sl_stage_init(&local->options, arena, &local->stage);
+    sl_frame_init(&local->frame, &local->options.limits, SL_FRAME_WITH_HIDDEN, arena);
     return SL_OK;
 }
 
-sl_status sl_lone_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
-                             const sl_stage_options *options, uint32_t threads, sl_lone_stage *out)
+sl_status sl_local_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
+                              const sl_stage_options *options, uint32_t threads,
+                              sl_local_stage *out)
 {
-    sl_lone_stage *l = out;
-    *l = (sl_lone_stage){.options = *options};
+    sl_local_stage *l = out;
+    *l = (sl_local_stage){.options = *options};
     l->options.weights = &l->weights;
-    l->options.threads = threads ? (int)threads : sl_cores_per_rank(1);
+    l->options.threads = sl_cores_threads(threads, 1);
     sl_team_options team = {.threads = l->options.threads,
                             .spins = sl_cores_suffice(1, l->options.threads)};
     sl_status status = sl_team_open(&team, &l->team);
@@ -51,17 +52,17 @@ sl_status sl_lone_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, u
     return bind(gguf, shape, n_layers, &arena, l);
 }
 
-void sl_lone_stage_close(sl_lone_stage *lone)
+void sl_local_stage_close(sl_local_stage *local)
 {
-    sl_storage_release(lone->storage, lone->storage_bytes);
-    sl_team_close(lone->team);
-    *lone = (sl_lone_stage){0};
+    sl_storage_release(local->storage, local->storage_bytes);
+    sl_team_close(local->team);
+    *local = (sl_local_stage){0};
 }
 
-sl_status sl_lone_stage_compute(sl_lone_stage *lone, const int32_t *tokens, uint32_t n)
+sl_status sl_local_stage_compute(sl_local_stage *local, const int32_t *tokens, uint32_t n)
 {
-    const sl_stage_options *o = &lone->options;
-    sl_frame *f = &lone->frame;
+    const sl_stage_options *o = &local->options;
+    sl_frame *f = &local->frame;
     sl_frame_reset(f, 0);
     f->n_controls = f->n_spans = 1;
     f->n_rows = n;
@@ -71,10 +72,10 @@ sl_status sl_lone_stage_compute(sl_lone_stage *lone, const int32_t *tokens, uint
         .kind = SL_SPAN_PROMPT, .n_tokens = n, .score_from = n, .next_token = -1};
     memcpy(f->tokens, tokens, n * sizeof *f->tokens);
     sl_status status = sl_frame_check(f, &o->limits, 1, o->weights->shape.vocab);
-    if (status == SL_OK) status = sl_stage_compute(lone->stage, f);
+    if (status == SL_OK) status = sl_stage_compute(local->stage, f);
     if (status != SL_OK) return status;
     sl_frame_reset(f, 1); /* the next prompt begins with nothing of this one */
     f->n_controls = 1;
     f->controls[0] = (sl_control){.kind = SL_CONTROL_CLOSE};
-    return sl_stage_compute(lone->stage, f);
+    return sl_stage_compute(local->stage, f);
 }

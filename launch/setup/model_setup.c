@@ -1,0 +1,127 @@
+/* launch/setup/model_setup.c - see model_setup.h. */
+#include "launch/setup/model_setup.h"
+
+#include "launch/setup/policy_choice.h"
+#include "launch/setup/retention.h"
+#include "runtime/base/log.h"
+
+/* ---- one part each ---- */
+
+static sl_status open_kernels(sl_model_setup *m) { return sl_kernels_choose(&m->kernels); }
+static sl_status open_file(sl_model_setup *m) { return sl_gguf_open(m->model, &m->gguf); }
+static sl_status open_shape(sl_model_setup *m) { return sl_model_shape_read(m->gguf, &m->shape); }
+
+static sl_status open_kv(sl_model_setup *m)
+{
+    return sl_kv_type_choose(m->settings->kv, m->kernels, m->shape.head_dim, &m->kv);
+}
+
+static sl_status open_gate(sl_model_setup *m)
+{
+    const char *path = m->settings->gate;
+    return path ? sl_gate_file_open(path, &m->gate_file) : SL_OK;
+}
+
+static sl_status check_gate_fits(sl_model_setup *m)
+{
+    const sl_model_shape *s = &m->shape;
+    const sl_gate *gate = sl_model_setup_gate(m);
+    if (!gate) return SL_OK;
+    return sl_gate_fits(gate, m->settings->gate, s->n_layers, s->n_kv_heads, s->width);
+}
+
+static sl_status open_policy(sl_model_setup *m)
+{
+    return sl_policy_choose(m->settings, sl_model_setup_gate(m), m->rank == 0, &m->policy);
+}
+
+static sl_status open_tokenizer(sl_model_setup *m)
+{
+    return sl_tokenizer_open(m->gguf, &m->tokenizer);
+}
+
+static sl_status open_chat(sl_model_setup *m)
+{
+    return sl_chat_open(m->gguf, m->tokenizer, &m->chat);
+}
+
+static const struct {
+    sl_setup_part part;
+    unsigned needs;
+    sl_status (*open)(sl_model_setup *m);
+} PARTS[] = {
+    {SL_SETUP_KERNELS, 0, open_kernels},
+    {SL_SETUP_FILE, 0, open_file},
+    {SL_SETUP_SHAPE, SL_SETUP_FILE, open_shape},
+    {SL_SETUP_KV, SL_SETUP_KERNELS | SL_SETUP_SHAPE, open_kv},
+    {SL_SETUP_GATE, 0, open_gate},
+    {SL_SETUP_GATE_FITS, SL_SETUP_GATE | SL_SETUP_SHAPE, check_gate_fits},
+    {SL_SETUP_POLICY, SL_SETUP_GATE_FITS, open_policy},
+    {SL_SETUP_TOKENIZER, SL_SETUP_FILE, open_tokenizer},
+    {SL_SETUP_CHAT, SL_SETUP_TOKENIZER, open_chat},
+};
+enum { N_PARTS = sizeof PARTS / sizeof *PARTS };
+
+/* ---- all of them ---- */
+
+/* Needs come earlier in the table, so one way back through it finds them all. */
+static unsigned with_needs(unsigned parts)
+{
+    for (int i = N_PARTS - 1; i >= 0; i--)
+        if (parts & PARTS[i].part) parts |= PARTS[i].needs;
+    return parts;
+}
+
+sl_status sl_model_setup_open(sl_model_setup *setup, unsigned parts)
+{
+    unsigned missing = with_needs(parts) & ~setup->opened;
+    for (int i = 0; i < N_PARTS; i++) {
+        if (!(missing & PARTS[i].part)) continue;
+        sl_status status = PARTS[i].open(setup);
+        if (status != SL_OK) return status;
+        setup->opened |= PARTS[i].part;
+    }
+    return SL_OK;
+}
+
+void sl_model_setup_close(sl_model_setup *setup)
+{
+    sl_chat_close(setup->chat);
+    sl_tokenizer_close(setup->tokenizer);
+    sl_gate_file_close(setup->gate_file);
+    sl_gguf_close(setup->gguf);
+    *setup = (sl_model_setup){0};
+}
+
+const sl_gate *sl_model_setup_gate(const sl_model_setup *setup)
+{
+    return setup->gate_file ? sl_gate_file_gate(setup->gate_file) : NULL;
+}
+
+const sl_gate *sl_model_setup_policy_gate(const sl_model_setup *setup)
+{
+    return setup->policy.kind == SL_POLICY_GATE ? sl_model_setup_gate(setup) : NULL;
+}
+
+sl_status sl_model_setup_check_gate(const sl_model_setup *setup, uint64_t tensors_hash)
+{
+    const sl_gate *gate = sl_model_setup_gate(setup);
+    if (!gate) return SL_OK;
+    return sl_gate_fits_hash(gate, setup->settings->gate, tensors_hash, setup->model);
+}
+
+sl_status sl_model_setup_expect(const sl_model_setup *setup, double *keep_out)
+{
+    const sl_model_shape *s = &setup->shape;
+    const sl_policy *policy = &setup->policy;
+    const char *measured = setup->settings->retention;
+    bool at_prompt_end = sl_policy_at_prompt_end(policy->kind);
+    if (measured && at_prompt_end && setup->rank == 0)
+        sl_info("--policy %s ignores --retention: until a prompt ends all of it is kept",
+                sl_policy_name(policy->kind));
+    if (measured && !at_prompt_end)
+        return sl_retention_read(measured, s->n_layers, s->n_kv_heads, keep_out);
+    sl_policy_expect(policy, sl_model_setup_policy_gate(setup), s->n_layers, s->n_kv_heads,
+                     keep_out);
+    return SL_OK;
+}
