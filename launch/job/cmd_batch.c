@@ -22,7 +22,7 @@ typedef struct {
     const sl_settings *settings;
     sl_job *job;
     sl_job_port *io; /* the thread that reads and writes */
-    sl_job_warnings warnings;
+    sl_request_warnings warnings;
     sl_job_plan plan;
     sl_progress progress;
     bool failed; /* there are error records */
@@ -136,10 +136,10 @@ static sl_status open_job(const sl_settings *settings, const sl_engine *engine, 
     return SL_OK;
 }
 
-static sl_job_reader reader_of(batch *b, const sl_engine *engine)
+static sl_request_reader reader_of(batch *b, const sl_engine *engine)
 {
     uint32_t sequences = sl_engine_sequences(engine);
-    return (sl_job_reader){
+    return (sl_request_reader){
         .tokenizer = sl_engine_tokenizer(engine),
         .model = sl_engine_model_name(engine),
         .chat = sl_engine_chat(engine),
@@ -166,7 +166,7 @@ static sl_status check(void *context)
 static uint64_t job_bytes(void *context, const sl_engine *engine)
 {
     batch *b = context;
-    sl_job_reader reader = reader_of(b, engine);
+    sl_request_reader reader = reader_of(b, engine);
     sl_job_plan *plan = &b->plan;
     sl_job_plan_make(b->settings->input, &reader, ahead_of(engine), plan);
     return plan->file + plan->waiting + plan->request + plan->record;
@@ -174,7 +174,7 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
 
 static sl_status open_port(batch *b, const sl_engine *engine)
 {
-    sl_job_reader reader = reader_of(b, engine);
+    sl_request_reader reader = reader_of(b, engine);
     return sl_job_port_open(b->job, &reader, ahead_of(engine), b->plan.waiting, &b->io);
 }
 

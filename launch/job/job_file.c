@@ -58,18 +58,19 @@ static const uint64_t WAITING_BYTES = 256 << 20;
 
 typedef struct {
     uint64_t lines, longest, most_read; /* most: bytes of one line's JSON and tokens */
-    sl_job_line_need most;
+    sl_request_line_need most;
 } needs;
 
-static void add_line(const sl_job_reader *reader, const char *line, size_t bytes, uint64_t number,
-                     needs *n)
+static void add_line(const sl_request_reader *reader, const char *line, size_t bytes,
+                     uint64_t number, needs *n)
 {
     if (is_blank(line, bytes)) return;
     n->lines++;
-    size_t json = sl_job_json_bytes(line, bytes);
-    sl_job_line_need need = {0};
-    if (json > SL_JOB_JSON_BYTES_MAX) return;
-    if (sl_job_line_plan(reader, line, bytes, &need) != SL_OK) return; /* reading it will say so */
+    size_t json = sl_request_json_bytes(line, bytes);
+    sl_request_line_need need = {0};
+    if (json > SL_REQUEST_JSON_BYTES_MAX) return;
+    if (sl_request_line_plan(reader, line, bytes, &need) != SL_OK)
+        return; /* reading it will say so */
     size_t text_max = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
     size_t read = json + SL_ENCODE_BYTES * (bytes < text_max ? bytes : text_max);
     if (read > n->most_read) n->most_read = read;
@@ -81,7 +82,7 @@ static void add_line(const sl_job_reader *reader, const char *line, size_t bytes
     }
 }
 
-void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t ahead,
+void sl_job_plan_make(const char *in_path, const sl_request_reader *reader, uint32_t ahead,
                       sl_job_plan *plan_out)
 {
     *plan_out = (sl_job_plan){0};
@@ -175,14 +176,14 @@ static sl_status keep_line_hash(sl_job *job, input_scan *scan, uint64_t hash)
 }
 
 /* Whether a request that has a result still asks the same. Results of older journals tell no hash. */
-static bool is_changed(uint64_t value, const sl_job_key *key)
+static bool is_changed(uint64_t value, const sl_request_key *key)
 {
     uint64_t was = value & ~(uint64_t)FLAGS;
     return was != 0 && was != (key->body_hash & ~(uint64_t)FLAGS);
 }
 
 /* Count a request that has a result; if it is done again, `value` says no more that it is answered. */
-static void choose(sl_job *job, input_scan *scan, const sl_job_key *key, uint64_t *value)
+static void choose(sl_job *job, input_scan *scan, const sl_request_key *key, uint64_t *value)
 {
     bool failed = *value & IS_FAILED, redo = failed && scan->options->retry_errors;
     if (!redo && is_changed(*value, key)) {
@@ -195,7 +196,8 @@ static void choose(sl_job *job, input_scan *scan, const sl_job_key *key, uint64_
     job->n_failed += failed && !redo;
 }
 
-static sl_status see_request(sl_job *job, input_scan *scan, const sl_job_key *key, uint64_t number)
+static sl_status see_request(sl_job *job, input_scan *scan, const sl_request_key *key,
+                             uint64_t number)
 {
     XXH128_hash_t id = sl_hash_id(key->custom_id);
     const uint64_t *known = sl_hash_map_find(&job->ids, id);
@@ -219,8 +221,8 @@ static bool is_answered(const sl_job *job, XXH128_hash_t id)
 static sl_status scan_line(sl_job *job, input_scan *scan, uint64_t number, const char *line,
                            size_t bytes)
 {
-    sl_job_key key;
-    sl_status status = sl_job_line_key(line, bytes, number, &key);
+    sl_request_key key;
+    sl_status status = sl_request_line_key(line, bytes, number, &key);
     if (status != SL_OK) return status;
     status = see_request(job, scan, &key, number);
     if (status == SL_OK) status = keep_line_hash(job, scan, XXH3_64bits(line, bytes));
@@ -346,8 +348,8 @@ sl_status sl_job_next(sl_job *job, sl_job_line *line_out)
         line_out->number = job->reader.number;
         if (XXH3_64bits(line_out->text, line_out->bytes) != job->line_hashes[job->n_read++])
             return input_changed(job, line_out->number);
-        sl_job_key key;
-        status = sl_job_line_key(line_out->text, line_out->bytes, line_out->number, &key);
+        sl_request_key key;
+        status = sl_request_line_key(line_out->text, line_out->bytes, line_out->number, &key);
         if (status != SL_OK) return status;
         XXH128_hash_t id = sl_hash_id(key.custom_id);
         free(key.custom_id);

@@ -25,7 +25,7 @@ typedef struct {
 } sl_job_plan;
 
 /* Reads IN once. All 0 when it cannot be read, which sl_job_open will say. */
-void sl_job_plan_make(const char *in_path, const sl_job_reader *reader, uint32_t ahead,
+void sl_job_plan_make(const char *in_path, const sl_request_reader *reader, uint32_t ahead,
                       sl_job_plan *plan_out);
 
 /* Requests that were edited since they were answered. */
@@ -61,7 +61,7 @@ typedef struct {
     const char *text; /* lent until the next call */
     size_t bytes;
     uint64_t number;    /* in IN, from 1 */
-    uint64_t body_hash; /* sl_job_line_key's */
+    uint64_t body_hash; /* sl_request_line_key's */
 } sl_job_line;
 /* The next line without a result. A line longer than SL_JOB_LINE_BYTES_MAX gives its first bytes.
  * SL_END; SL_ERR_FILE, logged: also when a line is not what it was at the start. */

@@ -19,7 +19,7 @@ static const int64_t SYNC_AFTER_NS = 50 * SL_MS;
 
 struct sl_job_port {
     sl_job *job;
-    sl_job_reader reader;
+    sl_request_reader reader;
     sl_queue *requests; /* to the progress thread */
     sl_queue *results;  /* back from it */
     uint32_t ahead;
@@ -39,24 +39,24 @@ static void refuse_huge(const sl_job_port *p, sl_request *request)
 {
     if (request->error.http_status != 0) return;
     uint64_t n_tokens = sl_request_generated(request);
-    uint64_t bytes = sl_job_result_bytes(request, n_tokens, p->reader.tokenizer);
-    if (bytes > SL_JOB_RECORD_BYTES_MAX)
+    uint64_t bytes = sl_result_bytes(request, n_tokens, p->reader.tokenizer);
+    if (bytes > SL_RESULT_BYTES_MAX)
         sl_request_fail(request, 400, "out_of_memory", "",
                         "%llu tokens with %d log-probabilities each would take %llu MB to write "
                         "down, at most %d are: ask for fewer",
                         (unsigned long long)n_tokens, request->sampling.n_logprobs + 1,
-                        (unsigned long long)bytes >> 20, SL_JOB_RECORD_BYTES_MAX >> 20);
+                        (unsigned long long)bytes >> 20, SL_RESULT_BYTES_MAX >> 20);
 }
 
 static sl_status write_result(sl_job_port *p, sl_request *request)
 {
     size_t bytes;
     refuse_huge(p, request);
-    char *line = sl_job_result_line(request, p->reader.tokenizer, (int64_t)time(NULL), &bytes);
+    char *line = sl_result_line(request, p->reader.tokenizer, (int64_t)time(NULL), &bytes);
     if (!line && request->error.http_status == 0) {
         sl_request_fail(request, 500, "out_of_memory", "",
                         "no memory to write its result down: ask for fewer log-probabilities");
-        line = sl_job_result_line(request, p->reader.tokenizer, (int64_t)time(NULL), &bytes);
+        line = sl_result_line(request, p->reader.tokenizer, (int64_t)time(NULL), &bytes);
     }
     if (!line) sl_error("no memory to write the record of %s", request->custom_id);
     sl_status status = line ? sl_job_append(p->job, line, bytes, request->body_hash)
@@ -95,7 +95,7 @@ static sl_status read_request(sl_job_port *p)
     }
     if (status != SL_OK) return status;
     sl_request *request;
-    status = sl_job_request_read(&p->reader, line.text, line.bytes, line.number, &request);
+    status = sl_request_read(&p->reader, line.text, line.bytes, line.number, &request);
     if (status != SL_OK) return status;
     request->body_hash = line.body_hash;
     if (request->error.http_status != 0) return write_result(p, request);
@@ -153,7 +153,7 @@ static void *port_thread(void *argument)
     return NULL;
 }
 
-sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ahead,
+sl_status sl_job_port_open(sl_job *job, const sl_request_reader *reader, uint32_t ahead,
                            uint64_t waiting_bytes, sl_job_port **port_out)
 {
     sl_job_port *p = calloc(1, sizeof *p);

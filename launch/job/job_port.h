@@ -12,7 +12,7 @@ typedef struct sl_job_port sl_job_port;
 /* Start the thread over a job and what the reader points to, which both outlive it. At most `ahead`
  * requests are between reading and writing, and no line is read while they take `waiting_bytes` or
  * more. SL_ERR_MEMORY. */
-sl_status sl_job_port_open(sl_job *job, const sl_job_reader *reader, uint32_t ahead,
+sl_status sl_job_port_open(sl_job *job, const sl_request_reader *reader, uint32_t ahead,
                            uint64_t waiting_bytes, sl_job_port **port_out);
 /* Wait until all that was handed back is written; the thread's status. Then counts are final. */
 sl_status sl_job_port_finish(sl_job_port *port);

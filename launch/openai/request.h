@@ -49,7 +49,7 @@ typedef struct {
 
 typedef struct sl_request {
     uint64_t line;      /* in the job file, from 1 */
-    uint64_t body_hash; /* sl_job_key's; 0: it is of no job file */
+    uint64_t body_hash; /* sl_request_key's; 0: it is of no job file */
     char *custom_id;    /* owned */
     char *model;        /* echoed; owned, may be NULL */
     bool chat;

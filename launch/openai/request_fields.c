@@ -9,10 +9,11 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "launch/openai/request_json.h"
 #include "launch/openai/request_vocabulary.h"
 #include "runtime/base/log.h"
 
-enum { COMPLETION = SL_JOB_COMPLETION, CHAT = SL_JOB_CHAT, BOTH = SL_JOB_BOTH };
+enum { COMPLETION = SL_URL_COMPLETIONS, CHAT = SL_URL_CHAT, BOTH = SL_URL_BOTH };
 typedef enum { REAL, WHOLE } number_kind;
 typedef enum { FROM, ABOVE } lower_bound;
 
@@ -81,51 +82,17 @@ static const struct {
 
 #define N_ROWS(table) (sizeof(table) / sizeof *(table))
 
-json_t *sl_job_field(const json_t *object, const char *name)
-{
-    json_t *value = json_object_get(object, name);
-    return json_is_null(value) ? NULL : value;
-}
-
-bool sl_job_is(const json_t *value, const char *text)
-{
-    const size_t bytes = strlen(text);
-    return json_is_string(value) && json_string_length(value) == bytes &&
-           memcmp(json_string_value(value), text, bytes) == 0;
-}
-
-bool sl_job_integer(const json_t *value, int64_t *out)
-{
-    if (json_is_integer(value)) {
-        *out = json_integer_value(value);
-        return true;
-    }
-    const double real = json_is_real(value) ? json_real_value(value) : NAN;
-    if (!(real >= -0x1p63 && real < 0x1p63) || real != floor(real)) return false;
-    *out = (int64_t)real;
-    return true;
-}
-
-char *sl_job_copy(const char *text, size_t bytes)
-{
-    char *copy = malloc(bytes + 1);
-    if (!copy) return NULL;
-    memcpy(copy, text, bytes);
-    copy[bytes] = '\0';
-    return copy;
-}
-
 /* --- unknown fields --- */
 
-void sl_job_warn_unknown(const sl_job_reader *reader, const char *where, const char *name)
+void sl_request_warn_unknown(const sl_request_reader *reader, const char *where, const char *name)
 {
-    sl_job_warnings *warnings = reader->warnings;
-    if (!warnings || warnings->n > SL_JOB_WARNINGS_MAX) return;
+    sl_request_warnings *warnings = reader->warnings;
+    if (!warnings || warnings->n > SL_REQUEST_WARNINGS_MAX) return;
     const uint64_t hash = XXH3_64bits_withSeed(name, strlen(name),
                                                XXH3_64bits(where, strlen(where)));
     for (uint32_t i = 0; i < warnings->n; i++)
         if (warnings->names[i] == hash) return;
-    if (warnings->n == SL_JOB_WARNINGS_MAX) {
+    if (warnings->n == SL_REQUEST_WARNINGS_MAX) {
         warnings->n++;
         sl_warn("job: further unknown fields are ignored in silence");
         return;
@@ -187,19 +154,19 @@ static const char *meant_by(const char *name, unsigned here)
 
 /* What nobody knows is ignored with a warning, unless it is a slip: the answer would be of another
  * length or heat than was asked for. */
-static void judge_unknown(const sl_job_reader *reader, const char *name, unsigned here,
+static void judge_unknown(const sl_request_reader *reader, const char *name, unsigned here,
                           sl_request *request)
 {
     const char *meant = meant_by(name, here);
     if (!meant)
-        sl_job_warn_unknown(reader, request->chat ? "chat completions" : "completions", name);
+        sl_request_warn_unknown(reader, request->chat ? "chat completions" : "completions", name);
     else
         sl_request_fail(request, 400, "unknown_parameter", name, "'%s' is not known: is it '%s'?",
                         name, meant);
 }
 
 /* What is known and asks for what we cannot do is an error. */
-static void check_others(const sl_job_reader *reader, json_t *body, sl_request *request)
+static void check_others(const sl_request_reader *reader, json_t *body, sl_request *request)
 {
     const unsigned here = request->chat ? CHAT : COMPLETION;
     const char *name, *why;
@@ -207,7 +174,7 @@ static void check_others(const sl_job_reader *reader, json_t *body, sl_request *
     json_object_foreach(body, name, value)
     {
         if (is_honoured(name, here)) continue;
-        if (!sl_job_vocabulary_has(name, here, value, &why))
+        if (!sl_request_vocabulary_has(name, here, value, &why))
             judge_unknown(reader, name, here, request);
         else if (why)
             sl_request_fail(request, 400, "unsupported_value", name, "'%s' is not supported: %s",
@@ -221,11 +188,12 @@ static double read_number(const json_t *body, size_t row, double max, sl_request
 {
     const char *name = numbers[row].name;
     const double min = numbers[row].min;
-    const json_t *field = sl_job_field(body, name);
+    const json_t *field = sl_request_json_field(body, name);
     if (!field) return numbers[row].fallback;
 
     int64_t whole;
-    if (!json_is_number(field) || (numbers[row].kind == WHOLE && !sl_job_integer(field, &whole))) {
+    if (!json_is_number(field) ||
+        (numbers[row].kind == WHOLE && !sl_request_json_integer(field, &whole))) {
         sl_request_fail(request, 400, "invalid_type", name, "'%s' must be %s number", name,
                         numbers[row].kind == WHOLE ? "a whole" : "a");
         return numbers[row].fallback;
@@ -244,7 +212,7 @@ static double read_number(const json_t *body, size_t row, double max, sl_request
 
 static bool read_bool(const json_t *body, const char *name, sl_request *request)
 {
-    const json_t *field = sl_job_field(body, name);
+    const json_t *field = sl_request_json_field(body, name);
     if (field && !json_is_boolean(field))
         sl_request_fail(request, 400, "invalid_type", name, "'%s' must be true or false", name);
     return json_is_true(field);
@@ -252,10 +220,10 @@ static bool read_bool(const json_t *body, const char *name, sl_request *request)
 
 static uint64_t read_seed(const json_t *body, sl_request *request)
 {
-    const json_t *field = sl_job_field(body, "seed");
+    const json_t *field = sl_request_json_field(body, "seed");
     if (!field) return XXH3_64bits(request->custom_id, strlen(request->custom_id));
     int64_t seed;
-    if (sl_job_integer(field, &seed)) return (uint64_t)seed;
+    if (sl_request_json_integer(field, &seed)) return (uint64_t)seed;
     /* Beyond 64 bits JSON integers reach us rounded to a double: any of its bits will do. */
     const double real = json_is_real(field) ? json_real_value(field) : NAN;
     if (real != floor(real))
@@ -265,7 +233,7 @@ static uint64_t read_seed(const json_t *body, sl_request *request)
 
 static sl_status read_stops(const json_t *body, sl_request *request)
 {
-    const json_t *field = sl_job_field(body, "stop");
+    const json_t *field = sl_request_json_field(body, "stop");
     if (!field) return SL_OK;
     const size_t n = json_is_array(field) ? json_array_size(field) : 1;
     if (n > SL_STOPS_MAX) {
@@ -301,9 +269,9 @@ static int32_t parse_token(const char *key, int32_t n_tokens)
     return c > key && *c == '\0' && id < n_tokens ? (int32_t)id : -1;
 }
 
-static void read_bias(const sl_job_reader *reader, const json_t *body, sl_request *request)
+static void read_bias(const sl_request_reader *reader, const json_t *body, sl_request *request)
 {
-    json_t *field = sl_job_field(body, "logit_bias");
+    json_t *field = sl_request_json_field(body, "logit_bias");
     if (!field) return;
     if (!json_is_object(field)) {
         sl_request_fail(request, 400, "invalid_type", "logit_bias",
@@ -333,9 +301,10 @@ static void read_bias(const sl_job_reader *reader, const json_t *body, sl_reques
     }
 }
 
-static void read_stop_tokens(const sl_job_reader *reader, const json_t *body, sl_request *request)
+static void read_stop_tokens(const sl_request_reader *reader, const json_t *body,
+                             sl_request *request)
 {
-    const json_t *field = sl_job_field(body, "stop_token_ids");
+    const json_t *field = sl_request_json_field(body, "stop_token_ids");
     if (!field) return;
     const int32_t n_tokens = sl_tokenizer_n_tokens(reader->tokenizer);
     if (!json_is_array(field) || json_array_size(field) > SL_STOP_TOKENS_MAX) {
@@ -346,7 +315,7 @@ static void read_stop_tokens(const sl_job_reader *reader, const json_t *body, sl
     }
     for (size_t i = 0; i < json_array_size(field); i++) {
         int64_t id;
-        if (!sl_job_integer(json_array_get(field, i), &id) || id < 0 || id >= n_tokens) {
+        if (!sl_request_json_integer(json_array_get(field, i), &id) || id < 0 || id >= n_tokens) {
             sl_request_fail(request, 400, "invalid_value", "stop_token_ids",
                             "item %zu of 'stop_token_ids' is no token id: they are whole numbers "
                             "from 0 to %d",
@@ -358,7 +327,7 @@ static void read_stop_tokens(const sl_job_reader *reader, const json_t *body, sl
 }
 
 /* What must not be drawn before min_tokens are there: whatever would end the text. */
-static void hold_ends(const sl_job_reader *reader, uint32_t min_tokens, sl_request *request)
+static void hold_ends(const sl_request_reader *reader, uint32_t min_tokens, sl_request *request)
 {
     sl_sampling *sampling = &request->sampling;
     if (min_tokens == 0) return;
@@ -438,14 +407,14 @@ static double repetition_wanted(const double *values, sl_request *request)
 static int64_t truncation_wanted(const json_t *body, const double *values, sl_request *request)
 {
     const char *name = numbers[TRUNCATE_PROMPT_TOKENS].name;
-    if (sl_job_field(body, name) && values[TRUNCATE_PROMPT_TOKENS] == 0)
+    if (sl_request_json_field(body, name) && values[TRUNCATE_PROMPT_TOKENS] == 0)
         sl_request_fail(request, 400, "invalid_value", name,
                         "'%s' must be at least 1, or -1 for what fits in the context", name);
     return (int64_t)values[TRUNCATE_PROMPT_TOKENS];
 }
 
-sl_status sl_job_fields_read(const sl_job_reader *reader, json_t *body, sl_request *request,
-                             sl_job_wanted *wanted_out)
+sl_status sl_request_fields_read(const sl_request_reader *reader, json_t *body, sl_request *request,
+                                 sl_request_lengths *wanted_out)
 {
     const unsigned here = request->chat ? CHAT : COMPLETION;
     double values[N_NUMBERS];

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "launch/openai/request_fields.h"
+#include "launch/openai/request_json.h"
 #include "runtime/text/utf8.h"
 
 /* What jansson takes: an object with its table, a member with its key, any other value in its place
@@ -27,7 +27,7 @@ enum {
 /* An id of more bytes is none: what is made of it is within LINE_BYTES. */
 enum { ID_BYTES_MAX = 1 << 15 };
 
-size_t sl_job_json_bytes(const char *line, size_t bytes)
+size_t sl_request_json_bytes(const char *line, size_t bytes)
 {
     size_t total = LINE_BYTES + COPIES * bytes;
     bool in_string = false;
@@ -115,15 +115,15 @@ static json_t *load(const char *line, size_t bytes, json_error_t *error_out)
     return root;
 }
 
-sl_status sl_job_line_parse(const char *line, size_t bytes, json_t **root_out,
-                            char why[SL_JOB_WHY_BYTES])
+sl_status sl_request_line_parse(const char *line, size_t bytes, json_t **root_out,
+                                char why[SL_REQUEST_WHY_BYTES])
 {
     *root_out = NULL;
-    const size_t needed = sl_job_json_bytes(line, bytes);
-    if (needed > SL_JOB_JSON_BYTES_MAX) {
-        snprintf(why, SL_JOB_WHY_BYTES,
+    const size_t needed = sl_request_json_bytes(line, bytes);
+    if (needed > SL_REQUEST_JSON_BYTES_MAX) {
+        snprintf(why, SL_REQUEST_WHY_BYTES,
                  "too many values: reading it would take %zu MB, at most %d are", needed >> 20,
-                 SL_JOB_JSON_BYTES_MAX >> 20);
+                 SL_REQUEST_JSON_BYTES_MAX >> 20);
         return SL_ERR_FORMAT;
     }
     char *mended = NULL;
@@ -134,7 +134,7 @@ sl_status sl_job_line_parse(const char *line, size_t bytes, json_t **root_out,
     free(mended);
     if (*root_out) return SL_OK;
     if (json_error_code(&error) == json_error_out_of_memory) return SL_ERR_MEMORY;
-    snprintf(why, SL_JOB_WHY_BYTES, "%s", error.text);
+    snprintf(why, SL_REQUEST_WHY_BYTES, "%s", error.text);
     return SL_ERR_FORMAT;
 }
 
@@ -305,8 +305,8 @@ static sl_status find_id(const char *line, size_t bytes, char **id_out)
     return status;
 }
 
-sl_status sl_job_line_id(const char *line, size_t bytes, uint64_t number, char **id_out,
-                         bool *made_up_out)
+sl_status sl_request_line_id(const char *line, size_t bytes, uint64_t number, char **id_out,
+                             bool *made_up_out)
 {
     char *id;
     sl_status status = find_id(line, bytes, &id);
@@ -315,7 +315,7 @@ sl_status sl_job_line_id(const char *line, size_t bytes, uint64_t number, char *
     if (!id) {
         char made[64];
         snprintf(made, sizeof made, "line-%" PRIu64 " (no custom_id)", number);
-        id = sl_job_copy(made, strlen(made));
+        id = sl_request_json_copy(made, strlen(made));
     }
     *id_out = id;
     return id ? SL_OK : SL_ERR_MEMORY;
@@ -345,16 +345,17 @@ static sl_status hash_request(const json_t *root, uint64_t *hash_out)
     return failed ? SL_ERR_MEMORY : SL_OK;
 }
 
-sl_status sl_job_line_key(const char *line, size_t bytes, uint64_t number, sl_job_key *key_out)
+sl_status sl_request_line_key(const char *line, size_t bytes, uint64_t number,
+                              sl_request_key *key_out)
 {
-    char why[SL_JOB_WHY_BYTES];
+    char why[SL_REQUEST_WHY_BYTES];
     json_t *root;
-    sl_job_key key = {.body_hash = XXH3_64bits(line, bytes)};
-    sl_status status = sl_job_line_parse(line, bytes, &root, why);
+    sl_request_key key = {.body_hash = XXH3_64bits(line, bytes)};
+    sl_status status = sl_request_line_parse(line, bytes, &root, why);
     if (json_is_object(root)) status = hash_request(root, &key.body_hash);
     json_decref(root);
     if (status == SL_ERR_MEMORY) return status;
-    status = sl_job_line_id(line, bytes, number, &key.custom_id, &key.made_up);
+    status = sl_request_line_id(line, bytes, number, &key.custom_id, &key.made_up);
     if (status == SL_OK) *key_out = key;
     return status;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "launch/openai/request_fields.h"
+#include "launch/openai/request_json.h"
 #include "launch/openai/request_line.h"
 
 enum { CUSTOM_ID_BYTES_MAX = 512, MODEL_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
@@ -20,7 +21,7 @@ static bool is_usable_id(const json_t *id)
 }
 
 /* Warn about fields of `object` that are not in the list, which NULL ends. */
-static void warn_unknown(const sl_job_reader *reader, json_t *object, const char *const *known,
+static void warn_unknown(const sl_request_reader *reader, json_t *object, const char *const *known,
                          const char *where)
 {
     const char *key;
@@ -29,13 +30,13 @@ static void warn_unknown(const sl_job_reader *reader, json_t *object, const char
     {
         const char *const *name = known;
         while (*name && strcmp(*name, key) != 0) name++;
-        if (!*name && !json_is_null(value)) sl_job_warn_unknown(reader, where, key);
+        if (!*name && !json_is_null(value)) sl_request_warn_unknown(reader, where, key);
     }
 }
 
 /* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many times
  * its bytes. */
-static bool fits_context(const sl_job_reader *reader, size_t bytes, const char *param,
+static bool fits_context(const sl_request_reader *reader, size_t bytes, const char *param,
                          sl_request *request)
 {
     if (bytes / sl_tokenizer_decode_bytes_max(reader->tokenizer) <= reader->context) return true;
@@ -56,7 +57,7 @@ static sl_status copy_ids(const sl_tokenizer *tokenizer, const json_t *ids, sl_r
     out->capacity = n ? n : 1;
     for (; out->n < n; out->n++) {
         int64_t id;
-        if (!sl_job_integer(json_array_get(ids, out->n), &id) || id < 0 ||
+        if (!sl_request_json_integer(json_array_get(ids, out->n), &id) || id < 0 ||
             id >= sl_tokenizer_n_tokens(tokenizer)) {
             sl_request_fail(request, 400, "invalid_value", "prompt",
                             "item %zu of 'prompt' is no token id: they are whole numbers from 0 "
@@ -71,7 +72,7 @@ static sl_status copy_ids(const sl_tokenizer *tokenizer, const json_t *ids, sl_r
 
 /* Only the end of a text that is truncated matters: it is not tokenized from further back than the
  * longest tokens could need. */
-static sl_text cut_text(const sl_job_reader *reader, const json_t *prompt)
+static sl_text cut_text(const sl_request_reader *reader, const json_t *prompt)
 {
     sl_text text = {json_string_value(prompt), json_string_length(prompt)};
     const size_t most = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
@@ -81,8 +82,8 @@ static sl_text cut_text(const sl_job_reader *reader, const json_t *prompt)
     return (sl_text){start, (size_t)(text.data + text.bytes - start)};
 }
 
-static sl_status read_text(const sl_job_reader *reader, const json_t *prompt,
-                           const sl_job_wanted *wanted, sl_request *request, sl_tokens *out)
+static sl_status read_text(const sl_request_reader *reader, const json_t *prompt,
+                           const sl_request_lengths *wanted, sl_request *request, sl_tokens *out)
 {
     sl_text text = {json_string_value(prompt), json_string_length(prompt)};
     if (wanted->truncate != 0)
@@ -101,15 +102,15 @@ static bool holds_prompts(const json_t *prompt)
 
 static size_t count_prompts(const json_t *body, const sl_request *request)
 {
-    const json_t *prompt = request->chat ? NULL : sl_job_field(body, "prompt");
+    const json_t *prompt = request->chat ? NULL : sl_request_json_field(body, "prompt");
     return holds_prompts(prompt) ? json_array_size(prompt) : 1;
 }
 
-static sl_status read_prompt(const sl_job_reader *reader, const json_t *body,
-                             const sl_job_wanted *wanted, size_t index, sl_request *request,
+static sl_status read_prompt(const sl_request_reader *reader, const json_t *body,
+                             const sl_request_lengths *wanted, size_t index, sl_request *request,
                              sl_tokens *out)
 {
-    const json_t *prompt = sl_job_field(body, "prompt");
+    const json_t *prompt = sl_request_json_field(body, "prompt");
     if (holds_prompts(prompt)) prompt = json_array_get(prompt, index);
     sl_status status = SL_OK;
     if (!prompt) {
@@ -153,7 +154,7 @@ static bool join_parts(const json_t *parts, size_t index, sl_request *request, c
     json_array_foreach(parts, i, part)
     {
         const json_t *text = json_object_get(part, "text");
-        if (!sl_job_is(json_object_get(part, "type"), "text") || !json_is_string(text)) {
+        if (!sl_request_json_is(json_object_get(part, "type"), "text") || !json_is_string(text)) {
             sl_request_fail(request, 400, "unsupported_value", "messages",
                             "message %zu: part %zu of its content is not of type text", index, i);
             return false;
@@ -172,7 +173,7 @@ static bool has_more(json_t *message, size_t index, sl_request *request)
     static const char *const unsupported[] = {"tool_calls", "function_call", "audio",
                                               "prefix",     "partial",       NULL};
     for (size_t i = 0; unsupported[i]; i++) {
-        const json_t *field = sl_job_field(message, unsupported[i]);
+        const json_t *field = sl_request_json_field(message, unsupported[i]);
         const bool empty = json_is_false(field) ||
                            (json_is_array(field) && json_array_size(field) == 0);
         if (!field || empty) continue;
@@ -186,10 +187,10 @@ static bool has_more(json_t *message, size_t index, sl_request *request)
 /* A developer is who o1 and its kin call the system. */
 static sl_text role_of(const json_t *role)
 {
-    return sl_job_is(role, "developer") ? (sl_text){"system", 6} : text_of(role);
+    return sl_request_json_is(role, "developer") ? (sl_text){"system", 6} : text_of(role);
 }
 
-static bool read_message(const sl_job_reader *reader, json_t *message, size_t index,
+static bool read_message(const sl_request_reader *reader, json_t *message, size_t index,
                          sl_request *request, conversation *c)
 {
     static const char *const known[] = {"role",      "content",           "name",
@@ -199,9 +200,9 @@ static bool read_message(const sl_job_reader *reader, json_t *message, size_t in
                                         "prefix",    "partial",           NULL};
     if (has_more(message, index, request)) return false;
     const json_t *role = json_object_get(message, "role");
-    const json_t *content = sl_job_field(message, "content");
+    const json_t *content = sl_request_json_field(message, "content");
     /* An assistant may have had nothing to say. */
-    const bool silent = !content && sl_job_is(role, "assistant");
+    const bool silent = !content && sl_request_json_is(role, "assistant");
     if (!json_is_string(role) || !(silent || json_is_string(content) || json_is_array(content))) {
         sl_request_fail(request, 400, "invalid_value", "messages",
                         "message %zu must be an object with a role and a content, which is a "
@@ -216,10 +217,10 @@ static bool read_message(const sl_job_reader *reader, json_t *message, size_t in
            join_parts(content, index, request, c, &c->messages[index].content);
 }
 
-static sl_status read_messages(const sl_job_reader *reader, const json_t *body, size_t line_bytes,
-                               sl_request *request, sl_tokens *out)
+static sl_status read_messages(const sl_request_reader *reader, const json_t *body,
+                               size_t line_bytes, sl_request *request, sl_tokens *out)
 {
-    const json_t *list = sl_job_field(body, "messages");
+    const json_t *list = sl_request_json_field(body, "messages");
     const size_t n = json_array_size(list);
     if (n == 0) {
         sl_request_fail(request, 400, list ? "invalid_value" : "missing_required_parameter",
@@ -262,7 +263,7 @@ static uint32_t tokens_within(const sl_request *request, int64_t wanted, size_t 
 
 /* Keep the last tokens of the prompt. What fits in the context leaves room for the tokens that were
  * asked for, or for one. */
-static void truncate_prompt(const sl_job_reader *reader, const sl_job_wanted *wanted,
+static void truncate_prompt(const sl_request_reader *reader, const sl_request_lengths *wanted,
                             sl_request *request)
 {
     uint64_t keep = (uint64_t)wanted->truncate;
@@ -280,7 +281,7 @@ static void truncate_prompt(const sl_job_reader *reader, const sl_job_wanted *wa
 }
 
 /* Prompt and completion share the context; `wanted` is -1 for the default. */
-static void fit_context(const sl_job_reader *reader, int64_t wanted, sl_request *request)
+static void fit_context(const sl_request_reader *reader, int64_t wanted, sl_request *request)
 {
     const size_t room = request->n_prompt < reader->context ? reader->context - request->n_prompt
                                                             : 0;
@@ -302,12 +303,13 @@ static void fit_context(const sl_job_reader *reader, int64_t wanted, sl_request 
             (unsigned)request->sampling.min_tokens, (unsigned)request->max_tokens);
 }
 
-static sl_status read_model(const sl_job_reader *reader, const json_t *body, sl_request *request)
+static sl_status read_model(const sl_request_reader *reader, const json_t *body,
+                            sl_request *request)
 {
-    const json_t *model = sl_job_field(body, "model");
+    const json_t *model = sl_request_json_field(body, "model");
     if (!model) {
         const char *own = reader->model ? reader->model : "";
-        request->model = sl_job_copy(own, strlen(own));
+        request->model = sl_request_json_copy(own, strlen(own));
         return request->model ? SL_OK : SL_ERR_MEMORY;
     }
     const size_t bytes = json_string_length(model);
@@ -320,28 +322,30 @@ static sl_status read_model(const sl_job_reader *reader, const json_t *body, sl_
                         "'model' must be a text of at most %d bytes", MODEL_BYTES_MAX);
         return SL_OK;
     }
-    request->model = sl_job_copy(json_string_value(model), bytes);
+    request->model = sl_request_json_copy(json_string_value(model), bytes);
     return request->model ? SL_OK : SL_ERR_MEMORY;
 }
 
 static bool is_chat(const json_t *url)
 {
-    return sl_job_is(url, "/v1/chat/completions") || sl_job_is(url, "/chat/completions");
+    return sl_request_json_is(url, "/v1/chat/completions") ||
+           sl_request_json_is(url, "/chat/completions");
 }
 
 /* true: the envelope holds a body for an endpoint we serve. */
-static bool read_envelope(const sl_job_reader *reader, json_t *root, sl_request *request)
+static bool read_envelope(const sl_request_reader *reader, json_t *root, sl_request *request)
 {
     static const char *const known[] = {"custom_id", "method", "url", "body", NULL};
-    const json_t *id = sl_job_field(root, "custom_id");
-    const json_t *url = sl_job_field(root, "url");
+    const json_t *id = sl_request_json_field(root, "custom_id");
+    const json_t *url = sl_request_json_field(root, "url");
     request->chat = is_chat(url);
     if (id && !is_usable_id(id))
         sl_request_fail(request, 400, "invalid_value", "custom_id",
                         "'custom_id' must be a text of 1 to %d bytes", CUSTOM_ID_BYTES_MAX);
-    if (!sl_job_is(sl_job_field(root, "method"), "POST"))
+    if (!sl_request_json_is(sl_request_json_field(root, "method"), "POST"))
         sl_request_fail(request, 400, "invalid_value", "method", "'method' must be POST");
-    if (!request->chat && !sl_job_is(url, "/v1/completions") && !sl_job_is(url, "/completions"))
+    if (!request->chat && !sl_request_json_is(url, "/v1/completions") &&
+        !sl_request_json_is(url, "/completions"))
         sl_request_fail(request, 400, "invalid_url", "url",
                         "'url' must be /v1/completions or /v1/chat/completions, not '%s'",
                         json_is_string(url) ? json_string_value(url) : "");
@@ -375,19 +379,19 @@ static sl_status add_prompts(const json_t *body, sl_request *request)
         r->custom_id = r->model = r->stop_bytes = NULL;
         r->first = request;
         r->also = NULL;
-        if (!sl_job_field(body, "seed")) r->sampling.seed += i * request->n_choices;
+        if (!sl_request_json_field(body, "seed")) r->sampling.seed += i * request->n_choices;
         last->also = r;
         last = r;
     }
     return SL_OK;
 }
 
-static sl_status read_body(const sl_job_reader *reader, json_t *body, size_t line_bytes,
+static sl_status read_body(const sl_request_reader *reader, json_t *body, size_t line_bytes,
                            sl_request *request)
 {
-    sl_job_wanted wanted;
+    sl_request_lengths wanted;
     sl_status status = read_model(reader, body, request);
-    if (status == SL_OK) status = sl_job_fields_read(reader, body, request, &wanted);
+    if (status == SL_OK) status = sl_request_fields_read(reader, body, request, &wanted);
     if (status != SL_OK || request->error.http_status != 0) return status;
 
     status = add_prompts(body, request);
@@ -409,50 +413,50 @@ static sl_status read_body(const sl_job_reader *reader, json_t *body, size_t lin
     return status;
 }
 
-sl_status sl_job_line_plan(const sl_job_reader *reader, const char *line, size_t bytes,
-                           sl_job_line_need *need_out)
+sl_status sl_request_line_plan(const sl_request_reader *reader, const char *line, size_t bytes,
+                               sl_request_line_need *need_out)
 {
-    *need_out = (sl_job_line_need){0};
-    sl_job_reader quiet = *reader;
+    *need_out = (sl_request_line_need){0};
+    sl_request_reader quiet = *reader;
     quiet.warnings = NULL;
-    char why[SL_JOB_WHY_BYTES], no_id[] = "";
+    char why[SL_REQUEST_WHY_BYTES], no_id[] = "";
     json_t *root;
-    sl_status status = sl_job_line_parse(line, bytes, &root, why);
+    sl_status status = sl_request_line_parse(line, bytes, &root, why);
     if (status != SL_OK) return status == SL_ERR_FORMAT ? SL_OK : status;
     json_t *body = json_object_get(root, "body");
     sl_request request = {.score_from = SIZE_MAX, .custom_id = no_id};
     request.chat = is_chat(json_object_get(root, "url"));
     request.n_prompt = bytes < reader->context ? bytes : reader->context;
-    sl_job_wanted wanted = {0};
-    if (json_is_object(body)) status = sl_job_fields_read(&quiet, body, &request, &wanted);
+    sl_request_lengths wanted = {0};
+    if (json_is_object(body)) status = sl_request_fields_read(&quiet, body, &request, &wanted);
     if (json_is_object(body) && status == SL_OK && request.error.http_status == 0) {
         size_t n = count_prompts(body, &request);
         if (n * request.n_choices > SL_CHOICES_MAX) n = 0; /* it will be refused */
         request.max_tokens = tokens_within(&request, wanted.max_tokens, reader->context);
         const uint64_t bytes_each = sl_request_bytes(&request);
         request.n_choices *= (uint32_t)n; /* in one record */
-        const uint64_t record = sl_job_result_bytes(
+        const uint64_t record = sl_result_bytes(
             &request, (uint64_t)request.n_choices * request.max_tokens, reader->tokenizer);
-        *need_out = (sl_job_line_need){
+        *need_out = (sl_request_line_need){
             .request = n * bytes_each,
-            .record = record < SL_JOB_RECORD_BYTES_MAX ? record : SL_JOB_RECORD_BYTES_MAX};
+            .record = record < SL_RESULT_BYTES_MAX ? record : SL_RESULT_BYTES_MAX};
     }
     free(request.stop_bytes);
     json_decref(root);
     return status;
 }
 
-sl_status sl_job_request_read(const sl_job_reader *reader, const char *line, size_t bytes,
-                              uint64_t number, sl_request **request_out)
+sl_status sl_request_read(const sl_request_reader *reader, const char *line, size_t bytes,
+                          uint64_t number, sl_request **request_out)
 {
-    char why[SL_JOB_WHY_BYTES];
+    char why[SL_REQUEST_WHY_BYTES];
     json_t *root;
-    sl_status status = sl_job_line_parse(line, bytes, &root, why);
+    sl_status status = sl_request_line_parse(line, bytes, &root, why);
     if (status == SL_ERR_MEMORY) return status;
 
     bool made_up;
     sl_request *request = calloc(1, sizeof *request);
-    status = request ? sl_job_line_id(line, bytes, number, &request->custom_id, &made_up)
+    status = request ? sl_request_line_id(line, bytes, number, &request->custom_id, &made_up)
                      : SL_ERR_MEMORY;
     if (status != SL_OK) goto release;
     request->line = number;

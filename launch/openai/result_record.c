@@ -8,7 +8,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "launch/openai/request_fields.h"
+#include "launch/openai/openai.h"
+#include "launch/openai/request_json.h"
 #include "runtime/base/log.h"
 
 enum { FLOAT_DIGITS = 9, HASH_CHARS = 17 };
@@ -269,8 +270,8 @@ static json_t *pack_error_body(const sl_request_error *error)
  * place in a list and up to eleven bytes of the record, whose room doubles as it grows. */
 enum { TOKEN_BYTES = 128, ENTRY_BYTES = 832, ENTRY_BYTE_BYTES = 40, RECORD_BYTES = 96 << 10 };
 
-uint64_t sl_job_result_bytes(const sl_request *request, uint64_t n_tokens,
-                             const sl_tokenizer *tokenizer)
+uint64_t sl_result_bytes(const sl_request *request, uint64_t n_tokens,
+                         const sl_tokenizer *tokenizer)
 {
     const int32_t n_top = request->sampling.n_logprobs;
     uint64_t n_echoed = 0;
@@ -282,8 +283,8 @@ uint64_t sl_job_result_bytes(const sl_request *request, uint64_t n_tokens,
            n_entries * (ENTRY_BYTES + ENTRY_BYTE_BYTES * piece);
 }
 
-char *sl_job_result_line(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,
-                         size_t *bytes_out)
+char *sl_result_line(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,
+                     size_t *bytes_out)
 {
     const sl_request_error *error = &request->error;
     const bool failed = error->http_status != 0;
@@ -312,7 +313,7 @@ char *sl_job_result_line(const sl_request *request, const sl_tokenizer *tokenize
     return ended;
 }
 
-sl_status sl_job_result_read(const char *line, size_t bytes, sl_job_known *known_out)
+sl_status sl_result_read(const char *line, size_t bytes, sl_result_known *known_out)
 {
     json_error_t error;
     json_t *root = json_loadb(line, bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
@@ -327,10 +328,10 @@ sl_status sl_job_result_read(const char *line, size_t bytes, sl_job_known *known
     sl_status status = SL_ERR_FORMAT;
     if (!root && json_error_code(&error) == json_error_out_of_memory) status = SL_ERR_MEMORY;
     if (whole) {
-        char *custom_id = sl_job_copy(json_string_value(id), json_string_length(id));
+        char *custom_id = sl_request_json_copy(json_string_value(id), json_string_length(id));
         const bool failed = json_is_object(why) || json_integer_value(code) != 200;
         status = custom_id ? SL_OK : SL_ERR_MEMORY;
-        if (custom_id) *known_out = (sl_job_known){custom_id, failed};
+        if (custom_id) *known_out = (sl_result_known){custom_id, failed};
     }
     json_decref(root);
     return status;

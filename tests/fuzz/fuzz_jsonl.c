@@ -59,10 +59,10 @@ static void answer(sl_request *request)
 static void check_record(const sl_request *request)
 {
     size_t bytes;
-    sl_job_known known;
-    char *line = sl_job_result_line(request, model.tokenizer, 1, &bytes);
+    sl_result_known known;
+    char *line = sl_result_line(request, model.tokenizer, 1, &bytes);
     SL_ASSERT(line && bytes > 0 && memchr(line, '\n', bytes) == line + bytes - 1);
-    SL_ASSERT(sl_job_result_read(line, bytes - 1, &known) == SL_OK);
+    SL_ASSERT(sl_result_read(line, bytes - 1, &known) == SL_OK);
     SL_ASSERT(strcmp(known.custom_id, request->custom_id) == 0);
     SL_ASSERT(known.failed == (request->error.http_status != 0));
     free(known.custom_id);
@@ -73,14 +73,14 @@ static void check_record(const sl_request *request)
  * that id. */
 static void check_key(const sl_request *request, const char *line, size_t bytes, uint64_t number)
 {
-    sl_job_key key, again;
-    SL_ASSERT(sl_job_line_key(line, bytes, number, &key) == SL_OK);
-    SL_ASSERT(sl_job_line_key(line, bytes, number, &again) == SL_OK);
+    sl_request_key key, again;
+    SL_ASSERT(sl_request_line_key(line, bytes, number, &key) == SL_OK);
+    SL_ASSERT(sl_request_line_key(line, bytes, number, &again) == SL_OK);
     SL_ASSERT(key.custom_id[0] && strcmp(key.custom_id, request->custom_id) == 0);
     SL_ASSERT(strcmp(key.custom_id, again.custom_id) == 0 && key.body_hash == again.body_hash);
     json_t *root = NULL;
-    char why[SL_JOB_WHY_BYTES];
-    SL_ASSERT(sl_job_line_parse(line, bytes, &root, why) != SL_ERR_MEMORY);
+    char why[SL_REQUEST_WHY_BYTES];
+    SL_ASSERT(sl_request_line_parse(line, bytes, &root, why) != SL_ERR_MEMORY);
     const json_t *id = json_object_get(root, "custom_id");
     const size_t id_bytes = json_string_length(id);
     if (id_bytes > 0 && !memchr(json_string_value(id), '\0', id_bytes))
@@ -90,11 +90,11 @@ static void check_key(const sl_request *request, const char *line, size_t bytes,
     free(again.custom_id);
 }
 
-static void read_request(const sl_job_reader *reader, const char *line, size_t bytes,
+static void read_request(const sl_request_reader *reader, const char *line, size_t bytes,
                          uint64_t number)
 {
     sl_request *request = NULL;
-    SL_ASSERT(sl_job_request_read(reader, line, bytes, number, &request) == SL_OK);
+    SL_ASSERT(sl_request_read(reader, line, bytes, number, &request) == SL_OK);
     check_key(request, line, bytes, number);
     bool failed = request->error.http_status != 0;
     SL_ASSERT(failed == (request->choices == NULL));
@@ -111,8 +111,8 @@ static void read_request(const sl_job_reader *reader, const char *line, size_t b
 
 static void read_record(const char *line, size_t bytes)
 {
-    sl_job_known known = {0};
-    if (sl_job_result_read(line, bytes, &known) != SL_OK) return;
+    sl_result_known known = {0};
+    if (sl_result_read(line, bytes, &known) != SL_OK) return;
     SL_ASSERT(known.custom_id && known.custom_id[0]);
     free(known.custom_id);
 }
@@ -120,12 +120,12 @@ static void read_record(const char *line, size_t bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0; /* fmemopen wants a byte */
-    sl_job_warnings warnings = {0};
-    const sl_job_reader reader = {.tokenizer = model.tokenizer,
-                                  .chat = model.chat,
-                                  .context = CONTEXT,
-                                  .choices_max = CHOICES,
-                                  .warnings = &warnings};
+    sl_request_warnings warnings = {0};
+    const sl_request_reader reader = {.tokenizer = model.tokenizer,
+                                      .chat = model.chat,
+                                      .context = CONTEXT,
+                                      .choices_max = CHOICES,
+                                      .warnings = &warnings};
     FILE *file = fmemopen((void *)data, size, "r");
     SL_ASSERT(file);
     sl_line_reader lines;

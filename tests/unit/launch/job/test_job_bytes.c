@@ -17,17 +17,17 @@
 
 static tiny_model model;
 
-static sl_job_reader reader_of(void)
+static sl_request_reader reader_of(void)
 {
-    return (sl_job_reader){
+    return (sl_request_reader){
         .tokenizer = model.tokenizer, .chat = model.chat, .context = 500, .choices_max = 4};
 }
 
 static sl_request *read_line(const char *line, size_t bytes)
 {
-    const sl_job_reader reader = reader_of();
+    const sl_request_reader reader = reader_of();
     sl_request *request;
-    assert_int_equal(sl_job_request_read(&reader, line, bytes, 1, &request), SL_OK);
+    assert_int_equal(sl_request_read(&reader, line, bytes, 1, &request), SL_OK);
     return request;
 }
 
@@ -76,9 +76,9 @@ static void test_lines(void **state)
         size_t bytes = strlen(line), before = malloc_count.peak = malloc_count.live;
         sl_request *request = read_line(line, bytes);
         size_t taken = malloc_count.peak - before;
-        if (taken > sl_job_json_bytes(line, bytes))
+        if (taken > sl_request_json_bytes(line, bytes))
             fail_msg("%s...: took %zu bytes, counted %zu", LINES[i].piece, taken,
-                     sl_job_json_bytes(line, bytes));
+                     sl_request_json_bytes(line, bytes));
         assert_int_not_equal(request->error.http_status, 0); /* none of them can be served */
         sl_request_free(request);
         free(line);
@@ -172,10 +172,10 @@ static void test_records(void **state)
         {"/v1/completions", "\"prompt\":\"abc\",\"max_tokens\":1"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const sl_job_reader reader = reader_of();
+        const sl_request_reader reader = reader_of();
         size_t line_bytes = write_line(rows[i].url, rows[i].fields), bytes;
-        sl_job_line_need need;
-        assert_int_equal(sl_job_line_plan(&reader, asked, line_bytes, &need), SL_OK);
+        sl_request_line_need need;
+        assert_int_equal(sl_request_line_plan(&reader, asked, line_bytes, &need), SL_OK);
         const int32_t tokens[] = {tiny_byte(0x80), longest_token()};
         for (int k = 0; k < 2; k++) {
             size_t before = malloc_count.live;
@@ -185,7 +185,7 @@ static void test_records(void **state)
             if (held > need.request) fail_msg("%s: holds %zu", rows[i].fields, held);
             fill(request, tokens[k]);
             before = malloc_count.peak = malloc_count.live;
-            char *record = sl_job_result_line(request, model.tokenizer, 0, &bytes);
+            char *record = sl_result_line(request, model.tokenizer, 0, &bytes);
             assert_non_null(record);
             size_t taken = malloc_count.peak - before;
             if (taken > need.record)
@@ -202,18 +202,18 @@ static void test_records(void **state)
 static void test_too_large(void **state)
 {
     (void)state;
-    sl_job_reader reader = reader_of();
+    sl_request_reader reader = reader_of();
     reader.context = 1 << 20;
     size_t bytes = write_line(CHAT, HELLO ",\"logprobs\":true,\"top_logprobs\":20");
-    sl_job_line_need need;
-    assert_int_equal(sl_job_line_plan(&reader, asked, bytes, &need), SL_OK);
-    assert_int_equal(need.record, SL_JOB_RECORD_BYTES_MAX);
+    sl_request_line_need need;
+    assert_int_equal(sl_request_line_plan(&reader, asked, bytes, &need), SL_OK);
+    assert_int_equal(need.record, SL_RESULT_BYTES_MAX);
     assert_true(need.request > (20 * sizeof(sl_token_logprob)) << 20);
     sl_request *request;
-    assert_int_equal(sl_job_request_read(&reader, asked, bytes, 1, &request), SL_OK);
+    assert_int_equal(sl_request_read(&reader, asked, bytes, 1, &request), SL_OK);
     assert_int_equal(request->error.http_status, 0);
-    assert_true(sl_job_result_bytes(request, 1000, model.tokenizer) < SL_JOB_RECORD_BYTES_MAX);
-    assert_true(sl_job_result_bytes(request, 1 << 20, model.tokenizer) > SL_JOB_RECORD_BYTES_MAX);
+    assert_true(sl_result_bytes(request, 1000, model.tokenizer) < SL_RESULT_BYTES_MAX);
+    assert_true(sl_result_bytes(request, 1 << 20, model.tokenizer) > SL_RESULT_BYTES_MAX);
     sl_request_free(request);
 }
 
@@ -221,7 +221,7 @@ static void test_too_large(void **state)
 static void test_file(void **state)
 {
     (void)state;
-    const sl_job_reader reader = reader_of();
+    const sl_request_reader reader = reader_of();
     char path[] = "/tmp/sluice_plan_XXXXXX";
     int file = mkstemp(path);
     assert_true(file >= 0);
@@ -231,10 +231,10 @@ static void test_file(void **state)
     size_t bytes = write_line(CHAT, HELLO);
     assert_int_equal(dprintf(file, "{}\n\n%s\n", asked), (int)bytes + 5);
     close(file);
-    sl_job_line_need need;
-    assert_int_equal(sl_job_line_plan(&reader, asked, bytes, &need), SL_OK);
+    sl_request_line_need need;
+    assert_int_equal(sl_request_line_plan(&reader, asked, bytes, &need), SL_OK);
     sl_job_plan_make(path, &reader, 7, &plan);
-    assert_int_equal(plan.file, 2 * 216 + 2 * bytes + sl_job_json_bytes(asked, bytes) +
+    assert_int_equal(plan.file, 2 * 216 + 2 * bytes + sl_request_json_bytes(asked, bytes) +
                                     SL_ENCODE_BYTES * bytes);
     assert_true(need.request > 500 * sizeof(int32_t) && plan.request == need.request);
     assert_int_equal(plan.waiting, 7 * need.request);

@@ -29,24 +29,24 @@ static void add(char *to, size_t size, const char *text)
     assert_true((size_t)snprintf(to + at, size - at, "%s", text) < size - at);
 }
 
-static sl_job_reader reader_of(const tiny_model *model)
+static sl_request_reader reader_of(const tiny_model *model)
 {
-    return (sl_job_reader){.tokenizer = model->tokenizer,
-                           .chat = model->chat,
-                           .model = "the model",
-                           .context = CONTEXT,
-                           .choices_max = CHOICES};
+    return (sl_request_reader){.tokenizer = model->tokenizer,
+                               .chat = model->chat,
+                               .model = "the model",
+                               .context = CONTEXT,
+                               .choices_max = CHOICES};
 }
 
-static sl_request *read_with(const sl_job_reader *reader, const char *line, size_t bytes)
+static sl_request *read_with(const sl_request_reader *reader, const char *line, size_t bytes)
 {
     /* A copy of its exact size, so that a sanitizer sees a byte read too far. */
     char *exact = malloc(bytes ? bytes : 1);
     memcpy(exact, line, bytes);
     sl_request *request = NULL;
-    assert_int_equal(sl_job_request_read(reader, exact, bytes, LINE, &request), SL_OK);
-    sl_job_key key;
-    assert_int_equal(sl_job_line_key(exact, bytes, LINE, &key), SL_OK);
+    assert_int_equal(sl_request_read(reader, exact, bytes, LINE, &request), SL_OK);
+    sl_request_key key;
+    assert_int_equal(sl_request_line_key(exact, bytes, LINE, &key), SL_OK);
     assert_string_equal(key.custom_id, request->custom_id);
     assert_int_equal(request->line, LINE);
     assert_true((request->error.http_status == 0) == (request->choices != NULL));
@@ -57,14 +57,14 @@ static sl_request *read_with(const sl_job_reader *reader, const char *line, size
 
 static sl_request *read_line(const char *line)
 {
-    const sl_job_reader reader = reader_of(&plain);
+    const sl_request_reader reader = reader_of(&plain);
     return read_with(&reader, line, strlen(line));
 }
 
 /* A line for `url` with these fields in its body. */
 static sl_request *read_fields(const tiny_model *model, const char *url, const char *fields)
 {
-    const sl_job_reader reader = reader_of(model);
+    const sl_request_reader reader = reader_of(model);
     const size_t bytes = strlen(fields) + 200;
     char *line = malloc(bytes);
     snprintf(line, bytes, "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"%s\",\"body\":{%s}}",
@@ -301,7 +301,7 @@ static void test_chat(void **state)
     assert_int_equal(r->sampling.top_k, 0);
     sl_request_free(r);
 
-    sl_job_reader reader = reader_of(&plain);
+    sl_request_reader reader = reader_of(&plain);
     reader.chat = NULL;
     const char *line = "{\"custom_id\":\"c\",\"method\":\"POST\",\"url\":\"" CHAT
                        "\",\"body\":{" HELLO "}}";
@@ -603,8 +603,8 @@ static void test_lone_surrogates(void **state)
 
 static uint64_t hash_of(const char *line)
 {
-    sl_job_key key;
-    assert_int_equal(sl_job_line_key(line, strlen(line), LINE, &key), SL_OK);
+    sl_request_key key;
+    assert_int_equal(sl_request_line_key(line, strlen(line), LINE, &key), SL_OK);
     free(key.custom_id);
     return key.body_hash;
 }
@@ -698,7 +698,7 @@ static void test_deep_nesting(void **state)
         const size_t step = strlen(opens[i]), bytes = 10000 * step;
         char *line = malloc(bytes);
         for (size_t j = 0; j < bytes; j++) line[j] = opens[i][j % step];
-        const sl_job_reader reader = reader_of(&plain);
+        const sl_request_reader reader = reader_of(&plain);
         check_failed(read_with(&reader, line, bytes), opens[i], "invalid_json", "");
         free(line);
     }
@@ -719,7 +719,7 @@ static void test_a_20_mb_line(void **state)
         "\"body\":{\"prompt\":\"";
     static const char *const bodies[] = {"the rain ", "\\u00e9", "\\n"};
     const size_t bytes = 20u << 20;
-    const sl_job_reader reader = reader_of(&plain);
+    const sl_request_reader reader = reader_of(&plain);
     char *line = malloc(bytes);
     for (size_t i = 0; i < 3; i++) {
         const size_t step = strlen(bodies[i]);
@@ -753,7 +753,7 @@ static void test_greedy_lines(void **state)
         {COMPLETIONS, "\"prompt\":\"x\",\"model\":\"", "m", "\"}}", "invalid_value", "model"},
     };
     const size_t bytes_max = 8u << 20;
-    const sl_job_reader reader = reader_of(&plain);
+    const sl_request_reader reader = reader_of(&plain);
     char *line = malloc(bytes_max);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const size_t step = strlen(cases[i].item), n_end = strlen(cases[i].end);
@@ -788,7 +788,7 @@ static void test_broken_lines(void **state)
         "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"/v1/completions\",\"body\":{\"prompt\":"
         "[3,4,5],\"stop\":[\"x\"],\"logit_bias\":{\"5\":1},\"logprobs\":2,\"echo\":true,\"seed\":"
         "12}}";
-    const sl_job_reader reader = reader_of(&plain);
+    const sl_request_reader reader = reader_of(&plain);
     for (size_t bytes = 0; bytes + 1 < sizeof line; bytes++)
         check_failed(read_with(&reader, line, bytes), "cut", "invalid_json", "");
     char changed[sizeof line];
@@ -875,8 +875,8 @@ static void test_known_fields(void **state)
         "\"stream_options\":{\"include_usage\":true},\"prediction\":{\"type\":\"content\"}",
         "\"verbosity\":\"medium\",\"reasoning_effort\":null,\"separate_reasoning\":false",
     };
-    sl_job_warnings warnings = {0};
-    sl_job_reader reader = reader_of(&plain);
+    sl_request_warnings warnings = {0};
+    sl_request_reader reader = reader_of(&plain);
     reader.warnings = &warnings;
     for (int chat = 0; chat < 2; chat++) {
         char line[600];
@@ -1002,8 +1002,8 @@ static void test_truncation(void **state)
 static void test_unknown_fields(void **state)
 {
     (void)state;
-    sl_job_warnings warnings = {0};
-    sl_job_reader reader = reader_of(&plain);
+    sl_request_warnings warnings = {0};
+    sl_request_reader reader = reader_of(&plain);
     reader.warnings = &warnings;
     static const char line[] =
         "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"/v1/completions\",\"extra\":1,\"body\":"
@@ -1024,7 +1024,7 @@ static void test_unknown_fields(void **state)
         assert_int_equal(r->error.http_status, 0);
         sl_request_free(r);
     }
-    assert_int_equal(warnings.n, SL_JOB_WARNINGS_MAX + 1);
+    assert_int_equal(warnings.n, SL_REQUEST_WARNINGS_MAX + 1);
 }
 
 static int open_models(void **state)

@@ -20,7 +20,7 @@ static tiny_model model;
 
 static sl_request *make_request(const char *url, const char *fields)
 {
-    const sl_job_reader reader = {
+    const sl_request_reader reader = {
         .tokenizer = model.tokenizer, .chat = model.chat, .context = 500, .choices_max = 4};
     char line[1000];
     snprintf(line, sizeof line,
@@ -28,7 +28,7 @@ static sl_request *make_request(const char *url, const char *fields)
              "\xc3\xa9\",\"method\":\"POST\",\"url\":\"%s\",\"body\":{%s}}",
              url, fields);
     sl_request *request;
-    assert_int_equal(sl_job_request_read(&reader, line, strlen(line), 3, &request), SL_OK);
+    assert_int_equal(sl_request_read(&reader, line, strlen(line), 3, &request), SL_OK);
     return request;
 }
 
@@ -57,7 +57,7 @@ static void set_top(sl_token_detail *detail, int32_t token, float logprob)
 static char *tell(const sl_request *request)
 {
     size_t bytes;
-    char *line = sl_job_result_line(request, model.tokenizer, CREATED, &bytes);
+    char *line = sl_result_line(request, model.tokenizer, CREATED, &bytes);
     assert_non_null(line);
     assert_int_equal(strlen(line), bytes);
     assert_ptr_equal(strchr(line, '\n'), line + bytes - 1);
@@ -289,15 +289,15 @@ static void test_reads_its_own(void **state)
         if (failed) sl_request_fail(r, 400, "c", "", "m");
         char *line = tell(r);
         const size_t bytes = strlen(line);
-        sl_job_known known = {0};
-        assert_int_equal(sl_job_result_read(line, bytes, &known), SL_OK);
+        sl_result_known known = {0};
+        assert_int_equal(sl_result_read(line, bytes, &known), SL_OK);
         assert_string_equal(known.custom_id, r->custom_id);
         assert_int_equal(known.failed, failed);
         free(known.custom_id);
         for (size_t cut = 0; cut + 1 < bytes; cut++) { /* a torn line is never a record */
             char *exact = malloc(cut + 1);
             memcpy(exact, line, cut);
-            assert_int_equal(sl_job_result_read(exact, cut, &known), SL_ERR_FORMAT);
+            assert_int_equal(sl_result_read(exact, cut, &known), SL_ERR_FORMAT);
             free(exact);
         }
         free(line);
@@ -328,8 +328,8 @@ static void test_reads_others(void **state)
         {"\xff", SL_ERR_FORMAT, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        sl_job_known known = {0};
-        assert_int_equal(sl_job_result_read(rows[i].line, strlen(rows[i].line), &known),
+        sl_result_known known = {0};
+        assert_int_equal(sl_result_read(rows[i].line, strlen(rows[i].line), &known),
                          rows[i].status);
         assert_int_equal(known.failed, rows[i].failed);
         free(known.custom_id);
@@ -342,12 +342,12 @@ static void test_deep_and_long_lines(void **state)
     const size_t bytes = 20u << 20;
     char *line = malloc(bytes);
     memset(line, '[', bytes);
-    sl_job_known known;
-    assert_int_equal(sl_job_result_read(line, 10000, &known), SL_ERR_FORMAT);
-    assert_int_equal(sl_job_result_read(line, bytes, &known), SL_ERR_FORMAT);
+    sl_result_known known;
+    assert_int_equal(sl_result_read(line, 10000, &known), SL_ERR_FORMAT);
+    assert_int_equal(sl_result_read(line, bytes, &known), SL_ERR_FORMAT);
     memset(line, 'x', bytes);
     line[0] = '"';
-    assert_int_equal(sl_job_result_read(line, bytes, &known), SL_ERR_FORMAT);
+    assert_int_equal(sl_result_read(line, bytes, &known), SL_ERR_FORMAT);
     free(line);
 }
 
@@ -380,7 +380,7 @@ static void test_out_of_memory(void **state)
         for (; !line; n++) {
             allocations_left = n;
             json_set_alloc_funcs(failing_malloc, free);
-            line = sl_job_result_line(requests[i], model.tokenizer, CREATED, &bytes);
+            line = sl_result_line(requests[i], model.tokenizer, CREATED, &bytes);
             json_set_alloc_funcs(malloc, free);
         }
         assert_true(n > 20);
