@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # tests/run.sh - everything that is checked, on a clean machine, with one command.
 #   run.sh           dev suite, sanitizers, data races, formatting, clang-tidy
-#   run.sh --quick   dev suite and formatting
-# The last line counts all of it: "N passed, N failed[, N skipped]"; exit 0 only if none failed.
+#   run.sh --deep    the same, with clang-tidy's analyzer as deep as it goes by itself
+#   run.sh --quick   before a commit: formatting, the dev suite without whole jobs, a few same bytes
+# Each test that cannot run here is named with its reason. The last line counts all of it: "N passed,
+# N failed[, N skipped]"; exit 0 only if none failed. bench/README.md says what takes the time.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 case "${1:-}" in
-'') quick=no ;;
+'') quick=no states=75000 ;;
+--deep) quick=no states=225000 ;;
 --quick) quick=yes ;;
 *)
-    echo "usage: run.sh [--quick]" >&2
+    echo "usage: run.sh [--quick | --deep]" >&2
     exit 2
     ;;
 esac
@@ -37,11 +40,22 @@ build() { cmake --preset "$1" && cmake --build --preset "$1"; }
 
 attribute() { sed -n "s/^[[:space:]]*$1=\"\([0-9]*\)\".*/\1/p" "$2" | head -n 1; }
 
-# Build a preset and run its tests; ctest's own counts are added up.
+# "skipped: TEST: REASON" for each test of a report that could not run.
+skips() {
+    python3 - "$1" <<'END'
+import re, sys, xml.etree.ElementTree as tree
+for test in tree.parse(sys.argv[1]).getroot().iter("testcase"):
+    if test.find("skipped") is not None:
+        said = re.search(r"^skipped: (.*)$", test.findtext("system-out", ""), re.M)
+        print(f"skipped: {test.get('name')}: {said.group(1) if said else 'it does not say why'}")
+END
+}
+
+# Build a preset and run its tests, or those of a label; ctest's own counts are added up.
 suite() {
     local preset=$1 report=$scratch/$1.xml start=$SECONDS status=0 n_tests n_failed n_skipped
     check "build $preset" build "$preset" || return
-    ctest --preset "$preset" --output-junit "$report" || status=$?
+    ctest --preset "$preset" ${2:+--label-regex "$2"} --output-junit "$report" || status=$?
     n_tests=$(attribute tests "$report" 2>/dev/null) n_tests=${n_tests:-0}
     n_failed=$(attribute failures "$report" 2>/dev/null) n_failed=${n_failed:-0}
     n_skipped=$(attribute skipped "$report" 2>/dev/null) n_skipped=${n_skipped:-0}
@@ -50,6 +64,7 @@ suite() {
     passed=$((passed + n_tests - n_failed - n_skipped))
     failed=$((failed + n_failed)) skipped=$((skipped + n_skipped))
     [ "$n_failed" = 0 ] || broken+=("suite $preset")
+    [ "$n_skipped" = 0 ] || skips "$report"
     echo "== suite $preset: $((SECONDS - start)) s"
 }
 
@@ -58,8 +73,11 @@ kernel_sets() { build/dev/tests/unit/test_kernels 2>&1 | sed -n 's/^set /== kern
 
 sources() { find runtime sched comm proto launch tests -name "$1" -print0; }
 format() { sources '*.[ch]' | xargs -0 clang-format --dry-run -Werror; }
+# Nearly all of its time is the analyzer's, which stops after so many states of a function.
 tidy() {
-    sources '*.c' | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet -p build/sanitize 2>&1 |
+    local depth=()
+    for word in -Xclang -analyzer-config -Xclang "max-nodes=$states"; do depth+=("--extra-arg=$word"); done
+    sources '*.c' | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet -p build/sanitize "${depth[@]}" 2>&1 |
         grep -vE '^[0-9]+ warnings?( and [0-9]+ errors?)? generated'
     return "${PIPESTATUS[1]}"
 }
@@ -76,7 +94,13 @@ fi
 export SLUICE_TEST_VOCABS
 
 check "clang-format" format
-suite dev
+if [ $quick = yes ]; then
+    suite dev 'unit|tree|fuzz|golden'
+    check "same bytes, light" python3 -B tests/mpi/same_bytes.py --light --sluice build/dev/launch/sluice \
+        --make-model build/dev/tests/support/make_model
+else
+    suite dev
+fi
 kernel_sets
 if [ $quick = no ]; then
     suite sanitize

@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     const char *path = getenv("SLUICE_TEST_MODEL");
     REQUIRE(argc == 2, "usage: test_golden_real FOLDER");
     if (!path || !*path) {
-        printf("SLUICE_TEST_MODEL is not set: launch/fetch_model.sh gives its path\n");
+        printf("skipped: SLUICE_TEST_MODEL is not set: launch/fetch_model.sh gives its path\n");
         return SKIPPED;
     }
     sl_gguf *gguf;

@@ -1,6 +1,7 @@
 """What the end-to-end scripts share: starting `sluice` on ranks, making models and jobs, comparing
 OUT files. No test is in here."""
 import argparse
+import itertools
 import json
 import os
 import random
@@ -113,6 +114,35 @@ def main(description, body):
     print(f"{description}: {'skipped' if skipped else 'passed'} in "
           f"{time.monotonic() - began:.1f} s")
     sys.exit(77 if skipped else 0)
+
+
+# ---- combinations ----
+
+def covering(**factors):
+    """Rows {name: value} in which every two values of two factors meet, in far fewer rows than the
+    product: each row is the one of the product with most pairs that no row before it has."""
+    names = list(factors)
+    couples = list(itertools.combinations(range(len(names)), 2))
+
+    def pairs(row):
+        return {(i, j, row[i], row[j]) for i, j in couples}
+
+    product = [(row, pairs(row)) for row in itertools.product(*factors.values())]
+    missing = set().union(*(met for _, met in product))
+    rows = []
+    while missing:
+        row, met = max(product, key=lambda entry: len(entry[1] & missing))
+        rows.append(row)
+        missing -= met
+    check_covering(rows, list(factors.values()))
+    return [dict(zip(names, row)) for row in rows]
+
+
+def check_covering(rows, values):
+    """Counted anew, without what made the rows."""
+    for i, j in itertools.combinations(range(len(values)), 2):
+        met = {(row[i], row[j]) for row in rows}
+        assert met == set(itertools.product(values[i], values[j])), f"pairs of factors {i} and {j}: {met}"
 
 
 # ---- records ----

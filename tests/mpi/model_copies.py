@@ -180,7 +180,7 @@ def test_hole(copies):
                                  stderr=subprocess.DEVNULL).returncode == 0
         file.seek(0)
     if not punched:
-        print("test_hole is skipped: no holes can be punched here")
+        print("test_hole cannot run: no holes can be punched here")
         return
     model, talk = verdict(copies, holed, copies.good)
     e2e.check(model == "unverified" and "a hole" in talk and "model: unverified" in talk, talk)

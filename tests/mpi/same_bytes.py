@@ -1,8 +1,7 @@
 """Contract 1: the records of a job do not depend on how it was computed. One batch of all kinds of
-requests, one reference, and every combination of ranks, threads and chunk; then codec, sequences
-at a time, a cache of q8_0, one too small for the job, and the reference kernels against
-themselves."""
-import itertools
+requests, one reference for each policy and type of cache, and runs in which every two values of
+policy, ranks, threads, chunk, codec and sequences at a time meet; then codecs that lose something,
+other kernels against themselves, and a cache too small for the job."""
 import json
 import re
 
@@ -72,90 +71,13 @@ class Runner:
         return found, talk, json.loads(run.stdout)
 
 
-def every_combination(bench, runner, reference):
-    ranks, threads, chunks = [1, 2, 3, 5, 7], [1, 2], [64, 256, 1000]
-    grid = list(itertools.product(ranks, threads, chunks))
-    if bench.args.light:
-        grid = [(1, 2, 64), (2, 1, 1000), (3, 2, 256), (7, 1, 64)]
-    for n, t, chunk in grid:
-        what = f"{n} ranks, {t} threads, chunk {chunk}"
-        found, _, _ = runner.run(what, 0 if n == 1 else n, "-t", t, "--chunk", chunk,
-                                 "--sequences", SEQUENCES)
-        e2e.compare(reference, found, what)
-    return len(grid)
+# Policies and types of cache, each with a reference of its own: what they evict or round depends on
+# nothing but the tokens. Of light runs, those whose code differs most.
+SMALL = ["--sinks", 4, "--window", 24]
+LIGHT_WAYS = ["full", "q8_0", "random", "gate window", "gate prompt"]
 
 
-def other_ways(runner, reference):
-    ways = [(3, "--codec", "f32-zstd", "--sequences", SEQUENCES),
-            (2, "--sequences", 3),  # the least that n of 3 can have
-            (2, "--sequences", 24),
-            (1, "--sequences", SEQUENCES, "--chunk", 33)]  # mpirun -n 1
-    for ranks, *options in ways:
-        what = f"{ranks} ranks, {' '.join(map(str, options))}"
-        found, _, _ = runner.run(what, ranks, *options)
-        e2e.compare(reference, found, what)
-    return len(ways)
-
-
-def every_kernel_set(bench, runner):
-    """Another set may round otherwise, but not from run to run. One this CPU lacks is refused."""
-    n = 0
-    for kernels in ["ref"] if bench.args.light else ["ref", "avx2", "avx512", "amx-emulated", "amx"]:
-        probe = bench.run(0, "run", "-m", runner.model, "-p", "x", "-n", 1, SLUICE_KERNELS=kernels)
-        if probe.returncode != 0:
-            e2e.check(b"no such kernel set" in probe.stderr, f"{kernels}: {probe.stderr}")
-            print(f"kernels {kernels}: not on this CPU", flush=True)
-            continue
-        first, _, _ = runner.run(f"{kernels} kernels", 0, "--sequences", SEQUENCES,
-                                 SLUICE_KERNELS=kernels)
-        for ranks, chunk, codec in [(3, 100, "f32"), (2, 256, "f32-zstd")]:
-            what = f"{kernels} kernels, {ranks} ranks, chunk {chunk}, {codec}"
-            found, _, _ = runner.run(what, ranks, "-t", 1, "--chunk", chunk, "--codec", codec,
-                                     "--sequences", SEQUENCES, SLUICE_KERNELS=kernels)
-            e2e.compare(first, found, what)
-        n += 3
-    return n
-
-
-def lossy_codecs(bench, runner, reference):
-    """What is lost depends on the links, so on the ranks, and on nothing else."""
-    codecs = ["int8-zstd"] if bench.args.light else ["bf16", "bf16-zstd", "int8", "int8-zstd"]
-    lossy = {}
-    for codec in codecs:
-        kind = codec.split("-")[0]
-        for chunk, threads in [(64, 1), (1000, 2)]:
-            what = f"3 ranks, {codec}, chunk {chunk}"
-            found, _, _ = runner.run(what, 3, "-t", threads, "--chunk", chunk, "--codec", codec,
-                                     "--sequences", SEQUENCES)
-            e2e.compare(lossy.setdefault(kind, found), found, what)
-    for kind, found in lossy.items():
-        e2e.check(found != reference, f"{kind}: nothing was lost, so it was not used")
-    return 2 * len(codecs)
-
-
-def q8_cache(bench, source):
-    """What rounding the cache loses depends on nothing but the tokens."""
-    model = bench.model("q8.gguf", seed=SEED + 2, layers=8, width=96, ffn=160, head_dim=32,
-                        context=1024)
-    runner = Runner(bench, model, source)
-    options = ["--sequences", SEQUENCES, "--kv"]
-    plain, _, _ = runner.run("f16 cache", 0, *options, "f16")
-    reference, _, _ = runner.run("q8_0 cache", 0, "-t", 2, *options, "q8_0")
-    e2e.check(plain != reference, "q8_0: nothing was lost, so it was not used")
-    grid = [(1, 1, 64, "f32"), (2, 1, 1000, "f32-zstd"), (3, 2, 256, "f32"), (7, 1, 33, "f32")]
-    if bench.args.light:
-        grid = grid[1:3]
-    for ranks, threads, chunk, codec in grid:
-        what = f"q8_0 cache, {ranks} ranks, {threads} threads, chunk {chunk}, {codec}"
-        found, _, _ = runner.run(what, ranks, "-t", threads, "--chunk", chunk, "--codec", codec,
-                                 *options, "q8_0")
-        e2e.compare(reference, found, what)
-    return len(grid)
-
-
-# ---- policies ----
-
-def gates(bench, runner):
+def gates(bench, model):
     """Gate files of every span, and two that keep all and nothing."""
     made = {}
     for name, options in [("window", ["--span", "window:20,9"]),
@@ -164,9 +86,105 @@ def gates(bench, runner):
                           ("all", ["--fill", "constant", "--bias", 1]),
                           ("none", ["--fill", "constant", "--bias", -1])]:
         made[name] = bench.path(f"gate-{name}.gguf")
-        run = bench.run(0, "train", "init", "-m", runner.model, "-o", made[name], *options)
+        run = bench.run(0, "train", "init", "-m", model, "-o", made[name], *options)
         e2e.check(run.returncode == 0, f"train init {name}: {run.stderr}")
     return made
+
+
+def all_ways(gate):
+    return {"full": [],
+            "q8_0": ["--kv", "q8_0"],
+            "random": ["--policy", "random", "--keep", 0.3, *SMALL],
+            "streaming": ["--policy", "streaming", *SMALL],
+            "keynorm": ["--policy", "keynorm", "--keep", 0.5, *SMALL],
+            "keydiff": ["--policy", "keydiff", "--keep", 0.25, *SMALL],
+            "snapkv": ["--policy", "snapkv", "--keep", 0.25, *SMALL],
+            "h2o": ["--policy", "h2o", "--keep", 0.5, *SMALL],
+            "gate window": ["-g", gate["window"], "--keep", 0.25, *SMALL],
+            "gate causal": ["-g", gate["causal"], *SMALL],
+            "gate prompt": ["-g", gate["prompt"]]}
+
+
+def rows_of(light, ways):
+    """What is run: every two values meet. One rank has no links, so no codec."""
+    if light:
+        return e2e.covering(way=LIGHT_WAYS, ranks=[2, 3, 7], threads=[1, 2], chunk=[64, 1000],
+                            codec=["f32", "f32-zstd"], sequences=[3, 24])
+    alone = [(0, 1, 64, 3), (0, 2, 1000, 24), (1, 1, 33, SEQUENCES)]
+    return [{"way": "full", "ranks": ranks, "threads": threads, "chunk": chunk, "codec": "f32",
+             "sequences": sequences} for ranks, threads, chunk, sequences in alone] + \
+        e2e.covering(way=list(ways), ranks=[2, 3, 5, 7], threads=[1, 2], chunk=[33, 64, 256, 1000],
+                     codec=["f32", "f32-zstd"], sequences=[3, SEQUENCES, 24])
+
+
+def reference_of(runner, way, options, full):
+    """One rank's records. Each way is seen to do what it is for."""
+    found, _, report = runner.run(way, 0, "--sequences", SEQUENCES, *options)
+    keep = report["retention_mean"]
+    if way == "q8_0":
+        e2e.check(found != full, "q8_0: nothing was lost, so it was not used")
+    elif way == "streaming":
+        e2e.check(keep == 0, f"{way}: kept {keep}")
+    else:
+        e2e.check(0 < keep < 0.95, f"{way}: kept {keep}")
+    return found
+
+
+def every_pair(bench, runner, reference, ways):
+    """Every two of: policy or type of cache, ranks, threads, chunk, codec, sequences at a time."""
+    references = {"full": reference}
+    rows = rows_of(bench.args.light, ways)
+    for row in rows:
+        way = row["way"]
+        if way not in references:
+            references[way] = reference_of(runner, way, ways[way], reference)
+        what = ", ".join(f"{name} {value}" for name, value in row.items())
+        found, _, _ = runner.run(what, row["ranks"], "-t", row["threads"], "--chunk", row["chunk"],
+                                 "--codec", row["codec"], "--sequences", row["sequences"], *ways[way])
+        e2e.compare(references[way], found, what)
+    return len(rows)
+
+
+def own_kernels(bench, model):
+    rows = json.loads(bench.run(0, "bench", "-m", model, "-p", 1, "-n", 0, "-r", 1, "--json").stdout)
+    return rows["rows"][0]["kernels"]
+
+
+def every_kernel_set(bench, runner):
+    """Another set may round otherwise, but not from run to run. One this CPU lacks is refused; the one
+    it takes by itself is what all other runs are of."""
+    n, own = 0, own_kernels(bench, runner.model)
+    for kernels in ["ref"] if bench.args.light else ["ref", "avx2", "avx512", "amx-emulated", "amx"]:
+        if kernels == own:
+            continue
+        probe = bench.run(0, "run", "-m", runner.model, "-p", "x", "-n", 1, SLUICE_KERNELS=kernels)
+        if probe.returncode != 0:
+            e2e.check(b"no such kernel set" in probe.stderr, f"{kernels}: {probe.stderr}")
+            print(f"kernels {kernels}: not on this CPU", flush=True)
+            continue
+        first, _, _ = runner.run(f"{kernels} kernels", 0, "--sequences", SEQUENCES,
+                                 SLUICE_KERNELS=kernels)
+        what = f"{kernels} kernels, 3 ranks, chunk 100, f32-zstd"
+        found, _, _ = runner.run(what, 3, "-t", 1, "--chunk", 100, "--codec", "f32-zstd", "--sequences",
+                                 24, SLUICE_KERNELS=kernels)
+        e2e.compare(first, found, what)
+        n += 2
+    return n
+
+
+def lossy_codecs(bench, runner, reference):
+    """What is lost depends on the links, so on the ranks, and on nothing else: zstd loses nothing more."""
+    kinds = ["int8"] if bench.args.light else ["bf16", "int8"]
+    for kind in kinds:
+        lossy = None
+        for codec, chunk, threads in [(kind, 64, 1), (kind + "-zstd", 1000, 2)]:
+            what = f"3 ranks, {codec}, chunk {chunk}"
+            found, _, _ = runner.run(what, 3, "-t", threads, "--chunk", chunk, "--codec", codec,
+                                     "--sequences", SEQUENCES)
+            lossy = lossy or found
+            e2e.compare(lossy, found, what)
+        e2e.check(lossy != reference, f"{kind}: nothing was lost, so it was not used")
+    return 2 * len(kinds)
 
 
 def without_cache_bytes(found):
@@ -174,38 +192,13 @@ def without_cache_bytes(found):
     return {id: re.sub(rb'"cache_bytes":\d+', b'"cache_bytes":0', line) for id, line in found.items()}
 
 
-def policies(bench, runner):
-    """Who is evicted depends on nothing but the request: not on ranks, chunk, mix, threads, kernels of
-    the same set, nor on restarts."""
-    gate = gates(bench, runner)
-    small = ["--sinks", 4, "--window", 24]
-    ways = [["--policy", "random", "--keep", 0.3, *small], ["--policy", "streaming", *small],
-            ["--policy", "keynorm", "--keep", 0.5, *small],
-            ["--policy", "keydiff", "--keep", 0.25, *small],
-            ["-g", gate["window"], "--keep", 0.25, *small],
-            ["-g", gate["causal"], *small], ["-g", gate["prompt"]],
-            ["--policy", "snapkv", "--keep", 0.25, *small],
-            ["--policy", "h2o", "--keep", 0.5, *small]]
-    shapes = [(2, 1, 64, 8), (3, 2, 100, 24), (5, 1, 256, 3), (7, 1, 33, 8)]
-    if bench.args.light:
-        ways, shapes = [ways[0], ways[4], ways[6]], shapes[1:2]
-    n = 0
-    for options in ways:
-        what = " ".join(map(str, options))
-        first, _, report = runner.run(what, 0, "--sequences", SEQUENCES, *options)
-        keep = report["retention_mean"]
-        e2e.check(keep == 0 if "streaming" in what else 0 < keep < 0.95, f"{what}: kept {keep}")
-        for ranks, threads, chunk, sequences in shapes:
-            found, _, _ = runner.run(what, ranks, "-t", threads, "--chunk", chunk, "--sequences",
-                                     sequences, *options)
-            e2e.compare(first, found, f"{what}, {ranks} ranks, chunk {chunk}")
-            n += 1
+def constant_gates(runner, gate):
+    """A gate that keeps all is the full cache, and one that keeps nothing is streaming."""
     for name, policy in [("all", "full"), ("none", "streaming")]:
-        plain, _, _ = runner.run(policy, 0, "--policy", policy, *small)
-        gated, _, _ = runner.run(f"gate {name}", 2, "-g", gate[name], *small)
+        plain, _, _ = runner.run(policy, 0, "--policy", policy, *SMALL)
+        gated, _, _ = runner.run(f"gate {name}", 2, "-g", gate[name], *SMALL)
         e2e.compare(without_cache_bytes(plain), without_cache_bytes(gated), f"gate {name}")
-        n += 1
-    return n
+    return 2
 
 
 # ---- too small a cache ----
@@ -237,7 +230,7 @@ def small_cache(bench):
     reference, talk, report = runner.run("enough cache", 0, *options)
     e2e.check("restarts" not in talk, f"restarts with enough cache:\n{talk}")
     n = 0
-    for ranks in [1, 3] if bench.args.light else [1, 2, 3]:
+    for ranks in [1, 3]:
         what = f"a small cache, {ranks} ranks"
         if ranks > 1:
             _, talk, report = runner.run(f"enough cache, {ranks} ranks", ranks, *options)
@@ -274,12 +267,11 @@ def body(bench):
     e2e.check([c["index"] for c in choices] == list(range(6)), f"three prompts, n 2: {choices}")
     generated = report["generated_tokens"]
     e2e.check(generated > 300, f"only {generated} tokens to compare")
-    n = every_combination(bench, runner, reference)
-    n += other_ways(runner, reference)
-    n += every_kernel_set(bench, runner)
+    gate = gates(bench, model)
+    n = every_pair(bench, runner, reference, all_ways(gate))
+    n += constant_gates(runner, gate)
     n += lossy_codecs(bench, runner, reference)
-    n += q8_cache(bench, runner.source)
-    n += policies(bench, runner)
+    n += every_kernel_set(bench, runner)
     n += small_cache(bench)
     print(f"{n} runs of equal bytes ({generated} tokens of 21 good requests each)")
 

@@ -104,7 +104,7 @@ int main(void)
 {
     const char *path = getenv("SLUICE_TEST_MODEL");
     if (!path) {
-        printf("SLUICE_TEST_MODEL is not set: nothing to compare\n");
+        printf("skipped: SLUICE_TEST_MODEL is not set: nothing to compare\n");
         return CANNOT_RUN;
     }
     if (sl_gguf_open(path, &gguf) != SL_OK || sl_tokenizer_open(gguf, &tokenizer) != SL_OK ||
