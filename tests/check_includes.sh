@@ -223,6 +223,7 @@ check_places() {
 
 offend_all < <(check_rooms)
 offend_all < <(check_units)
+offend_all < <(check_circles)
 offend_all < <(check_foreign)
 offend_all < <(check_names)
 offend_all < <(check_places)
