@@ -36,9 +36,9 @@ def body(bench):
     began = time.monotonic()
     good(bench, "train", "init", "-m", model, "-o", start, "--gate-heads", 0, "--fill", "constant")
     good(bench, "train", "warm", "-m", model, "-g", start, "--text", learn, "--lengths", CONTEXT,
-         "--ridge-pieces", 8, "--pieces", 0, "-o", warm)
+         "--ridge-pieces", 4, "--pieces", 0, "-o", warm)
     good(bench, "train", "calibrate", "-m", model, "-g", warm, "--text", calibrate, "--lengths", CONTEXT,
-         "--pieces", 4, "--windows", 128, "--rates", KEEP, "-o", gate)
+         "--pieces", 2, "--windows", 128, "--rates", KEEP, "-o", gate)
     seconds = time.monotonic() - began
     full = evaluate(bench, model, test)["perplexity"]
     gated = evaluate(bench, model, test, "-g", gate, "--keep", KEEP)
