@@ -185,20 +185,24 @@ sl_status sl_journal_create(const char *path, const sl_job_identity *identity,
     return SL_OK;
 }
 
+/* The file is closed already: only the name is left to free. */
+static void forget(sl_journal *journal)
+{
+    free(journal->path);
+    *journal = (sl_journal){.file = -1};
+}
+
 sl_status sl_journal_commit(sl_file_fresh *fresh, sl_journal *journal)
 {
     sl_status status = sl_file_fresh_commit(fresh);
-    if (status == SL_OK) return SL_OK;
-    free(journal->path);
-    *journal = (sl_journal){.file = -1};
+    if (status != SL_OK) forget(journal);
     return status;
 }
 
 void sl_journal_drop(sl_file_fresh *fresh, sl_journal *journal)
 {
     sl_file_fresh_drop(fresh);
-    free(journal->path);
-    *journal = (sl_journal){.file = -1};
+    forget(journal);
 }
 
 sl_status sl_journal_open(const char *path, const sl_journal_content *content,
@@ -223,8 +227,7 @@ sl_status sl_journal_open(const char *path, const sl_journal_content *content,
 void sl_journal_close(sl_journal *journal)
 {
     if (journal->file >= 0) close(journal->file);
-    free(journal->path);
-    *journal = (sl_journal){.file = -1};
+    forget(journal);
 }
 
 void sl_journal_take_back(sl_journal *journal, uint64_t bytes_before)
