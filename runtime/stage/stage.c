@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/stage/kept_distributions.h"
 #include "runtime/stage/layer.h"
-#include "runtime/stage/reference.h"
 #include "runtime/stage/sampler.h"
 
 enum { HEAD_ROWS = 16 }; /* rows of logits held at a time */
@@ -43,7 +43,7 @@ struct sl_stage {
     sl_activations head_rows;    /* [HEAD_ROWS][width] */
     float *logits;               /* [HEAD_ROWS][vocab] */
     sl_sampler_scratch *sampler; /* [threads] */
-    sl_reference reference;
+    sl_kept_distributions kept;
 };
 
 static bool is_first(const sl_stage *stage) { return stage->options.weights->embedding.data; }
@@ -66,7 +66,7 @@ static void init_head(sl_stage *stage, sl_arena *arena)
         .sum = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
     };
     stage->logits = sl_arena_array(arena, float, HEAD_ROWS *vocab);
-    sl_reference_init(&stage->reference, o->compared_rows, vocab, arena);
+    sl_kept_distributions_init(&stage->kept, o->compared_rows, vocab, arena);
     stage->sampler = sl_arena_array(arena, sl_sampler_scratch, o->threads);
     for (int i = 0; i < o->threads; i++) {
         sl_sampler_scratch scratch;
@@ -159,7 +159,7 @@ static sl_status refuse(const sl_frame *frame, const char *what, uint32_t sequen
     return SL_ERR_FORMAT;
 }
 
-/* One reference serves one pair of sequences after the other. */
+/* The kept distributions serve one pair of sequences after the other. */
 static sl_status check_comparison(const sl_stage *stage, const sl_frame *frame,
                                   const sl_control *control)
 {
@@ -204,7 +204,7 @@ static sl_status apply_control(sl_stage *stage, const sl_frame *frame, const sl_
     }
     s->sampling = control->sampling;
     s->comparison = control->comparison;
-    if (control->comparison.kind == SL_COMPARISON_STORE) sl_reference_clear(&stage->reference);
+    if (control->comparison.kind == SL_COMPARISON_STORE) sl_kept_distributions_clear(&stage->kept);
     s->open = true;
     return SL_OK;
 }
@@ -351,7 +351,7 @@ static void tell_row(sl_stage *stage, const sl_frame *frame, const wanted_row *w
     result->token = t + 1 < span->n_tokens ? frame->tokens[wanted->row + 1] : span->next_token;
     uint32_t n_top = s->sampling.n_logprobs > 0 ? (uint32_t)s->sampling.n_logprobs : 0;
     sl_sampler_score(logits, vocab, n_top, scratch, result);
-    sl_reference_meet(&stage->reference, &s->comparison, logits, result);
+    sl_kept_distributions_compare(&stage->kept, &s->comparison, logits, result);
 }
 
 /* Logits of n wanted rows, then a result for each: rows are independent of each other. */

@@ -24,7 +24,7 @@ typedef struct {
     sl_policy policy;
     const sl_gate *gate;    /* policy SL_POLICY_GATE, else NULL */
     uint32_t n_pages;       /* of the cache's pool */
-    uint32_t compared_rows; /* distributions the last stage keeps (reference.h); 0: none */
+    uint32_t compared_rows; /* distributions the last stage keeps (kept_distributions.h); 0: none */
     const sl_probe *probe;  /* NULL: nobody looks */
     sl_profile *profile;    /* NULL: nobody asks */
 } sl_stage_options;

@@ -1,5 +1,5 @@
-/* tests/unit/stage/test_reference.c - distributions compared with stored ones: equal bits diverge by
- * exactly 0, others by the sum written out in double, and only positions that were asked for count. */
+/* tests/unit/stage/test_kept_distributions.c - distributions compared with stored ones:
+ * equal bits diverge by exactly 0, others by the sum written out in double, and only positions that were asked for count. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,12 +9,12 @@
 
 #include <cmocka.h>
 
-#include "runtime/stage/reference.h"
+#include "runtime/stage/kept_distributions.h"
 #include "tests/support/seeded.h"
 
 enum { ROWS = 5, VOCAB = 700, FROM = 20, STEP = 3 };
 
-static sl_reference reference;
+static sl_kept_distributions kept;
 static void *storage;
 static size_t storage_bytes;
 
@@ -26,11 +26,11 @@ static int open_reference(void **state)
     (void)state;
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);
-    sl_reference_init(&reference, ROWS, VOCAB, &arena);
+    sl_kept_distributions_init(&kept, ROWS, VOCAB, &arena);
     storage_bytes = arena.used_bytes;
     if (sl_storage_take(storage_bytes, "reference", &storage) != SL_OK) return -1;
     sl_arena_init(&arena, storage, storage_bytes);
-    sl_reference_init(&reference, ROWS, VOCAB, &arena);
+    sl_kept_distributions_init(&kept, ROWS, VOCAB, &arena);
     return 0;
 }
 
@@ -64,7 +64,7 @@ static double kl_of(const float *p, const float *q)
 static sl_token_result meet(const sl_comparison *comparison, uint32_t position, const float *logits)
 {
     sl_token_result result = {.kind = SL_RESULT_SCORED, .position = position};
-    sl_reference_meet(&reference, comparison, logits, &result);
+    sl_kept_distributions_compare(&kept, comparison, logits, &result);
     return result;
 }
 
@@ -113,7 +113,7 @@ static void test_positions(void **state)
     static float p[VOCAB];
     seeded random = seeded_from(1);
     make_logits(&random, p);
-    sl_reference_clear(&reference);
+    sl_kept_distributions_clear(&kept);
     assert_false(meet(&with, FROM, p).compared); /* nothing is stored */
     for (uint32_t i = 0; i < 30; i++) assert_false(meet(&store, i, p).compared);
     static const sl_comparison none = {0};
