@@ -1,6 +1,6 @@
-/* runtime/gguf/tensor_type.h - the types a tensor may have: the one table of their names, their
- * blocks and what the runtime does with them. A new type is a row of it, and one of
- * kernels/matmul/weight_type.c. Knows no file and no arithmetic. */
+/* runtime/gguf/tensor_type.h - the types a tensor may have: one table of their names, their blocks
+ * and what the runtime does with them. A new type is a row of it, and a case where the kernels of
+ * kernels/matmul choose by type. Knows no file and no arithmetic. */
 #ifndef SL_TENSOR_TYPE_H
 #define SL_TENSOR_TYPE_H
 
