@@ -196,7 +196,8 @@ static void run_seed(const sl_sim_options *base, uint64_t seed, const job *refer
     if (result.status != SL_OK) {
         REQUIRE(o.lost_rank >= 0 && result.status == SL_ERR_PEER, seed);
         int back = (result.rank + o.ranks - 1) % o.ranks, ahead = (result.rank + 1) % o.ranks;
-        REQUIRE(o.lost_rank == back || o.lost_rank == ahead, seed); /* a neighbour noticed */
+        REQUIRE(o.lost_rank == back || o.lost_rank == ahead,
+                seed); /* it is a neighbour that noticed */
         REQUIRE(result.virtual_ns <= o.lost_ns + o.silence_max_ns + 2 * SL_SECOND, seed);
         t->lost++;
         run_again(&o, &j);
@@ -249,7 +250,7 @@ static const struct {
 };
 enum { N_POLICIES = sizeof POLICIES / sizeof *POLICIES };
 
-/* What was evicted is what was asked for, and every result says the same of it. */
+/* As much was evicted as the policy says, and every result reports the same number. */
 static void check_retention(const job *j, int i)
 {
     uint64_t seen = 0, kept = 0;
@@ -311,7 +312,7 @@ static sl_status done_long(void *context, sl_request *request)
     return SL_OK;
 }
 
-/* Calls of malloc in a whole run of three ranks, without those of the network that is made up. */
+/* Calls of malloc in a whole run of three ranks, without those of the simulated network. */
 static uint64_t calls_of_run(const model *m, uint32_t n_prompt, uint32_t n_tokens)
 {
     sl_sim_options o = plain_options(m);
@@ -398,7 +399,7 @@ int main(int argc, char **argv)
     printf("%llu seeds, %d with a rank lost in time, %d with restarts for lack of pages\n",
            (unsigned long long)last - first + 1, t.lost, t.restarted);
     if (argc == 1)
-        REQUIRE(t.lost > SEEDS / 8 && t.restarted > 0, 0); /* the test meets what it is for */
+        REQUIRE(t.lost > SEEDS / 8 && t.restarted > 0, 0); /* the seeds meet both cases */
 
     check_policies(&m, argc == 1 ? POLICY_SEEDS : POLICY_SEEDS_FEW);
     check_allocations(&m);

@@ -53,7 +53,7 @@ typedef struct {
     uint64_t n_sent, n_back;
     slot slots[SLOTS_ROOM];
     uint32_t n_stops, n_opens, n_closes, most_decoding, most_under_way, n_told;
-    size_t n_read;      /* of a prompt, as last told */
+    size_t n_read;      /* of a prompt, as the watch was last told */
     const char *script; /* the letters drawn after a prompt of one token, '$' ends; or NULL */
     seeded random;
 } rig;
@@ -448,7 +448,7 @@ static void test_slots(void **state)
     assert_int_equal(opening->controls[0].kind, SL_CONTROL_OPEN);
     check_span(opening, 0, 0, 5, true);
 
-    /* a result in a frame from before the new owner is none of his */
+    /* a result in a frame from before the slot had its new owner is not for the new one */
     add_result(closing, SL_RESULT_SAMPLED, 0, 3, tiny_byte('!'));
     receive(r);
     assert_null(sl_driver_finished(r->driver));
@@ -469,12 +469,13 @@ static void test_restart(void **state)
     run(r);
     const sl_driver_progress *p = sl_driver_progress_now(r->driver);
     assert_true(p->restarts > 0);
-    assert_true(p->generated_tokens > 400); /* again, never fed as prompt */
+    /* Tokens are generated again, and never fed as prompt. */
+    assert_true(p->generated_tokens > 400);
     assert_int_equal(p->requests_done, 2);
     assert_int_equal(p->requests_failed, 0);
     assert_ptr_equal(sl_driver_finished(r->driver), older);
     assert_ptr_equal(sl_driver_finished(r->driver), younger);
-    assert_int_equal(r->n_told, 400); /* and each is told once */
+    assert_int_equal(r->n_told, 400); /* and the watch gets each once */
     check_served(r, older);
     check_served(r, younger);
     stop(r);
@@ -543,14 +544,14 @@ static void test_cannot_fit(void **state)
     check_failed(sl_driver_finished(r->driver), "3 sequences; the pool has 3 and 2");
     check_failed(sl_driver_finished(r->driver),
                  "filled the cache after 129 tokens (prompt 10, up to 256");
-    check_served(r, sl_driver_finished(r->driver)); /* the others do not suffer */
+    check_served(r, sl_driver_finished(r->driver)); /* the others are served as ever */
     assert_int_equal(sl_driver_progress_now(r->driver)->requests_failed, 3);
     assert_int_equal(sl_driver_progress_now(r->driver)->requests_done, 4);
     stop(r);
 }
 
-/* What parts.c plans for one sequence is enough to fill its context, also when all of it is in the
- * window: a page more than it fills. */
+/* What rank_assembly.c plans for one sequence is enough to fill its context, also when all of it
+ * is in the window: a page more than it fills. */
 static void test_lone_request_fills_its_pages(void **state)
 {
     (void)state;
@@ -774,7 +775,8 @@ static void test_full(void **state)
     assert_int_equal(sl_driver_submit(r->driver, more), SL_AGAIN);
     assert_int_equal(sl_driver_progress_now(r->driver)->requests_waiting, 4);
     run(r);
-    assert_int_equal(sl_driver_submit(r->driver, more), SL_AGAIN); /* nobody took the finished */
+    /* The finished ones were not taken. */
+    assert_int_equal(sl_driver_submit(r->driver, more), SL_AGAIN);
     check_served(r, sl_driver_finished(r->driver));
     assert_int_equal(sl_driver_submit(r->driver, more), SL_OK);
     run(r);
@@ -782,7 +784,7 @@ static void test_full(void **state)
     stop(r);
 }
 
-/* Requests that are still inside are freed; a sanitizer would tell. */
+/* Requests that are still inside are freed: with a sanitizer a leak fails the test. */
 static void test_closed_early(void **state)
 {
     (void)state;
@@ -895,7 +897,7 @@ static void test_any_job(void **state)
     for (uint64_t seed = 1; seed <= SEEDS; seed++) run_seed(seed, &restarts, &failed);
     printf("%d jobs: %llu restarts, %llu requests that cannot fit\n", SEEDS,
            (unsigned long long)restarts, (unsigned long long)failed);
-    assert_true(restarts > SEEDS / 4 && failed > SEEDS / 4); /* it meets what it is for */
+    assert_true(restarts > SEEDS / 4 && failed > SEEDS / 4); /* the seeds meet both cases */
 }
 
 static int open_model(void **state)

@@ -381,7 +381,7 @@ static void test_wrong_frames(void **state)
         "frame 1 arrived where 0 was expected",
         "frame 0 has 2 rows and a payload of 0 bytes",
         "frame 0 has 0 rows and a payload of 32 bytes",
-        "", /* the codec's words */
+        "", /* the codec logs it in words of its own */
         "",
         "sequence out of range",
         "token out of range",
@@ -498,7 +498,8 @@ static void test_describe_wait(void **state)
     virtual_ns = 400 * SL_MS;
     check_wait(&nodes[0], "was waiting for results from rank 1 for 0.4 s (heard from it 0.0 s ago),"
                           " 1 frames on their way to rank 1 (heard from it 0.0 s ago)");
-    assert_int_equal(step(&nodes[0], &work), SL_OK); /* it has left, and nobody has spoken yet */
+    assert_int_equal(step(&nodes[0], &work),
+                     SL_OK); /* it has left, and no rank has sent anything yet */
     virtual_ns = 500 * SL_MS;
     check_wait(&nodes[0], "was waiting for results from rank 1 for 0.1 s (heard from it 0.4 s ago),"
                           " 0 frames on their way to rank 1 (heard from it 0.4 s ago)");
