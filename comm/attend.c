@@ -117,8 +117,8 @@ static void set_doing(attendance *a, bool gathering)
     a->began_ns = a->told_ns = sl_clock_now_ns();
 }
 
-/* Do the gather that is asked for. An error that is not an answer, but the end of waiting, is returned;
- * then nobody answers. */
+/* Do the gather that is asked for. An error that is not an answer, but the end of waiting, is
+ * returned; then nobody answers. */
 static sl_status gather_for(sl_comm *comm)
 {
     attendance *a = comm->attendance;

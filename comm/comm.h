@@ -35,10 +35,11 @@ sl_status sl_comm_open(const char *kind, const sl_comm_options *options, sl_comm
  * lost_code. After an error use sl_comm_abort instead. */
 void sl_comm_close(sl_comm *comm);
 
-/* Close a job that is finished and yet ends with an exit code that is not 0; all ranks call it, and have
- * nothing left to write. Open MPI's mpirun takes such a code for a failure and tells the user that the job
- * was terminated, unless a rank asked for the end: then it passes the code on in silence. So under that
- * mpirun rank 0 asks for it and no rank returns from here; else this is sl_comm_close. */
+/* Close a job that is finished and yet ends with an exit code that is not 0; all ranks call it, and
+ * have nothing left to write. Open MPI's mpirun takes such a code for a failure and tells the user
+ * that the job was terminated, unless a rank asked for the end: then it passes the code on in
+ * silence. So under that mpirun rank 0 asks for it and no rank returns from here; else this is
+ * sl_comm_close. */
 void sl_comm_close_with(sl_comm *comm, int exit_code);
 
 const char *sl_comm_kind(const sl_comm *comm); /* as given to sl_comm_open */
@@ -50,9 +51,9 @@ int sl_comm_rank_on_host(const sl_comm *comm); /* which of them, from 0 */
 int sl_comm_next(const sl_comm *comm);         /* (rank + 1) % ranks */
 int sl_comm_previous(const sl_comm *comm);     /* (rank + ranks - 1) % ranks */
 
-/* Every rank's `bytes` bytes in rank order into all_out[ranks * bytes]. Collective, equal
- * `bytes`. SL_ERR_PEER after timeout_ns, logged; 0: as long as it takes, which wants to be attended.
- * "sim" does not wait: SL_AGAIN until every rank has called. */
+/* Every rank's `bytes` bytes in rank order into all_out[ranks * bytes]. Collective, equal `bytes`.
+ * SL_ERR_PEER after timeout_ns, logged; 0: as long as it takes, which wants to be attended. "sim"
+ * does not wait: SL_AGAIN until every rank has called. */
 sl_status sl_comm_gather(sl_comm *comm, const void *mine, size_t bytes, void *all_out,
                          int64_t timeout_ns);
 
@@ -63,13 +64,13 @@ typedef struct {
     bool (*give_up)(const sl_comm *comm);
 } sl_attend_options;
 
-/* Run work(context) on a thread of its own while this one sends heartbeats, hears the neighbours' and
- * does the gathers that `work` asks for: for what takes longer than a rank may be silent, as opening a
- * model, training, writing. The neighbours must attend, gather or close meanwhile. With one rank `work`
- * simply runs here.
- * True: *status_out is what `work` returned. False: it is still at work, and its memory in use, so the
- * caller ends the job with sl_comm_abort: SL_ERR_PEER (a neighbour is lost, logged), SL_ERR_JOB (given
- * up, or the transport failed), SL_ERR_MEMORY (no thread could be started, logged). */
+/* Run work(context) on a thread of its own while this one sends heartbeats, hears the neighbours'
+ * and does the gathers that `work` asks for: for what takes longer than a rank may be silent, as
+ * opening a model, training, writing. The neighbours must attend, gather or close meanwhile. With
+ * one rank `work` simply runs here. True: *status_out is what `work` returned. False: it is still
+ * at work, and its memory in use, so the caller ends the job with sl_comm_abort: SL_ERR_PEER (a
+ * neighbour is lost, logged), SL_ERR_JOB (given up, or the transport failed), SL_ERR_MEMORY (no
+ * thread could be started, logged). */
 bool sl_comm_attend(sl_comm *comm, const sl_attend_options *options,
                     sl_status (*work)(void *context), void *context, sl_status *status_out);
 /* What the attended thread is doing, for how long, and when the neighbours were heard. */
@@ -110,8 +111,8 @@ int64_t sl_comm_silence_ns(const sl_comm *comm, int rank);
 
 uint64_t sl_comm_bytes_sent(const sl_comm *comm); /* messages, not heartbeats */
 
-/* End the whole job now with this exit code; does not return ("sim": marks this rank lost
- * and returns). From any thread: the one that drives does it, or, when it does not come to it within
+/* End the whole job now with this exit code; does not return ("sim": marks this rank lost and
+ * returns). From any thread: the one that drives does it, or, when it does not come to it within
  * two seconds, this process just ends, and the launcher ends the others. */
 void sl_comm_abort(sl_comm *comm, int exit_code);
 

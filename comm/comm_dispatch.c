@@ -1,6 +1,6 @@
 /* comm/comm_dispatch.c - the front door: picks the transport, checks the caller, keeps the queue of
- * sends, decides when heartbeats are due and accounts silence. Knows no wire; time is told to it, but for the
- * waits of start and end. */
+ * sends, decides when heartbeats are due and accounts silence. Knows no wire; time is told to it,
+ * but for the waits of start and end. */
 #include "comm/comm.h"
 
 #include <string.h>

@@ -1,10 +1,9 @@
-/* proto/wire.h - checked encode and decode of every message and on-disk record.
- * Schema: sluice.proto. Layout of a frame message: u32 little-endian header bytes, u64
- * little-endian XXH3 of the header, the protobuf header (it holds the payload's bytes and
- * XXH3), the payload (hidden rows, encoded by comm's codec; never in the protobuf). A hello
- * starts with the same two words, and so do a journal, after its magic, and each of its entries. Decoding trusts nothing:
- * checksums come first, counts are bounded by the limits, memory comes from a fixed arena
- * inside sl_wire. */
+/* proto/wire.h - checked encode and decode of every message and on-disk record. Schema:
+ * sluice.proto. Layout of a frame message: u32 little-endian header bytes, u64 little-endian XXH3
+ * of the header, the protobuf header (it holds the payload's bytes and XXH3), the payload (hidden
+ * rows, encoded by comm's codec; never in the protobuf). A hello starts with the same two words,
+ * and so do a journal, after its magic, and each of its entries. Decoding trusts nothing: checksums
+ * come first, counts are bounded by the limits, memory comes from a fixed arena inside sl_wire. */
 #ifndef SL_WIRE_H
 #define SL_WIRE_H
 
@@ -81,9 +80,9 @@ typedef struct {
     sl_job_option options[SL_JOB_OPTIONS_MAX]; /* that change results, as what they came to */
 } sl_job_identity;
 enum { SL_JOB_IDENTITY_BYTES_MAX = 8192 }; /* enough for any */
-/* SL_ERR_MEMORY, logged: out is too small. Decode takes what the journal begins with, *n_used_out of
- * its n_bytes; SL_ERR_FORMAT, logged: no journal, another version, a checksum, too many or too long
- * options. */
+/* SL_ERR_MEMORY, logged: out is too small. Decode takes what the journal begins with, *n_used_out
+ * of its n_bytes; SL_ERR_FORMAT, logged: no journal, another version, a checksum, too many or too
+ * long options. */
 sl_status sl_wire_encode_job(const sl_job_identity *job, uint8_t *out, size_t out_bytes_max,
                              size_t *n_bytes_out);
 sl_status sl_wire_decode_job(const uint8_t *bytes, size_t n_bytes, sl_job_identity *job_out,
@@ -98,8 +97,8 @@ typedef struct {
 enum { SL_JOB_ENTRY_BYTES_MAX = 96 };
 /* Into out[SL_JOB_ENTRY_BYTES_MAX]; how many bytes it takes. */
 size_t sl_wire_encode_job_entry(const sl_job_entry *entry, uint8_t *out);
-/* The entry that n_bytes begin with, of *n_used_out. SL_ERR_FORMAT: it is not whole; not logged, since
- * that is what an interrupted job leaves at the end. */
+/* The entry that n_bytes begin with, of *n_used_out. SL_ERR_FORMAT: it is not whole; not logged,
+ * since that is what an interrupted job leaves at the end. */
 sl_status sl_wire_decode_job_entry(const uint8_t *bytes, size_t n_bytes, sl_job_entry *entry_out,
                                    size_t *n_used_out);
 

@@ -1,5 +1,6 @@
-/* proto/wire_journal.c - the journal beside a result file: four bytes of magic, then sealed protobuf
- * bodies, one after the other. The first says which job it is, each other tells of one line of OUT. */
+/* proto/wire_journal.c - the journal beside a result file: four bytes of magic, then sealed
+ * protobuf bodies, one after the other. The first says which job it is, each other tells of one
+ * line of OUT. */
 #include <string.h>
 
 #include "proto/proto_arena.h"

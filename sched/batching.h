@@ -4,12 +4,13 @@
  *  1. Nothing while frames_in_flight has reached frames_max.
  *  2. One row for each sequence whose next token is known, oldest first, but at most
  *     ceil(decoding / stages) of them, where `decoding` counts all sequences past their prompt,
- *     in flight or not: with one frame a stage, each carries its share and stages overlap. None while
- *     as many frames with such rows are in flight as there are stages: those that wait meanwhile go
- *     together, and weights are read once for all of them.
+ *     in flight or not: with one frame a stage, each carries its share and stages overlap. None
+ *     while as many frames with such rows are in flight as there are stages: those that wait
+ *     meanwhile go together, and weights are read once for all of them.
  *  3. Prompt tokens, oldest first, up to rows_max rows in all.
  * No rule takes more rows than rows_max, more spans than spans_max, or more head pages (see
- * credit.h) than head_pages; what does not fit waits. So does a prompt that must go in one piece. */
+ * credit.h) than head_pages; what does not fit waits. So does a prompt that must go in one piece.
+ */
 #ifndef SL_BATCHING_H
 #define SL_BATCHING_H
 
@@ -31,7 +32,7 @@ typedef struct {
     /* Sequences that are not in the list since they have nothing to send now: they count as
      * decoding too. */
     uint32_t unlisted;
-    uint32_t head_pages;                   /* credit: sl_credit_head_pages_free, less forks */
+    uint32_t head_pages; /* credit: sl_credit_head_pages_free, less forks */
 } sl_batching_room;
 
 typedef struct {

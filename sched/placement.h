@@ -23,8 +23,8 @@ typedef struct {
     uint64_t weights, cache; /* bytes, weights with embedding and head */
 } sl_placement_rank;
 
-/* The cache of a layer when all sequences have so many tokens: of each head a ring of the window, and
- * pages of the sinks and what is kept. */
+/* The cache of a layer when all sequences have so many tokens: of each head a ring of the window,
+ * and pages of the sinks and what is kept. */
 uint64_t sl_placement_cache_bytes(const sl_placement_options *options, uint32_t layer,
                                   uint32_t context);
 
@@ -32,8 +32,8 @@ uint64_t sl_placement_cache_bytes(const sl_placement_options *options, uint32_t 
  * bytes the fullest rank is beyond its limit: 0, it fits (split.h). */
 uint64_t sl_placement_split(const sl_placement_options *options, uint32_t context,
                             uint32_t *first_layer_out);
-/* As many layers on each rank as on any other, or one more, whatever they take; the later ranks have
- * more. */
+/* As many layers on each rank as on any other, or one more, whatever they take; the later ranks
+ * have more. */
 void sl_placement_even(uint32_t n_layers, uint32_t n_ranks, uint32_t *first_layer_out);
 
 /* What a rank holds. */

@@ -1,7 +1,7 @@
 /* sched/split.c - three passes of dynamic programming over (ranks so far, layers so far): the least
- * excess over limits, under it the least possible largest rank, under both the least sum of squares.
- * One pass for the last alone will not do: in one of a hundred random chains its largest rank is not
- * the least possible. */
+ * excess over limits, under it the least possible largest rank, under both the least sum of
+ * squares. One pass for the last alone will not do: in one of a hundred random chains its largest
+ * rank is not the least possible. */
 #include "sched/split.h"
 
 #include "runtime/base/log.h"

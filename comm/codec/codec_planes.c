@@ -1,6 +1,6 @@
-/* comm/codec/codec_planes.c - plain loops that the compiler turns into vectors (CMakeLists.txt asks it
- * to): above 15 GB/s, where zstd does 1 to 3. Written with SSE2 by hand they were 2 to 3 times as
- * fast, which nobody would notice. */
+/* comm/codec/codec_planes.c - plain loops that the compiler turns into vectors (CMakeLists.txt asks
+ * it to): above 15 GB/s, where zstd does 1 to 3. Written with SSE2 by hand they were 2 to 3 times
+ * as fast, which nobody would notice. */
 #include "comm/codec/codec_planes.h"
 
 #include <string.h>

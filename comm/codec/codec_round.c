@@ -1,5 +1,5 @@
-/* comm/codec/codec_round.c - plain loops that the compiler turns into vectors (CMakeLists.txt asks it
- * to): 8 GB/s of floats and more, with no instruction set beyond the least of x86-64.
+/* comm/codec/codec_round.c - plain loops that the compiler turns into vectors (CMakeLists.txt asks
+ * it to): 8 GB/s of floats and more, with no instruction set beyond the least of x86-64.
  *
  * A scale of int8 is bf16, not f16 as in GGUF's q8_0: as few bytes (an f32 would make a payload 6%
  * larger), but the range of a float. An f16 ends at 65504, so with |x| at 8.3e6, and below 6e-5

@@ -456,11 +456,11 @@ static void mpi_close(sl_comm *comm)
 
 /* ---- a code that is not 0, under the mpirun of Open MPI 4 ----
  *
- * Tried with 4.1: after MPI_Finalize and a code other than 0, of one rank or of all alike, mpirun says that
- * the job was terminated. --quiet silences that, but also what mpirun says when it cannot start a job at
- * all; orte_abort_on_non_zero_status=0 makes the code 0. MPI_Abort has a notice of its own, which the
- * function behind it, that asks mpirun for the end, has not. Where there is no such function, as in other
- * MPIs, the rank finalizes and leaves with its code. */
+ * Tried with 4.1: after MPI_Finalize and a code other than 0, of one rank or of all alike, mpirun
+ * says that the job was terminated. --quiet silences that, but also what mpirun says when it
+ * cannot start a job at all; orte_abort_on_non_zero_status=0 makes the code 0. MPI_Abort has a
+ * notice of its own, which the function behind it, that asks mpirun for the end, has not. Where
+ * there is no such function, as in other MPIs, the rank finalizes and leaves with its code. */
 #if defined(OMPI_MAJOR_VERSION) && OMPI_MAJOR_VERSION == 4
 extern int ompi_mpi_abort(MPI_Comm comm, int exit_code) __attribute__((weak));
 static bool can_end_quietly(void) { return ompi_mpi_abort && getenv("OMPI_MCA_orte_hnp_uri"); }
@@ -471,8 +471,8 @@ static bool can_end_quietly(void) { return false; }
 
 enum { DRAIN_MS_MAX = 2000, DRAIN_MS = 100, KILLED_S_MAX = 10 };
 
-/* mpirun drops what it has not yet read of our output when the job ends: bytes left in a pipe, or in its
- * pseudoterminal, and then some time to pass them on. */
+/* mpirun drops what it has not yet read of our output when the job ends: bytes left in a pipe, or
+ * in its pseudoterminal, and then some time to pass them on. */
 static void await_output_read(void)
 {
     for (int waited_ms = 0; waited_ms < DRAIN_MS_MAX; waited_ms++) {

@@ -1,4 +1,5 @@
-/* comm/transport/comm_self.c - the transport of a job of one rank: nothing to send to, nothing arrives. */
+/* comm/transport/comm_self.c - the transport of a job of one rank: nothing to send to, nothing
+ * arrives. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
-/* comm/transport/comm_sim.c - many ranks in one process in virtual time. A rank's wire to a neighbour
- * is a queue of packets, each with the time it is due, but never before those in front of it;
- * messages and heartbeats share it. All delays come from one seeded generator, so the same
- * calls give the same events. Packets are copies: they outlive the sender's buffer, and die
- * one receive after they are handed out. */
+/* comm/transport/comm_sim.c - many ranks in one process in virtual time. A rank's wire to a
+ * neighbour is a queue of packets, each with the time it is due, but never before those in front of
+ * it; messages and heartbeats share it. All delays come from one seeded generator, so the same
+ * calls give the same events. Packets are copies: they outlive the sender's buffer, and die one
+ * receive after they are handed out. */
 #include "comm/transport/comm_sim.h"
 
 #include <stdlib.h>

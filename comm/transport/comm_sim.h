@@ -1,8 +1,8 @@
-/* comm/transport/comm_sim.h - a network of many ranks in one process, in virtual time, from one seed.
- * Messages on a link keep their order; links delay independently, so ranks see each other's
- * messages reordered. Used by launch/pipeline/sim.c and tests; one thread.
- * Time is what sl_comm_poll and sl_comm_send are told. A rank polled less often than every
- * 500 ms of it undercounts silence (comm/deadline.h). */
+/* comm/transport/comm_sim.h - a network of many ranks in one process, in virtual time, from one
+ * seed. Messages on a link keep their order; links delay independently, so ranks see each other's
+ * messages reordered. Used by launch/pipeline/sim.c and tests; one thread. Time is what
+ * sl_comm_poll and sl_comm_send are told. A rank polled less often than every 500 ms of it
+ * undercounts silence (comm/deadline.h). */
 #ifndef SL_COMM_SIM_H
 #define SL_COMM_SIM_H
 

@@ -1,6 +1,6 @@
-/* launch/job/job_file.h - the files of a job: IN is scanned before the start and read line by line, OUT
- * is appended to, one whole line a result, OUT.job is its journal (job_out.h).
- * Nothing here knows what a request means. Memory: sl_job_plan. */
+/* launch/job/job_file.h - the files of a job: IN is scanned before the start and read line by line,
+ * OUT is appended to, one whole line a result, OUT.job is its journal (job_out.h). Nothing here
+ * knows what a request means. Memory: sl_job_plan. */
 #ifndef SL_JOB_FILE_H
 #define SL_JOB_FILE_H
 
@@ -46,9 +46,8 @@ sl_status sl_job_check_other(const char *out_path, const char *option, const cha
 
 /* Scan IN for ids, and OUT for results that are there; lock OUT; refuse, logged: a duplicate id, an
  * OUT that is of another job (the difference is said), that another process is writing, or that is
- * no result file, and requests edited since they were answered. A last line without its end, left by
- * an interrupted job, is cut off.
- * On SL_OK the caller ends *job_out with sl_job_close. */
+ * no result file, and requests edited since they were answered. A last line without its end, left
+ * by an interrupted job, is cut off. On SL_OK the caller ends *job_out with sl_job_close. */
 sl_status sl_job_open(const char *in_path, const char *out_path, const sl_job_identity *identity,
                       const sl_job_options *options, sl_job **job_out);
 void sl_job_close(sl_job *job); /* NULL is fine */
@@ -67,14 +66,14 @@ typedef struct {
  * SL_END; SL_ERR_FILE, logged: also when a line is not what it was at the start. */
 sl_status sl_job_next(sl_job *job, sl_job_line *line_out);
 
-/* Append one record (with its newline) of a request. It lasts when sl_job_sync has returned SL_OK; so
- * records are synced in groups. On SL_ERR_FILE, logged, nothing of it is in OUT. */
+/* Append one record (with its newline) of a request. It lasts when sl_job_sync has returned SL_OK;
+ * so records are synced in groups. On SL_ERR_FILE, logged, nothing of it is in OUT. */
 sl_status sl_job_append(sl_job *job, const char *record, size_t bytes, uint64_t body_hash);
 /* SL_ERR_FILE, logged: also when OUT or its journal is not any more what its name says. */
 sl_status sl_job_sync(sl_job *job);
 
-/* All is answered: whether it lasts and IN still asks the same. Logged: SL_ERR_FILE, not so; SL_ERR_JOB, IN
- * has grown, and the same line run again answers the rest. */
+/* All is answered: whether it lasts and IN still asks the same. Logged: SL_ERR_FILE, not so;
+ * SL_ERR_JOB, IN has grown, and the same line run again answers the rest. */
 sl_status sl_job_finish(sl_job *job);
 
 #endif

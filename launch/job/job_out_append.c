@@ -1,5 +1,5 @@
-/* launch/job/job_out_append.c - records are appended to OUT with their entries in the journal, synced, and
- * at the end of the job read once more. */
+/* launch/job/job_out_append.c - records are appended to OUT with their entries in the journal,
+ * synced, and at the end of the job read once more. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>

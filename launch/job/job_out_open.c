@@ -1,5 +1,5 @@
-/* launch/job/job_out_open.c - OUT and its journal are opened: whether OUT can hold results at all, the lock,
- * beginning anew, and whose results are in it already. */
+/* launch/job/job_out_open.c - OUT and its journal are opened: whether OUT can hold results at all,
+ * the lock, beginning anew, and whose results are in it already. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -85,7 +85,8 @@ sl_status sl_out_lock(int file, const char *path, bool *warned)
     return SL_OK;
 }
 
-/* Another process may have moved it away, or put a new file in its place, between opening and locking. */
+/* Another process may have moved it away, or put a new file in its place, between opening and
+ * locking. */
 static bool is_still(int file, const char *path)
 {
     sl_file_stamp stamp;
@@ -149,7 +150,8 @@ static sl_status find_free_names(const sl_out *out, bool out_moves, char *to, ch
     return SL_ERR_FILE;
 }
 
-/* OUT first: its journal alone still finds it (begin_journal), should the job end between the two. */
+/* OUT first: its journal alone still finds it (begin_journal), should the job end between the two.
+ */
 static sl_status move_away(const sl_out *out)
 {
     char to[MOVED_BYTES], journal_to[MOVED_BYTES];
@@ -217,8 +219,8 @@ static int tell_differences(const sl_job_identity *was, const sl_job_identity *i
     return n;
 }
 
-/* An empty OUT becomes this job's, whatever job its journal was of: there is nothing to mix with. That of
- * results which were moved away is kept beside them. */
+/* An empty OUT becomes this job's, whatever job its journal was of: there is nothing to mix with.
+ * That of results which were moved away is kept beside them. */
 static sl_status begin_journal(sl_out *out, const sl_job_identity *identity)
 {
     sl_status status = SL_OK;

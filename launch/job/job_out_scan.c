@@ -1,5 +1,5 @@
-/* launch/job/job_out_scan.c - the records that OUT holds already are read and compared with the journal;
- * OUT and its journal are written anew without those that are to be done again. */
+/* launch/job/job_out_scan.c - the records that OUT holds already are read and compared with the
+ * journal; OUT and its journal are written anew without those that are to be done again. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,8 +38,8 @@ static sl_status compare_place(void *context, const sl_job_entry *entry)
     return SL_OK;
 }
 
-/* A line that is none: whether our journal says that a record was written there. A host that went down
- * may have lost a part of it that was not yet synced; else it is somebody else's. */
+/* A line that is none: whether our journal says that a record was written there. A host that went
+ * down may have lost a part of it that was not yet synced; else it is somebody else's. */
 static sl_status judge_no_record(const sl_out *out, const sl_line_reader *reader, uint64_t offset)
 {
     search place = {.offset = offset};
@@ -186,7 +186,8 @@ static sl_status renew_journal(sl_out *out)
     return status;
 }
 
-/* OUT against its journal: results that somebody took out are done again, others are kept as they are. */
+/* OUT against its journal: results that somebody took out are done again, others are kept as they
+ * are. */
 static sl_status compare_journal(sl_out *out, const scanning *s, bool was_torn)
 {
     uint64_t n_lost = out->known.requests.count - (s->n_records - s->n_unknown);
@@ -230,7 +231,8 @@ static sl_status check_one_name(const sl_out *out)
     return SL_ERR_FILE;
 }
 
-/* OUT first: the old journal knows all that the new OUT holds, should the job end between the two. */
+/* OUT first: the old journal knows all that the new OUT holds, should the job end between the two.
+ */
 static sl_status commit_both(sl_out *out, rewriting *r, sl_file_fresh *fresh_journal)
 {
     sl_status status = sl_out_lock(r->out->file, r->out->temporary, &out->warned);

@@ -1,5 +1,5 @@
-/* launch/job/job_port.c - see job_port.h. A request that cannot be served never reaches the driver: its
- * error record is written at once. */
+/* launch/job/job_port.c - see job_port.h. A request that cannot be served never reaches the driver:
+ * its error record is written at once. */
 #include "launch/job/job_port.h"
 
 #include <errno.h>
@@ -14,7 +14,8 @@
 #include "runtime/base/queue.h"
 #include "runtime/base/thread.h"
 
-/* A disk takes longest to make a record last, and as long for a hundred: they are synced in groups. */
+/* A disk takes longest to make a record last, and as long for a hundred: they are synced in groups.
+ */
 static const int64_t SYNC_AFTER_NS = 50 * SL_MS;
 
 struct sl_job_port {

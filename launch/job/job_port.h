@@ -1,5 +1,5 @@
-/* launch/job/job_port.h - rank 0's third thread: reads lines, tokenizes, writes results, so that stage 0
- * never waits for a file. It meets the progress thread through two bounded queues. */
+/* launch/job/job_port.h - rank 0's third thread: reads lines, tokenizes, writes results, so that
+ * stage 0 never waits for a file. It meets the progress thread through two bounded queues. */
 #ifndef SL_JOB_PORT_H
 #define SL_JOB_PORT_H
 
@@ -19,8 +19,8 @@ sl_status sl_job_port_finish(sl_job_port *port);
 void sl_job_port_close(sl_job_port *port); /* after finish; NULL is fine */
 /* For the loop; valid until close. */
 sl_port sl_job_port_get(sl_job_port *port);
-/* Result records that last so far (at most some 50 ms behind those written), and error records among
- * them. */
+/* Result records that last so far (at most some 50 ms behind those written), and error records
+ * among them. */
 void sl_job_port_counts(const sl_job_port *port, uint64_t *written_out, uint64_t *failed_out);
 
 #endif

@@ -1,4 +1,5 @@
-/* launch/job/journal.c - see journal.h. Reads through a window of fixed size, however long the file. */
+/* launch/job/journal.c - see journal.h. Reads through a window of fixed size, however long the
+ * file. */
 #include "launch/job/journal.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
-/* launch/job/journal.h - OUT.job, the journal of a job: which job OUT belongs to, then an entry for each
- * line of OUT, appended before the line is. Knows nothing of requests and results.
+/* launch/job/journal.h - OUT.job, the journal of a job: which job OUT belongs to, then an entry for
+ * each line of OUT, appended before the line is. Knows nothing of requests and results.
  *
- * On disk (proto/wire.h): what the job is, then entries, each with its checksum. A file that ends in
- * half an entry was left by an interrupted job and is mended; a broken entry with whole ones behind
- * it is damage, and is refused with its offset. */
+ * On disk (proto/wire.h): what the job is, then entries, each with its checksum. A file that ends
+ * in half an entry was left by an interrupted job and is mended; a broken entry with whole ones
+ * behind it is damage, and is refused with its offset. */
 #ifndef SL_JOURNAL_H
 #define SL_JOURNAL_H
 
@@ -30,8 +30,8 @@ sl_status sl_journal_read(const char *path, sl_journal_content *content_out);
 /* The same of an open file, from its position to its end; `path` is for messages. */
 sl_status sl_journal_parse(FILE *file, const char *path, sl_journal_content *content_out);
 void sl_journal_content_fini(sl_journal_content *content);
-/* Call `see` for each entry of a journal that can be read, in order; what it returns but SL_OK ends that
- * and is returned. SL_ERR_FORMAT, SL_ERR_FILE, logged; SL_ERR_MEMORY. */
+/* Call `see` for each entry of a journal that can be read, in order; what it returns but SL_OK ends
+ * that and is returned. SL_ERR_FORMAT, SL_ERR_FILE, logged; SL_ERR_MEMORY. */
 typedef sl_status (*sl_journal_see)(void *context, const sl_job_entry *entry);
 sl_status sl_journal_each(const char *path, sl_journal_see see, void *context);
 
@@ -42,8 +42,8 @@ typedef struct {
     uint64_t bytes;
 } sl_journal;
 
-/* Begin a journal beside its place, which it takes with sl_journal_commit; until then entries may be
- * appended that become durable with it. SL_ERR_FILE, logged; SL_ERR_MEMORY. */
+/* Begin a journal beside its place, which it takes with sl_journal_commit; until then entries may
+ * be appended that become durable with it. SL_ERR_FILE, logged; SL_ERR_MEMORY. */
 sl_status sl_journal_create(const char *path, const sl_job_identity *identity,
                             sl_file_fresh *fresh_out, sl_journal *journal_out);
 sl_status sl_journal_commit(sl_file_fresh *fresh, sl_journal *journal);

@@ -1,4 +1,5 @@
-/* launch/machine/control_groups.c - reads /proc and /sys; a file or line that is not there sets nothing. */
+/* launch/machine/control_groups.c - reads /proc and /sys; a file or line that is not there sets
+ * nothing. */
 #include "launch/machine/control_groups.h"
 
 #include <fcntl.h>
@@ -60,8 +61,8 @@ static bool has_name(const char *list, size_t n, const char *name)
     return false;
 }
 
-/* A line "4:cpu,cpuacct:/group" of version 1, or "0::/group" of version 2: 0 if it is of neither, or of
- * other controllers. */
+/* A line "4:cpu,cpuacct:/group" of version 1, or "0::/group" of version 2: 0 if it is of neither,
+ * or of other controllers. */
 static sl_groups_version read_line(const char *line, const char *controller, const char **group_out)
 {
     const char *list = strchr(line, ':');

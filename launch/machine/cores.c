@@ -20,8 +20,8 @@ static hwloc_topology_t open_topology(void)
     return NULL;
 }
 
-/* Cores in the process's binding, in order, by their first processing unit: [count], the caller frees.
- * Returns how many; `all`: of the host. */
+/* Cores in the process's binding, in order, by their first processing unit: [count], the caller
+ * frees. Returns how many; `all`: of the host. */
 static int list_cores(int **cpus_out, int *all)
 {
     int n = 0;

@@ -1,4 +1,5 @@
-/* launch/machine/cores.h - the cores this process may use, as the launcher and the system bind it. */
+/* launch/machine/cores.h - the cores this process may use, as the launcher and the system bind it.
+ */
 #ifndef SL_CORES_H
 #define SL_CORES_H
 
@@ -6,9 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* CPU time that the quotas of this process's control groups leave (cpu.max of version 2, cpu.cfs_quota_us of
- * version 1), in thousandths of a CPU; UINT64_MAX: no quota. Read from under `root`, "" is the real one.
- * All ranks on a host are taken to share it. */
+/* CPU time that the quotas of this process's control groups leave (cpu.max of version 2,
+ * cpu.cfs_quota_us of version 1), in thousandths of a CPU; UINT64_MAX: no quota. Read from under
+ * `root`, "" is the real one. All ranks on a host are taken to share it. */
 uint64_t sl_cores_quota(const char *root);
 /* Cores in this process's binding, or fewer if the quota is less; at least 1. */
 int sl_cores_usable(void);

@@ -1,5 +1,6 @@
-/* launch/machine/launcher.c - see launcher.h. Launchers leave their variables to whatever is started below
- * them, so the innermost one, which knows best, is asked first: mpirun in a Slurm step comes before srun. */
+/* launch/machine/launcher.c - see launcher.h. Launchers leave their variables to whatever is
+ * started below them, so the innermost one, which knows best, is asked first: mpirun in a Slurm
+ * step comes before srun. */
 #include "launch/machine/launcher.h"
 
 #include <stdint.h>
@@ -42,9 +43,9 @@ static bool has_started_this(const launcher *l)
     return number_in(l->rank, &rank) && number_in(l->size, &size);
 }
 
-/* A task of a step that srun started. A batch script, and a shell of salloc, have the job's variables,
- * and SLURM_PROCID too, but no step; steps of Slurm's own (a batch script, an interactive shell, a
- * container's helper) have numbers from 0xfffffff0 up. */
+/* A task of a step that srun started. A batch script, and a shell of salloc, have the job's
+ * variables, and SLURM_PROCID too, but no step; steps of Slurm's own (a batch script, an
+ * interactive shell, a container's helper) have numbers from 0xfffffff0 up. */
 static bool is_task_of_srun(void)
 {
     long step;

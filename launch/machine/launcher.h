@@ -1,5 +1,5 @@
-/* launch/machine/launcher.h - what the environment says of who started this process: mpirun, srun and their
- * like number the processes they start there, and say how many there are. */
+/* launch/machine/launcher.h - what the environment says of who started this process: mpirun, srun
+ * and their like number the processes they start there, and say how many there are. */
 #ifndef SL_LAUNCHER_H
 #define SL_LAUNCHER_H
 
@@ -15,9 +15,9 @@ const char *sl_launcher_rank(void);
 bool sl_launcher_prints(void);
 
 /* Compare what MPI found with what was started. SL_ERR_OPTION: fewer ranks than processes, as when
- * launcher and MPI do not know each other; then each process would do the whole job, all into the same
- * files. Logged, by the first process with the cure. More ranks than one launcher says are fine: it may
- * speak of a part of the job. */
+ * launcher and MPI do not know each other; then each process would do the whole job, all into the
+ * same files. Logged, by the first process with the cure. More ranks than one launcher says are
+ * fine: it may speak of a part of the job. */
 sl_status sl_launcher_check(int ranks);
 
 #endif

@@ -1,5 +1,5 @@
-/* launch/machine/memory.h - what this process uses and may use, from the kernel. Address space that nothing has
- * touched is no memory: its limits are in runtime/base/limits.h. */
+/* launch/machine/memory.h - what this process uses and may use, from the kernel. Address space that
+ * nothing has touched is no memory: its limits are in runtime/base/limits.h. */
 #ifndef SL_MEMORY_H
 #define SL_MEMORY_H
 

@@ -1,5 +1,5 @@
-/* launch/machine/ranks.c - see ranks.h. State: the job's transport, for who must end it from anywhere, and
- * whether a signal has been told. */
+/* launch/machine/ranks.c - see ranks.h. State: the job's transport, for who must end it from
+ * anywhere, and whether a signal has been told. */
 #include "launch/machine/ranks.h"
 
 #include <errno.h>

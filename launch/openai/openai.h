@@ -38,14 +38,14 @@ typedef struct {
                            spaces; of the line's bytes where it is no JSON object */
 } sl_request_key;
 
-/* Of line `number` (from 1). The id is found wherever one can be read, in a line that is no JSON too;
- * a number is an id as it is written. SL_ERR_MEMORY, then nothing is left to free. */
+/* Of line `number` (from 1). The id is found wherever one can be read, in a line that is no JSON
+ * too; a number is an id as it is written. SL_ERR_MEMORY, then nothing is left to free. */
 sl_status sl_request_line_key(const char *line, size_t bytes, uint64_t number,
                               sl_request_key *key_out);
 
 /* A request from line `number` of the job. Always gives a request (SL_ERR_MEMORY apart): one that
- * cannot be served has error set, and the custom_id of sl_request_line_key in any case. Unknown fields
- * are warned about once per field name and job, and ignored. */
+ * cannot be served has error set, and the custom_id of sl_request_line_key in any case. Unknown
+ * fields are warned about once per field name and job, and ignored. */
 sl_status sl_request_read(const sl_request_reader *reader, const char *line, size_t bytes,
                           uint64_t number, sl_request **request_out);
 

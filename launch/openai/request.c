@@ -1,5 +1,5 @@
-/* launch/openai/request.c - the memory and the text of a request. Owns what sl_request says it owns, from
- * when it is made until its result is written; knows no JSON, no queue and no frame. */
+/* launch/openai/request.c - the memory and the text of a request. Owns what sl_request says it
+ * owns, from when it is made until its result is written; knows no JSON, no queue and no frame. */
 #include "launch/openai/request.h"
 
 #include <stdarg.h>
@@ -48,7 +48,8 @@ static size_t measure(const sl_request *request)
 uint64_t sl_request_bytes(const sl_request *request)
 {
     uint64_t bytes = 0;
-    /* a list of ids doubles as it grows; beside are the id, the model's name and the stop strings */
+    /* a list of ids doubles as it grows; beside are the id, the model's name and the stop strings
+     */
     for (; request; request = request->also)
         bytes += sizeof *request + 2 * request->n_prompt * sizeof *request->prompt +
                  SMALL_TEXTS_BYTES + measure(request);

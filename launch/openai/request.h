@@ -77,8 +77,9 @@ typedef struct sl_request {
     size_t n_policy_prompt;
     /* Every token of its sequences is kept, whatever the policy, and not counted as eligible. */
     bool keeps_all;
-    /* Of what is scored, with the request before or after it. One choice only, and all requests with a
-     * comparison are served one after the other: the next is submitted when this one has finished. */
+    /* Of what is scored, with the request before or after it. One choice only, and all requests
+     * with a comparison are served one after the other: the next is submitted when this one has
+     * finished. */
     sl_comparison comparison;
 
     sl_choice *choices;              /* [n_choices], owned */
@@ -87,7 +88,8 @@ typedef struct sl_request {
     sl_request_error error;
 
     /* Of a line with several prompts each is a request of its own, served by itself: the first owns
-     * the line's id, its stop strings and the others, which follow in order. Ports see the first only. */
+     * the line's id, its stop strings and the others, which follow in order. Ports see the first
+     * only. */
     struct sl_request *first; /* NULL: this is it */
     struct sl_request *also;  /* the next prompt's */
     uint32_t n_under_way; /* of the first: those of several that were handed out and not finished */

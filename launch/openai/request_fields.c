@@ -1,6 +1,7 @@
-/* launch/openai/request_fields.c - every parameter of a request's body that is honoured has a row in the table
- * of numbers, or a name in the list below it; what others know is request_vocabulary.c's. Knows the ranges
- * we can honour; no tokens but those of logit_bias and stop_token_ids, no prompt. */
+/* launch/openai/request_fields.c - every parameter of a request's body that is honoured has a row
+ * in the table of numbers, or a name in the list below it; what others know is
+ * request_vocabulary.c's. Knows the ranges we can honour; no tokens but those of logit_bias and
+ * stop_token_ids, no prompt. */
 #include "launch/openai/request_fields.h"
 
 #include <ctype.h>
@@ -128,7 +129,8 @@ static size_t plain_name(const char *name, char out[NAME_BYTES])
     return n;
 }
 
-/* Whether two names are the same but for one character too many, too few, wrong, or two exchanged. */
+/* Whether two names are the same but for one character too many, too few, wrong, or two exchanged.
+ */
 static bool is_slip(const char *name, const char *meant)
 {
     char a[NAME_BYTES], b[NAME_BYTES];

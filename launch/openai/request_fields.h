@@ -1,5 +1,5 @@
-/* launch/openai/request_fields.h - the parameters in a request's body. Between request_parse.c, which reads the
- * line and the prompt, and request_fields.c. */
+/* launch/openai/request_fields.h - the parameters in a request's body. Between request_parse.c,
+ * which reads the line and the prompt, and request_fields.c. */
 #ifndef SL_REQUEST_FIELDS_H
 #define SL_REQUEST_FIELDS_H
 

@@ -1,4 +1,5 @@
-/* launch/openai/request_json.h - values in the JSON of a request, as the files that read it ask for them. */
+/* launch/openai/request_json.h - values in the JSON of a request, as the files that read it ask for
+ * them. */
 #ifndef SL_REQUEST_JSON_H
 #define SL_REQUEST_JSON_H
 

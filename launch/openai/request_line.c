@@ -1,7 +1,7 @@
-/* launch/openai/request_line.c - see request_line.h and openai.h. Clients join results to requests by custom_id,
- * so it is read by a scanner of its own, which asks far less of a line than a parser does: broken
- * escapes, NaN, duplicate keys, too deep a nesting or a missing end leave the id readable. On what
- * jansson takes, both read the same id (fuzz_jsonl.c). */
+/* launch/openai/request_line.c - see request_line.h and openai.h. Clients join results to requests
+ * by custom_id, so it is read by a scanner of its own, which asks far less of a line than a parser
+ * does: broken escapes, NaN, duplicate keys, too deep a nesting or a missing end leave the id
+ * readable. On what jansson takes, both read the same id (fuzz_jsonl.c). */
 #include "launch/openai/request_line.h"
 
 #include <inttypes.h>
@@ -14,7 +14,8 @@
 #include "runtime/text/utf8.h"
 
 /* What jansson takes: an object with its table, a member with its key, any other value in its place
- * in an array, a string beside its text. One of the copies is the line with its surrogates mended. */
+ * in an array, a string beside its text. One of the copies is the line with its surrogates mended.
+ */
 enum {
     OBJECT_BYTES = 192,
     MEMBER_BYTES = 160,
@@ -151,8 +152,8 @@ typedef struct {
     size_t bytes;
 } raw_text;
 
-/* From an opening quote over the closing one, which is the same; false: the line ends before. Single
- * quotes are no JSON, but what Python prints of a dict has them. */
+/* From an opening quote over the closing one, which is the same; false: the line ends before.
+ * Single quotes are no JSON, but what Python prints of a dict has them. */
 static bool skip_string(cursor *c, raw_text *out)
 {
     const char quote = *c->at++;
@@ -191,7 +192,8 @@ static size_t put_utf8(char *out, int32_t point)
 
 static const int32_t REPLACEMENT = 0xFFFD;
 
-/* What the escape at `at` stands for; *n_out: the bytes it takes. An unknown one is the character. */
+/* What the escape at `at` stands for; *n_out: the bytes it takes. An unknown one is the character.
+ */
 static int32_t escaped(raw_text raw, size_t at, size_t *n_out)
 {
     const int32_t unit = unit_at(raw.data, raw.bytes, at);
@@ -280,8 +282,8 @@ static sl_status take_value(cursor *c, char **id_out)
     return skip_string(c, &value) ? take_text(value, id_out) : SL_OK;
 }
 
-/* The custom_id of the line's object, malloc'd, of several the last (as Python's json); NULL: none can
- * be read. A text before a colon is a key. */
+/* The custom_id of the line's object, malloc'd, of several the last (as Python's json); NULL: none
+ * can be read. A text before a colon is a key. */
 static sl_status find_id(const char *line, size_t bytes, char **id_out)
 {
     *id_out = NULL;

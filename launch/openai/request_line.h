@@ -1,5 +1,5 @@
-/* launch/openai/request_line.h - a line of a job becomes JSON, and tells its id whether it does or not. Between
- * request_line.c and who reads requests; the rest of launch uses openai.h. */
+/* launch/openai/request_line.h - a line of a job becomes JSON, and tells its id whether it does or
+ * not. Between request_line.c and who reads requests; the rest of launch uses openai.h. */
 #ifndef SL_REQUEST_LINE_H
 #define SL_REQUEST_LINE_H
 
@@ -10,8 +10,8 @@
 enum { SL_REQUEST_WHY_BYTES = 192 };
 
 /* The line's JSON, the caller's to decref. A lone surrogate, which Python's json writes for a text
- * that was cut inside a character, is read as U+FFFD. SL_ERR_FORMAT: it is none, `why` says why it is
- * not, and *root_out is NULL; SL_ERR_MEMORY. */
+ * that was cut inside a character, is read as U+FFFD. SL_ERR_FORMAT: it is none, `why` says why it
+ * is not, and *root_out is NULL; SL_ERR_MEMORY. */
 sl_status sl_request_line_parse(const char *line, size_t bytes, json_t **root_out,
                                 char why[SL_REQUEST_WHY_BYTES]);
 

@@ -1,6 +1,6 @@
-/* launch/openai/request_parse.c - a line of a job becomes a request: the envelope, the prompt as token ids,
- * and how long the result may grow. Parameters are request_fields.c's. Trusts nothing in the line:
- * jansson bounds its depth and checks its UTF-8, everything else is checked here. */
+/* launch/openai/request_parse.c - a line of a job becomes a request: the envelope, the prompt as
+ * token ids, and how long the result may grow. Parameters are request_fields.c's. Trusts nothing in
+ * the line: jansson bounds its depth and checks its UTF-8, everything else is checked here. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,8 +34,8 @@ static void warn_unknown(const sl_request_reader *reader, json_t *object, const 
     }
 }
 
-/* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many times
- * its bytes. */
+/* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many
+ * times its bytes. */
 static bool fits_context(const sl_request_reader *reader, size_t bytes, const char *param,
                          sl_request *request)
 {

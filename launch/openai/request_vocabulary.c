@@ -1,7 +1,7 @@
-/* launch/openai/request_vocabulary.c - one table. What a field would change is lost in silence when it is only
- * warned about: a warning once a job is not seen in the morning. So each known one is an error record,
- * unless its value asks for nothing. A field that tunes another one (mirostat_tau) asks for nothing
- * itself: the other one (mirostat) is what is refused. */
+/* launch/openai/request_vocabulary.c - one table. What a field would change is lost in silence when
+ * it is only warned about: a warning once a job is not seen in the morning. So each known one is an
+ * error record, unless its value asks for nothing. A field that tunes another one (mirostat_tau)
+ * asks for nothing itself: the other one (mirostat) is what is refused. */
 #include "launch/openai/request_vocabulary.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
-/* launch/openai/result_record.c - a request's record, in OpenAI's shape, and what a record already written
- * tells. Keys come out in the order they are put in. Memory running out anywhere makes one NULL
- * that travels up: json_pack and append give up what they hold when an item is NULL. */
+/* launch/openai/result_record.c - a request's record, in OpenAI's shape, and what a record already
+ * written tells. Keys come out in the order they are put in. Memory running out anywhere makes one
+ * NULL that travels up: json_pack and append give up what they hold when an item is NULL. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* launch/openai/stop_match.c - plain comparison over tail and piece. A token brings a few bytes and there
- * are at most 16 short strings, so an automaton would save nothing worth its code. */
+/* launch/openai/stop_match.c - plain comparison over tail and piece. A token brings a few bytes and
+ * there are at most 16 short strings, so an automaton would save nothing worth its code. */
 #include "launch/openai/stop_match.h"
 
 #include <string.h>
@@ -15,8 +15,8 @@ void sl_stop_match_init(sl_stop_match *match, const sl_text *stops, uint32_t n_s
     }
 }
 
-/* The tail followed by text[bytes] holds `stop` at `start`, and some of it is in the text: what is all
- * in the tail was passed by. */
+/* The tail followed by text[bytes] holds `stop` at `start`, and some of it is in the text: what is
+ * all in the tail was passed by. */
 static bool stop_is_at(const sl_stop_match *match, sl_text stop, size_t start, const char *text,
                        size_t bytes)
 {

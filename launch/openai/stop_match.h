@@ -20,8 +20,8 @@ void sl_stop_match_init(sl_stop_match *match, const sl_text *stops, uint32_t n_s
 /* The next piece of the text. true when a stop string is in what was fed so far: *text_end_out is
  * then where in the whole text the match that starts first begins, and nothing more is fed. */
 bool sl_stop_match_feed(sl_stop_match *match, const char *text, size_t bytes, size_t *text_end_out);
-/* The next piece of a text that must not end yet: what ends in it is no match, later ones may begin in
- * it. */
+/* The next piece of a text that must not end yet: what ends in it is no match, later ones may begin
+ * in it. */
 void sl_stop_match_pass(sl_stop_match *match, const char *text, size_t bytes);
 
 #endif

@@ -1,5 +1,5 @@
-/* launch/ops/cmd_plan.c - `sluice plan`: which host would hold what, without starting anything; beside the
- * split that gives every rank as many layers. */
+/* launch/ops/cmd_plan.c - `sluice plan`: which host would hold what, without starting anything;
+ * beside the split that gives every rank as many layers. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -62,8 +62,8 @@ static sl_status open_hosts(planning *p)
 }
 
 /* Bytes of a rank beside weights and the cache that placement counts, with layers split evenly: it
- * hardly depends on the split. What a process has when it starts is taken from this one, which has no MPI
- * in it; the job's own lines are not known. */
+ * hardly depends on the split. What a process has when it starts is taken from this one, which has
+ * no MPI in it; the job's own lines are not known. */
 static void find_beside(planning *p)
 {
     uint32_t first[SL_SPLIT_LAYERS_MAX + 1], heads[SL_SPLIT_LAYERS_MAX];

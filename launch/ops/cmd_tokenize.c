@@ -38,7 +38,8 @@ static sl_status encode(const sl_settings *s, const sl_tokenizer *tokenizer, con
     return status;
 }
 
-/* Ids are separated by blanks, commas and brackets; pieces are written as the bytes they are, but to a terminal. */
+/* Ids are separated by blanks, commas and brackets; pieces are written as the bytes they are, but
+ * to a terminal. */
 static sl_status decode(const sl_settings *s, const sl_tokenizer *tokenizer, const char *text)
 {
     char *bytes = NULL;

@@ -1,5 +1,5 @@
-/* launch/ops/ops_commands.h - The commands for those who prepare a job: what a cluster would do with it, what a text
- * is in tokens. */
+/* launch/ops/ops_commands.h - The commands for those who prepare a job: what a cluster would do
+ * with it, what a text is in tokens. */
 #ifndef SL_OPS_COMMANDS_H
 #define SL_OPS_COMMANDS_H
 

@@ -1,5 +1,5 @@
-/* launch/options/command.h - what a command says of itself: main, --help, the man page and the shell's
- * completion all read it. Each room of commands lists its own in its front door. */
+/* launch/options/command.h - what a command says of itself: main, --help, the man page and the
+ * shell's completion all read it. Each room of commands lists its own in its front door. */
 #ifndef SL_COMMAND_H
 #define SL_COMMAND_H
 

@@ -376,8 +376,8 @@ static error_t on_option(int key, char *value, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-/* argp_parse, whose complaints quote the words of a command line as they are: collected, and shown as
- * plain.h has it. Both argp and getopt write to the variable `stderr`; sl_error does not. */
+/* argp_parse, whose complaints quote the words of a command line as they are: collected, and shown
+ * as plain.h has it. Both argp and getopt write to the variable `stderr`; sl_error does not. */
 static error_t parse_plainly(const struct argp *argp, int argc, char **argv, unsigned flags,
                              parsing *p)
 {

@@ -1,6 +1,6 @@
-/* launch/options/settings.h - every setting of the command line, one table row each: name, short key,
- * default, help, environment variable, commands that take it. --help, parsing and environment all
- * read that table (settings.c); nothing else knows option names. */
+/* launch/options/settings.h - every setting of the command line, one table row each: name, short
+ * key, default, help, environment variable, commands that take it. --help, parsing and environment
+ * all read that table (settings.c); nothing else knows option names. */
 #ifndef SL_SETTINGS_H
 #define SL_SETTINGS_H
 

@@ -16,8 +16,8 @@ static sl_status load(const sl_gguf *gguf, sl_local_stage *local)
     return status;
 }
 
-/* Measures when the arena has no storage, and nothing can fail then. The stage makes its tables from
- * weights, so they are there before it. */
+/* Measures when the arena has no storage, and nothing can fail then. The stage makes its tables
+ * from weights, so they are there before it. */
 static sl_status bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
                       sl_arena *arena, sl_local_stage *local)
 {

@@ -1,6 +1,6 @@
-/* launch/setup/local_stage.h - a stage with the first layers of a model, or all, that this rank runs by
- * itself, without a pipeline: one prompt in one frame. Training, pictures and measurements use it. It
- * owns weights, threads and memory until it is closed. */
+/* launch/setup/local_stage.h - a stage with the first layers of a model, or all, that this rank
+ * runs by itself, without a pipeline: one prompt in one frame. Training, pictures and measurements
+ * use it. It owns weights, threads and memory until it is closed. */
 #ifndef SL_LOCAL_STAGE_H
 #define SL_LOCAL_STAGE_H
 
@@ -17,9 +17,9 @@ typedef struct {
     size_t storage_bytes;
 } sl_local_stage;
 
-/* Layers [0, n_layers) and a frame within options->limits. The caller leaves weights, threads and team
- * out of the options; `threads` 0: all cores. Ended with sl_local_stage_close, also after an error.
- * SL_ERR_MEMORY, SL_ERR_FILE: logged. */
+/* Layers [0, n_layers) and a frame within options->limits. The caller leaves weights, threads and
+ * team out of the options; `threads` 0: all cores. Ended with sl_local_stage_close, also after an
+ * error. SL_ERR_MEMORY, SL_ERR_FILE: logged. */
 sl_status sl_local_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
                               const sl_stage_options *options, uint32_t threads,
                               sl_local_stage *out);

@@ -18,8 +18,8 @@
 
 enum { NICE = 10, WATCHED = 2 };
 
-/* What a rank tells: its sums of the groups beside the layers, where it has them, and those of its own
- * layers. So all of it together grows with the layers, not with layers times ranks. */
+/* What a rank tells: its sums of the groups beside the layers, where it has them, and those of its
+ * own layers. So all of it together grows with the layers, not with layers times ranks. */
 typedef struct {
     char host[64], path[192];
     char holes[SL_SUM_NAMES_BYTES]; /* the groups that have them, of those it loaded */
@@ -184,8 +184,8 @@ static void know_own(sl_model_check *c)
     if (c->ranks == 1) memset(c->right.known, true, loaded->n);
 }
 
-/* What was never written reads as zeros: so ends a copy that was cut off. Only sums can tell that zeros
- * are meant. */
+/* What was never written reads as zeros: so ends a copy that was cut off. Only sums can tell that
+ * zeros are meant. */
 static sl_status check_holes(const sl_model_check *c)
 {
     sl_status status = SL_OK;

@@ -1,10 +1,11 @@
-/* launch/setup/model_setup.h - the front door of launch/setup: opens a model and what runs with it (kernels,
- * cache type, gate, policy, tokenizer, chat template), for every command, as the settings say.
+/* launch/setup/model_setup.h - the front door of launch/setup: opens a model and what runs with it
+ * (kernels, cache type, gate, policy, tokenizer, chat template), for every command, as the settings
+ * say.
  *
- * A command names the parts it needs. It may call sl_model_setup_open again for further parts, so that it
- * can check options of its own between two of them. The setup owns what it opened until
- * sl_model_setup_close. It knows no ranks beside the number of its own, takes no memory for weights or
- * caches, and computes nothing: a local_stage or the pipeline does that. */
+ * A command names the parts it needs. It may call sl_model_setup_open again for further parts, so
+ * that it can check options of its own between two of them. The setup owns what it opened until
+ * sl_model_setup_close. It knows no ranks beside the number of its own, takes no memory for weights
+ * or caches, and computes nothing: a local_stage or the pipeline does that. */
 #ifndef SL_MODEL_SETUP_H
 #define SL_MODEL_SETUP_H
 
@@ -57,9 +58,9 @@ const sl_gate *sl_model_setup_policy_gate(const sl_model_setup *setup);
 /* Whether the gate, if there is one, was made for tensors of this hash. SL_ERR_FORMAT, logged. */
 sl_status sl_model_setup_check_gate(const sl_model_setup *setup, uint64_t tensors_hash);
 
-/* What each layer is expected to keep, [shape.n_layers] into keep_out: as --retention measured it, or
- * as the gate or policy says. Prompt-end policies ignore --retention: until a prompt ends all of it is
- * kept. Errors are those of sl_retention_read, logged. */
+/* What each layer is expected to keep, [shape.n_layers] into keep_out: as --retention measured it,
+ * or as the gate or policy says. Prompt-end policies ignore --retention: until a prompt ends all of
+ * it is kept. Errors are those of sl_retention_read, logged. */
 sl_status sl_model_setup_expect(const sl_model_setup *setup, double *keep_out);
 
 #endif

@@ -7,8 +7,8 @@
 #include "runtime/gate/policy.h"
 
 /* gate: the file given by -g, or NULL. Defaults: policy gate with one, else full; sinks and window
- * the gate's, else 4 and 128; keep the gate's own threshold, else half.
- * SL_ERR_OPTION, logged: a policy that is not known, or needs a gate. `notes`: say what is ignored. */
+ * the gate's, else 4 and 128; keep the gate's own threshold, else half. SL_ERR_OPTION, logged: a
+ * policy that is not known, or needs a gate. `notes`: say what is ignored. */
 sl_status sl_policy_choose(const sl_settings *settings, const sl_gate *gate, bool notes,
                            sl_policy *policy_out);
 

@@ -1,5 +1,5 @@
-/* launch/setup/rank0_command.h - a command whose work rank 0 does by itself. Started with mpirun, too,
- * it prints once, and all ranks end with the same exit code. */
+/* launch/setup/rank0_command.h - a command whose work rank 0 does by itself. Started with mpirun,
+ * too, it prints once, and all ranks end with the same exit code. */
 #ifndef SL_RANK0_COMMAND_H
 #define SL_RANK0_COMMAND_H
 

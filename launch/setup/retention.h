@@ -1,5 +1,5 @@
-/* launch/setup/retention.h - what each layer kept in an earlier run, from the JSON that `batch --json` and
- * `eval --json` print: "retention", an array a layer of a number a KV head. */
+/* launch/setup/retention.h - what each layer kept in an earlier run, from the JSON that `batch
+ * --json` and `eval --json` print: "retention", an array a layer of a number a KV head. */
 #ifndef SL_RETENTION_H
 #define SL_RETENTION_H
 

@@ -8,8 +8,8 @@
 enum { LABELS_MAX = 700 }; /* tokens whose text fits beside each other */
 enum { WIDTH_MIN = 760 };  /* of the title */
 
-/* A text in a line of data: gnuplot reads \ooo as a byte there, and nothing else is written. Control
- * characters are seen as '?', but for the newline. */
+/* A text in a line of data: gnuplot reads \ooo as a byte there, and nothing else is written.
+ * Control characters are seen as '?', but for the newline. */
 static void put_text(FILE *plot, const char *text, size_t bytes)
 {
     static const char NEWLINE[] = "\\342\\206\\265"; /* the sign of the return key, in octal */

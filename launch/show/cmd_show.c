@@ -1,6 +1,6 @@
-/* launch/show/cmd_show.c - `sluice show model FILE`: what is in a GGUF, whether we can run it, and why
- * not. Works on files we cannot run: that is when one looks. `show gate FILE` is show_gate.c's, and
- * `show model FILE --sums` show_sums.c's. */
+/* launch/show/cmd_show.c - `sluice show model FILE`: what is in a GGUF, whether we can run it, and
+ * why not. Works on files we cannot run: that is when one looks. `show gate FILE` is show_gate.c's,
+ * and `show model FILE --sums` show_sums.c's. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* launch/show/cmd_show_cache.c - `sluice show cache`: a prompt's eviction pattern, and attention maps, as
- * pictures and as numbers. */
+/* launch/show/cmd_show_cache.c - `sluice show cache`: a prompt's eviction pattern, and attention
+ * maps, as pictures and as numbers. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

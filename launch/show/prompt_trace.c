@@ -1,4 +1,5 @@
-/* launch/show/prompt_trace.c - see prompt_trace.h. The whole prompt is one frame through one stage of all layers. */
+/* launch/show/prompt_trace.c - see prompt_trace.h. The whole prompt is one frame through one stage
+ * of all layers. */
 #include "launch/show/prompt_trace.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* launch/show/prompt_trace.h - what happens to one prompt in a model that this rank runs by itself: which
- * head keeps which token, and what the attention of chosen layers looks at. `show cache` draws it. */
+/* launch/show/prompt_trace.h - what happens to one prompt in a model that this rank runs by itself:
+ * which head keeps which token, and what the attention of chosen layers looks at. `show cache`
+ * draws it. */
 #ifndef SL_PROMPT_TRACE_H
 #define SL_PROMPT_TRACE_H
 
@@ -19,8 +20,8 @@ typedef struct {
     float *gate;         /* [settings->layers.n][gate_heads][..][..]; NULL: no gate */
 } sl_prompt_trace;
 
-/* Open the model, read the prompt (settings->prompt or file), compute it, and take the attention maps of
- * settings->layers. Errors are logged; end it with sl_prompt_trace_close in any case. */
+/* Open the model, read the prompt (settings->prompt or file), compute it, and take the attention
+ * maps of settings->layers. Errors are logged; end it with sl_prompt_trace_close in any case. */
 sl_status sl_prompt_trace_take(const sl_settings *settings, sl_prompt_trace *trace);
 void sl_prompt_trace_close(sl_prompt_trace *trace); /* all zero is fine */
 

@@ -1,5 +1,5 @@
-/* launch/show/show_commands.h - The commands that show what is in a model, a gate, a report or a cache, in words and
- * pictures. */
+/* launch/show/show_commands.h - The commands that show what is in a model, a gate, a report or a
+ * cache, in words and pictures. */
 #ifndef SL_SHOW_COMMANDS_H
 #define SL_SHOW_COMMANDS_H
 

@@ -1,4 +1,5 @@
-/* launch/show/show_gate.c - see show_gate.h. Needs no model: a gate file says itself what it is for. */
+/* launch/show/show_gate.c - see show_gate.h. Needs no model: a gate file says itself what it is
+ * for. */
 #include "launch/show/show_gate.h"
 
 #include <inttypes.h>

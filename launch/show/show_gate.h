@@ -1,4 +1,5 @@
-/* launch/show/show_gate.h - `sluice show gate FILE`: whom gates are for, their shapes, bytes, calibration. */
+/* launch/show/show_gate.h - `sluice show gate FILE`: whom gates are for, their shapes, bytes,
+ * calibration. */
 #ifndef SL_SHOW_GATE_H
 #define SL_SHOW_GATE_H
 

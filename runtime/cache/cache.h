@@ -8,7 +8,8 @@
  * So what a query sees, and the order its tiles come in, depends on q alone, not on how a prompt
  * was cut into chunks. Everything is a page of kv_layout; attention is a walk over tiles.
  *
- * Threads: calls for different (layer, head) of one sequence may run at the same time where said. */
+ * Threads: calls for different (layer, head) of one sequence may run at the same time where said.
+ */
 #ifndef SL_CACHE_H
 #define SL_CACHE_H
 
@@ -96,13 +97,13 @@ size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
                              uint32_t head, uint32_t position, uint32_t run, uint32_t group,
                              sl_kv_tile *tiles, sl_slots *visible);
 
-/* Of the tokens in a head's pages, retain those whose keep[] is not 0, [n_admitted], in their order:
- * copied once, into fresh pages. */
+/* Of the tokens in a head's pages, retain those whose keep[] is not 0, [n_admitted], in their
+ * order: copied once, into fresh pages. */
 void sl_cache_retain(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
                      const uint8_t *keep);
 
-/* Keys by position, for who looks at all of them while everything has been admitted so far: stretch i
- * of those up to the end of the span last put. Its slots are tokens start + slot. */
+/* Keys by position, for who looks at all of them while everything has been admitted so far: stretch
+ * i of those up to the end of the span last put. Its slots are tokens start + slot. */
 typedef struct {
     const void *page;
     uint32_t start;

@@ -1,10 +1,10 @@
 /* runtime/gate/admission.h - each token's fate, per layer and KV head, under one policy.
  *
  * A token's score is known when it arrives, or, for a gate that looks ahead, `delay` tokens later;
- * its fate is decided when it leaves the window. Between the two its score waits in a ring, so state
- * is constant for every sequence. A score that is not a number keeps.
- * Everything depends on a sequence's own tokens and positions alone, never on spans (contract 1).
- * Calls for different (sequence, layer, head) may run at the same time. */
+ * its fate is decided when it leaves the window. Between the two its score waits in a ring, so
+ * state is constant for every sequence. A score that is not a number keeps. Everything depends on a
+ * sequence's own tokens and positions alone, never on spans (contract 1). Calls for different
+ * (sequence, layer, head) may run at the same time. */
 #ifndef SL_ADMISSION_H
 #define SL_ADMISSION_H
 
@@ -53,10 +53,10 @@ void sl_admission_key_scores(sl_admission *admission, uint32_t sequence, uint32_
 /* The policy is keynorm or keydiff. */
 bool sl_admission_scores_keys(const sl_admission *admission);
 
-/* n tokens arrive from `position` on. scores: of tokens [position - delay, position + n - delay), [n]
- * (entries of tokens before the first are not read), delay < window; policies without scores do not
- * read them. keep[t]: whether token position + t - window is kept, 1 for sinks; not written where
- * there is no such token. */
+/* n tokens arrive from `position` on. scores: of tokens [position - delay, position + n - delay),
+ * [n] (entries of tokens before the first are not read), delay < window; policies without scores do
+ * not read them. keep[t]: whether token position + t - window is kept, 1 for sinks; not written
+ * where there is no such token. */
 void sl_admission_decide(sl_admission *admission, uint32_t sequence, uint32_t layer, uint32_t head,
                          uint32_t position, uint32_t n, const float *scores, uint32_t delay,
                          uint8_t *keep);

@@ -1,13 +1,13 @@
-/* runtime/gate/gate.h - what Attention-Gates are, as plain structs: the shape and weights of each layer's
- * gate, the calibration table, the model they are for. gate_file.h reads and writes them.
+/* runtime/gate/gate.h - what Attention-Gates are, as plain structs: the shape and weights of each
+ * layer's gate, the calibration table, the model they are for. gate_file.h reads and writes them.
  *
  * With x the layer's input after its attention norm, one gate computes (Zeng et al. 2024,
  * arXiv:2410.12876, in a reduced form)
  *     a_t = concat over heads h of softmax_j(q_h(x_t) k_h(x_j) / sqrt(width)) v_h(x_j),
  *     z_t = x(x_t) + x_bias + a(a_t),
  *     logit_t = z_t, or out(max(z_t, 0)) + out_bias with a hidden layer,
- * with j over the tokens that the span lets t see. A token is kept in KV head i when
- * logit_t[i] >= threshold, which is sigmoid(logit) >= sigmoid(threshold). */
+ * with j over the tokens that the span lets t see. A token is kept in KV head i when logit_t[i] >=
+ * threshold, which is sigmoid(logit) >= sigmoid(threshold). */
 #ifndef SL_GATE_H
 #define SL_GATE_H
 

@@ -1,5 +1,6 @@
-/* runtime/gate/gate_file.c - reading a gate file: GATE_FILE.md, key by key. Nothing here trusts a byte
- * of it; what it may not contain is refused by name, since a newer meaning must not be passed over. */
+/* runtime/gate/gate_file.c - reading a gate file: GATE_FILE.md, key by key. Nothing here trusts a
+ * byte of it; what it may not contain is refused by name, since a newer meaning must not be passed
+ * over. */
 #include "runtime/gate/gate_file.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
-/* runtime/gate/gate_forward.c - see gate_forward.h. A span is taken in steps of aligned tokens: their
- * gate keys and values are put into the ring, then the tokens whose last visible one is among them
- * are scored. So a ring need only reach a step beyond what one token sees. */
+/* runtime/gate/gate_forward.c - see gate_forward.h. A span is taken in steps of aligned tokens:
+ * their gate keys and values are put into the ring, then the tokens whose last visible one is among
+ * them are scored. So a ring need only reach a step beyond what one token sees. */
 #include "runtime/gate/gate_forward.h"
 
 #include <math.h>

@@ -4,8 +4,8 @@
  *
  * A token of a `window` gate has its logits `delay` tokens after it arrived, when the last token it
  * may see has: min(ahead, window - 1) of the policy's window. State of a sequence is a ring of gate
- * keys and values, and what delayed tokens need of themselves: constant. A `causal` gate's is as long
- * as the context. A `prompt` gate has none beyond its span, which must be the whole prompt. */
+ * keys and values, and what delayed tokens need of themselves: constant. A `causal` gate's is as
+ * long as the context. A `prompt` gate has none beyond its span, which must be the whole prompt. */
 #ifndef SL_GATE_FORWARD_H
 #define SL_GATE_FORWARD_H
 

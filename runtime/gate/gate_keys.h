@@ -42,8 +42,8 @@ typedef struct {
 enum { SL_GATE_TENSORS = 8 };
 extern const sl_gate_tensor SL_GATE_TENSOR_TABLE[SL_GATE_TENSORS];
 
-/* Its rows and columns in a layer of this shape (a vector: its length as n_out); false: the shape has
- * none. */
+/* Its rows and columns in a layer of this shape (a vector: its length as n_out); false: the shape
+ * has none. */
 bool sl_gate_tensor_size(const sl_gate *gate, const sl_gate_shape *shape,
                          const sl_gate_tensor *tensor, uint32_t *n_in_out, uint32_t *n_out_out);
 

@@ -1,5 +1,5 @@
-/* runtime/gate/gate_params.h - one layer's gate as plain f32 numbers, one tensor behind the other: what
- * `train init` fills and training changes; and as the matrices of a gate file. */
+/* runtime/gate/gate_params.h - one layer's gate as plain f32 numbers, one tensor behind the other:
+ * what `train init` fills and training changes; and as the matrices of a gate file. */
 #ifndef SL_GATE_PARAMS_H
 #define SL_GATE_PARAMS_H
 
@@ -32,8 +32,8 @@ void sl_gate_params_plan(const sl_gate *gate, const sl_gate_shape *shape, sl_gat
 /* The numbers of a layer of a file: params [layout->n]. */
 void sl_gate_params_decode(const sl_gate_params *layout, const sl_gate_layer *layer, float *params);
 
-/* The layer as a file has it, in memory from the arena (a counting arena measures): `type`, q8_0 or f16,
- * for the wide matrices, f16 for the small, f32 for vectors. */
+/* The layer as a file has it, in memory from the arena (a counting arena measures): `type`, q8_0 or
+ * f16, for the wide matrices, f16 for the small, f32 for vectors. */
 void sl_gate_params_encode(const sl_gate_params *layout, const float *params, uint32_t type,
                            sl_arena *arena, sl_gate_layer *layer_out);
 

@@ -1,9 +1,10 @@
 /* runtime/gate/policy.h - which policies there are, and what one run of them is told.
  *
  * All share sinks and window: the first `sinks` tokens of a sequence and its latest `window` are
- * always visible. Tokens outside both are eligible: a policy keeps or evicts each of them, per layer
- * and KV head. Admission policies decide once, when a token leaves the window; prompt-end policies
- * keep all until the prompt has been read, then keep the best, and all that is generated. */
+ * always visible. Tokens outside both are eligible: a policy keeps or evicts each of them, per
+ * layer and KV head. Admission policies decide once, when a token leaves the window; prompt-end
+ * policies keep all until the prompt has been read, then keep the best, and all that is generated.
+ */
 #ifndef SL_POLICY_H
 #define SL_POLICY_H
 
@@ -31,12 +32,13 @@ typedef struct {
     uint32_t sinks, window;
     double keep; /* of the eligible tokens; full and streaming do not ask */
     /* Admit by score >= threshold; else by rank: among the best `keep` of the head's last
-     * SL_RANKED_TOKENS eligible tokens; one that equals many is kept with them, so that a head whose
-     * scores say nothing keeps all. */
+     * SL_RANKED_TOKENS eligible tokens; one that equals many is kept with them, so that a head
+     * whose scores say nothing keeps all. */
     bool has_threshold;
     float threshold;
-    /* A gate's threshold may steer, so that texts unlike those it was calibrated on keep as much: when a
-     * head has kept n tokens more than its share of those seen, it stands n / steer higher. 0: fixed. */
+    /* A gate's threshold may steer, so that texts unlike those it was calibrated on keep as much:
+     * when a head has kept n tokens more than its share of those seen, it stands n / steer higher.
+     * 0: fixed. */
     float steer;
     const float *share; /* [n_layers][n_kv_heads] of the model, lent by the gate; with steer only */
     /* A prompt is gated as one piece, so it must come in one span. */

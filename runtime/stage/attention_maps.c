@@ -1,4 +1,5 @@
-/* runtime/stage/attention_maps.c - see attention_maps.h. Plain loops over f32: a picture needs no speed. */
+/* runtime/stage/attention_maps.c - see attention_maps.h. Plain loops over f32: a picture needs no
+ * speed. */
 #include "runtime/stage/attention_maps.h"
 
 #include <math.h>

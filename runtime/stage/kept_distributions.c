@@ -1,5 +1,5 @@
-/* runtime/stage/kept_distributions.c - see kept_distributions.h.
- * Log-probabilities are stored as f32, and those they are compared with are rounded in the same way. */
+/* runtime/stage/kept_distributions.c - see kept_distributions.h. Log-probabilities are stored as
+ * f32, and those they are compared with are rounded in the same way. */
 #include "runtime/stage/kept_distributions.h"
 
 #include <math.h>

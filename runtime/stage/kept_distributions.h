@@ -27,11 +27,12 @@ void sl_kept_distributions_init(sl_kept_distributions *kept, uint32_t n_rows, si
 /* Forget all rows. */
 void sl_kept_distributions_clear(sl_kept_distributions *kept);
 
-/* Store the scored token's distribution, or compare it with what is stored, when its position is one
- * of `comparison`. logits: [vocab]. Fills result's compared, agrees and kl, or leaves them as they are
- * when nothing is compared: the position is none of them, has no row, or nothing is stored of it.
- * KL(p || q) = sum p (d + expm1(-d)), d = log p - log q: since both sum to 1, that is sum p d; no term
- * is negative, and rounding of the log-probabilities counts twice over, squared. 0 for equal bits. */
+/* Store the scored token's distribution, or compare it with what is stored, when its position is
+ * one of `comparison`. logits: [vocab]. Fills result's compared, agrees and kl, or leaves them as
+ * they are when nothing is compared: the position is none of them, has no row, or nothing is stored
+ * of it. KL(p || q) = sum p (d + expm1(-d)), d = log p - log q: since both sum to 1, that is sum p
+ * d; no term is negative, and rounding of the log-probabilities counts twice over, squared. 0 for
+ * equal bits. */
 void sl_kept_distributions_compare(sl_kept_distributions *kept, const sl_comparison *comparison,
                                    const float *logits, sl_token_result *result);
 

@@ -5,8 +5,8 @@
 
 #include "runtime/stage/layer_context.h"
 
-/* Both are called by all threads of the team, and end with a barrier. What layers share of a frame, the
- * angles of its rows: once, before its layers. */
+/* Both are called by all threads of the team, and end with a barrier. What layers share of a frame,
+ * the angles of its rows: once, before its layers. */
 void sl_layer_begin_frame(sl_layer_context *context, sl_member me, const sl_frame *frame);
 /* Layer `index` of this stage; frame->hidden [n_rows][width] in place. */
 void sl_layer_forward(sl_layer_context *context, sl_member me, const sl_layer_weights *weights,

@@ -1,6 +1,6 @@
-/* runtime/stage/layer_context.h - what the steps of a layer work on: the model's shape, the cache and the
- * policy of this stage, and the scratch memory of a frame, bound once and used for every layer. Below
- * layer.h, attention.h and prompt_end.h, which all need it; it knows none of them. */
+/* runtime/stage/layer_context.h - what the steps of a layer work on: the model's shape, the cache
+ * and the policy of this stage, and the scratch memory of a frame, bound once and used for every
+ * layer. Below layer.h, attention.h and prompt_end.h, which all need it; it knows none of them. */
 #ifndef SL_LAYER_CONTEXT_H
 #define SL_LAYER_CONTEXT_H
 
@@ -63,8 +63,8 @@ typedef struct sl_layer_context {
     int64_t gate_ns;        /* spent on gates so far, but for what decode overlaps */
 } sl_layer_context;
 
-/* Fill in `rope`, `shared` and `own` from the arena for frames within the limits; what stands before
- * them is set by the caller. */
+/* Fill in `rope`, `shared` and `own` from the arena for frames within the limits; what stands
+ * before them is set by the caller. */
 void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,
                            sl_arena *arena);
 
@@ -77,8 +77,8 @@ uint32_t sl_layer_prompt_tokens(const sl_layer_context *context, const sl_span *
 /* The policy evicts as a prompt ends. */
 bool sl_layer_prunes_at_prompt_end(const sl_layer_context *context);
 
-/* The first n_rows of `all` as they enter a linear map: those of prompts in bf16 where the kernel set has
- * tiles. Rows of generated tokens come before those of prompts (sl_frame_check). */
+/* The first n_rows of `all` as they enter a linear map: those of prompts in bf16 where the kernel
+ * set has tiles. Rows of generated tokens come before those of prompts (sl_frame_check). */
 sl_activations sl_layer_input(const sl_layer_context *context, const sl_activations *all,
                               size_t n_rows);
 /* Rotary embedding of q and k of rows [begin, end). */

@@ -1,5 +1,5 @@
-/* runtime/stage/probe.h - who looks at layers while they compute: for pictures (attention_maps.h) and
- * training (runtime/train). The layers compute as ever. */
+/* runtime/stage/probe.h - who looks at layers while they compute: for pictures (attention_maps.h)
+ * and training (runtime/train). The layers compute as ever. */
 #ifndef SL_PROBE_H
 #define SL_PROBE_H
 
@@ -11,8 +11,9 @@ struct sl_layer_context;
 
 typedef struct {
     void *context;
-    /* By one thread while the others wait: layer `layer` of the stage has attended over the frame, and
-     * added nothing to frame->hidden yet. shared.normed.x, q, k (rotated) and v are those of its rows. */
+    /* By one thread while the others wait: layer `layer` of the stage has attended over the frame,
+     * and added nothing to frame->hidden yet. shared.normed.x, q, k (rotated) and v are those of
+     * its rows. */
     void (*layer)(void *context, const struct sl_layer_context *at, const sl_frame *frame,
                   uint32_t layer);
 } sl_probe;

@@ -1,5 +1,5 @@
-/* runtime/stage/profile.h - where a stage's time goes: between the barriers that end its steps, as its
- * first thread sees it, with the bytes and operations that cannot be avoided there. */
+/* runtime/stage/profile.h - where a stage's time goes: between the barriers that end its steps, as
+ * its first thread sees it, with the bytes and operations that cannot be avoided there. */
 #ifndef SL_PROFILE_H
 #define SL_PROFILE_H
 

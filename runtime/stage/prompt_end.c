@@ -1,6 +1,6 @@
-/* runtime/stage/prompt_end.c - see prompt_end.h. Until the prompt ends everything is admitted, so the
- * i-th token of a head's pages is the sequence's i-th. A token's sum runs over queries in order, in
- * one thread, so it does not depend on how the prompt was cut (contract 1). */
+/* runtime/stage/prompt_end.c - see prompt_end.h. Until the prompt ends everything is admitted, so
+ * the i-th token of a head's pages is the sequence's i-th. A token's sum runs over queries in
+ * order, in one thread, so it does not depend on how the prompt was cut (contract 1). */
 #include "runtime/stage/prompt_end.h"
 
 #include <math.h>

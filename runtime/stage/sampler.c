@@ -143,7 +143,8 @@ static double total_weight(const sl_token_logprob *candidates, size_t n)
     return sum;
 }
 
-/* Candidates, by id, that can be drawn at all and whose weight (the most likely one's is 1) is at least `floor`. */
+/* Candidates, by id, that can be drawn at all and whose weight (the most likely one's is 1) is at
+ * least `floor`. */
 static size_t at_least(const sl_sampling *s, const float *logits, size_t vocab, double floor,
                        sl_token_logprob *out)
 {
@@ -169,8 +170,8 @@ static size_t nucleus(const sl_token_logprob *candidates, size_t n, double mass)
 }
 
 /* Sorting a whole vocabulary costs milliseconds, so only what can be chosen is sorted: top-k by
- * selection; for top-p alone, a candidate lighter than (1 - top_p) / vocab of the total cannot be in
- * the nucleus, since all such together weigh less than 1 - top_p. */
+ * selection; for top-p alone, a candidate lighter than (1 - top_p) / vocab of the total cannot be
+ * in the nucleus, since all such together weigh less than 1 - top_p. */
 static int32_t draw(const sl_sampling *s, const float *logits, size_t vocab, double uniform,
                     sl_token_logprob *candidates)
 {

@@ -16,11 +16,11 @@ typedef struct {
 void sl_sampler_scratch_init(sl_sampler_scratch *scratch, size_t vocab, sl_arena *arena);
 
 /* Draw the token at `result->position` from logits [vocab], given the sequence's tokens so far
- * (`n_prompt` of them its prompt). Fills token, and logprob and top when sampling asks.
- * Order, as vLLM's sampler: bias, no end before min_tokens, penalties (repetition: Keskar et al. 2019, arXiv:1909.05858;
- * presence, frequency: OpenAI), temperature, min-p (arXiv:2407.01082), top-k, top-p (Holtzman et
- * al. 2019, arXiv:1904.09751). Equal logits: the lower id first. Log-probabilities are of the
- * model's own distribution, before any of it. */
+ * (`n_prompt` of them its prompt). Fills token, and logprob and top when sampling asks. Order, as
+ * vLLM's sampler: bias, no end before min_tokens, penalties (repetition: Keskar et al. 2019,
+ * arXiv:1909.05858; presence, frequency: OpenAI), temperature, min-p (arXiv:2407.01082), top-k,
+ * top-p (Holtzman et al. 2019, arXiv:1904.09751). Equal logits: the lower id first.
+ * Log-probabilities are of the model's own distribution, before any of it. */
 void sl_sampler_draw(const sl_sampling *sampling, const int32_t *tokens, size_t n_prompt,
                      size_t n_tokens, const float *logits, size_t vocab,
                      sl_sampler_scratch *scratch, sl_token_result *result);
@@ -29,8 +29,8 @@ void sl_sampler_draw(const sl_sampling *sampling, const int32_t *tokens, size_t 
 void sl_sampler_score(const float *logits, size_t vocab, uint32_t n_top,
                       sl_sampler_scratch *scratch, sl_token_result *result);
 
-/* The most likely token of logits [vocab], of equal ones the lower id; and log(sum(exp(logits))), what
- * logits are above log-probabilities. Sums in f64, in order. */
+/* The most likely token of logits [vocab], of equal ones the lower id; and log(sum(exp(logits))),
+ * what logits are above log-probabilities. Sums in f64, in order. */
 int32_t sl_sampler_argmax(const float *logits, size_t vocab);
 double sl_sampler_log_sum_exp(const float *logits, size_t vocab);
 

@@ -1,5 +1,5 @@
-/* runtime/train/gate_pass.c - see gate_pass.h. MHA' goes in blocks of queries against the keys that any
- * of the block sees, others masked: dense products, at a little more work than the band. */
+/* runtime/train/gate_pass.c - see gate_pass.h. MHA' goes in blocks of queries against the keys that
+ * any of the block sees, others masked: dense products, at a little more work than the band. */
 #include "runtime/train/gate_pass.h"
 
 #include <math.h>

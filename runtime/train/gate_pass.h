@@ -1,6 +1,7 @@
-/* runtime/train/gate_pass.h - one layer's gate over a stretch of tokens in f32, forward and backward:
- * the equations of runtime/gate/gate_file.h and their gradients. What serving computes in fixed order
- * and small types is runtime/gate/gate_forward.h; the two agree but for rounding (test_gate_pass.c). */
+/* runtime/train/gate_pass.h - one layer's gate over a stretch of tokens in f32, forward and
+ * backward: the equations of runtime/gate/gate_file.h and their gradients. What serving computes in
+ * fixed order and small types is runtime/gate/gate_forward.h; the two agree but for rounding
+ * (test_gate_pass.c). */
 #ifndef SL_GATE_PASS_H
 #define SL_GATE_PASS_H
 
@@ -30,8 +31,8 @@ void sl_gate_pass_init(const sl_gate_params *layout, uint32_t n_kv_heads, uint32
 /* logits [stretch->n][n_kv_heads]. */
 void sl_gate_pass_forward(sl_gate_pass *pass, const float *params, const sl_gate_stretch *stretch,
                           float *logits);
-/* From d_logits [n][n_kv_heads], of the same stretch, just passed forward: gradient [layout->n], all of
- * it written. */
+/* From d_logits [n][n_kv_heads], of the same stretch, just passed forward: gradient [layout->n],
+ * all of it written. */
 void sl_gate_pass_backward(sl_gate_pass *pass, const float *params, const sl_gate_stretch *stretch,
                            const float *d_logits, float *gradient);
 

@@ -1,5 +1,6 @@
-/* runtime/train/teacher.c - see teacher.h. Query heads are computed side by side, each by one thread, in
- * blocks of queries against all keys before them; so targets do not depend on the number of threads. */
+/* runtime/train/teacher.c - see teacher.h. Query heads are computed side by side, each by one
+ * thread, in blocks of queries against all keys before them; so targets do not depend on the number
+ * of threads. */
 #include "runtime/train/teacher.h"
 
 #include <math.h>

@@ -1,14 +1,15 @@
-/* runtime/train/teacher.h - how much a layer's attention asks of each token: what gates learn to predict.
- * From forward passes alone.
+/* runtime/train/teacher.h - how much a layer's attention asks of each token: what gates learn to
+ * predict. From forward passes alone.
  *
- * With w_ij the attention of query head h from query i to key j, W_o the columns of the output map that
- * belong to h, and |x_i| the norm of the hidden state that the output is added to, the worth of token j in a
- * KV head is
- *     sum over its query heads of |W_o v_j|^1.5 mean over queries i >= j + window of w_ij^1.5 / |x_i|,
- * and its target the logarithm. The power stands between 2, errors of tokens that are gone adding up like
- * random ones, and 1, all of them leaning the same way. A mean and not the largest (as in KVzap,
- * arXiv:2601.07891), which keeps peaks and loses the broad background that diffuse heads average over:
- * runtime/gates/README.md has what each target costs. */
+ * With w_ij the attention of query head h from query i to key j, W_o the columns of the output map
+ * that belong to h, and |x_i| the norm of the hidden state that the output is added to, the worth
+ * of token j in a KV head is
+ *     sum over its query heads of
+ *         |W_o v_j|^1.5 mean over queries i >= j + window of w_ij^1.5 / |x_i|,
+ * and its target the logarithm. The power stands between 2, errors of tokens that are gone adding
+ * up like random ones, and 1, all of them leaning the same way. A mean and not the largest (as in
+ * KVzap, arXiv:2601.07891), which keeps peaks and loses the broad background that diffuse heads
+ * average over: runtime/gates/README.md has what each target costs. */
 #ifndef SL_TEACHER_H
 #define SL_TEACHER_H
 
@@ -35,10 +36,12 @@ typedef struct {
     const sl_matrix *o;     /* the layer's output map, [width][n_heads * head_dim] */
 } sl_teacher_rows;
 
-/* Tokens [0, n) of a piece of n_tokens have targets: those that a quarter of it asks for, or more. */
+/* Tokens [0, n) of a piece of n_tokens have targets: those that a quarter of it asks for, or more.
+ */
 uint32_t sl_teacher_targets(const sl_teacher_options *options, uint32_t n_tokens);
 
-/* target_out: [n_kv_heads][n_tokens], the first sl_teacher_targets of each row filled in; 0 beyond. */
+/* target_out: [n_kv_heads][n_tokens], the first sl_teacher_targets of each row filled in; 0 beyond.
+ */
 void sl_teacher_score(sl_teacher *teacher, const sl_teacher_rows *rows, float *target_out);
 
 #endif

@@ -1,5 +1,5 @@
-/* runtime/train/vector_math.c - see vector_math.h. One source, compiled for several widths of vectors;
- * the loader picks. Clang before 16 gives the clones names that no other file can call. */
+/* runtime/train/vector_math.c - see vector_math.h. One source, compiled for several widths of
+ * vectors; the loader picks. Clang before 16 gives the clones names that no other file can call. */
 #include "runtime/train/vector_math.h"
 
 #include <math.h>
@@ -12,7 +12,8 @@
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #endif
 
-/* e^x for x <= 0, relative error below 1e-6: 2^n times a polynomial on [-1/2, 1/2] (Cephes, expf). */
+/* e^x for x <= 0, relative error below 1e-6: 2^n times a polynomial on [-1/2, 1/2] (Cephes, expf).
+ */
 static inline float exp_below_zero(float x)
 {
     static const float ROUND = 12582912.0F; /* 1.5 * 2^23: adding it leaves whole numbers */

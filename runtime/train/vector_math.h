@@ -1,5 +1,5 @@
-/* runtime/train/vector_math.h - loops over a row that training spends its time in, for the compiler to
- * vectorize. Inside the room only. Sums are in an order that depends on the CPU, like those of
+/* runtime/train/vector_math.h - loops over a row that training spends its time in, for the compiler
+ * to vectorize. Inside the room only. Sums are in an order that depends on the CPU, like those of
  * dense.h. */
 #ifndef SL_VECTOR_MATH_H
 #define SL_VECTOR_MATH_H

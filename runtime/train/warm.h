@@ -1,7 +1,7 @@
-/* runtime/train/warm.h - the gates of all layers fitted to their teacher's targets: the linear part by
- * ridge regression as pieces stream by, then everything by AdamW, each layer for itself. Knows no texts,
- * ranks or files: what ranks add up (sums, gradients) and what a checkpoint holds (state) are plain
- * arrays. */
+/* runtime/train/warm.h - the gates of all layers fitted to their teacher's targets: the linear part
+ * by ridge regression as pieces stream by, then everything by AdamW, each layer for itself. Knows
+ * no texts, ranks or files: what ranks add up (sums, gradients) and what a checkpoint holds (state)
+ * are plain arrays. */
 #ifndef SL_WARM_H
 #define SL_WARM_H
 
@@ -32,28 +32,30 @@ typedef struct {
 void sl_warm_ridge_add(sl_warm *warm, const sl_warm_piece *piece);
 /* [n] all layers' sums, to be added up over ranks. */
 double *sl_warm_ridge_sums(sl_warm *warm, size_t *n_out);
-/* Set the linear part of every gate to the solution: MHA' adds nothing then, and of a hidden layer two
- * units a KV head carry the solution. SL_ERR_FORMAT, logged with the layer: the sums are not finite, or
- * of nothing; SL_ERR_OPTION: a hidden layer too narrow; SL_ERR_MEMORY. */
+/* Set the linear part of every gate to the solution: MHA' adds nothing then, and of a hidden layer
+ * two units a KV head carry the solution. SL_ERR_FORMAT, logged with the layer: the sums are not
+ * finite, or of nothing; SL_ERR_OPTION: a hidden layer too narrow; SL_ERR_MEMORY. */
 sl_status sl_warm_ridge_solve(sl_warm *warm, double ridge);
 
 /* ---- AdamW ---- */
 
 /* The loss of one logit z for its target y, d = y - z - level: e^d - d - 1, which is the
  * Itakura-Saito divergence of e^y from e^(z + level). Where the squared error would make z the mean
- * of y, this makes it the logarithm of the mean of e^y: what is asked on average, to which rare large
- * demands belong. Beyond d = 3 it goes on as a straight line, so that no single token rules.
+ * of y, this makes it the logarithm of the mean of e^y: what is asked on average, to which rare
+ * large demands belong. Beyond d = 3 it goes on as a straight line, so that no single token rules.
  * The level is log(mean(e^d)) of all layers' logits in a slice together, d cut at 3 above its mean.
- * Nothing is learnt from what is asked of all heads at once, which depends on the text and on how far
- * in a token stands: shares are held along every sequence, so only who is asked more than others
- * matters. *slope_out: the derivative by z. */
+ * Nothing is learnt from what is asked of all heads at once, which depends on the text and on how
+ * far in a token stands: shares are held along every sequence, so only who is asked more than
+ * others matters. *slope_out: the derivative by z. */
 double sl_warm_loss(double d, double *slope_out);
 
 /* Slices of a piece. */
 uint32_t sl_warm_slices(const sl_warm *warm, const sl_warm_piece *piece);
-/* Gradients of the mean loss over slice `slice`, its level being given; heads seeing `ahead` tokens at most. */
+/* Gradients of the mean loss over slice `slice`, its level being given; heads seeing `ahead` tokens
+ * at most. */
 void sl_warm_gradient(sl_warm *warm, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead);
-/* [n] all layers' gradients, to be averaged over ranks before the step; and the numbers they are of. */
+/* [n] all layers' gradients, to be averaged over ranks before the step; and the numbers they are
+ * of. */
 float *sl_warm_gradients(sl_warm *warm, size_t *n_out);
 float *sl_warm_params(sl_warm *warm, size_t *n_out);
 /* One step of all layers. */
@@ -61,15 +63,15 @@ void sl_warm_step(sl_warm *warm, float rate);
 
 /* ---- how good it is ---- */
 
-/* Sums over targets y and errors e = y - z - level of one layer. R^2 is of z + level, up to a constant since
- * thresholds are found afterwards: 1 - (ee - e^2 / n) / (yy - y^2 / n). */
+/* Sums over targets y and errors e = y - z - level of one layer. R^2 is of z + level, up to a
+ * constant since thresholds are found afterwards: 1 - (ee - e^2 / n) / (yy - y^2 / n). */
 typedef struct {
     double n, y, yy, e, ee, loss;
 } sl_warm_fit;
 double sl_warm_fit_r2(const sl_warm_fit *fit);
 
-/* [n_layers], since the last reset; gradients add to it before they change anything, so on pieces never
- * seen it tells of unseen text. To be added up over ranks. */
+/* [n_layers], since the last reset; gradients add to it before they change anything, so on pieces
+ * never seen it tells of unseen text. To be added up over ranks. */
 sl_warm_fit *sl_warm_fits(sl_warm *warm);
 void sl_warm_fits_reset(sl_warm *warm);
 /* Add a piece to the fits, and nothing else. */

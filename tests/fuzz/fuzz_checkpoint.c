@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_checkpoint.c - the input is a checkpoint of a training run: as it is, and with its checksums
- * made right, so that what lies behind them is reached too. */
+/* tests/fuzz/fuzz_checkpoint.c - the input is a checkpoint of a training run: as it is, and with
+ * its checksums made right, so that what lies behind them is reached too. */
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>

@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_codec.c - the input is a codec's number, a count of floats and a payload. The payload
- * is decoded; and, repeated to that many floats of any bits, encoded and decoded again. */
+/* tests/fuzz/fuzz_codec.c - the input is a codec's number, a count of floats and a payload. The
+ * payload is decoded; and, repeated to that many floats of any bits, encoded and decoded again. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -60,8 +60,8 @@ static void read_value(const sl_gguf *gguf, const char *key)
     read_arrays(gguf, key);
 }
 
-/* A description begins with its key, up to 80 bytes of it, and is one line that leaves a terminal as
- * it was. */
+/* A description begins with its key, up to 80 bytes of it, and is one line that leaves a terminal
+ * as it was. */
 static void read_keys(const sl_gguf *gguf)
 {
     for (size_t i = 0; i < sl_gguf_n_keys(gguf); i++) {

@@ -1,6 +1,7 @@
-/* tests/fuzz/fuzz_journal.c - the input is a journal. Its first byte says whether it is one as it is,
- * or bodies to be sealed here, each behind two bytes with its length: no mutation gets past a checksum.
- * What is read must be read again, from its whole part alone and with half an entry behind that. */
+/* tests/fuzz/fuzz_journal.c - the input is a journal. Its first byte says whether it is one as it
+ * is, or bodies to be sealed here, each behind two bytes with its length: no mutation gets past a
+ * checksum. What is read must be read again, from its whole part alone and with half an entry
+ * behind that. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -69,8 +69,8 @@ static void check_record(const sl_request *request)
     free(line);
 }
 
-/* The job's scan knows the line by the id that its record bears; a text that the JSON has for an id is
- * that id. */
+/* The job's scan knows the line by the id that its record bears; a text that the JSON has for an id
+ * is that id. */
 static void check_key(const sl_request *request, const char *line, size_t bytes, uint64_t number)
 {
     sl_request_key key, again;

@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_questions.c - the input is a file of questions for `eval tasks`, its first byte a limit;
- * each question that was understood is asked in both forms. */
+/* tests/fuzz/fuzz_questions.c - the input is a file of questions for `eval tasks`, its first byte a
+ * limit; each question that was understood is asked in both forms. */
 #include "launch/eval/eval_questions.h"
 #include "launch/eval/eval_records.h"
 #include "runtime/base/log.h"

@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_retention.c - the input's first byte says how many layers and heads the model has, the
- * rest is what an earlier run printed. */
+/* tests/fuzz/fuzz_retention.c - the input's first byte says how many layers and heads the model
+ * has, the rest is what an earlier run printed. */
 #include <stdlib.h>
 
 #include "launch/setup/retention.h"

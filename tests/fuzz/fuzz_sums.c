@@ -1,6 +1,6 @@
-/* tests/fuzz/fuzz_sums.c - MODEL.sums: any text is an error or gives sums whose text is read again as
- * them. Since a checksum keeps nearly all inputs out, the input is taken as it is, and once more with the
- * checksum it should have. */
+/* tests/fuzz/fuzz_sums.c - MODEL.sums: any text is an error or gives sums whose text is read again
+ * as them. Since a checksum keeps nearly all inputs out, the input is taken as it is, and once more
+ * with the checksum it should have. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

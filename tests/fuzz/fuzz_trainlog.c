@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_trainlog.c - the input is the log of a training run: read, told in words, and as the script
- * that gnuplot would run. */
+/* tests/fuzz/fuzz_trainlog.c - the input is the log of a training run: read, told in words, and as
+ * the script that gnuplot would run. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* tests/fuzz/make_seeds.c - the first inputs of each corpus, legal or nearly so; libFuzzer finds the
- * rest from them. make_seeds CORPUS_FOLDER writes CORPUS_FOLDER/TARGET/seed-*. */
+/* tests/fuzz/make_seeds.c - the first inputs of each corpus, legal or nearly so; libFuzzer finds
+ * the rest from them. make_seeds CORPUS_FOLDER writes CORPUS_FOLDER/TARGET/seed-*. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

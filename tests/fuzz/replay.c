@@ -1,5 +1,5 @@
-/* tests/fuzz/replay.c - a fuzz target without libFuzzer: every file of a corpus once, in the order of
- * their names, or one file alone. Error lines of hostile inputs are expected by the thousand, so
+/* tests/fuzz/replay.c - a fuzz target without libFuzzer: every file of a corpus once, in the order
+ * of their names, or one file alone. Error lines of hostile inputs are expected by the thousand, so
  * stderr is hidden while a folder is run; a sanitizer's report is not. Each name is printed before
  * it is run: the last one is what failed. */
 #include <dirent.h>

@@ -1,10 +1,10 @@
-/* tests/golden/test_golden_gate.c - every kernel set against the NumPy version of the gates' forward pass,
- * at every token of every layer (gate/README.md). The gate files were written by another program, so
- * reading them is tried too.
+/* tests/golden/test_golden_gate.c - every kernel set against the NumPy version of the gates'
+ * forward pass, at every token of every layer (gate/README.md). The gate files were written by
+ * another program, so reading them is tried too.
  *
- * Tolerance: sums in f32 are 2e-5 off; the rest is a K or V that rounds to the next f16, which few do.
- * So the mean tells what the largest does not: it is 5e-4 when K and V are not rounded at all, 5e-3 when
- * inputs are rounded to int8 with scales of f32. */
+ * Tolerance: sums in f32 are 2e-5 off; the rest is a K or V that rounds to the next f16, which few
+ * do. So the mean tells what the largest does not: it is 5e-4 when K and V are not rounded at all,
+ * 5e-3 when inputs are rounded to int8 with scales of f32. */
 #include "runtime/gate/gate_forward.h"
 #include "tests/golden/golden.h"
 

@@ -9,8 +9,8 @@ enum { SKIPPED = 77, IDS_MAX = 1024, PROMPT_MAX = 256, STEPS_MAX = 16, ROWS = 25
  * perplexity between 14.43 and 14.57 (five seeds). f32 arithmetic is such noise, and differs by
  * kernel set, so closer agreement would be luck. The f16 models of test_golden_synth.c are compared
  * closely. */
-/* Of the 20 best after this prompt f32 attention (ref, avx2) is off by 0.18 and 0.23 at most, 0.07 and 0.12 on
- * average, int8 by 0.42 and 0.25, bf16 tiles by 0.30 and 0.18. */
+/* Of the 20 best after this prompt f32 attention (ref, avx2) is off by 0.18 and 0.23 at most, 0.07
+ * and 0.12 on average, int8 by 0.42 and 0.25, bf16 tiles by 0.30 and 0.18. */
 static const double LOGPROB_OFF = 0.5, LOGPROB_OFF_MEAN = 0.3;
 static const double OFF_Q8 = 0.01, OFF_EXACT = 0.015; /* of perplexity, relative */
 /* Below this distance to the runner-up, another engine may rightly choose otherwise. */

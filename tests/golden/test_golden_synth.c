@@ -1,10 +1,11 @@
 /* tests/golden/test_golden_synth.c - every kernel set against the oracle, at every position of
- * synthetic models: the loss of the next token, and the 8 best. A golden says itself which model it is
- * of.
+ * synthetic models: the loss of the next token, and the 8 best. A golden says itself which model it
+ * is of.
  *
- * Tolerances: sums in f32 alone are 2e-6 off. The rest is rounding that falls the other way, to f16 in
- * the cache or to int8 before quantized weights, which later layers amplify. Over 8 seeds of Q4_0 and
- * of Q4_1 a model without any is 2e-6 off (4 of 32 runs), others up to 0.28, 0.058 on average. */
+ * Tolerances: sums in f32 alone are 2e-6 off. The rest is rounding that falls the other way, to f16
+ * in the cache or to int8 before quantized weights, which later layers amplify. Over 8 seeds of
+ * Q4_0 and of Q4_1 a model without any is 2e-6 off (4 of 32 runs), others up to 0.28, 0.058 on
+ * average. */
 #include "tests/golden/golden.h"
 #include "tests/support/synth_options.h"
 

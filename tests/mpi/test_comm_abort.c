@@ -1,7 +1,7 @@
-/* tests/mpi/test_comm_abort.c - the last rank aborts the job with code 42 while the others poll
- * for ever: all of them end. The command that runs this expects 42. Who aborts is the thread that
- * drives; with "thread" another one, which asks the driver; with "stuck" another one while the driver
- * is lost in something. */
+/* tests/mpi/test_comm_abort.c - the last rank aborts the job with code 42 while the others poll for
+ * ever: all of them end. The command that runs this expects 42. Who aborts is the thread that
+ * drives; with "thread" another one, which asks the driver; with "stuck" another one while the
+ * driver is lost in something. */
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>

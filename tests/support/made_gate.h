@@ -1,5 +1,5 @@
-/* tests/support/made_gate.h - a gate in memory, of seeded f32 weights, every layer of the same shape. In
- * a header, so that the library of test support needs no room. */
+/* tests/support/made_gate.h - a gate in memory, of seeded f32 weights, every layer of the same
+ * shape. In a header, so that the library of test support needs no room. */
 #ifndef SL_TEST_MADE_GATE_H
 #define SL_TEST_MADE_GATE_H
 

@@ -1,5 +1,5 @@
-/* tests/support/synth_options.h - the words that describe a synthetic model, e.g. "--layers 4 --type
- * f16 --untied": make_model's command line, and what a golden says it is of. */
+/* tests/support/synth_options.h - the words that describe a synthetic model, e.g. "--layers 4
+ * --type f16 --untied": make_model's command line, and what a golden says it is of. */
 #ifndef SL_TEST_SYNTH_OPTIONS_H
 #define SL_TEST_SYNTH_OPTIONS_H
 

@@ -1,5 +1,5 @@
-/* tests/support/synth_vocab.h - a byte-level BPE vocabulary of any size, with ChatML, and a small one
- * as SentencePiece has it. */
+/* tests/support/synth_vocab.h - a byte-level BPE vocabulary of any size, with ChatML, and a small
+ * one as SentencePiece has it. */
 #ifndef SL_TEST_SYNTH_VOCAB_H
 #define SL_TEST_SYNTH_VOCAB_H
 

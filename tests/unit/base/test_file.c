@@ -1,5 +1,5 @@
-/* tests/unit/base/test_file.c - writes that are whole or said, files replaced at once, and what becomes
- * of a name. */
+/* tests/unit/base/test_file.c - writes that are whole or said, files replaced at once, and what
+ * becomes of a name. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-/* tests/unit/base/test_plain.c - text of others as it is shown: nothing commands a terminal or misleads
- * its reader, and what does neither is as it was. */
+/* tests/unit/base/test_plain.c - text of others as it is shown: nothing commands a terminal or
+ * misleads its reader, and what does neither is as it was. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,8 +93,8 @@ static void test_write(void **state)
     free(text);
 }
 
-/* Whatever the bytes and the room: a zero ends it, no byte below a blank is in it, and shown again it is
- * the same. */
+/* Whatever the bytes and the room: a zero ends it, no byte below a blank is in it, and shown again
+ * it is the same. */
 static void test_any_bytes(void **state)
 {
     (void)state;

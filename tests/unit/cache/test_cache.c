@@ -1,6 +1,7 @@
-/* tests/unit/cache/test_cache.c - the cache against plain arrays of every K and V and of who was kept:
- * what a query is shown is what cache.h says it sees, each key once, in order; pages are as many as
- * were kept fill, and shared by whom they should be; the same bits however a prompt was cut. */
+/* tests/unit/cache/test_cache.c - the cache against plain arrays of every K and V and of who was
+ * kept: what a query is shown is what cache.h says it sees, each key once, in order; pages are as
+ * many as were kept fill, and shared by whom they should be; the same bits however a prompt was
+ * cut. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -367,7 +368,8 @@ static void do_decode(rig *r, uint32_t sequence)
     }
 }
 
-/* Survivors are copied before the pages they were in are given back, unless somebody shares those. */
+/* Survivors are copied before the pages they were in are given back, unless somebody shares those.
+ */
 static bool plain_room_to_retain(const rig *r)
 {
     uint32_t most = ALL_HEADS * sl_cache_head_pages(r->cache.options.window, CONTEXT);

@@ -28,8 +28,8 @@ static sl_frame frame;
 static _Alignas(64) uint8_t room[ROOM_BYTES];
 static char talk[4096];
 
-/* Every kind of thing but generated tokens, all legal: rows 0-2 a prompt, 3 one of a token that is drawn
- * after, 4-7 a scored prompt. */
+/* Every kind of thing but generated tokens, all legal: rows 0-2 a prompt, 3 one of a token that is
+ * drawn after, 4-7 a scored prompt. */
 static void make_legal(void)
 {
     memset(controls, 0, sizeof controls);

@@ -1,5 +1,6 @@
-/* tests/unit/gate/test_admission.c - who is kept, against the policies' words in plain loops over all
- * scores; the same fates however tokens come, after a fork, and whichever stage has the layer. */
+/* tests/unit/gate/test_admission.c - who is kept, against the policies' words in plain loops over
+ * all scores; the same fates however tokens come, after a fork, and whichever stage has the layer.
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -133,8 +134,9 @@ static void test_ranks_and_thresholds(void **state)
     }
 }
 
-/* policy.h: n tokens beyond its share of those seen put a head's threshold n / steer higher. So a stream
- * that scores higher than expected keeps its share all the same, however it is cut, forked and placed. */
+/* policy.h: n tokens beyond its share of those seen put a head's threshold n / steer higher. So a
+ * stream that scores higher than expected keeps its share all the same, however it is cut, forked
+ * and placed. */
 static void test_steered_thresholds(void **state)
 {
     (void)state;

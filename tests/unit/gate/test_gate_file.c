@@ -1,5 +1,5 @@
-/* tests/unit/gate/test_gate_file.c - what is written is read again, of every shape; what is wrong is
- * refused and named; bytes cut or changed anywhere never harm. */
+/* tests/unit/gate/test_gate_file.c - what is written is read again, of every shape; what is wrong
+ * is refused and named; bytes cut or changed anywhere never harm. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -308,7 +308,8 @@ static void test_any_chunks(void **state)
     }
 }
 
-/* Where nothing decides, scores are not numbers: no gate, and what follows a `prompt` gate's prompt. */
+/* Where nothing decides, scores are not numbers: no gate, and what follows a `prompt` gate's
+ * prompt. */
 static void test_ungated(void **state)
 {
     (void)state;

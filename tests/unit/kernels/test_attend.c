@@ -118,8 +118,9 @@ static void run_attend(const problem *p, const sl_kv_tile *tiles, size_t n_tiles
            x->acc + row * p->head_dim);
 }
 
-/* What int8 may add: to a score half a step of 1/127 of the largest q and k in each product, so that
- * much to its weight, half a step of 1/255 to each weight of a tile and of 1/127 to values within 1. */
+/* What int8 may add: to a score half a step of 1/127 of the largest q and k in each product, so
+ * that much to its weight, half a step of 1/255 to each weight of a tile and of 1/127 to values
+ * within 1. */
 static double int8_bound(const problem *p, size_t r)
 {
     double q_most = 0, k_most = 2.01;
@@ -138,7 +139,8 @@ static bool is_tiled(const sl_kv_layout *l)
 /* What bf16 may add: half a unit of 8 digits to a query, and to a weight. */
 static double bf16_bound(double size) { return 2 * expm1(fmin(size * 0x1p-8 + 2e-4, 1)) + 0x1p-7; }
 
-/* A row's output in double, and what its bound is made of: the sum of |q_i k_i|, and how many slots. */
+/* A row's output in double, and what its bound is made of: the sum of |q_i k_i|, and how many
+ * slots. */
 static size_t softmax_row(const problem *p, size_t r, double *expected, double *size_out)
 {
     static double scores[TILES_MAX * SL_PAGE_TOKENS];
@@ -296,8 +298,8 @@ static void merge_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
     problem_release(p);
 }
 
-/* On ordinary numbers, unlike the worst case: of the output's root mean square 2% in int8, 1% through tiles,
- * next to nothing in f32. */
+/* On ordinary numbers, unlike the worst case: of the output's root mean square 2% in int8, 1%
+ * through tiles, next to nothing in f32. */
 static void precise_case(const sl_kernels *k, const sl_kv_layout *l, dice *d)
 {
     problem *p = problem_make(l, d);

@@ -1,5 +1,5 @@
-/* test_rope.c - rotary embedding against the rotation in long double, and every scaling against what
- * the published formulas give for Llama 3.1 and a Llama 2 of 64k tokens. */
+/* test_rope.c - rotary embedding against the rotation in long double, and every scaling against
+ * what the published formulas give for Llama 3.1 and a Llama 2 of 64k tokens. */
 #include "runtime/kernels/rows/rope.h"
 
 #include "tests/unit/kernels/kernel_cases.h"

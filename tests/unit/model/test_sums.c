@@ -1,5 +1,5 @@
-/* tests/unit/model/test_sums.c - sums of a model's tensors: their text and back; a text that is damaged,
- * or of another model, is refused. */
+/* tests/unit/model/test_sums.c - sums of a model's tensors: their text and back; a text that is
+ * damaged, or of another model, is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* tests/unit/proto/test_wire_journal.c - the journal of a job: its beginning and its entries, each whole
- * or an error. */
+/* tests/unit/proto/test_wire_journal.c - the journal of a job: its beginning and its entries, each
+ * whole or an error. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* tests/unit/sched/test_placement.c - the planned split against every split there is, on caches as they
- * are; the longest context against trying every length. */
+/* tests/unit/sched/test_placement.c - the planned split against every split there is, on caches as
+ * they are; the longest context against trying every length. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

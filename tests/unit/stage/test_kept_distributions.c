@@ -1,5 +1,6 @@
-/* tests/unit/stage/test_kept_distributions.c - distributions compared with stored ones:
- * equal bits diverge by exactly 0, others by the sum written out in double, and only positions that were asked for count. */
+/* tests/unit/stage/test_kept_distributions.c - distributions compared with stored ones: equal bits
+ * diverge by exactly 0, others by the sum written out in double, and only positions that were asked
+ * for count. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

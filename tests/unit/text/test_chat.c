@@ -1,6 +1,6 @@
 /* tests/unit/text/test_chat.c - every template that is known prints what Jinja prints
- * (tests/golden/tokenizer/templates.jsonl), and one that prints anything else is not known. On a small
- * vocabulary, where ids say the text back; real ones are in test_vocabs_golden.c. */
+ * (tests/golden/tokenizer/templates.jsonl), and one that prints anything else is not known. On a
+ * small vocabulary, where ids say the text back; real ones are in test_vocabs_golden.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

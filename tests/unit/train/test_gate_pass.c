@@ -1,5 +1,5 @@
-/* test_gate_pass.c - training's gate against the equations of gate_file.h in plain loops of doubles, and
- * its gradients against finite differences, for shapes of every kind. */
+/* test_gate_pass.c - training's gate against the equations of gate_file.h in plain loops of
+ * doubles, and its gradients against finite differences, for shapes of every kind. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -146,7 +146,8 @@ static double weighed(rig *r, const float *weight, float *logits)
     return sum;
 }
 
-/* Of one tensor, moved a little in a random direction, by which the gradient must tell the change. */
+/* Of one tensor, moved a little in a random direction, by which the gradient must tell the change.
+ */
 static void check_part(rig *r, const sl_gate_part *part, const float *weight, const float *gradient,
                        float *logits, seeded *random)
 {

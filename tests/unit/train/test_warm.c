@@ -1,7 +1,7 @@
-/* test_warm.c - planted tokens: a made attention that asks for some tokens and not for others, told to
- * gates through the teacher. They learn to keep the one and evict the other, also where only what comes
- * after a token tells it apart; the teacher against plain loops; ridge regression against a known
- * answer. */
+/* test_warm.c - planted tokens: a made attention that asks for some tokens and not for others, told
+ * to gates through the teacher. They learn to keep the one and evict the other, also where only
+ * what comes after a token tells it apart; the teacher against plain loops; ridge regression
+ * against a known answer. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -147,8 +147,8 @@ static void test_teacher(void **state)
 
 typedef enum { BY_ITSELF, BY_WHAT_FOLLOWS } planting;
 
-/* Every query looks for the direction k[0] of planted keys. A token shows that it is one in x[0], or the
- * token after it does. */
+/* Every query looks for the direction k[0] of planted keys. A token shows that it is one in x[0],
+ * or the token after it does. */
 static void plant(scene *s, planting how, seeded *random)
 {
     fill(s->q, TOKENS * HEADS * DIM, 0.2F, random);
@@ -472,8 +472,8 @@ static void test_level(void **state)
     objective_close(&o);
 }
 
-/* Demands that nothing tells of beforehand: a gate learns the logarithm of their mean, beside a head whose
- * demands are always the same. */
+/* Demands that nothing tells of beforehand: a gate learns the logarithm of their mean, beside a
+ * head whose demands are always the same. */
 static void test_rare_demands(void **state)
 {
     (void)state;

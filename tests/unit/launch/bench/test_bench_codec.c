@@ -1,5 +1,5 @@
-/* tests/unit/launch/bench/test_bench_codec.c - the bench on a small model: what its JSON holds, and what
- * it refuses. Speeds are this machine's; bytes and errors are the model's. */
+/* tests/unit/launch/bench/test_bench_codec.c - the bench on a small model: what its JSON holds, and
+ * what it refuses. Speeds are this machine's; bytes and errors are the model's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

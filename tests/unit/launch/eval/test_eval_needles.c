@@ -1,5 +1,5 @@
-/* tests/unit/launch/eval/test_eval_needles.c - hidden things have the length, the place and the words they were asked
- * to have, and only what was said exactly counts as found. */
+/* tests/unit/launch/eval/test_eval_needles.c - hidden things have the length, the place and the
+ * words they were asked to have, and only what was said exactly counts as found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
-/* tests/unit/launch/eval/test_eval_questions.c - records are cut into the question and the texts of its answers, and
- * asked in words that can be told from the tokens; what is wrong with a record is found. */
+/* tests/unit/launch/eval/test_eval_questions.c - records are cut into the question and the texts of
+ * its answers, and asked in words that can be told from the tokens; what is wrong with a record is
+ * found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* JSON objects put together member by member: their order, and that one failure makes all of it NULL. */
+/* JSON objects put together member by member: their order, and that one failure makes all of it
+ * NULL. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* tests/unit/launch/machine/test_launcher.c - what the environments of launchers mean: variables as they were seen
- * under mpirun, srun, sbatch, salloc and Hydra. */
+/* tests/unit/launch/machine/test_launcher.c - what the environments of launchers mean: variables as
+ * they were seen under mpirun, srun, sbatch, salloc and Hydra. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

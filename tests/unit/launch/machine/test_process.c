@@ -1,5 +1,6 @@
-/* tests/unit/launch/machine/test_process.c - what a process does with closed descriptors, with files that grow
- * too large, with mapped bytes that vanish and with signals. Each case in a child of its own. */
+/* tests/unit/launch/machine/test_process.c - what a process does with closed descriptors, with
+ * files that grow too large, with mapped bytes that vanish and with signals. Each case in a child
+ * of its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

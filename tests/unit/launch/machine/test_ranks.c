@@ -1,6 +1,6 @@
-/* tests/unit/launch/machine/test_ranks.c - what ranks do beside each other, as far as one process shows it: the last
- * works of a failing job are bounded in time, and one rank attends without a thread. Several ranks:
- * tests/mpi/lost_beside.py. */
+/* tests/unit/launch/machine/test_ranks.c - what ranks do beside each other, as far as one process
+ * shows it: the last works of a failing job are bounded in time, and one rank attends without a
+ * thread. Several ranks: tests/mpi/lost_beside.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

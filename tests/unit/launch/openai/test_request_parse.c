@@ -577,7 +577,8 @@ static void test_ids_that_are_served(void **state)
     }
 }
 
-/* Half a character, which Python writes when a text was cut inside one, is U+FFFD; whole ones stay. */
+/* Half a character, which Python writes when a text was cut inside one, is U+FFFD; whole ones stay.
+ */
 static void test_lone_surrogates(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* tests/unit/launch/output/test_train_summary.c - what is read of a training log: a whole one, one
- * with rounds written twice, one cut anywhere, and one that somebody else wrote, none of whose texts
- * may reach words or script. */
+ * with rounds written twice, one cut anywhere, and one that somebody else wrote, none of whose
+ * texts may reach words or script. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

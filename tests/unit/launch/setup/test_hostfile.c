@@ -1,4 +1,5 @@
-/* tests/unit/launch/setup/test_hostfile.c - hosts as mpirun's file names them, and every line that does not. */
+/* tests/unit/launch/setup/test_hostfile.c - hosts as mpirun's file names them, and every line that
+ * does not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

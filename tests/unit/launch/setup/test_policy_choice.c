@@ -1,4 +1,5 @@
-/* test_policy_choice.c - which policy, rate, window and threshold settings and a gate file come to. */
+/* test_policy_choice.c - which policy, rate, window and threshold settings and a gate file come to.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,8 +40,8 @@ static void test_without_gate(void **state)
     assert_true(p.kind == SL_POLICY_SNAPKV && p.keep == 0.25 && p.window == 9);
 }
 
-/* By the row for rate and window, given or the file's own. Without one a rate given is reached by ranks, and
- * else the file's threshold is taken. */
+/* By the row for rate and window, given or the file's own. Without one a rate given is reached by
+ * ranks, and else the file's threshold is taken. */
 static void test_gate(void **state)
 {
     (void)state;

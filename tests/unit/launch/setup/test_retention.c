@@ -1,5 +1,5 @@
-/* tests/unit/launch/setup/test_retention.c - what an earlier run kept, from its JSON: whole, cut anywhere, and of
- * another shape. */
+/* tests/unit/launch/setup/test_retention.c - what an earlier run kept, from its JSON: whole, cut
+ * anywhere, and of another shape. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

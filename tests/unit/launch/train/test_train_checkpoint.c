@@ -1,5 +1,5 @@
-/* tests/unit/launch/train/test_train_checkpoint.c - a checkpoint is read as it was written, or refused: cut anywhere,
- * with any byte changed, of another run. */
+/* tests/unit/launch/train/test_train_checkpoint.c - a checkpoint is read as it was written, or
+ * refused: cut anywhere, with any byte changed, of another run. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
