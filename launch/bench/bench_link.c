@@ -153,7 +153,7 @@ static sl_status check_neighbours(const bench *b)
     return SL_OK;
 }
 
-/* What is sent is never touched, so nobody asks when it has left. */
+/* What is sent is never written again, so its completion is not waited for. */
 static sl_status await_message(bench *b, size_t n_bytes)
 {
     for (;;) {

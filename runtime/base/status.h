@@ -1,6 +1,6 @@
-/* runtime/base/status.h - how a function says what happened.
- * A bug is an assertion (log.h); the world going wrong is one of these. Codes group by
- * what the caller should do. The first function that knows the cause logs it, once. */
+/* runtime/base/status.h - how a function says what happened. A bug is an assertion (log.h); what
+ * goes wrong outside the program is one of these. Codes group by what the caller should do. The
+ * first function that knows the cause logs it, once. */
 #ifndef SL_STATUS_H
 #define SL_STATUS_H
 

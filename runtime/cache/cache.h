@@ -102,8 +102,8 @@ size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
 void sl_cache_retain(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
                      const uint8_t *keep);
 
-/* Keys by position, for who looks at all of them while everything has been admitted so far: stretch
- * i of those up to the end of the span last put. Its slots are tokens start + slot. */
+/* Keys by position, for callers that read all of them while everything has been admitted so far:
+ * stretch i of those up to the end of the span last put. Its slots are tokens start + slot. */
 typedef struct {
     const void *page;
     uint32_t start;

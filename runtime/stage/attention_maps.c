@@ -8,7 +8,7 @@
 #include "runtime/stage/attention.h"
 #include "runtime/stage/prompt_end.h"
 
-/* Whether query t sees key j in a KV head, by the flags of the frame: row r tells of the token that
+/* Whether query t sees key j in a KV head, by the flags of the frame: row r is of the token that
  * left the window then, or, after a prompt that was pruned as it ended, every query saw all. */
 static bool visible(const sl_layer_context *c, const uint8_t *flags, uint32_t t, uint32_t j)
 {

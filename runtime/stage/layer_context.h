@@ -50,8 +50,8 @@ typedef struct sl_layer_context {
     sl_cache *cache;
     sl_admission *admission;
     sl_gates *gates;       /* NULL: the policy asks none */
-    const sl_probe *probe; /* NULL: nobody looks */
-    sl_profile *profile;   /* NULL: nobody asks */
+    const sl_probe *probe; /* NULL: none */
+    sl_profile *profile;   /* NULL: not measured */
     int threads;           /* of the team */
     uint32_t decode_max;   /* decode spans of a frame */
     uint32_t layer_begin;  /* of the stage, in the model */

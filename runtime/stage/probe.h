@@ -1,5 +1,6 @@
-/* runtime/stage/probe.h - who looks at layers while they compute: for pictures (attention_maps.h)
- * and training (runtime/train). The layers compute as ever. */
+/* runtime/stage/probe.h - a callback that sees the rows of each layer while a stage computes,
+ * without changing them: pictures (attention_maps.h) and training (runtime/train) copy what they
+ * need. */
 #ifndef SL_PROBE_H
 #define SL_PROBE_H
 

@@ -268,7 +268,7 @@ static uint32_t head_pages(const sl_stage *stage, const sl_span *span, const sl_
     return pruned ? sl_cache_head_pages(policy->window, n) : sl_cache_pages_for(head->n_admitted);
 }
 
-/* Add this stage's part to what a span tells of its sequence. */
+/* Add this stage's part to what a span reports of its sequence. */
 static void account_span(sl_stage *stage, sl_span *span)
 {
     const sl_cache_options *o = &stage->cache.options;

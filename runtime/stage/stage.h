@@ -25,8 +25,8 @@ typedef struct {
     const sl_gate *gate;    /* policy SL_POLICY_GATE, else NULL */
     uint32_t n_pages;       /* of the cache's pool */
     uint32_t compared_rows; /* distributions the last stage keeps (kept_distributions.h); 0: none */
-    const sl_probe *probe;  /* NULL: nobody looks */
-    sl_profile *profile;    /* NULL: nobody asks */
+    const sl_probe *probe;  /* NULL: none */
+    sl_profile *profile;    /* NULL: not measured */
 } sl_stage_options;
 
 typedef struct sl_stage sl_stage;
@@ -40,7 +40,7 @@ void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **
  * fault, checked so that it cannot harm). Allocates nothing. */
 sl_status sl_stage_compute(sl_stage *stage, sl_frame *frame);
 
-/* What a ledger row tells of a stage, as of the last frame. */
+/* What a ledger row reports of a stage, as of the last frame. */
 typedef struct {
     uint64_t pages_used, pages_peak;
     uint64_t seen; /* eligible tokens so far */
