@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "comm/reduction.h"
 #include "launch/machine/launcher.h"
 #include "launch/machine/process.h"
 #include "runtime/base/clock.h"
@@ -128,6 +129,40 @@ sl_status sl_ranks_agree(sl_comm *comm, sl_status status)
         if (all[r] < worst) worst = all[r];
     free(all);
     return gathered == SL_OK ? worst : gathered;
+}
+
+sl_status sl_ranks_sum_doubles(sl_comm *comm, double *x, size_t n)
+{
+    sl_status status = sl_comm_sum_doubles(comm, x, n);
+    if (status == SL_ERR_MEMORY) sl_ranks_abort_memory(comm);
+    return status;
+}
+
+sl_status sl_ranks_sum_floats(sl_comm *comm, float *x, size_t n)
+{
+    sl_status status = sl_comm_sum_floats(comm, x, n);
+    if (status == SL_ERR_MEMORY) sl_ranks_abort_memory(comm);
+    return status;
+}
+
+sl_status sl_ranks_same(sl_comm *comm, uint64_t value, bool *same_out)
+{
+    size_t ranks = (size_t)sl_comm_ranks(comm);
+    uint64_t *all = calloc(ranks, sizeof *all);
+    if (!all) sl_ranks_abort_memory(comm);
+    sl_status status = sl_comm_gather(comm, &value, sizeof value, all, 0);
+    *same_out = true;
+    for (size_t r = 0; r < ranks; r++) *same_out = *same_out && all[r] == value;
+    free(all);
+    return status;
+}
+
+sl_status sl_ranks_any(sl_comm *comm, bool mine, bool *any_out)
+{
+    double sum = mine;
+    sl_status status = sl_ranks_sum_doubles(comm, &sum, 1);
+    *any_out = sum > 0;
+    return status;
 }
 
 /* ---- ending ---- */

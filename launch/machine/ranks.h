@@ -29,6 +29,14 @@ bool sl_ranks_work_briefly(sl_status (*work)(void *context), void *context, int6
 /* The worst status of all ranks. Attended. SL_ERR_PEER: one does not answer. */
 sl_status sl_ranks_agree(sl_comm *comm, sl_status status);
 
+/* x [n] = the sum of all ranks' x (comm/reduction.h). Attended, as are the next two. SL_ERR_PEER,
+ * logged. Without memory for it the whole job ends. */
+sl_status sl_ranks_sum_doubles(sl_comm *comm, double *x, size_t n);
+sl_status sl_ranks_sum_floats(sl_comm *comm, float *x, size_t n);
+/* Whether all ranks have the same value; whether any rank says so. */
+sl_status sl_ranks_same(sl_comm *comm, uint64_t value, bool *same_out);
+sl_status sl_ranks_any(sl_comm *comm, bool mine, bool *any_out);
+
 /* Close, after work that ended in order and with the same code on all ranks, all of it written: the
  * exit code of this process, which is `code` but in one case. A code that says that some requests
  * failed reaches the user without a launcher's alarm: mpirun of Open MPI 4 is asked for it

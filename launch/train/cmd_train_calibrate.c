@@ -16,7 +16,6 @@
 #include "launch/setup/local_stage.h"
 #include "launch/setup/model_setup.h"
 #include "launch/train/train_commands.h"
-#include "launch/train/train_ranks.h"
 #include "launch/train/train_texts.h"
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
@@ -145,8 +144,8 @@ static sl_status run(calibration *c, const sl_policy *policy)
     if (status == SL_OK) status = run_pieces(c, &local, &looks);
     sl_local_stage_close(&local);
     status = sl_ranks_agree(c->comm, status);
-    if (status == SL_OK) status = sl_train_sum_doubles(c->comm, c->bins, BINS);
-    return status == SL_OK ? sl_train_sum_doubles(c->comm, c->kept, n_kept) : status;
+    if (status == SL_OK) status = sl_ranks_sum_doubles(c->comm, c->bins, BINS);
+    return status == SL_OK ? sl_ranks_sum_doubles(c->comm, c->kept, n_kept) : status;
 }
 
 /* ---- one row of the table ---- */

@@ -20,7 +20,6 @@
 #include "launch/train/train_commands.h"
 #include "launch/train/train_pass.h"
 #include "launch/train/train_program.h"
-#include "launch/train/train_ranks.h"
 #include "launch/train/train_texts.h"
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
@@ -189,8 +188,8 @@ static sl_status resume(training *t)
 static sl_status check_ranks(const training *t)
 {
     bool same_run, same_round;
-    sl_status status = sl_train_same(t->comm, t->point.run, &same_run);
-    if (status == SL_OK) status = sl_train_same(t->comm, t->point.round, &same_round);
+    sl_status status = sl_ranks_same(t->comm, t->point.run, &same_run);
+    if (status == SL_OK) status = sl_ranks_same(t->comm, t->point.round, &same_round);
     if (status != SL_OK || (same_run && same_round)) return status;
     if (rank_of(t) == 0)
         sl_error(same_run ? "ranks found different checkpoints: %s must be one file that all see"
@@ -269,7 +268,7 @@ static sl_status ridge_round(training *t, sl_status status)
     if (rank_of(t) != 0) memset(sums, 0, n * sizeof *sums);
     if (status == SL_OK) sl_warm_ridge_add(t->warm, &t->pass.piece);
     status = sl_ranks_agree(t->comm, status);
-    if (status == SL_OK) status = sl_train_sum_doubles(t->comm, sums, n);
+    if (status == SL_OK) status = sl_ranks_sum_doubles(t->comm, sums, n);
     if (status == SL_OK && t->point.round + 1 == t->ridge_rounds)
         status = sl_ranks_agree(t->comm, sl_warm_ridge_solve(t->warm, RIDGE));
     return status;
@@ -301,7 +300,7 @@ static sl_status adamw_round(training *t, sl_status status)
     for (uint32_t slice = 0; status == SL_OK && slice < slices; slice++) {
         sl_warm_gradient(t->warm, &t->pass.piece, slice, ahead_of(t, t->point.round, slice));
         if (ranks_of(t) > 1) {
-            status = sl_train_sum_floats(t->comm, gradients, n);
+            status = sl_ranks_sum_floats(t->comm, gradients, n);
             for (size_t i = 0; i < n; i++) gradients[i] *= share;
         }
         if (status == SL_OK) sl_warm_step(t->warm, (float)rate);
@@ -314,7 +313,7 @@ static sl_status total_fits(training *t, double *loss_out, double *r2_out)
 {
     uint32_t n_layers = gate_of(t)->n_layers, n_fitted = 0;
     sl_warm_fit *fits = sl_warm_fits(t->warm);
-    sl_status status = sl_train_sum_doubles(t->comm, &fits[0].n,
+    sl_status status = sl_ranks_sum_doubles(t->comm, &fits[0].n,
                                             n_layers * sizeof *fits / sizeof(double));
     double loss = 0, r2 = 0;
     for (uint32_t i = 0; status == SL_OK && i < n_layers; i++) {
@@ -436,8 +435,8 @@ static sl_status between_rounds(training *t)
     bool due = (double)(sl_clock_now_ns() - t->saved_ns) >
                t->settings->checkpoint_minutes * 60 * (double)SL_SECOND;
     bool stop, save_now;
-    sl_status status = sl_train_any(t->comm, sl_process_signal() != 0, &stop);
-    if (status == SL_OK) status = sl_train_any(t->comm, due, &save_now);
+    sl_status status = sl_ranks_any(t->comm, sl_process_signal() != 0, &stop);
+    if (status == SL_OK) status = sl_ranks_any(t->comm, due, &save_now);
     if (status == SL_OK && (stop || save_now)) status = sl_ranks_agree(t->comm, save(t));
     if (status != SL_OK || !stop) return status;
     if (rank_of(t) == 0)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "comm/comm.h"
+#include "comm/reduction.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 
@@ -79,6 +80,32 @@ static void test_gather(sl_comm *comm)
         CHECK(all[i] == (i / WORDS << 16 | i % WORDS));
     CHECK(sl_comm_gather(comm, NULL, 0, NULL, TIMEOUT_NS) == SL_OK);
     free(all);
+}
+
+/* Numbers whose sum depends on the order of adding, and more of them than one part holds. */
+static void test_sums(sl_comm *comm)
+{
+    enum { N = (16 << 20) / sizeof(double) + 3 };
+    int rank = sl_comm_rank(comm), ranks = sl_comm_ranks(comm);
+    double *x = malloc(N * sizeof *x);
+    float y[3];
+    for (size_t i = 0; i < N; i++) x[i] = 1.0 / (double)(i + 1 + (size_t)rank);
+    for (int i = 0; i < 3; i++) y[i] = 1.0F / (float)(i + 1 + rank);
+    CHECK(sl_comm_sum_doubles(comm, x, N) == SL_OK);
+    CHECK(sl_comm_sum_floats(comm, y, 3) == SL_OK);
+    int n_wrong = 0;
+    for (size_t i = 0; i < N; i++) {
+        double sum = 1.0 / (double)(i + 1);
+        for (int r = 1; r < ranks; r++) sum += 1.0 / (double)(i + 1 + (size_t)r);
+        n_wrong += x[i] != sum;
+    }
+    for (int i = 0; i < 3; i++) {
+        float sum = 1.0F / (float)(i + 1);
+        for (int r = 1; r < ranks; r++) sum += 1.0F / (float)(i + 1 + r);
+        n_wrong += y[i] != sum;
+    }
+    CHECK(n_wrong == 0);
+    free(x);
 }
 
 /* Send n messages to the next rank and take n from the one before, with up to in_flight sends
@@ -215,6 +242,7 @@ int main(void)
     sl_log_set_rank(sl_comm_rank(comm), sl_comm_ranks(comm));
     test_topology(comm);
     test_gather(comm);
+    test_sums(comm);
     if (sl_comm_start(comm, MESSAGE_BYTES_MAX, sl_clock_now_ns()) != SL_OK) sl_comm_abort(comm, 1);
     if (sl_comm_ranks(comm) == 1) {
         test_alone(comm);
