@@ -118,7 +118,7 @@ static void set_doing(attendance *a, bool gathering)
 }
 
 /* Do the gather that is asked for. An error that is not an answer, but the end of waiting, is
- * returned; then nobody answers. */
+ * returned; then the working thread gets no answer. */
 static sl_status gather_for(sl_comm *comm)
 {
     attendance *a = comm->attendance;

@@ -65,8 +65,8 @@ struct sl_comm {
 };
 
 /* One turn of a wait before or after the pipeline runs: say that we live, hear who does; attended,
- * also judge. SL_ERR_PEER, logged: a neighbour is lost. SL_ERR_JOB: the attended work is given up.
- */
+ * also judge. SL_ERR_PEER, logged: a neighbour is lost. SL_ERR_JOB: the attended work is given
+ * up. */
 sl_status sl_comm_waiting(sl_comm *comm);
 /* The same without judging, and without a clock; for the front door's own files. */
 sl_status sl_comm_pulse(sl_comm *comm, int64_t now_ns);

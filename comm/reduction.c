@@ -1,5 +1,5 @@
-/* comm/reduction.c - see reduction.h. Over gathers, so it needs nothing of a transport; a ring would
- * send less, but adds each part in another order. */
+/* comm/reduction.c - see reduction.h. Over gathers, so it needs nothing of a transport; a ring
+ * would send less, but adds each part in another order. */
 #include "comm/reduction.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* launch/train_main.c - the program sluice-train: `sluice train warm` becomes it (train_program.c).
- */
+/* launch/train_main.c - the program sluice-train: `sluice train warm` becomes it
+ * (train_program.c). */
 #include "launch/machine/process.h"
 #include "launch/train/train_commands.h"
 #include "launch/train/train_program.h"

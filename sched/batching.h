@@ -9,8 +9,8 @@
  *     meanwhile go together, and weights are read once for all of them.
  *  3. Prompt tokens, oldest first, up to rows_max rows in all.
  * No rule takes more rows than rows_max, more spans than spans_max, or more head pages (see
- * credit.h) than head_pages; what does not fit waits. So does a prompt that must go in one piece.
- */
+ * credit.h) than head_pages; what does not fit waits. So does a prompt that must go in one
+ * piece. */
 #ifndef SL_BATCHING_H
 #define SL_BATCHING_H
 

@@ -7,8 +7,8 @@
 
 enum { SL_SPLIT_LAYERS_MAX = 256 };
 
-/* Rank 0 also holds first_extra_bytes (the embedding), the last rank last_extra_bytes (the head).
- */
+/* Rank 0 also holds first_extra_bytes (the embedding), the last rank last_extra_bytes (the
+ * head). */
 typedef struct {
     uint32_t n_layers, n_ranks;
     const uint64_t *layer_bytes; /* [n_layers] weights and cache */

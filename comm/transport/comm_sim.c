@@ -167,7 +167,7 @@ static sl_status sim_open(const sl_comm_options *options, sl_comm **comm_out)
     return SL_OK;
 }
 
-/* Nobody is heard before the start. */
+/* No rank is heard before the start. */
 static sl_status sim_listen(sl_comm *comm)
 {
     (void)comm;

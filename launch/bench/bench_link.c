@@ -129,7 +129,7 @@ static sl_status gather(bench *b, sl_status status)
     rank_report mine = *b->mine;
     mine.status = status;
     sl_status agreed = sl_comm_gather(b->comm, &mine, sizeof mine, b->all, 0);
-    if (agreed != SL_OK) sl_ranks_abort(b->comm, sl_exit_code(agreed)); /* nobody to agree with */
+    if (agreed != SL_OK) sl_ranks_abort(b->comm, sl_exit_code(agreed)); /* no rank to agree with */
     for (int r = 0; r < b->ranks && agreed == SL_OK; r++) agreed = (sl_status)b->all[r].status;
     return agreed;
 }

@@ -79,8 +79,8 @@ static void add_split(sl_job_identity *identity, const sl_engine *engine)
 }
 
 /* What a result depends on, each as what it came to. Ranks, threads, chunk and lossless codecs do
- * not change a byte; a lossy one rounds once a link, so then ranks do, and which layers they have.
- */
+ * not change a byte; a lossy one rounds once a link, so then ranks do, and which layers they
+ * have. */
 static sl_job_identity identity_of(const sl_engine *engine)
 {
     const sl_policy *policy = sl_engine_policy(engine);
@@ -207,8 +207,8 @@ static sl_status tell_result(batch *b, const sl_engine *engine)
     return b->settings->json ? sl_report_print(sl_report_json(&report)) : SL_OK;
 }
 
-/* The record of the job names a model that is nobody's: half of it came from a damaged copy. With a
- * good one the same line begins anew. */
+/* The record of the job names a model that no file holds: half of it came from a damaged copy. With
+ * a good one the same line begins anew. */
 static void remove_empty(const char *out_path)
 {
     char path[PATH_MAX];

@@ -1,5 +1,5 @@
-/* launch/job/cmd_run.c - `sluice run`: one prompt, its continuation on stdout as it is generated.
- */
+/* launch/job/cmd_run.c - `sluice run`: one prompt, its continuation on stdout as it is
+ * generated. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

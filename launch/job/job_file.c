@@ -1,4 +1,4 @@
-/* launch/job/job_file.c - see job_file.h. OUT and its journal are job_out.c's. */
+/* launch/job/job_file.c - see job_file.h. OUT and its journal belong to job_out_*.c. */
 #include "launch/job/job_file.h"
 
 #include <errno.h>
@@ -175,16 +175,16 @@ static sl_status keep_line_hash(sl_job *job, input_scan *scan, uint64_t hash)
     return SL_OK;
 }
 
-/* Whether a request that has a result still asks the same. Results of older journals tell no hash.
- */
+/* Whether a request that has a result still asks the same. Results of older journals tell no
+ * hash. */
 static bool is_changed(uint64_t value, const sl_request_key *key)
 {
     uint64_t was = value & ~(uint64_t)FLAGS;
     return was != 0 && was != (key->body_hash & ~(uint64_t)FLAGS);
 }
 
-/* Count a request that has a result; if it is done again, `value` says no more that it is answered.
- */
+/* Count a request that has a result; if it is done again, `value` says no more that it is
+ * answered. */
 static void choose(sl_job *job, input_scan *scan, const sl_request_key *key, uint64_t *value)
 {
     bool failed = *value & IS_FAILED, redo = failed && scan->options->retry_errors;

@@ -150,8 +150,8 @@ static sl_status find_free_names(const sl_out *out, bool out_moves, char *to, ch
     return SL_ERR_FILE;
 }
 
-/* OUT first: its journal alone still finds it (begin_journal), should the job end between the two.
- */
+/* OUT first: its journal alone still finds it (begin_journal), should the job end between the
+ * two. */
 static sl_status move_away(const sl_out *out)
 {
     char to[MOVED_BYTES], journal_to[MOVED_BYTES];

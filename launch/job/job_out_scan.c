@@ -39,7 +39,7 @@ static sl_status compare_place(void *context, const sl_job_entry *entry)
 }
 
 /* A line that is none: whether our journal says that a record was written there. A host that went
- * down may have lost a part of it that was not yet synced; else it is somebody else's. */
+ * down may have lost a part of it that was not yet synced; else the line is not ours. */
 static sl_status judge_no_record(const sl_out *out, const sl_line_reader *reader, uint64_t offset)
 {
     search place = {.offset = offset};
@@ -186,7 +186,7 @@ static sl_status renew_journal(sl_out *out)
     return status;
 }
 
-/* OUT against its journal: results that somebody took out are done again, others are kept as they
+/* OUT against its journal: results that were taken out are done again, others are kept as they
  * are. */
 static sl_status compare_journal(sl_out *out, const scanning *s, bool was_torn)
 {
@@ -231,8 +231,8 @@ static sl_status check_one_name(const sl_out *out)
     return SL_ERR_FILE;
 }
 
-/* OUT first: the old journal knows all that the new OUT holds, should the job end between the two.
- */
+/* OUT first: the old journal knows all that the new OUT holds, should the job end between the
+ * two. */
 static sl_status commit_both(sl_out *out, rewriting *r, sl_file_fresh *fresh_journal)
 {
     sl_status status = sl_out_lock(r->out->file, r->out->temporary, &out->warned);

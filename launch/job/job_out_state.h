@@ -25,8 +25,8 @@ struct sl_out {
  * *warned. SL_ERR_FILE, logged: another process holds it. */
 sl_status sl_out_lock(int file, const char *path, bool *warned);
 
-/* The journal's entry of a record of n_bytes, its newline included; `hash` is of its bytes without.
- */
+/* The journal's entry of a record of n_bytes, its newline included; `hash` is of its bytes
+ * without. */
 sl_job_entry sl_out_entry(uint64_t offset, uint64_t n_bytes, XXH128_hash_t hash,
                           uint64_t body_hash);
 

@@ -14,8 +14,8 @@
 #include "runtime/base/queue.h"
 #include "runtime/base/thread.h"
 
-/* A disk takes longest to make a record last, and as long for a hundred: they are synced in groups.
- */
+/* A disk takes longest to make a record last, and as long for a hundred: they are synced in
+ * groups. */
 static const int64_t SYNC_AFTER_NS = 50 * SL_MS;
 
 struct sl_job_port {

@@ -1,5 +1,5 @@
-/* launch/machine/cores.h - the cores this process may use, as the launcher and the system bind it.
- */
+/* launch/machine/cores.h - the cores this process may use, as the launcher and the system bind
+ * it. */
 #ifndef SL_CORES_H
 #define SL_CORES_H
 

@@ -21,9 +21,9 @@ int sl_exit_code_stopped(sl_status status);
 
 /* First in main, before any file is opened. Descriptors 0, 1 and 2 that are closed are taken, so
  * that no file of ours gets their number and then the log's lines: what is written to 2 goes
- * nowhere; reading 0 and writing 1 fail. A file that grows beyond `ulimit -f`, or a pipe nobody
- * reads, is an error of the write (EFBIG, EPIPE) and no silent death; SIGBUS is not silent either.
- */
+ * nowhere; reading 0 and writing 1 fail. A file that grows beyond `ulimit -f`, or a pipe without
+ * a reader, is an error of the write (EFBIG, EPIPE) and no silent death; SIGBUS is not silent
+ * either. */
 void sl_process_begin(void);
 
 /* Results have been printed: flush them. SL_ERR_FILE: logged. A reader that has gone away (`|

@@ -45,8 +45,8 @@ sl_status sl_ranks_any(sl_comm *comm, bool mine, bool *any_out);
 int sl_ranks_close(sl_comm *comm, int code);
 /* End the whole job, as after SL_ERR_PEER: does not return. */
 _Noreturn void sl_ranks_abort(sl_comm *comm, int code);
-/* The same, logged, where memory lacks for a gathering that the other ranks enter: they would wait.
- */
+/* The same, logged, where memory lacks for a gathering that the other ranks enter: they would
+ * wait. */
 _Noreturn void sl_ranks_abort_memory(sl_comm *comm);
 
 #endif

@@ -48,8 +48,8 @@ static size_t measure(const sl_request *request)
 uint64_t sl_request_bytes(const sl_request *request)
 {
     uint64_t bytes = 0;
-    /* a list of ids doubles as it grows; beside are the id, the model's name and the stop strings
-     */
+    /* a list of ids doubles as it grows; beside are the id, the model's name and the stop
+     * strings */
     for (; request; request = request->also)
         bytes += sizeof *request + 2 * request->n_prompt * sizeof *request->prompt +
                  SMALL_TEXTS_BYTES + measure(request);

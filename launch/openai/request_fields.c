@@ -129,8 +129,8 @@ static size_t plain_name(const char *name, char out[NAME_BYTES])
     return n;
 }
 
-/* Whether two names are the same but for one character too many, too few, wrong, or two exchanged.
- */
+/* Whether two names are the same but for one character too many, too few, wrong, or two
+ * exchanged. */
 static bool is_slip(const char *name, const char *meant)
 {
     char a[NAME_BYTES], b[NAME_BYTES];

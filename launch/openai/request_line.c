@@ -14,8 +14,8 @@
 #include "runtime/text/utf8.h"
 
 /* What jansson takes: an object with its table, a member with its key, any other value in its place
- * in an array, a string beside its text. One of the copies is the line with its surrogates mended.
- */
+ * in an array, a string beside its text. One of the copies is the line with its surrogates
+ * mended. */
 enum {
     OBJECT_BYTES = 192,
     MEMBER_BYTES = 160,
@@ -192,8 +192,8 @@ static size_t put_utf8(char *out, int32_t point)
 
 static const int32_t REPLACEMENT = 0xFFFD;
 
-/* What the escape at `at` stands for; *n_out: the bytes it takes. An unknown one is the character.
- */
+/* What the escape at `at` stands for; *n_out: the bytes it takes. An unknown one is the
+ * character. */
 static int32_t escaped(raw_text raw, size_t at, size_t *n_out)
 {
     const int32_t unit = unit_at(raw.data, raw.bytes, at);

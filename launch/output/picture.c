@@ -20,7 +20,7 @@
  * it. */
 
 static const char *const GNUPLOT[] = {"gnuplot", "--default-settings",
-                                      NULL}; /* nobody's ~/.gnuplot */
+                                      NULL}; /* no user's ~/.gnuplot */
 
 bool sl_picture_possible(void)
 {

@@ -179,7 +179,7 @@ sl_status sl_report_print(json_t *value)
         sl_error("cannot say the result as JSON: a name in it is no UTF-8, or there is no memory");
         return SL_ERR_MEMORY;
     }
-    /* jansson escapes C0 alone, and names may be anybody's */
+    /* jansson escapes C0 alone, and names may hold other control characters */
     size_t flags = is_shown() ? JSON_ENSURE_ASCII : 0;
     json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(9));
     json_decref(value);

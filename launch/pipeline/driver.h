@@ -30,7 +30,7 @@ typedef struct {
     int64_t compute_ns, gate_ns;
 } sl_driver_progress;
 
-/* Calls to somebody who wants to know at once what comes back. */
+/* Callbacks that see at once what comes back. */
 typedef struct {
     void *context;
     /* A generated token, once, also of a request that is started again; end tokens are left out. */

@@ -20,8 +20,8 @@ typedef struct {
 
 /* Run until the stop frame has passed. SL_ERR_PEER, SL_ERR_JOB, SL_ERR_FORMAT, or the port's
  * error: logged; the caller then aborts the job at once, since compute may still be at work.
- * SL_ERR_JOB also on a signal (process.h), after a line that says what this rank was waiting for.
- */
+ * SL_ERR_JOB also on a signal (process.h), after a line that says what this rank was waiting
+ * for. */
 sl_status sl_loop_run(const sl_loop_options *options);
 
 #endif

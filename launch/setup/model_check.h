@@ -4,8 +4,8 @@
  * Each rank has what the bytes it loaded hash to, layer by layer (runtime/model/sums.h). Rank 0
  * compares them with MODEL.sums where that is beside its file; else with its own file, whose other
  * layers it reads meanwhile, on a thread of its own. Results wait for the verdict. The same thread
- * looks each second, on every rank, whether the names of model and gate still mean what was opened.
- */
+ * looks each second, on every rank, whether the names of model and gate still mean what was
+ * opened. */
 #ifndef SL_MODEL_CHECK_H
 #define SL_MODEL_CHECK_H
 

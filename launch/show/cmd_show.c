@@ -113,7 +113,10 @@ static sl_status show_model(const sl_settings *s)
 {
     sl_model_setup setup = {.model = s->words[1], .settings = s};
     sl_status status = sl_model_setup_open(&setup, SL_SETUP_FILE);
-    if (status != SL_OK) return status;
+    if (status != SL_OK) {
+        sl_model_setup_close(&setup);
+        return status;
+    }
     /* An error has been logged, which says why the model cannot be run. */
     bool runnable = sl_model_setup_open(&setup, SL_SETUP_SHAPE) == SL_OK;
     const sl_model_shape *shape = runnable ? &setup.shape : NULL;

@@ -122,7 +122,7 @@ sl_status sl_prompt_trace_take(const sl_settings *settings, sl_prompt_trace *tra
     sl_status status = sl_model_setup_open(&trace->setup, SL_SETUP_KERNELS | SL_SETUP_POLICY);
     /* The flags of a pruned prompt need it in one piece, and here it is. */
     sl_policy *policy = &trace->setup.policy;
-    if (sl_policy_at_prompt_end(policy->kind)) policy->whole_prompts = true;
+    if (status == SL_OK && sl_policy_at_prompt_end(policy->kind)) policy->whole_prompts = true;
     if (status == SL_OK) status = read_prompt(settings, trace);
     if (status == SL_OK) status = check_layers(settings, trace);
     if (status == SL_OK) status = take_maps(settings, trace);

@@ -328,7 +328,7 @@ static sl_status open_all(calibration *c)
     c->longest = sl_counts_most(&s->lengths);
     c->threads = (uint32_t)sl_cores_threads(s->threads, sl_comm_ranks_on_host(c->comm));
     sl_train_texts_options texts = {.paths = s->text, .longest = c->longest, .seed = s->seed};
-    c->setup = (sl_model_setup){.model = s->model, .settings = s};
+    c->setup = (sl_model_setup){.model = s->model, .settings = s, .rank = sl_comm_rank(c->comm)};
     sl_status status = sl_model_setup_open(&c->setup,
                                            SL_SETUP_KERNELS | SL_SETUP_SHAPE | SL_SETUP_CHAT);
     if (status == SL_OK) status = sl_model_setup_open(&c->setup, SL_SETUP_GATE);

@@ -209,7 +209,7 @@ static sl_status init(const sl_settings *s)
     bool paper = m.shape.span == SL_GATE_PROMPT;
     m.gate.sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : paper ? 0 : 4;
     m.gate.window = s->window != SL_NOT_GIVEN ? s->window : paper ? 1 : 128;
-    m.gate.keep = 1; /* nobody knows yet */
+    m.gate.keep = 1; /* not known before training */
     sl_arena_init(&m.arena, NULL, 0);
     make_gate(&m);
     size_t bytes = m.arena.used_bytes;

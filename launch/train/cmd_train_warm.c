@@ -89,7 +89,7 @@ static sl_status open_model(training *t)
     const sl_settings *s = t->settings;
     t->threads = (uint32_t)sl_cores_threads(s->threads, sl_comm_ranks_on_host(t->comm));
     sl_status status = sl_dense_begin((int)t->threads);
-    t->setup = (sl_model_setup){.model = s->model, .settings = s};
+    t->setup = (sl_model_setup){.model = s->model, .settings = s, .rank = sl_comm_rank(t->comm)};
     if (status == SL_OK) status = sl_model_setup_open(&t->setup, SL_SETUP_SHAPE | SL_SETUP_CHAT);
     if (status == SL_OK) status = sl_model_setup_open(&t->setup, SL_SETUP_GATE_FITS);
     if (status == SL_OK) status = check_spans(gate_of(t), s->gate);

@@ -24,7 +24,7 @@ typedef struct {
 
 /* SL_ERR_MEMORY, logged: no thread could be started. */
 sl_status sl_team_open(const sl_team_options *options, sl_team **team_out);
-void sl_team_close(sl_team *team); /* NULL is fine; nobody may be inside run */
+void sl_team_close(sl_team *team); /* NULL is fine; no thread may be inside run */
 int sl_team_threads(const sl_team *team);
 
 /* One thread inside: what it calls the functions below with. */
@@ -58,8 +58,8 @@ typedef struct {
 /* This thread's part of n items: as even as whole units of `unit` items allow, in order. */
 sl_share sl_team_share(sl_member me, size_t n, size_t unit);
 
-/* The next piece, 0, 1, 2 ..., that nobody has taken since the last barrier: for pieces that differ
- * in size. Between two barriers there is one loop over pieces at most. */
+/* The next piece, 0, 1, 2 ..., that no thread has taken since the last barrier: for pieces that
+ * differ in size. Between two barriers there is one loop over pieces at most. */
 size_t sl_team_take(sl_member me);
 
 #endif

@@ -8,8 +8,8 @@
  * So what a query sees, and the order its tiles come in, depends on q alone, not on how a prompt
  * was cut into chunks. Everything is a page of kv_layout; attention is a walk over tiles.
  *
- * Threads: calls for different (layer, head) of one sequence may run at the same time where said.
- */
+ * Threads: calls for different (layer, head) of one sequence may run at the same time where
+ * said. */
 #ifndef SL_CACHE_H
 #define SL_CACHE_H
 

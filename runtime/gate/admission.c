@@ -158,8 +158,8 @@ static double random_of(uint64_t seed, uint32_t layer, uint32_t head, uint32_t p
     return (double)(XXH3_64bits_withSeed(key, sizeof key, seed) >> 11) * 0x1p-53;
 }
 
-/* Among the best `rate` of the last SL_RANKED_TOKENS eligible tokens, this one, the i-th, included.
- */
+/* Among the best `rate` of the last SL_RANKED_TOKENS eligible tokens, this one, the i-th,
+ * included. */
 static bool ranks_high(float *history, uint32_t i, float score, double rate)
 {
     uint32_t n_better = 0, n_seen = sl_min_u32(i + 1, SL_RANKED_TOKENS);

@@ -202,8 +202,8 @@ static void put_decode(const sl_layer_context *c, const sl_span *span, uint32_t 
     }
 }
 
-/* All decode spans of a frame together: work is split by (span, head, run), since lengths differ.
- */
+/* All decode spans of a frame together: work is split by (span, head, run), since lengths
+ * differ. */
 static void attend_decode(const sl_layer_context *c, sl_member me, const sl_frame *frame,
                           uint32_t n_decode, uint32_t layer)
 {

@@ -1,7 +1,7 @@
 /* runtime/train/dense.h - dense linear algebra for training, from OpenBLAS and its LAPACK. Never on
  * the path of a token's result: its sums depend on how many rows come together. Row-major
- * throughout. Called from inside an OpenMP parallel region a product runs on the thread that asks.
- */
+ * throughout. Called from inside an OpenMP parallel region a product runs on the thread that
+ * asks. */
 #ifndef SL_DENSE_H
 #define SL_DENSE_H
 

@@ -36,12 +36,12 @@ typedef struct {
     const sl_matrix *o;     /* the layer's output map, [width][n_heads * head_dim] */
 } sl_teacher_rows;
 
-/* Tokens [0, n) of a piece of n_tokens have targets: those that a quarter of it asks for, or more.
- */
+/* Tokens [0, n) of a piece of n_tokens have targets: those that a quarter of it asks for, or
+ * more. */
 uint32_t sl_teacher_targets(const sl_teacher_options *options, uint32_t n_tokens);
 
-/* target_out: [n_kv_heads][n_tokens], the first sl_teacher_targets of each row filled in; 0 beyond.
- */
+/* target_out: [n_kv_heads][n_tokens], the first sl_teacher_targets of each row filled in; 0
+ * beyond. */
 void sl_teacher_score(sl_teacher *teacher, const sl_teacher_rows *rows, float *target_out);
 
 #endif

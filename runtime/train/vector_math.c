@@ -12,8 +12,8 @@
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #endif
 
-/* e^x for x <= 0, relative error below 1e-6: 2^n times a polynomial on [-1/2, 1/2] (Cephes, expf).
- */
+/* e^x for x <= 0, relative error below 1e-6: 2^n times a polynomial on [-1/2, 1/2] (Cephes,
+ * expf). */
 static inline float exp_below_zero(float x)
 {
     static const float ROUND = 12582912.0F; /* 1.5 * 2^23: adding it leaves whole numbers */

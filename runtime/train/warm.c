@@ -275,8 +275,8 @@ static double sum_powers(const warm_layer *layer, const sl_gate_stretch *s, cons
 }
 
 /* log(mean(e^d)) over all layers, where the derivative of the loss by the level is 0 but for what
- * bends. A layer whose logits are not finite has no part in it: it alone is found to have no loss.
- */
+ * bends. A layer whose logits are not finite has no part in it: it alone is found to have no
+ * loss. */
 static double level_of(const sl_warm *w, const sl_warm_piece *piece, uint32_t slice, uint32_t ahead)
 {
     size_t n_kv_heads = w->options.gate->n_kv_heads;

@@ -1,7 +1,7 @@
 /* tests/fuzz/fuzz_frame.c - the input is a message or a record. Its first byte says which, and
  * whether it is sealed here: no mutation gets past a checksum, and what lies behind it must hold
- * too. What decodes is encoded again, and a frame goes on to the checks of the rank and to a stage.
- */
+ * too. What decodes is encoded again, and a frame goes on to the checks of the rank and to a
+ * stage. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,8 +60,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 /* ---- frames ---- */
 
-/* A frame that every check lets through is computed, or refused by the stage, from its beginning.
- */
+/* A frame that every check lets through is computed, or refused by the stage, from its
+ * beginning. */
 static void compute(sl_frame *frame)
 {
     const stage_rig_options options = {

@@ -267,8 +267,8 @@ static void check_retention(const job *j, int i)
                           (unsigned long long)seen, POLICIES[i].keep));
 }
 
-/* Every policy, over any ranks, chunks and mixes, with restarts and ranks lost: the same results.
- */
+/* Every policy, over any ranks, chunks and mixes, with restarts and ranks lost: the same
+ * results. */
 static void check_policies(const model *m, uint64_t seeds)
 {
     for (int i = 0; i < N_POLICIES; i++) {

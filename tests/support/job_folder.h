@@ -1,6 +1,6 @@
 /* tests/support/job_folder.h - the files of a job in a temporary folder: IN of four lines, OUT and
- * its journal; opening them as a job, and what is in them afterwards. For the tests of launch/job.
- */
+ * its journal; opening them as a job, and what is in them afterwards. For the tests of
+ * launch/job. */
 #ifndef SL_TEST_JOB_FOLDER_H
 #define SL_TEST_JOB_FOLDER_H
 
@@ -115,8 +115,8 @@ static inline void check_left(sl_job *job, const char *expected)
     sl_job_close(job);
 }
 
-/* Each line of the text is a record; of half a line the first part, as if the job had ended in it.
- */
+/* Each line of the text is a record; of half a line the first part, as if the job had ended in
+ * it. */
 static inline void append(sl_job *job, const char *records)
 {
     for (const char *end; *records; records = end) {

@@ -88,8 +88,8 @@ static uint8_t nibble(float x, float low, float d)
     return (uint8_t)(q < 0 ? 0 : q > 15 ? 15 : q);
 }
 
-/* x = d (q - 8), q in 0..15: the largest magnitude is at -8. Layout: d as f16, then bytes as q4_1.
- */
+/* x = d (q - 8), q in 0..15: the largest magnitude is at -8. Layout: d as f16, then bytes as
+ * q4_1. */
 static size_t encode_q4_0(const float *x, uint8_t *out)
 {
     float largest = 0;

@@ -1,5 +1,5 @@
-/* Limits of the system and the stacks of threads. Each case in a child of its own: a limit stays.
- */
+/* Limits of the system and the stacks of threads. Each case in a child of its own: a limit
+ * stays. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -112,8 +112,8 @@ static void test_control_bytes(void **state)
                         "\xc2\xa0\\xc2\n");
 }
 
-/* A line that is nothing but escapes, or that is cut inside a character, is whole as it is shown.
- */
+/* A line that is nothing but escapes, or that is cut inside a character, is whole as it is
+ * shown. */
 static void test_long_hostile_line(void **state)
 {
     (void)state;

@@ -368,8 +368,8 @@ static void do_decode(rig *r, uint32_t sequence)
     }
 }
 
-/* Survivors are copied before the pages they were in are given back, unless somebody shares those.
- */
+/* Survivors are copied before the pages they were in are given back, unless somebody shares
+ * those. */
 static bool plain_room_to_retain(const rig *r)
 {
     uint32_t most = ALL_HEADS * sl_cache_head_pages(r->cache.options.window, CONTEXT);

@@ -1,6 +1,6 @@
 /* tests/unit/gate/test_admission.c - who is kept, against the policies' words in plain loops over
- * all scores; the same fates however tokens come, after a fork, and whichever stage has the layer.
- */
+ * all scores; the same fates however tokens come, after a fork, and whichever stage has the
+ * layer. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

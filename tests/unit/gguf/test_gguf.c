@@ -323,8 +323,8 @@ static void test_files(void **state)
 
 /* ---- files that change under it ---- */
 
-/* More header than is read at once, then a tensor of two pages, of which the second may be a hole.
- */
+/* More header than is read at once, then a tensor of two pages, of which the second may be a
+ * hole. */
 static void save_large(const char *path, const char *value)
 {
     static char text[3 << 20];

@@ -1,6 +1,6 @@
 /* tests/unit/model/test_weights.c - which tensor is what, over synthetic models: read, bound and
- * hashed for every split; anything missing, misshapen, unknown or unsupported is refused by name.
- */
+ * hashed for every split; anything missing, misshapen, unknown or unsupported is refused by
+ * name. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

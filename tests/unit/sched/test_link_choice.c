@@ -22,8 +22,8 @@ static void test_seconds_are_the_sum(void **state)
     assert_true(fabs(sl_link_seconds(&codec, 125e6) - 5e-9) < 1e-20);
 }
 
-/* QUICK meets COPY where 0.5e-9 = (1 - 0.5) / speed; SMALL meets QUICK where 3.5e-9 = 0.3 / speed.
- */
+/* QUICK meets COPY where 0.5e-9 = (1 - 0.5) / speed; SMALL meets QUICK where 3.5e-9 = 0.3 /
+ * speed. */
 static void test_speeds_change_the_choice(void **state)
 {
     (void)state;

@@ -344,8 +344,8 @@ static void test_same_bits_long(void **state)
 }
 
 /* Rows generated one by one see what a prompt's rows see: the same numbers up to rounding, which
- * f16 weights and f32 activations keep small. Lengths around the window, a page and a run of them.
- */
+ * f16 weights and f32 activations keep small. Lengths around the window, a page and a run of
+ * them. */
 static void test_rows_as_prompt(void **state)
 {
     (void)state;

@@ -146,8 +146,8 @@ static double weighed(rig *r, const float *weight, float *logits)
     return sum;
 }
 
-/* Of one tensor, moved a little in a random direction, by which the gradient must tell the change.
- */
+/* Of one tensor, moved a little in a random direction, by which the gradient must tell the
+ * change. */
 static void check_part(rig *r, const sl_gate_part *part, const float *weight, const float *gradient,
                        float *logits, seeded *random)
 {

@@ -80,8 +80,8 @@ static void test_choices(void **state)
     assert_int_equal(sl_codec_speed_choose(s, SL_CHOICE_ANY, 1e12), SL_CODEC_F32);
 }
 
-/* A kind whose payload went without zstd is the plain one by another name: noise must not pick it.
- */
+/* A kind whose payload went without zstd is the plain one by another name: noise must not pick
+ * it. */
 static void test_other_names_are_not_chosen(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* The files of a job that change: requests that were edited, records and journals that were
- * damaged, files that others write to while the job runs, and a job that ends at any of its writes.
- */
+ * damaged, files that others write to while the job runs, and a job that ends at any of its
+ * writes. */
 #include <errno.h>
 #include <sys/wait.h>
 #include <time.h>

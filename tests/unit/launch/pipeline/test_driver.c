@@ -592,8 +592,8 @@ static void test_scores(void **state)
     }
 }
 
-/* Nothing is sent beyond the pause until what was sent before it is back; then the rest as usual.
- */
+/* Nothing is sent beyond the pause until what was sent before it is back; then the rest as
+ * usual. */
 static void test_pause(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* test_policy_choice.c - which policy, rate, window and threshold settings and a gate file come to.
- */
+/* test_policy_choice.c - which policy, rate, window and threshold settings and a gate file come
+ * to. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
