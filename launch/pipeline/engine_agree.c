@@ -19,14 +19,15 @@ static uint64_t options_hash(const sl_engine *e)
 {
     char text[512];
     const sl_settings *s = &e->settings;
-    const sl_policy *p = &e->policy;
+    const sl_policy *p = &e->model.policy;
     size_t used = 0;
     sl_append(text, sizeof text, &used, "%u %u %u %u %u %u %u %s %s %s %.17g %.9g %d %d %g",
-              s->chunk, e->context, s->sequences, p->sinks, p->window, e->shape.n_layers,
+              s->chunk, e->context, s->sequences, p->sinks, p->window, e->model.shape.n_layers,
               e->service->compared_rows, s->codec, s->kv, sl_policy_name(p->kind), p->keep,
               (double)p->threshold, p->has_threshold, s->keep_out != NULL, s->peer_timeout_s);
-    uint64_t gate_hash = e->gate_file ? sl_gate_file_hash(e->gate_file) : 0;
-    uint64_t keep_hash = XXH3_64bits(e->layer_keep, e->shape.n_layers * sizeof *e->layer_keep);
+    uint64_t gate_hash = e->model.gate_file ? sl_gate_file_hash(e->model.gate_file) : 0;
+    uint64_t keep_hash = XXH3_64bits(e->layer_keep,
+                                     e->model.shape.n_layers * sizeof *e->layer_keep);
     return XXH3_64bits(text, used) ^ gate_hash ^ keep_hash;
 }
 
@@ -63,11 +64,12 @@ static sl_hello greeting(const sl_engine *e, sl_status status)
 {
     sl_hello mine = {.version = SL_WIRE_VERSION, .status = status, .threads = (uint32_t)e->threads};
     snprintf(mine.build, sizeof mine.build, "%s", sl_version());
-    snprintf(mine.kernels, sizeof mine.kernels, "%s", e->kernels ? e->kernels->name : "");
+    snprintf(mine.kernels, sizeof mine.kernels, "%s",
+             e->model.kernels ? e->model.kernels->name : "");
     gethostname(mine.host, sizeof mine.host - 1);
     if (status != SL_OK) return mine;
     mine.options_hash = options_hash(e);
-    mine.header_hash = sl_gguf_header_hash(e->gguf);
+    mine.header_hash = sl_gguf_header_hash(e->model.gguf);
     mine.model_hash = e->assembly.hash_share;
     mine.memory_limit = e->rank_limits[sl_engine_rank(e)];
     mine.pages_total = e->rank_pages[sl_engine_rank(e)];

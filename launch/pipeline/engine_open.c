@@ -10,7 +10,6 @@
 #include "launch/machine/ranks.h"
 #include "launch/pipeline/engine_agree.h"
 #include "launch/pipeline/engine_plan.h"
-#include "launch/setup/policy_choice.h"
 #include "runtime/base/log.h"
 #include "runtime/text/utf8.h"
 
@@ -41,32 +40,17 @@ static sl_status check_settings(const sl_settings *s)
 
 static sl_status check_kv(const sl_engine *e)
 {
-    const sl_kv_layout *layout = e->kernels->kv[e->kv];
-    if (e->shape.head_dim % layout->head_dim_step == 0) return SL_OK;
+    const sl_kv_layout *layout = e->model.kernels->kv[e->model.kv];
+    if (e->model.shape.head_dim % layout->head_dim_step == 0) return SL_OK;
     sl_error("--kv %s needs heads of a multiple of %zu wide, those of %s are %u", layout->name,
-             layout->head_dim_step, e->settings.model, e->shape.head_dim);
+             layout->head_dim_step, e->settings.model, e->model.shape.head_dim);
     return SL_ERR_OPTION;
-}
-
-static sl_status open_policy(sl_engine *e)
-{
-    const sl_settings *s = &e->settings;
-    const sl_gate *gate = NULL;
-    if (s->gate) {
-        sl_status status = sl_gate_file_open(s->gate, &e->gate_file);
-        if (status != SL_OK) return status;
-        gate = sl_gate_file_gate(e->gate_file);
-        status = sl_gate_fits(gate, s->gate, e->shape.n_layers, e->shape.n_kv_heads,
-                              e->shape.width);
-        if (status != SL_OK) return status;
-    }
-    return sl_policy_choose(s, gate, sl_engine_rank(e) == 0, &e->policy);
 }
 
 static void choose_threads(sl_engine *e)
 {
-    int on_host = sl_comm_ranks_on_host(e->comm), wanted = (int)e->settings.threads;
-    e->threads = wanted ? wanted : sl_cores_per_rank(on_host);
+    int on_host = sl_comm_ranks_on_host(e->comm);
+    e->threads = sl_cores_threads(e->settings.threads, on_host);
     e->spins = sl_cores_suffice(on_host, e->threads);
     sl_cores_tell_quota(on_host, e->threads, sl_engine_rank(e) == 0);
     e->cpus = malloc((size_t)e->threads * sizeof *e->cpus);
@@ -82,7 +66,7 @@ static void name_model(sl_engine *e)
 {
     sl_text name = {0};
     const char *path = e->settings.model, *slash = strrchr(path, '/');
-    if (!sl_gguf_text(e->gguf, "general.name", &name) || name.bytes == 0) {
+    if (!sl_gguf_text(e->model.gguf, "general.name", &name) || name.bytes == 0) {
         name.data = slash ? slash + 1 : path;
         name.bytes = strlen(name.data);
     }
@@ -98,36 +82,37 @@ static void name_model(sl_engine *e)
     e->model_name[written] = '\0';
 }
 
-/* Tokenizer and chat template. */
-static sl_status open_text(sl_engine *e)
+/* The embedding has a row for each token. */
+static sl_status check_vocabulary(const sl_engine *e)
 {
-    sl_status status = sl_tokenizer_open(e->gguf, &e->tokenizer);
-    if (status == SL_OK) status = sl_chat_open(e->gguf, e->tokenizer, &e->chat);
-    if (status != SL_OK) return status;
-    if ((uint32_t)sl_tokenizer_n_tokens(e->tokenizer) <= e->shape.vocab) return SL_OK;
-    sl_error("%s: %d tokens but an embedding of %u rows", e->settings.model,
-             sl_tokenizer_n_tokens(e->tokenizer), e->shape.vocab);
+    int32_t n_tokens = sl_tokenizer_n_tokens(e->model.tokenizer);
+    if ((uint32_t)n_tokens <= e->model.shape.vocab) return SL_OK;
+    sl_error("%s: %d tokens but an embedding of %u rows", e->settings.model, n_tokens,
+             e->model.shape.vocab);
     return SL_ERR_FORMAT;
 }
 
 static sl_status open_model(sl_engine *e)
 {
     const sl_settings *s = &e->settings;
+    sl_model_setup *model = &e->model;
+    *model = (sl_model_setup){.model = s->model, .settings = s, .rank = sl_engine_rank(e)};
     sl_status status = check_settings(s);
     if (status == SL_OK) status = sl_codec_kind_named(s->codec, &e->codec);
-    if (status == SL_OK) status = sl_kernels_choose(&e->kernels);
-    if (status == SL_OK) status = sl_gguf_open(s->model, &e->gguf);
+    if (status == SL_OK) status = sl_model_setup_open(model, SL_SETUP_KERNELS | SL_SETUP_FILE);
     if (status == SL_OK) name_model(e);
-    if (status == SL_OK) status = sl_model_shape_read(e->gguf, &e->shape);
-    if (status == SL_OK) status = sl_kv_type_choose(s->kv, e->kernels, e->shape.head_dim, &e->kv);
+    if (status == SL_OK) status = sl_model_setup_open(model, SL_SETUP_KV);
     if (status == SL_OK) status = check_kv(e);
-    if (status == SL_OK) status = open_policy(e);
-    if (status == SL_OK && sl_engine_rank(e) == 0) status = open_text(e);
+    if (status == SL_OK) status = sl_model_setup_open(model, SL_SETUP_POLICY);
+    if (status == SL_OK && model->rank == 0) {
+        status = sl_model_setup_open(model, SL_SETUP_CHAT);
+        if (status == SL_OK) status = check_vocabulary(e);
+    }
     if (status != SL_OK) return status;
-    e->context = s->context ? s->context : e->shape.context;
-    if (e->context > e->shape.context && sl_engine_rank(e) == 0)
+    e->context = s->context ? s->context : e->model.shape.context;
+    if (e->context > e->model.shape.context && sl_engine_rank(e) == 0)
         sl_warn("--context %u is beyond the %u tokens the model was trained for", e->context,
-                e->shape.context);
+                e->model.shape.context);
     choose_threads(e);
     return SL_OK;
 }
@@ -160,16 +145,9 @@ sl_status sl_engine_open(sl_engine *e)
     if (status != SL_OK) return status;
     const sl_weights *weights = &e->assembly.weights;
     sl_debug("layers %u to %u, %d threads, %s kernels, %llu pages", weights->layer_begin,
-             weights->layer_end - 1, e->threads, e->kernels->name,
+             weights->layer_end - 1, e->threads, e->model.kernels->name,
              (unsigned long long)e->rank_pages[sl_engine_rank(e)]);
     return SL_OK;
-}
-
-/* A gate fits only the very tensors that it was trained for. */
-static sl_status check_gate_hash(const sl_engine *e)
-{
-    return sl_gate_fits_hash(sl_gate_file_gate(e->gate_file), e->settings.gate,
-                             e->model_hash - sl_gguf_header_hash(e->gguf), e->settings.model);
 }
 
 /* Compare what each rank loaded with what it should be. All ranks then know the model's hash, so
@@ -178,8 +156,8 @@ static sl_status check_here(sl_engine *e)
 {
     sl_model_check_options options = {
         .comm = e->comm,
-        .gguf = e->gguf,
-        .gate = e->gate_file ? sl_gate_file_gguf(e->gate_file) : NULL,
+        .gguf = e->model.gguf,
+        .gate = e->model.gate_file ? sl_gate_file_gguf(e->model.gate_file) : NULL,
         .first_layer = e->first_layer,
         .loaded = &e->assembly.sums,
         .trust = e->settings.trust_model,
@@ -187,7 +165,10 @@ static sl_status check_here(sl_engine *e)
     sl_status status = sl_model_check_open(&options, &e->check);
     if (status == SL_ERR_PEER || status == SL_ERR_JOB)
         sl_ranks_abort(e->comm, sl_exit_code(status)); /* no rank to agree with */
-    if (status == SL_OK && e->gate_file && sl_engine_rank(e) == 0) status = check_gate_hash(e);
+    if (status == SL_OK && sl_engine_rank(e) == 0) {
+        uint64_t tensors_hash = e->model_hash - sl_gguf_header_hash(e->model.gguf);
+        status = sl_model_setup_check_gate(&e->model, tensors_hash);
+    }
     if (status == SL_OK && e->service->verify_first && sl_engine_rank(e) == 0)
         status = sl_model_check_wait(e->check, -1);
     return status;
@@ -199,10 +180,7 @@ void sl_engine_close(sl_engine *e)
 {
     sl_model_check_close(e->check);
     sl_assembly_close(&e->assembly);
-    sl_chat_close(e->chat);
-    sl_tokenizer_close(e->tokenizer);
-    sl_gate_file_close(e->gate_file);
-    sl_gguf_close(e->gguf);
+    sl_model_setup_close(&e->model);
     free(e->first_layer);
     free(e->cpus);
     free(e->rank_heads);

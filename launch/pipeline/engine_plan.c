@@ -6,35 +6,21 @@
 #include "launch/pipeline/model_placement.h"
 #include "launch/pipeline/page_budget.h"
 #include "launch/pipeline/placement_reason.h"
-#include "launch/setup/policy_choice.h"
-#include "launch/setup/retention.h"
 #include "runtime/base/log.h"
 #include "runtime/base/numbers.h"
 
 /* What each layer is expected to keep: everything when requests are compared with one that keeps
- * all; else as measured in an earlier run, or as the gate or policy says. A prompt that is pruned
- * only when it ends is kept whole until then. */
+ * all, else as settings, gate or policy say. */
 static sl_status expect_retention(sl_engine *e)
 {
-    const char *measured = e->settings.retention;
-    if (e->service->compared_rows > 0) {
-        for (uint32_t i = 0; i < e->shape.n_layers; i++) e->layer_keep[i] = 1;
-        return SL_OK;
-    }
-    if (measured && sl_policy_at_prompt_end(e->policy.kind) && sl_engine_rank(e) == 0)
-        sl_info("--policy %s ignores --retention: until a prompt ends all of it is kept",
-                sl_policy_name(e->policy.kind));
-    if (!measured || sl_policy_at_prompt_end(e->policy.kind)) {
-        sl_policy_expect(&e->policy, sl_engine_policy_gate(e), e->shape.n_layers,
-                         e->shape.n_kv_heads, e->layer_keep);
-        return SL_OK;
-    }
-    return sl_retention_read(measured, e->shape.n_layers, e->shape.n_kv_heads, e->layer_keep);
+    if (e->service->compared_rows == 0) return sl_model_setup_expect(&e->model, e->layer_keep);
+    for (uint32_t i = 0; i < e->model.shape.n_layers; i++) e->layer_keep[i] = 1;
+    return SL_OK;
 }
 
 sl_status sl_engine_plan_check(sl_engine *e)
 {
-    uint32_t n = e->shape.n_layers;
+    uint32_t n = e->model.shape.n_layers;
     int ranks = sl_engine_ranks(e);
     if (n > SL_SPLIT_LAYERS_MAX) {
         sl_error("%s: %u layers, supported are up to %d", e->settings.model, n,
@@ -57,9 +43,10 @@ static void split_layers(sl_engine *e, split_kind kind)
 {
     int ranks = sl_engine_ranks(e);
     sl_model_placement p;
-    sl_model_placement_init(e->gguf, &e->shape, ranks, &e->policy, e->settings.sequences,
-                            sl_engine_kv_layout(e)->page_bytes(e->shape.head_dim), &p);
-    for (uint32_t i = 0; i < e->shape.n_layers; i++)
+    sl_model_placement_init(e->model.gguf, &e->model.shape, ranks, &e->model.policy,
+                            e->settings.sequences,
+                            sl_engine_kv_layout(e)->page_bytes(e->model.shape.head_dim), &p);
+    for (uint32_t i = 0; i < e->model.shape.n_layers; i++)
         p.keep[i] = sl_page_budget_with_margin(e->layer_keep[i]);
     if (kind == SPLIT_WITHIN_LIMITS) p.options.rank_limits = e->rank_limits;
     uint64_t excess = sl_placement_split(&p.options, e->context, e->first_layer);
@@ -67,7 +54,7 @@ static void split_layers(sl_engine *e, split_kind kind)
         uint32_t first = e->first_layer[r], end = e->first_layer[r + 1];
         double sum = 0;
         for (uint32_t i = first; i < end; i++) sum += e->layer_keep[i];
-        e->rank_heads[r] = (end - first) * e->shape.n_kv_heads;
+        e->rank_heads[r] = (end - first) * e->model.shape.n_kv_heads;
         e->rank_keep[r] = sum / (end - first);
     }
     if (kind == SPLIT_FREELY || sl_engine_rank(e) != 0 || ranks == 1) return;

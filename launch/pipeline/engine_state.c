@@ -10,12 +10,12 @@ int sl_engine_rank(const sl_engine *engine) { return sl_comm_rank(engine->comm);
 
 const sl_gate *sl_engine_policy_gate(const sl_engine *engine)
 {
-    return engine->policy.kind == SL_POLICY_GATE ? sl_gate_file_gate(engine->gate_file) : NULL;
+    return sl_model_setup_policy_gate(&engine->model);
 }
 
 const sl_kv_layout *sl_engine_kv_layout(const sl_engine *engine)
 {
-    return engine->kernels->kv[engine->kv];
+    return engine->model.kernels->kv[engine->model.kv];
 }
 
 sl_assembly_options sl_engine_assembly_options(const sl_engine *engine)
@@ -25,11 +25,11 @@ sl_assembly_options sl_engine_assembly_options(const sl_engine *engine)
     return (sl_assembly_options){
         .rank = sl_engine_rank(e),
         .ranks = sl_engine_ranks(e),
-        .gguf = e->gguf,
-        .shape = &e->shape,
-        .kernels = e->kernels,
-        .kv = e->kv,
-        .tokenizer = e->tokenizer,
+        .gguf = e->model.gguf,
+        .shape = &e->model.shape,
+        .kernels = e->model.kernels,
+        .kv = e->model.kv,
+        .tokenizer = e->model.tokenizer,
         .threads = e->threads,
         .cpus = e->cpus,
         .spins = e->spins,
@@ -37,7 +37,7 @@ sl_assembly_options sl_engine_assembly_options(const sl_engine *engine)
         .sequences = s->sequences,
         .context = e->context,
         .expected_tokens = EXPECTED_TOKENS,
-        .policy = e->policy,
+        .policy = e->model.policy,
         .gate = sl_engine_policy_gate(e),
         .compared_rows = e->service->compared_rows,
         .flags = s->keep_out != NULL,
@@ -57,15 +57,15 @@ sl_assembly_options sl_engine_assembly_options(const sl_engine *engine)
 
 int sl_engine_ranks(const sl_engine *engine) { return sl_comm_ranks(engine->comm); }
 
-const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine) { return engine->tokenizer; }
+const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine) { return engine->model.tokenizer; }
 
-const sl_chat *sl_engine_chat(const sl_engine *engine) { return engine->chat; }
+const sl_chat *sl_engine_chat(const sl_engine *engine) { return engine->model.chat; }
 
 uint32_t sl_engine_context(const sl_engine *engine) { return engine->context; }
 
 uint64_t sl_engine_text_bytes_max(const sl_engine *engine)
 {
-    return (uint64_t)engine->context * sl_tokenizer_decode_bytes_max(engine->tokenizer);
+    return (uint64_t)engine->context * sl_tokenizer_decode_bytes_max(engine->model.tokenizer);
 }
 
 const char *sl_engine_model_name(const sl_engine *engine) { return engine->model_name; }
@@ -79,19 +79,19 @@ uint32_t sl_engine_first_layer(const sl_engine *engine, int rank)
     return engine->first_layer[rank];
 }
 
-const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine->shape; }
+const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine->model.shape; }
 
-const char *sl_engine_kernels(const sl_engine *engine) { return engine->kernels->name; }
+const char *sl_engine_kernels(const sl_engine *engine) { return engine->model.kernels->name; }
 
 const char *sl_engine_kv(const sl_engine *engine)
 {
-    SL_ASSERT(engine->kernels);
-    return engine->kernels->kv[engine->kv]->name;
+    SL_ASSERT(engine->model.kernels);
+    return engine->model.kernels->kv[engine->model.kv]->name;
 }
 
 int sl_engine_threads(const sl_engine *engine) { return engine->threads; }
 
-const sl_kernels *sl_engine_kernel_set(const sl_engine *engine) { return engine->kernels; }
+const sl_kernels *sl_engine_kernel_set(const sl_engine *engine) { return engine->model.kernels; }
 
 sl_team_options sl_engine_team(const sl_engine *engine)
 {
@@ -108,10 +108,10 @@ sl_status sl_engine_model_verdict(const sl_engine *engine)
 
 uint64_t sl_engine_gate_hash(const sl_engine *engine)
 {
-    return sl_engine_policy_gate(engine) ? sl_gate_file_hash(engine->gate_file) : 0;
+    return sl_engine_policy_gate(engine) ? sl_gate_file_hash(engine->model.gate_file) : 0;
 }
 
-const sl_policy *sl_engine_policy(const sl_engine *engine) { return &engine->policy; }
+const sl_policy *sl_engine_policy(const sl_engine *engine) { return &engine->model.policy; }
 
 const sl_driver_progress *sl_engine_progress(const sl_engine *engine)
 {
@@ -126,10 +126,10 @@ void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
         .ranks = (uint32_t)sl_engine_ranks(engine),
         .ledger = sl_rank_ledger(engine->assembly.rank),
         .first_layer = engine->first_layer,
-        .shape = &engine->shape,
+        .shape = &engine->model.shape,
         .heads = sl_driver_heads(engine->assembly.driver),
-        .page_bytes = sl_engine_kv_layout(engine)->page_bytes(engine->shape.head_dim),
-        .policy = engine->policy,
+        .page_bytes = sl_engine_kv_layout(engine)->page_bytes(engine->model.shape.head_dim),
+        .policy = engine->model.policy,
         .unverified = sl_model_check_unverified(engine->check),
     };
 }

@@ -9,7 +9,7 @@
 #include "launch/pipeline/engine.h"
 #include "launch/pipeline/rank_assembly.h"
 #include "launch/setup/model_check.h"
-#include "runtime/gate/gate_file.h"
+#include "launch/setup/model_setup.h"
 #include "sched/placement.h"
 
 enum { SL_MODEL_NAME_BYTES = 256 };
@@ -20,15 +20,8 @@ struct sl_engine {
     sl_comm *comm;
 
     /* The model and what runs with it. */
-    sl_gguf *gguf;
+    sl_model_setup model; /* rank 0 alone opens tokenizer and chat template */
     char model_name[SL_MODEL_NAME_BYTES];
-    sl_model_shape shape;
-    sl_gate_file *gate_file; /* NULL: none */
-    sl_policy policy;
-    sl_tokenizer *tokenizer; /* rank 0 */
-    sl_chat *chat;           /* rank 0 */
-    const sl_kernels *kernels;
-    sl_kv_type kv;
     sl_codec_kind codec;
     uint32_t context;
 
