@@ -163,7 +163,7 @@ static void on_progress(void *context, const sl_driver_progress *progress, int64
                                .elapsed_ns = elapsed_ns,
                                .prompt_tokens = progress->prompt_tokens,
                                .generated_tokens = progress->generated_tokens};
-    sl_progress_tell(&b->progress, &state);
+    sl_progress_show(&b->progress, &state);
 }
 
 /* ---- the command ---- */

@@ -185,7 +185,7 @@ static sl_status print_result(const agreement *a, const sl_engine *engine)
     const sl_eval_pieces *p = &a->pieces;
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
-    if (a->settings->verbose) sl_report_tell(&report);
+    if (a->settings->verbose) sl_report_show(&report);
     json_t *retention;
     double mean = sl_report_retention(&report, &retention);
     if (a->settings->json) return sl_report_print(result_json(a, retention, mean));

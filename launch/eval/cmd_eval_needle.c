@@ -159,7 +159,7 @@ static sl_status print_result(const evaluation *e, const sl_engine *engine)
 {
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
-    if (e->settings->verbose) sl_report_tell(&report);
+    if (e->settings->verbose) sl_report_show(&report);
     json_t *retention;
     double kept = sl_report_retention(&report, &retention), n = 0, found = 0;
     json_decref(retention);

@@ -121,7 +121,7 @@ static sl_status print_result(const evaluation *e, const sl_engine *engine)
     double nll = sum / (double)n_scored;
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
-    if (s->verbose) sl_report_tell(&report);
+    if (s->verbose) sl_report_show(&report);
     json_t *retention;
     double mean = sl_report_retention(&report, &retention);
     if (s->json) return sl_report_print(result_json(e, n_scored, nll, mean, retention, &report));

@@ -225,7 +225,7 @@ static sl_status print_result(evaluation *e, const sl_engine *engine)
 {
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
-    if (e->settings->verbose) sl_report_tell(&report);
+    if (e->settings->verbose) sl_report_show(&report);
     json_t *retention, *tasks = json_array();
     double kept = sl_report_retention(&report, &retention), sum = 0, squares = 0;
     json_decref(retention);

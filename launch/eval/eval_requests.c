@@ -29,5 +29,5 @@ void sl_eval_requests_progress(sl_progress *shown, uint64_t n_done, uint64_t n,
                                .elapsed_ns = elapsed_ns,
                                .prompt_tokens = progress->prompt_tokens,
                                .generated_tokens = progress->generated_tokens};
-    sl_progress_tell(shown, &state);
+    sl_progress_show(shown, &state);
 }

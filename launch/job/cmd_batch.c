@@ -29,7 +29,7 @@ typedef struct {
     bool fresh;  /* there was no OUT */
 } batch;
 
-static void tell(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
+static void on_progress(void *context, const sl_driver_progress *progress, int64_t elapsed_ns)
 {
     batch *b = context;
     sl_progress_state state = {
@@ -41,7 +41,7 @@ static void tell(void *context, const sl_driver_progress *progress, int64_t elap
     };
     sl_job_port_counts(b->io, &state.done, &state.failed);
     state.done += state.done_before;
-    sl_progress_tell(&b->progress, &state);
+    sl_progress_show(&b->progress, &state);
 }
 
 static void add_option(sl_job_identity *identity, const char *name, const char *value)
@@ -195,7 +195,7 @@ static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
     return SL_OK;
 }
 
-static sl_status tell_result(batch *b, const sl_engine *engine)
+static sl_status report_result(batch *b, const sl_engine *engine)
 {
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
@@ -203,7 +203,7 @@ static sl_status tell_result(batch *b, const sl_engine *engine)
     b->failed = report.progress.requests_failed + sl_job_known_failed(b->job) > 0;
     report.own_peak_bytes =
         sl_memory_peak_bytes(); /* the last records were written after the stop */
-    sl_report_tell(&report);
+    sl_report_show(&report);
     return b->settings->json ? sl_report_print(sl_report_json(&report)) : SL_OK;
 }
 
@@ -226,7 +226,7 @@ static sl_status end(void *context, const sl_engine *engine, sl_status status)
     sl_status written = sl_job_port_finish(b->io);
     if (status == SL_OK) status = written;
     if (status == SL_OK) status = sl_job_finish(b->job);
-    if (status == SL_OK) status = tell_result(b, engine);
+    if (status == SL_OK) status = report_result(b, engine);
     sl_job_port_close(b->io);
     if (b->fresh && sl_engine_model_verdict(engine) == SL_ERR_FORMAT)
         remove_empty(b->settings->output);
@@ -247,7 +247,7 @@ static int batch_command(sl_settings *settings)
                           .job_bytes = job_bytes,
                           .begin = begin,
                           .end = end,
-                          .watch = {.context = &b, .progress = tell}};
+                          .watch = {.context = &b, .progress = on_progress}};
     return sl_engine_serve(settings, &service);
 }
 

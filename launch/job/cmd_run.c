@@ -19,8 +19,8 @@ typedef struct {
     const sl_engine *engine;
     const sl_tokenizer *tokenizer;
     bool given, stream;
-    sl_status told; /* of the tokens on stdout */
-    size_t n_shown; /* there */
+    sl_status flushed; /* of the tokens on stdout */
+    size_t n_shown;    /* there */
     sl_decode_state decode;
     char *text; /* room for one decoded token */
 } run;
@@ -43,16 +43,16 @@ static sl_status done(void *context, sl_request *request)
 
 static void show(run *r, const sl_choice *choice)
 {
-    if (r->told != SL_OK) return;
+    if (r->flushed != SL_OK) return;
     for (; r->n_shown < choice->n_tokens; r->n_shown++) {
         int32_t token = choice->tokens[r->n_shown];
         sl_report_text(r->text, sl_tokenizer_decode(r->tokenizer, &r->decode, token, r->text));
     }
-    r->told = sl_process_flush_stdout();
+    r->flushed = sl_process_flush_stdout();
 }
 
 /* Nothing before it is known that all ranks have the same model. */
-static void tell_token(void *context, const sl_request *request, uint32_t choice, int32_t token)
+static void on_token(void *context, const sl_request *request, uint32_t choice, int32_t token)
 {
     (void)token;
     run *r = context;
@@ -141,7 +141,7 @@ static sl_status print_json(const sl_request *request, const sl_tokenizer *token
     return sl_report_print(value);
 }
 
-static sl_status tell_result(run *r, const sl_engine *engine)
+static sl_status report_result(run *r, const sl_engine *engine)
 {
     if (r->request->error.http_status != 0) {
         sl_error("%s", r->request->error.message);
@@ -149,10 +149,10 @@ static sl_status tell_result(run *r, const sl_engine *engine)
     }
     sl_engine_report report;
     sl_engine_report_get(engine, &report);
-    if (r->settings->verbose) sl_report_tell(&report);
+    if (r->settings->verbose) sl_report_show(&report);
     if (r->settings->json) return print_json(r->request, r->tokenizer, &report);
     show(r, &r->request->choices[0]);
-    if (r->told != SL_OK) return r->told;
+    if (r->flushed != SL_OK) return r->flushed;
     sl_report_text(r->text, sl_tokenizer_decode_end(&r->decode, r->text));
     putchar('\n');
     return sl_process_flush_stdout();
@@ -193,7 +193,7 @@ static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
 static sl_status end(void *context, const sl_engine *engine, sl_status status)
 {
     run *r = context;
-    if (status == SL_OK) status = tell_result(r, engine);
+    if (status == SL_OK) status = report_result(r, engine);
     clean_up(r);
     return status;
 }
@@ -211,7 +211,7 @@ static int run_command(sl_settings *settings)
                           .job_bytes = job_bytes,
                           .begin = begin,
                           .end = end,
-                          .watch = {.context = &r, .token = tell_token}};
+                          .watch = {.context = &r, .token = on_token}};
     return sl_engine_serve(settings, &service);
 }
 

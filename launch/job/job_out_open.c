@@ -184,14 +184,15 @@ static const char *option_value(const sl_job_identity *job, const char *name)
     return NULL;
 }
 
-static int tell_hashes(const char *what, uint64_t was, uint64_t is, const char *path)
+static int log_hash_difference(const char *what, uint64_t was, uint64_t is, const char *path)
 {
     if (was == is) return 0;
     sl_error("%s: its results are of %s %016" PRIx64 ", this is %016" PRIx64, path, what, was, is);
     return 1;
 }
 
-static int tell_option(const char *name, const char *was, const char *is, const char *path)
+static int log_option_difference(const char *name, const char *was, const char *is,
+                                 const char *path)
 {
     if (was && is && !strcmp(was, is)) return 0;
     sl_error("%s: its results are of --%s %s, this is --%s %s", path, name, was ? was : "(none)",
@@ -200,21 +201,22 @@ static int tell_option(const char *name, const char *was, const char *is, const 
 }
 
 /* How many things differ. Options that only one of them has count too. */
-static int tell_differences(const sl_job_identity *was, const sl_job_identity *is, const char *path)
+static int log_differences(const sl_job_identity *was, const sl_job_identity *is, const char *path)
 {
-    int n = tell_hashes("model", was->model_hash, is->model_hash, path) +
-            tell_hashes("gate", was->gate_hash, is->gate_hash, path);
+    int n = log_hash_difference("model", was->model_hash, is->model_hash, path) +
+            log_hash_difference("gate", was->gate_hash, is->gate_hash, path);
     if (strcmp(was->numerics, is->numerics) != 0 && ++n)
         sl_error("%s: its results are of %s, this is %s (kernel set, type of cache): results would "
                  "differ in their last digits; see SLUICE_KERNELS and --kv",
                  path, was->numerics, is->numerics);
     for (uint32_t i = 0; i < is->n_options; i++) {
         const char *name = is->options[i].name;
-        n += tell_option(name, option_value(was, name), is->options[i].value, path);
+        n += log_option_difference(name, option_value(was, name), is->options[i].value, path);
     }
     for (uint32_t i = 0; i < was->n_options; i++) {
         const char *name = was->options[i].name;
-        if (!option_value(is, name)) n += tell_option(name, was->options[i].value, NULL, path);
+        if (!option_value(is, name))
+            n += log_option_difference(name, was->options[i].value, NULL, path);
     }
     return n;
 }
@@ -254,7 +256,7 @@ static sl_status claim(sl_out *out, const sl_job_identity *identity)
                  out->path, out->journal_path);
         return SL_ERR_FILE;
     }
-    if (tell_differences(&out->known.identity, identity, out->path) > 0) {
+    if (log_differences(&out->known.identity, identity, out->path) > 0) {
         sl_error(
             "start it as before, give another -o, or begin anew with --restart, which keeps the "
             "old files");

@@ -34,14 +34,14 @@ bool sl_control_groups_number(const char *path, const char *name, uint64_t *out)
 /* A group and those it is in: the least counts. Inside a container the path is often the host's and
  * not there; the mount's own files then are the group's. */
 static uint64_t least_upwards(const char *mount, const char *group, sl_groups_version version,
-                              uint64_t (*look)(const char *folder, sl_groups_version version))
+                              uint64_t (*read_limit)(const char *folder, sl_groups_version version))
 {
     char folder[PATH_BYTES];
     int top = snprintf(folder, sizeof folder, "%s", mount);
     snprintf(folder + top, sizeof folder - (size_t)top, "%s", group);
     uint64_t least = UINT64_MAX;
     for (;;) {
-        uint64_t found = look(folder, version);
+        uint64_t found = read_limit(folder, version);
         if (found < least) least = found;
         char *slash = strrchr(folder + top, '/');
         if (!slash) return least;
@@ -74,7 +74,8 @@ static sl_groups_version read_line(const char *line, const char *controller, con
 }
 
 uint64_t sl_control_groups_least(const char *root, const char *controller,
-                                 uint64_t (*look)(const char *folder, sl_groups_version version))
+                                 uint64_t (*read_limit)(const char *folder,
+                                                        sl_groups_version version))
 {
     char mount[PATH_BYTES / 2], line[PATH_BYTES / 4];
     snprintf(mount, sizeof mount, "%s/proc/self/cgroup", root);
@@ -89,7 +90,7 @@ uint64_t sl_control_groups_least(const char *root, const char *controller,
         bool v1 = version == SL_GROUPS_V1;
         snprintf(mount, sizeof mount, "%s/sys/fs/cgroup%s%s", root, v1 ? "/" : "",
                  v1 ? controller : "");
-        uint64_t found = least_upwards(mount, group, version, look);
+        uint64_t found = least_upwards(mount, group, version, read_limit);
         if (found < least) least = found;
     }
     fclose(file);

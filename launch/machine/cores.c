@@ -125,7 +125,7 @@ int sl_cores_threads(uint32_t wanted, int ranks_on_host)
     return wanted > 0 ? (int)wanted : sl_cores_per_rank(ranks_on_host);
 }
 
-void sl_cores_tell_quota(int ranks_on_host, int threads, bool notes)
+void sl_cores_log_quota(int ranks_on_host, int threads, bool notes)
 {
     uint64_t quota = sl_cores_quota("");
     double cpus = (double)quota / 1000;

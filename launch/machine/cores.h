@@ -19,7 +19,7 @@ int sl_cores_per_rank(int ranks_on_host);
 /* Compute threads of a rank: as many as `wanted`, or sl_cores_per_rank if that is 0. */
 int sl_cores_threads(uint32_t wanted, int ranks_on_host);
 /* Say at -v what the quota is, and if `notes` where so many threads a rank are more than it. */
-void sl_cores_tell_quota(int ranks_on_host, int threads, bool notes);
+void sl_cores_log_quota(int ranks_on_host, int threads, bool notes);
 /* Whether there is a core, and time of a quota, for each thread of all ranks on this host. */
 bool sl_cores_suffice(int ranks_on_host, int threads);
 /* The processing units to pin the threads of rank `index` of those on this host to, cpus [threads].

@@ -35,7 +35,7 @@ static void describe(const sl_progress_state *s, char *out, size_t out_bytes)
     sl_append(out, out_bytes, &used, ", about %d:%02d left", left / 60, left % 60);
 }
 
-void sl_progress_tell(sl_progress *progress, const sl_progress_state *state)
+void sl_progress_show(sl_progress *progress, const sl_progress_state *state)
 {
     char text[256];
     describe(state, text, sizeof text);

@@ -19,7 +19,7 @@ typedef struct {
 } sl_progress;
 
 void sl_progress_init(sl_progress *progress);
-void sl_progress_tell(sl_progress *progress, const sl_progress_state *state);
+void sl_progress_show(sl_progress *progress, const sl_progress_state *state);
 /* Leave the bar as it is and go to the next line. */
 void sl_progress_end(sl_progress *progress);
 

@@ -66,7 +66,7 @@ static void log_layers(const sl_engine_report *r)
     }
 }
 
-void sl_report_tell(const sl_engine_report *report)
+void sl_report_show(const sl_engine_report *report)
 {
     const sl_driver_progress *p = &report->progress;
     sl_info(

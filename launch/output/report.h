@@ -9,7 +9,7 @@
 #include "launch/pipeline/engine.h"
 
 /* A table on stderr: tokens, speed, and each rank's time and memory. */
-void sl_report_tell(const sl_engine_report *report);
+void sl_report_show(const sl_engine_report *report);
 /* What was kept of all eligible tokens; and by layer and KV head, [n_layers][n_kv_heads], the
  * caller's. */
 double sl_report_retention(const sl_engine_report *report, json_t **layers_out);

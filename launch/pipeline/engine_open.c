@@ -52,7 +52,7 @@ static void choose_threads(sl_engine *e)
     int on_host = sl_comm_ranks_on_host(e->comm);
     e->threads = sl_cores_threads(e->settings.threads, on_host);
     e->spins = sl_cores_suffice(on_host, e->threads);
-    sl_cores_tell_quota(on_host, e->threads, sl_engine_rank(e) == 0);
+    sl_cores_log_quota(on_host, e->threads, sl_engine_rank(e) == 0);
     e->cpus = malloc((size_t)e->threads * sizeof *e->cpus);
     bool pinned = e->cpus &&
                   sl_cores_assign(sl_comm_rank_on_host(e->comm), on_host, e->threads, e->cpus);

@@ -68,12 +68,13 @@ typedef struct {
     calibration *calibration;
     const sl_policy *policy;
     uint32_t text;
-} looking;
+} layer_counts;
 
 /* A layer's gates have spoken: count the logits of eligible tokens, and who was kept. */
-static void look(void *context, const sl_layer_context *at, const sl_frame *frame, uint32_t layer)
+static void count_layer(void *context, const sl_layer_context *at, const sl_frame *frame,
+                        uint32_t layer)
 {
-    const looking *l = context;
+    const layer_counts *l = context;
     calibration *c = l->calibration;
     const sl_gates *gates = at->gates;
     uint32_t n = frame->n_rows, sinks = l->policy->sinks, window = l->policy->window;
@@ -91,7 +92,7 @@ static void look(void *context, const sl_layer_context *at, const sl_frame *fram
     }
 }
 
-static sl_status run_pieces(calibration *c, sl_local_stage *local, looking *l)
+static sl_status run_pieces(calibration *c, sl_local_stage *local, layer_counts *l)
 {
     uint32_t ranks = (uint32_t)sl_comm_ranks(c->comm), n_texts = sl_train_texts_n(c->texts);
     double *eligible = c->kept + (size_t)n_texts * heads_of(c);
@@ -117,8 +118,8 @@ static sl_status run(calibration *c, const sl_policy *policy)
     const sl_model_shape *s = &c->setup.shape;
     uint32_t n_texts = sl_train_texts_n(c->texts);
     size_t n_kept = (size_t)n_texts * heads_of(c) + n_texts;
-    looking looks = {.calibration = c, .policy = policy};
-    sl_probe probe = {.context = &looks, .layer = look};
+    layer_counts counts = {.calibration = c, .policy = policy};
+    sl_probe probe = {.context = &counts, .layer = count_layer};
     sl_stage_options options = {.kernels = c->setup.kernels,
                                 .limits = {.rows_max = c->longest,
                                            .spans_max = 1,
@@ -141,7 +142,7 @@ static sl_status run(calibration *c, const sl_policy *policy)
     sl_status status = sl_local_stage_open(c->setup.gguf, s, s->n_layers, &options, c->threads,
                                            &local);
     if (status == SL_OK) status = sl_model_setup_check_gate(&c->setup, local.tensors_hash);
-    if (status == SL_OK) status = run_pieces(c, &local, &looks);
+    if (status == SL_OK) status = run_pieces(c, &local, &counts);
     sl_local_stage_close(&local);
     status = sl_ranks_agree(c->comm, status);
     if (status == SL_OK) status = sl_ranks_sum_doubles(c->comm, c->bins, BINS);

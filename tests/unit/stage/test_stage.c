@@ -79,7 +79,7 @@ typedef struct {
     job_stage stage;
     uint32_t begin;     /* position of its own first prompt token */
     uint32_t n_put;     /* tokens computed, a parent's included */
-    uint32_t n_told;    /* tokens drawn */
+    uint32_t n_drawn;   /* tokens drawn */
     int32_t last;       /* the last of them */
     uint32_t n_waiting; /* forks that still need its prompt */
 } progress;
@@ -163,14 +163,14 @@ static void note_results(driver *d)
         memset(at->top + r->n_top, 0, (SL_TOP_LOGPROBS_MAX - r->n_top) * sizeof *at->top);
         if (r->kind != SL_RESULT_SAMPLED) continue;
         d->p[r->sequence].last = r->token;
-        d->p[r->sequence].n_told++;
+        d->p[r->sequence].n_drawn++;
     }
 }
 
 static void close_done(driver *d)
 {
     for (uint32_t i = 0; i < d->b->n_jobs; i++) {
-        if (d->p[i].stage != RUNNING || d->p[i].n_told < d->b->jobs[i].n_generate ||
+        if (d->p[i].stage != RUNNING || d->p[i].n_drawn < d->b->jobs[i].n_generate ||
             d->p[i].n_waiting > 0 || d->rig->frame.n_controls == d->rig->limits.controls_max)
             continue;
         d->p[i].stage = DONE;

@@ -21,7 +21,7 @@ static void tell(const sl_progress_state *states, int n)
     capture_begin(&c);
     sl_progress progress;
     sl_progress_init(&progress);
-    for (int i = 0; i < n; i++) sl_progress_tell(&progress, &states[i]);
+    for (int i = 0; i < n; i++) sl_progress_show(&progress, &states[i]);
     sl_progress_end(&progress);
     capture_end(&c, talk, sizeof talk);
 }

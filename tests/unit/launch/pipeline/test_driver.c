@@ -52,7 +52,7 @@ typedef struct {
     sl_frame frames[FRAMES_ROOM]; /* ring of those under way */
     uint64_t n_sent, n_back;
     slot slots[SLOTS_ROOM];
-    uint32_t n_stops, n_opens, n_closes, most_decoding, most_under_way, n_told;
+    uint32_t n_stops, n_opens, n_closes, most_decoding, most_under_way, n_reported;
     size_t n_read;      /* of a prompt, as the watch was last told */
     const char *script; /* the letters drawn after a prompt of one token, '$' ends; or NULL */
     seeded random;
@@ -81,7 +81,7 @@ static float logprob_of(uint32_t position, int32_t token)
 static void told(void *context, const sl_request *request, uint32_t choice, int32_t token)
 {
     (void)request, (void)choice, (void)token;
-    ((rig *)context)->n_told++;
+    ((rig *)context)->n_reported++;
 }
 
 static void told_prompt(void *context, const sl_request *request, size_t n_tokens)
@@ -475,7 +475,7 @@ static void test_restart(void **state)
     assert_int_equal(p->requests_failed, 0);
     assert_ptr_equal(sl_driver_finished(r->driver), older);
     assert_ptr_equal(sl_driver_finished(r->driver), younger);
-    assert_int_equal(r->n_told, 400); /* and the watch gets each once */
+    assert_int_equal(r->n_reported, 400); /* and the watch gets each once */
     check_served(r, older);
     check_served(r, younger);
     stop(r);
@@ -508,10 +508,10 @@ static void test_restart_of_choices(void **state)
     submit(r, younger);
     run(r);
     assert_true(sl_driver_progress_now(r->driver)->restarts > 0);
-    size_t n_told = 0;
+    size_t n_reported = 0;
     for (uint32_t i = 0; i < 2; i++)
-        n_told += younger->choices[i].n_tokens - younger->choices[i].ended_by_token;
-    assert_int_equal(r->n_told, 200 + n_told);
+        n_reported += younger->choices[i].n_tokens - younger->choices[i].ended_by_token;
+    assert_int_equal(r->n_reported, 200 + n_reported);
     check_served(r, sl_driver_finished(r->driver));
     check_served(r, sl_driver_finished(r->driver));
     stop(r);
@@ -587,7 +587,7 @@ static void test_scores(void **state)
         submit(r, both);
         run(r);
         check_served(r, sl_driver_finished(r->driver));
-        assert_int_equal(r->n_told, 6);
+        assert_int_equal(r->n_reported, 6);
         stop(r);
     }
 }
@@ -627,7 +627,7 @@ static void test_ends(void **state)
         sl_finish finish;
         bool ended;
         size_t stop_text_end;
-        uint32_t n_told;
+        uint32_t n_reported;
     } rows[] = {
         {"abcdefgh", {NULL}, false, 6, SL_FINISH_LENGTH, false, SIZE_MAX, 6},
         {"ab$defgh", {NULL}, false, 3, SL_FINISH_STOP, true, SIZE_MAX, 2},
@@ -653,7 +653,7 @@ static void test_ends(void **state)
         assert_seeded(&r->random, choice->finish == rows[i].finish);
         assert_seeded(&r->random, choice->ended_by_token == rows[i].ended);
         assert_seeded(&r->random, choice->stop_text_end == rows[i].stop_text_end);
-        assert_seeded(&r->random, r->n_told == rows[i].n_told);
+        assert_seeded(&r->random, r->n_reported == rows[i].n_reported);
         check_served(r, request);
         stop(r);
     }
@@ -692,7 +692,7 @@ static void test_stop_tokens(void **state)
         assert_seeded(&r->random, choice->n_tokens == rows[i].n_tokens);
         assert_seeded(&r->random, choice->ended_by_token == rows[i].ended);
         assert_seeded(&r->random, choice->stop_text_end == rows[i].stop_text_end);
-        assert_seeded(&r->random, r->n_told == rows[i].n_tokens - rows[i].ended);
+        assert_seeded(&r->random, r->n_reported == rows[i].n_tokens - rows[i].ended);
         sl_request_free(request);
         stop(r);
     }
