@@ -1,5 +1,5 @@
-/* tests/support/request_cases.h - lines of a job read as requests over two small models, one of which
- * begins its prompts with BOS. For the tests of launch/openai. */
+/* tests/support/request_cases.h - lines of a job read as requests over two small models, one of
+ * which begins its prompts with BOS. For the tests of launch/openai. */
 #ifndef SL_TEST_REQUEST_CASES_H
 #define SL_TEST_REQUEST_CASES_H
 

@@ -1,4 +1,5 @@
-/* Lines of a job: ids and hashes of whole and broken ones, envelopes, and lines that are too much. */
+/* Lines of a job: ids and hashes of whole and broken ones, envelopes, and lines that are too much.
+ */
 #include <stdlib.h>
 
 #include "tests/support/count_malloc.h"
