@@ -1,5 +1,6 @@
-/* sched/placement.h - which rank holds which layers, by what their weights and their caches take: a
- * layer that keeps little of what it sees needs little. Plain numbers in, plain numbers out. */
+/* sched/placement.h - the front door of sched, which decides and does nothing else: which rank
+ * holds which layers, by what their weights and their caches take: a layer that keeps little of
+ * what it sees needs little. Plain numbers in, plain numbers out. */
 #ifndef SL_PLACEMENT_H
 #define SL_PLACEMENT_H
 

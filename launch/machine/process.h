@@ -1,5 +1,6 @@
 /* launch/machine/process.h - what every program of Sluice does first and last: the three standard
- * descriptors, signals, and whether results reached stdout. */
+ * descriptors, signals, and whether results reached stdout. The front door of launch/machine, which
+ * knows this process, its host and the ranks beside it (ranks.h), no options and no models. */
 #ifndef SL_PROCESS_H
 #define SL_PROCESS_H
 

@@ -1,4 +1,5 @@
-/* launch/openai/openai.h - OpenAI batch lines in and out (JSONL).
+/* launch/openai/openai.h - OpenAI batch lines in and out (JSONL). The front door of launch/openai,
+ * which knows requests and results, no files, ranks or frames.
  * https://platform.openai.com/docs/guides/batch: {"custom_id", "method", "url", "body"}. */
 #ifndef SL_OPENAI_H
 #define SL_OPENAI_H

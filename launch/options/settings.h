@@ -1,6 +1,7 @@
 /* launch/options/settings.h - every setting of the command line, one table row each: name, short
  * key, default, help, environment variable, commands that take it. --help, parsing and environment
- * all read that table (settings.c); nothing else knows option names. */
+ * all read that table (settings.c); nothing else knows option names. The front door of
+ * launch/options, which knows what may be asked for, not how it is done. */
 #ifndef SL_SETTINGS_H
 #define SL_SETTINGS_H
 

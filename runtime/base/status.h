@@ -1,6 +1,9 @@
 /* runtime/base/status.h - how a function says what happened. A bug is an assertion (log.h); what
  * goes wrong outside the program is one of these. Codes group by what the caller should do. The
- * first function that knows the cause logs it, once. */
+ * first function that knows the cause logs it, once.
+ *
+ * The front door of runtime/base, the floor of all rooms: status, log, memory, files, text made
+ * safe to show, threads, time. It knows no models, ranks or requests. */
 #ifndef SL_STATUS_H
 #define SL_STATUS_H
 

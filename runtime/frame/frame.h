@@ -3,7 +3,8 @@
  *
  * A frame carries controls (applied first, in order), then spans with one hidden row per
  * token, then what the last stage found out, and a ledger every stage adds its row to.
- * Frames are first-in-first-out: all stages apply everything at the same logical moment. */
+ * Frames are first-in-first-out: all stages apply everything at the same logical moment.
+ * The room is this header: it knows neither how rows are computed nor how bytes are written. */
 #ifndef SL_FRAME_H
 #define SL_FRAME_H
 

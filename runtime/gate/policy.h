@@ -1,10 +1,11 @@
-/* runtime/gate/policy.h - which policies there are, and what one run of them is told.
+/* runtime/gate/policy.h - which policies there are, and what one run of them is told. The front
+ * door of runtime/gate, which decides what is kept; where it is kept is runtime/cache's.
  *
  * All share sinks and window: the first `sinks` tokens of a sequence and its latest `window` are
  * always visible. Tokens outside both are eligible: a policy keeps or evicts each of them, per
  * layer and KV head. Admission policies decide once, when a token leaves the window; prompt-end
- * policies keep all until the prompt has been read, then keep the best, and all that is
- * generated. */
+ * policies keep all until the prompt has been read, then keep the best, and all that is generated.
+ */
 #ifndef SL_POLICY_H
 #define SL_POLICY_H
 

@@ -1,4 +1,5 @@
-/* runtime/kernels/kernels.h - the arithmetic, one table per kernel set.
+/* runtime/kernels/kernels.h - the arithmetic, one table per kernel set. The front door of
+ * runtime/kernels, which knows rows, blocks and pages, no layers, models or files.
  * The best that the CPU supports is chosen; SLUICE_KERNELS=ref|avx2|avx512|amx forces another, and
  * amx-emulated is amx with its tiles in software, for tests. A kernel is a single-threaded pure
  * function over a range; who calls it splits ranges over threads.

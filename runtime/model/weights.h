@@ -1,7 +1,7 @@
-/* runtime/model/weights.h - the weights of a model, out of its GGUF file, as its architecture has
- * them. Every tensor of the file is checked on every rank, by header alone; a rank then reads the
- * bytes of its own layers only, into memory of its own: once loaded, nothing depends on the file
- * any more. */
+/* runtime/model/weights.h - the front door of runtime/model: the weights of a model, out of its
+ * GGUF file, as its architecture has them. The room knows no frames and computes nothing. Every
+ * tensor of the file is checked on every rank, by header alone; a rank then reads the bytes of its
+ * own layers only, into memory of its own: once loaded, nothing depends on the file any more. */
 #ifndef SL_WEIGHTS_H
 #define SL_WEIGHTS_H
 

@@ -1,4 +1,5 @@
-/* runtime/text/tokenizer.h - text to token ids and back, by a GGUF's own vocabulary. Two models:
+/* runtime/text/tokenizer.h - text to token ids and back, by a GGUF's own vocabulary. The front door
+ * of runtime/text, beside chat.h: it knows texts and vocabularies, no weights. Two models:
  *   gpt2    byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2) after the
  *           splitting rule named by tokenizer.ggml.pre: gpt-2, smollm, llama-bpe, qwen2
  *   llama   SentencePiece BPE (Kudo & Richardson 2018, arXiv:1808.06226): pairs merge by their

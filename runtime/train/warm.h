@@ -1,7 +1,7 @@
-/* runtime/train/warm.h - the gates of all layers fitted to their teacher's targets: the linear part
- * by ridge regression as pieces stream by, then everything by AdamW, each layer for itself. Knows
- * no texts, ranks or files: what ranks add up (sums, gradients) and what a checkpoint holds (state)
- * are plain arrays. */
+/* runtime/train/warm.h - the front door of runtime/train: the gates of all layers fitted to their
+ * teacher's targets: the linear part by ridge regression as pieces stream by, then everything by
+ * AdamW, each layer for itself. Knows no texts, ranks or files: what ranks add up (sums, gradients)
+ * and what a checkpoint holds (state) are plain arrays. */
 #ifndef SL_WARM_H
 #define SL_WARM_H
 
