@@ -79,14 +79,12 @@ bool sl_layer_prunes_at_prompt_end(const sl_layer_context *context);
 
 /* The first n_rows of `all` as they enter a linear map: those of prompts in bf16 where the kernel
  * set has tiles. Rows of generated tokens come before those of prompts (sl_frame_check). */
-sl_activations sl_layer_input(const sl_layer_context *context, const sl_activations *all,
-                              size_t n_rows);
+sl_activations sl_layer_input(const sl_layer_context *c, const sl_activations *all, size_t n_rows);
 /* Rotary embedding of q and k of rows [begin, end). */
-void sl_layer_rotate(const sl_layer_context *context, size_t begin, size_t end);
+void sl_layer_rotate(const sl_layer_context *c, size_t begin, size_t end);
 /* Queries of one KV head's group for rows [row, row + n), scaled, as [n * group][head_dim]. */
-void sl_layer_queries(const sl_layer_context *context, uint32_t head, size_t row, size_t n,
-                      float *out);
+void sl_layer_queries(const sl_layer_context *c, uint32_t head, size_t row, size_t n, float *out);
 /* Where softmax of a prompt row ended, [group]; kept for prompt-end policies only. */
-sl_softmax *sl_layer_row_state(const sl_layer_context *context, uint32_t head, size_t row);
+sl_softmax *sl_layer_row_state(const sl_layer_context *c, uint32_t head, size_t row);
 
 #endif
