@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "launch/machine/control_groups.h"
+#include "runtime/base/numbers.h"
 
 enum { PATH_BYTES = 4096 };
 
@@ -33,7 +34,7 @@ static uint64_t group_left(const char *folder, sl_groups_version version)
     if (!sl_control_groups_number(path, "", &limit)) return UINT64_MAX; /* "max" */
     snprintf(path, sizeof path, "%s/memory.stat", folder);
     sl_control_groups_number(path, v1 ? "total_rss " : "anon ", &in_use);
-    return limit > in_use ? limit - in_use : 0;
+    return sl_saturating_sub_u64(limit, in_use);
 }
 
 uint64_t sl_memory_group_bytes(const char *root)

@@ -119,11 +119,18 @@ bool sl_ranks_work_briefly(sl_status (*work)(void *context), void *context, int6
     return false;
 }
 
+/* Room for what each rank says, zeros, malloc'd; without it the job ends. */
+static void *room_for_all(sl_comm *comm, size_t bytes_each)
+{
+    void *all = calloc((size_t)sl_comm_ranks(comm), bytes_each);
+    if (!all) sl_ranks_abort_memory(comm);
+    return all;
+}
+
 sl_status sl_ranks_agree(sl_comm *comm, sl_status status)
 {
     size_t ranks = (size_t)sl_comm_ranks(comm);
-    sl_status *all = calloc(ranks, sizeof *all), worst = status;
-    if (!all) sl_ranks_abort_memory(comm);
+    sl_status *all = room_for_all(comm, sizeof *all), worst = status;
     sl_status gathered = sl_comm_gather(comm, &status, sizeof status, all, 0);
     for (size_t r = 0; gathered == SL_OK && r < ranks; r++)
         if (all[r] < worst) worst = all[r];
@@ -148,8 +155,7 @@ sl_status sl_ranks_sum_floats(sl_comm *comm, float *x, size_t n)
 sl_status sl_ranks_same(sl_comm *comm, uint64_t value, bool *same_out)
 {
     size_t ranks = (size_t)sl_comm_ranks(comm);
-    uint64_t *all = calloc(ranks, sizeof *all);
-    if (!all) sl_ranks_abort_memory(comm);
+    uint64_t *all = room_for_all(comm, sizeof *all);
     sl_status status = sl_comm_gather(comm, &value, sizeof value, all, 0);
     *same_out = true;
     for (size_t r = 0; r < ranks; r++) *same_out = *same_out && all[r] == value;

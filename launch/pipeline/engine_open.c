@@ -40,7 +40,7 @@ static sl_status check_settings(const sl_settings *s)
 
 static sl_status check_kv(const sl_engine *e)
 {
-    const sl_kv_layout *layout = e->model.kernels->kv[e->model.kv];
+    const sl_kv_layout *layout = sl_engine_kv_layout(e);
     if (e->model.shape.head_dim % layout->head_dim_step == 0) return SL_OK;
     sl_error("--kv %s needs heads of a multiple of %zu wide, those of %s are %u", layout->name,
              layout->head_dim_step, e->settings.model, e->model.shape.head_dim);

@@ -86,7 +86,7 @@ const char *sl_engine_kernels(const sl_engine *engine) { return engine->model.ke
 const char *sl_engine_kv(const sl_engine *engine)
 {
     SL_ASSERT(engine->model.kernels);
-    return engine->model.kernels->kv[engine->model.kv]->name;
+    return sl_engine_kv_layout(engine)->name;
 }
 
 int sl_engine_threads(const sl_engine *engine) { return engine->threads; }

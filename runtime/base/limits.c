@@ -46,7 +46,7 @@ sl_limit sl_limit_address(void) { return (sl_limit){most(RLIMIT_AS), status_byte
 uint64_t sl_limit_left(sl_limit limit)
 {
     if (limit.most == UINT64_MAX) return UINT64_MAX;
-    return limit.most > limit.taken ? limit.most - limit.taken : 0;
+    return sl_saturating_sub_u64(limit.most, limit.taken);
 }
 
 uint64_t sl_limit_enough(sl_limit limit, uint64_t bytes)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 
 enum { SNAPKV_QUERIES = 32 }; /* the prompt's last, which choose: the paper's window */
 
@@ -15,8 +16,7 @@ static uint32_t first_observer(const sl_layer_context *c, const sl_span *span)
 {
     if (c->admission->options.policy.kind == SL_POLICY_H2O) return 0;
     uint32_t n_prompt = sl_layer_prompt_tokens(c, span), end = span->position + SNAPKV_QUERIES;
-    uint32_t first = n_prompt > end ? n_prompt - end : 0;
-    return first < span->n_tokens ? first : span->n_tokens;
+    return sl_min_u32(sl_saturating_sub_u32(n_prompt, end), span->n_tokens);
 }
 
 /* Add to received[slot] what each of n rows' softmax gives it; rows of one token in a group. */
