@@ -1,172 +1,15 @@
-/* tests/unit/cache/test_cache.c - the cache against plain arrays of every K and V and of who was
- * kept: what a query is shown is what cache.h says it sees, each key once, in order; pages are as
- * many as were kept fill, and shared by whom they should be; the same bits however a prompt was
- * cut. */
-#include <math.h>
+/* tests/unit/cache/test_cache.c - a query sees the keys that cache.h says, each once and in order;
+ * there are as many pages as the kept tokens fill, shared by the sequences that should share
+ * them. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "runtime/cache/cache.h"
-#include "runtime/kernels/kernels.h"
-#include "tests/support/seeded.h"
-
-enum { LAYERS = 2, HEADS = 2, DIM = 16, GROUP_MAX = 3, SLOTS = 5, BLOCK_MAX = 40 };
-enum { CONTEXT = 700, CHUNK_MAX = 150 };
-
-/* ---- a cache and what it should hold ---- */
-
-enum { ALL_HEADS = LAYERS * HEADS };
-
-typedef struct {
-    uint8_t kept[CONTEXT];                       /* by position, once it has left the window */
-    uint32_t n_kept;                             /* of those that have */
-    uint32_t page[CONTEXT / SL_PAGE_TOKENS + 1]; /* who made each page; equal when shared */
-} plain_head;
-
-typedef struct {
-    bool open;
-    uint32_t n_tokens;
-    uint64_t salt[CONTEXT]; /* says every value of a token, and its fate */
-    plain_head heads[ALL_HEADS];
-} plain_sequence;
-
-/* Who is kept: each head at its own rate, all to none. */
-typedef enum { FATE_ALL, FATE_RAGGED, FATE_NONE } fate;
-
-typedef struct {
-    sl_cache cache;
-    void *storage;
-    size_t bytes;
-    sl_kv_tile *tiles;
-    sl_slots *visible;
-    seeded random;
-    plain_sequence plain[SLOTS];
-    uint32_t pages_made;
-    fate fate;
-} rig;
-
-#define check(r, expression)                                                          \
-    do {                                                                              \
-        if (!(expression))                                                            \
-            fail_msg("seed %llu, window %u, fate %d, line %d: %s",                    \
-                     (unsigned long long)(r)->random.seed, (r)->cache.options.window, \
-                     (int)(r)->fate, __LINE__, #expression);                          \
-    } while (0)
-
-static void *allocate(size_t bytes)
-{
-    void *p = calloc(1, bytes);
-    assert_non_null(p);
-    return p;
-}
-
-static rig *rig_open(const sl_kv_layout *layout, uint64_t seed, uint32_t window, fate of)
-{
-    rig *r = allocate(sizeof *r);
-    r->random = seeded_from(seed);
-    r->fate = of;
-    sl_cache_options options = {.layout = layout,
-                                .n_layers = LAYERS,
-                                .n_kv_heads = HEADS,
-                                .head_dim = DIM,
-                                .window = window,
-                                .context = CONTEXT,
-                                .sequences_max = SLOTS,
-                                .chunk_max = CHUNK_MAX};
-    /* As the driver's credit does: all that the slots could ever need, not a page more. */
-    options.n_pages = SLOTS * LAYERS * HEADS * sl_cache_head_pages(window, CONTEXT);
-    sl_arena arena;
-    sl_arena_init(&arena, NULL, 0);
-    sl_cache_init(&r->cache, &options, &arena);
-    r->bytes = arena.used_bytes;
-    assert_int_equal(sl_storage_take(r->bytes, "cache", &r->storage), SL_OK);
-    sl_arena_init(&arena, r->storage, r->bytes);
-    sl_cache_init(&r->cache, &options, &arena);
-    assert_int_equal(arena.used_bytes, r->bytes);
-    r->tiles = allocate(r->cache.tiles_max * sizeof *r->tiles);
-    r->visible = allocate((size_t)r->cache.tiles_max * BLOCK_MAX * GROUP_MAX * sizeof *r->visible);
-    return r;
-}
-
-static void rig_close(rig *r)
-{
-    sl_storage_release(r->storage, r->bytes);
-    free(r->tiles), free(r->visible), free(r);
-}
-
-/* K, V of a token in one head: whole numbers that f16 holds exactly; k[0] is the position, so a
- * row that is found says which one it is. */
-static void token_row(uint64_t salt, uint32_t layer, uint32_t head, uint32_t position, float *k,
-                      float *v)
-{
-    seeded bits = seeded_from(salt ^ ((uint64_t)layer << 8 | head));
-    for (int i = 0; i < DIM; i++) {
-        k[i] = (float)(int)(seeded_bits(&bits) % 2001) - 1000;
-        v[i] = (float)(int)(seeded_bits(&bits) % 2001) - 1000;
-    }
-    k[0] = (float)position;
-}
-
-/* Tokens that have left the window of a query, and pages they fill. */
-static uint32_t plain_left(const rig *r, uint32_t n_tokens)
-{
-    uint32_t window = r->cache.options.window;
-    return n_tokens > window ? n_tokens - window : 0;
-}
-
-static uint8_t fate_of(const rig *r, uint64_t salt, uint32_t head)
-{
-    static const uint32_t KEPT_OF_100[ALL_HEADS] = {25, 100, 0, 70};
-    if (r->fate != FATE_RAGGED) return r->fate == FATE_ALL;
-    seeded bits = seeded_from(salt + head);
-    return seeded_below(&bits, 100) < KEPT_OF_100[head];
-}
-
-static uint32_t pages_for(uint32_t n_kept)
-{
-    return (n_kept + SL_PAGE_TOKENS - 1) / SL_PAGE_TOKENS;
-}
-
-static void plain_keep(rig *r, plain_head *h, uint32_t position)
-{
-    h->kept[position] = 1;
-    if (h->n_kept++ % SL_PAGE_TOKENS == 0) h->page[pages_for(h->n_kept) - 1] = ++r->pages_made;
-}
-
-static void plain_grow(rig *r, plain_sequence *s, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        s->salt[s->n_tokens++] = seeded_bits(&r->random);
-        if (plain_left(r, s->n_tokens) == 0) continue;
-        uint32_t leaving = plain_left(r, s->n_tokens) - 1;
-        for (uint32_t head = 0; head < ALL_HEADS; head++) {
-            s->heads[head].kept[leaving] = 0;
-            if (fate_of(r, s->salt[leaving], head)) plain_keep(r, &s->heads[head], leaving);
-        }
-    }
-}
-
-static void plain_fork(rig *r, plain_sequence *child, const plain_sequence *parent)
-{
-    *child = *parent;
-    for (uint32_t head = 0; head < ALL_HEADS; head++) {
-        plain_head *h = &child->heads[head];
-        if (h->n_kept % SL_PAGE_TOKENS) h->page[pages_for(h->n_kept) - 1] = ++r->pages_made;
-    }
-}
-
-static uint32_t plain_pages(const plain_sequence *s, uint32_t head)
-{
-    return s->open ? pages_for(s->heads[head].n_kept) : 0;
-}
+#include "tests/unit/cache/cache_rig.h"
 
 /* Open sequences that hold page i of s, s among them; *before_out: those in lower slots. */
 static uint32_t plain_holders(const rig *r, const plain_sequence *s, uint32_t head, uint32_t i,
@@ -184,7 +27,7 @@ static uint32_t plain_holders(const rig *r, const plain_sequence *s, uint32_t he
     return n;
 }
 
-/* Every page is held by whom it should be, and no page by nobody. */
+/* Every page is held by the sequences that should hold it, and no other page is in use. */
 static void check_pages(const rig *r)
 {
     uint32_t n_used = 0;
@@ -202,10 +45,6 @@ static void check_pages(const rig *r)
 }
 
 /* ---- what a query is shown ---- */
-
-typedef struct {
-    uint32_t sequence, layer, head;
-} place;
 
 /* Note the keys that row `row` of the tiles sees, in their order; returns how many. */
 static uint32_t shown(const rig *r, place at, size_t n_tiles, size_t row, uint32_t *positions,
@@ -300,34 +139,10 @@ static void check_sequence(rig *r, uint32_t sequence)
 
 /* ---- operations on both ---- */
 
-static void do_open(rig *r, uint32_t sequence)
-{
-    sl_cache_open(&r->cache, sequence);
-    r->plain[sequence].open = true;
-    r->plain[sequence].n_tokens = 0;
-    for (uint32_t head = 0; head < ALL_HEADS; head++) r->plain[sequence].heads[head].n_kept = 0;
-}
-
-static void do_close(rig *r, uint32_t sequence)
-{
-    sl_cache_close(&r->cache, sequence);
-    r->plain[sequence].open = false;
-}
-
 static void do_fork(rig *r, uint32_t sequence, uint32_t parent)
 {
     sl_cache_fork(&r->cache, sequence, parent);
     plain_fork(r, &r->plain[sequence], &r->plain[parent]);
-}
-
-/* Of each token of a span, whether what it pushes out of the window is kept. */
-static void fates_of(const rig *r, const plain_sequence *s, uint32_t head, uint32_t position,
-                     uint32_t n, uint8_t *keep)
-{
-    for (uint32_t t = 0; t < n; t++) {
-        uint32_t left = plain_left(r, position + t + 1);
-        keep[t] = left > 0 ? s->heads[head].kept[left - 1] : 0xee;
-    }
 }
 
 /* Rows of both heads side by side, as a layer hands them over. */
@@ -404,12 +219,12 @@ static void do_anything(rig *r)
         if (r->plain[other].open && seeded_below(&r->random, 3) > 0)
             do_fork(r, sequence, other);
         else
-            do_open(r, sequence);
+            rig_open_sequence(r, sequence);
         return;
     }
     uint32_t rest = CONTEXT - s->n_tokens;
     switch (seeded_below(&r->random, 9)) {
-    case 0: do_close(r, sequence); break;
+    case 0: rig_close_sequence(r, sequence); break;
     case 1: /* the longest chunk */
     case 2:
     case 3: {
@@ -429,10 +244,6 @@ static void do_anything(rig *r)
     }
 }
 
-static const uint32_t windows[] = {1, 16, 64, 128, 200};
-static const fate fates[] = {FATE_ALL, FATE_RAGGED, FATE_NONE};
-enum { N_WINDOWS = 5, N_FATES = 3 };
-
 static void test_random_operations(void **state)
 {
     (void)state;
@@ -447,7 +258,7 @@ static void test_random_operations(void **state)
         }
         for (uint32_t sequence = 0; sequence < SLOTS; sequence++) check_sequence(r, sequence);
         for (uint32_t sequence = 0; sequence < SLOTS; sequence++)
-            if (r->plain[sequence].open) do_close(r, sequence);
+            if (r->plain[sequence].open) rig_close_sequence(r, sequence);
         check(r, r->cache.pool.n_used == 0);
         rig_close(r);
     }
@@ -460,7 +271,7 @@ static void test_fork_diverges(void **state)
     const sl_kv_layout *layout = sl_kernels_named("ref")->kv[SL_KV_F16];
     for (uint32_t i = 0; i < N_WINDOWS * N_FATES; i++) {
         rig *r = rig_open(layout, 100 + i, windows[i % N_WINDOWS], fates[i / N_WINDOWS]);
-        do_open(r, 0);
+        rig_open_sequence(r, 0);
         for (int k = 0; k < 3; k++) do_prompt(r, 0, 1 + seeded_below(&r->random, CHUNK_MAX));
         do_fork(r, 1, 0);
         do_fork(r, 2, 1);
@@ -470,13 +281,13 @@ static void test_fork_diverges(void **state)
             do_decode(r, step % 2 ? 2 : 1);
             for (uint32_t sequence = 0; sequence < 3; sequence++) check_sequence(r, sequence);
         }
-        do_close(r, 1); /* the one in the middle goes first */
+        rig_close_sequence(r, 1); /* the one in the middle goes first */
         do_prompt(r, 2, CHUNK_MAX);
         check_pages(r);
         check_sequence(r, 0), check_sequence(r, 2);
-        do_close(r, 0);
+        rig_close_sequence(r, 0);
         check_sequence(r, 2);
-        do_close(r, 2);
+        rig_close_sequence(r, 2);
         check(r, r->cache.pool.n_used == 0);
         rig_close(r);
     }
@@ -490,128 +301,21 @@ static void test_no_page_leaks(void **state)
     for (int life = 0; life < 10000; life++) {
         uint32_t sequence = seeded_below(&r->random, SLOTS);
         uint32_t parent = (sequence + 1 + seeded_below(&r->random, SLOTS - 1)) % SLOTS;
-        if (r->plain[sequence].open) do_close(r, sequence);
+        if (r->plain[sequence].open) rig_close_sequence(r, sequence);
         if (r->plain[parent].open && life % 2)
             do_fork(r, sequence, parent);
         else
-            do_open(r, sequence);
+            rig_open_sequence(r, sequence);
         uint32_t rest = CONTEXT - r->plain[sequence].n_tokens;
         if (rest >= 80) do_prompt(r, sequence, 1 + seeded_below(&r->random, 80));
         check_pages(r);
     }
     for (uint32_t sequence = 0; sequence < SLOTS; sequence++)
-        if (r->plain[sequence].open) do_close(r, sequence);
+        if (r->plain[sequence].open) rig_close_sequence(r, sequence);
     check(r, r->cache.pool.n_used == 0);
     for (uint32_t page = 0; page < r->cache.pool.n_pages; page++)
         check(r, r->cache.pool.references[page] == 0);
     rig_close(r);
-}
-
-/* ---- the same bits however a prompt is cut ---- */
-
-enum { CUT_TOKENS = 520, CUT_DECODE = 70, CUT_GROUP = 3 };
-
-/* What attention ends with for every query. */
-typedef struct {
-    sl_softmax state[CUT_TOKENS + CUT_DECODE][CUT_GROUP];
-    float acc[CUT_TOKENS + CUT_DECODE][CUT_GROUP][DIM];
-} attended;
-
-static void begin_query(uint32_t position, float q[CUT_GROUP][DIM], attended *out)
-{
-    seeded bits = seeded_from(position);
-    for (int g = 0; g < CUT_GROUP; g++) {
-        out->state[position][g] = (sl_softmax){.max = -INFINITY, .sum = 0};
-        for (int i = 0; i < DIM; i++) {
-            q[g][i] = (float)(seeded_bits(&bits) % 2001) * 1e-6F - 1e-3F;
-            out->acc[position][g][i] = 0;
-        }
-    }
-}
-
-static void attend_block(rig *r, place at, uint32_t position, uint32_t first, uint32_t n,
-                         attended *out)
-{
-    static float q[BLOCK_MAX][CUT_GROUP][DIM];
-    uint32_t query = position + first;
-    size_t n_tiles = sl_cache_prompt_tiles(&r->cache, at.sequence, at.layer, at.head, position,
-                                           first, n, CUT_GROUP, r->tiles, r->visible);
-    for (uint32_t t = 0; t < n; t++) begin_query(query + t, q[t], out);
-    r->cache.options.layout->attend(r->tiles, n_tiles, q[0][0], (size_t)n * CUT_GROUP, DIM,
-                                    out->state[query], out->acc[query][0]);
-}
-
-static void attend_last(rig *r, place at, attended *out)
-{
-    uint32_t query = r->plain[at.sequence].n_tokens - 1;
-    float q[CUT_GROUP][DIM];
-    begin_query(query, q, out);
-    uint32_t n_runs = sl_cache_decode_runs(&r->cache, at.sequence, at.layer, at.head);
-    for (uint32_t run = 0; run < n_runs; run++) {
-        size_t n_tiles = sl_cache_decode_tiles(&r->cache, at.sequence, at.layer, at.head, query,
-                                               run, CUT_GROUP, r->tiles, r->visible);
-        r->cache.options.layout->attend(r->tiles, n_tiles, q[0], CUT_GROUP, DIM, out->state[query],
-                                        out->acc[query][0]);
-    }
-}
-
-/* One prompt in random chunks and query blocks, then some decoding, in the last head. */
-static void attend_all(rig *r, uint64_t cut_seed, attended *out)
-{
-    seeded cut = seeded_from(cut_seed);
-    place at = {seeded_below(&cut, SLOTS), LAYERS - 1, HEADS - 1};
-    r->random = seeded_from(r->random.seed); /* the same tokens each time */
-    do_open(r, at.sequence);
-    plain_sequence *s = &r->plain[at.sequence];
-    plain_grow(r, s, CUT_TOKENS + CUT_DECODE);
-    uint64_t salts[CUT_TOKENS + CUT_DECODE];
-    memcpy(salts, s->salt, sizeof salts);
-    float(*k)[DIM] = allocate(CUT_TOKENS * sizeof *k), (*v)[DIM] = allocate(CUT_TOKENS * sizeof *v);
-    for (uint32_t p = 0; p < CUT_TOKENS; p++) token_row(salts[p], at.layer, at.head, p, k[p], v[p]);
-    uint32_t longest = 1 + seeded_below(&cut, CHUNK_MAX);
-    for (uint32_t p = 0, n; p < CUT_TOKENS; p += n) {
-        n = 1 + seeded_below(&cut, longest);
-        if (n > CUT_TOKENS - p) n = CUT_TOKENS - p;
-        uint8_t keep[CHUNK_MAX];
-        fates_of(r, s, ALL_HEADS - 1, p, n, keep);
-        sl_cache_put_prompt(&r->cache, at.sequence, at.layer, at.head, p, n, k[p], v[p], DIM, keep);
-        for (uint32_t first = 0, rows; first < n; first += rows) {
-            rows = 1 + seeded_below(&cut, BLOCK_MAX);
-            if (rows > n - first) rows = n - first;
-            attend_block(r, at, p, first, rows, out);
-        }
-    }
-    for (uint32_t p = CUT_TOKENS; p < CUT_TOKENS + CUT_DECODE; p++) {
-        float key[DIM], value[DIM];
-        uint8_t keep;
-        fates_of(r, s, ALL_HEADS - 1, p, 1, &keep);
-        token_row(salts[p], at.layer, at.head, p, key, value);
-        sl_cache_put_decode(&r->cache, at.sequence, at.layer, at.head, p, key, value, keep != 0);
-        s->n_tokens = p + 1;
-        attend_last(r, at, out);
-    }
-    free(k), free(v);
-    do_close(r, at.sequence);
-}
-
-static void test_any_chunks(void **state)
-{
-    (void)state;
-    static const char *const sets[] = {"ref", "avx2", "avx512"};
-    for (uint32_t i = 0; i < N_WINDOWS * N_FATES * 3; i++) {
-        const sl_kernels *kernels = sl_kernels_named(sets[i / (N_WINDOWS * N_FATES)]);
-        if (!kernels) continue;
-        rig *r = rig_open(kernels->kv[SL_KV_F16], 200 + i, windows[i % N_WINDOWS],
-                          fates[i / N_WINDOWS % N_FATES]);
-        attended *first = allocate(sizeof *first), *again = allocate(sizeof *again);
-        attend_all(r, 1, first);
-        for (uint64_t cut = 2; cut <= 5; cut++) {
-            attend_all(r, cut, again);
-            check(r, memcmp(first, again, sizeof *first) == 0);
-        }
-        free(first), free(again);
-        rig_close(r);
-    }
 }
 
 int main(void)
@@ -620,7 +324,8 @@ int main(void)
         cmocka_unit_test(test_random_operations),
         cmocka_unit_test(test_fork_diverges),
         cmocka_unit_test(test_no_page_leaks),
-        cmocka_unit_test(test_any_chunks),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("cache", tests, NULL, NULL);
+    failed += cache_chunks_tests();
+    return failed;
 }
