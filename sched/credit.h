@@ -16,23 +16,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sched/plan.h"
+
 enum {
     SL_CREDIT_PAGE_TOKENS = 64,
     SL_CREDIT_FORK_PAGES = 1 /* full pages are shared, a partly filled one is copied */
 };
 
-typedef struct { /* arrays: the caller's, [ranks] */
-    uint32_t ranks;
-    const uint32_t *heads_of_rank; /* layers of the rank * KV heads */
-    const uint64_t *pages_total;   /* of its pool */
-    uint64_t *pages_confirmed;     /* by the last ledger row that came back */
-    uint64_t *pages_pending;       /* worst case of all that is in flight */
+typedef struct {
+    uint64_t confirmed; /* pages, by the last ledger row that came back */
+    uint64_t pending;   /* worst case of all that is in flight */
+} sl_credit_rank;
+
+typedef struct {
+    const sl_plan *plan;   /* heads and pages of each rank, lent */
+    sl_credit_rank *ranks; /* [plan->n_ranks], the caller's */
 } sl_credit;
 
 /* Nothing used yet. Asserts that every rank has a head. */
-void sl_credit_init(sl_credit *credit, uint32_t ranks, const uint32_t *heads_of_rank,
-                    const uint64_t *pages_total, uint64_t *pages_confirmed,
-                    uint64_t *pages_pending);
+void sl_credit_init(sl_credit *credit, const sl_plan *plan, sl_credit_rank *ranks);
 
 /* Most new pages a head needs for n more tokens: ceil(n / 64), whatever its last page holds.
  * With f tokens kept, ceil((f + n) / 64) - ceil(f / 64) is at most ceil(n / 64), and is just

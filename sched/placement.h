@@ -1,23 +1,22 @@
-/* sched/placement.h - the front door of sched, which decides and does nothing else: which rank
- * holds which layers, by what their weights and their caches take: a layer that keeps little of
- * what it sees needs little. Plain numbers in, plain numbers out. */
+/* sched/placement.h - which rank holds which layers, by what their weights and their caches take: a
+ * layer that keeps little of what it sees needs little. A pure function. */
 #ifndef SL_PLACEMENT_H
 #define SL_PLACEMENT_H
 
 #include <stdint.h>
 
+#include "sched/plan.h"
 #include "sched/split.h"
 
 enum { SL_PLACEMENT_PAGE_TOKENS = 64 };
 
 typedef struct {
-    uint32_t n_layers, n_ranks;
+    uint32_t n_layers;
     const uint64_t *layer_weights; /* [n_layers] bytes */
     uint64_t first_extra_bytes, last_extra_bytes;
     uint32_t n_kv_heads, sequences, sinks, window;
-    uint64_t page_bytes;         /* of one KV head */
-    const double *keep;          /* [n_layers] of eligible tokens, 0 .. 1 */
-    const uint64_t *rank_limits; /* [n_ranks] weights and cache; NULL: none */
+    uint64_t page_bytes; /* of one KV head */
+    const double *keep;  /* [n_layers] of eligible tokens, 0 .. 1 */
 } sl_placement_options;
 
 typedef struct {
@@ -29,22 +28,23 @@ typedef struct {
 uint64_t sl_placement_cache_bytes(const sl_placement_options *options, uint32_t layer,
                                   uint32_t context);
 
-/* The split for sequences of `context` tokens: first_layer_out [n_ranks + 1]. Returns by how many
- * bytes the fullest rank is beyond its limit: 0, it fits (split.h). */
-uint64_t sl_placement_split(const sl_placement_options *options, uint32_t context,
-                            uint32_t *first_layer_out);
+/* The split for sequences of `context` tokens, within the limits of the plan, whose rows get their
+ * layers and heads. Returns by how many bytes the fullest rank is beyond its limit: 0, it fits
+ * (split.h). */
+uint64_t sl_placement_split(const sl_placement_options *options, uint32_t context, sl_plan *plan);
 /* As many layers on each rank as on any other, or one more, whatever they take; the later ranks
  * have more. */
-void sl_placement_even(uint32_t n_layers, uint32_t n_ranks, uint32_t *first_layer_out);
+void sl_placement_even(const sl_placement_options *options, sl_plan *plan);
 
 /* What a rank holds. */
 sl_placement_rank sl_placement_of(const sl_placement_options *options, uint32_t context,
-                                  const uint32_t *first_layer, uint32_t rank);
-/* The longest context, a multiple of 64 up to context_max, that a split holds within the limits; 0:
- * not even 64 tokens. */
-uint32_t sl_placement_longest(const sl_placement_options *options, const uint32_t *first_layer,
+                                  const sl_plan *plan, uint32_t rank);
+/* The longest context, a multiple of 64 up to context_max, that the plan's split holds within its
+ * limits; 0: not even 64 tokens. */
+uint32_t sl_placement_longest(const sl_placement_options *options, const sl_plan *plan,
                               uint32_t context_max);
-/* The same of the best split for each length. */
-uint32_t sl_placement_longest_of_all(const sl_placement_options *options, uint32_t context_max);
+/* The same of the best split for each length; only the plan's limits count. */
+uint32_t sl_placement_longest_of_all(const sl_placement_options *options, const sl_plan *plan,
+                                     uint32_t context_max);
 
 #endif

@@ -26,10 +26,7 @@ static uint64_t rank_bytes(const chain *c, uint32_t rank, uint32_t from, uint32_
 
 static uint64_t rank_excess(const chain *c, uint32_t rank, uint32_t from, uint32_t to)
 {
-    const sl_split_options *o = c->options;
-    return o->rank_limits
-               ? sl_saturating_sub_u64(rank_bytes(c, rank, from, to), o->rank_limits[rank])
-               : 0;
+    return sl_saturating_sub_u64(rank_bytes(c, rank, from, to), c->options->rank_limits[rank]);
 }
 
 /* What a pass makes the largest of as small as can be. */

@@ -13,7 +13,7 @@ typedef struct {
     uint32_t n_layers, n_ranks;
     const uint64_t *layer_bytes; /* [n_layers] weights and cache */
     uint64_t first_extra_bytes, last_extra_bytes;
-    const uint64_t *rank_limits; /* [n_ranks] of all its bytes; NULL: none */
+    const uint64_t *rank_limits; /* [n_ranks] of all its bytes; UINT64_MAX: none */
 } sl_split_options;
 
 /* Rank r gets layers [first_layer_out[r], first_layer_out[r + 1]), at least one.

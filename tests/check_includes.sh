@@ -34,7 +34,7 @@ comm/transport          runtime/base comm
 launch/json             runtime/base
 launch/machine          runtime/base comm
 launch/options          runtime/base runtime/kernels runtime/gate comm/codec launch/machine
-launch/setup            runtime/* comm/* launch/options launch/machine
+launch/setup            runtime/* comm/* sched launch/options launch/machine
 launch/openai           runtime/base runtime/frame runtime/text launch/json
 launch/pipeline         runtime/* comm/* proto sched launch/openai launch/setup launch/options launch/machine
 launch/output           runtime/* launch/pipeline launch/setup launch/options launch/machine launch/json

@@ -30,15 +30,14 @@ typedef struct {
     const sl_host *host_of[SL_SPLIT_LAYERS_MAX];
     double keep[SL_SPLIT_LAYERS_MAX];
     sl_model_placement placement;
-    uint64_t
-        limits[SL_SPLIT_LAYERS_MAX]; /* of weights and cache, as sl_placement_options has them */
     uint64_t memory[SL_SPLIT_LAYERS_MAX]; /* of each rank; UINT64_MAX: not known */
     uint64_t beside[SL_SPLIT_LAYERS_MAX]; /* all but weights and cache */
 } planning;
 
 /* A split with what it gives. */
 typedef struct {
-    uint32_t first_layer[SL_SPLIT_LAYERS_MAX + 1];
+    sl_plan plan;
+    sl_plan_rank ranks[SL_SPLIT_LAYERS_MAX];
     uint32_t largest; /* rank */
     uint32_t longest; /* context it holds under the limits */
 } outcome;
@@ -66,18 +65,15 @@ static sl_status open_hosts(planning *p)
  * no MPI in it; the job's own lines are not known. */
 static void find_beside(planning *p)
 {
-    uint32_t first[SL_SPLIT_LAYERS_MAX + 1], heads[SL_SPLIT_LAYERS_MAX];
-    double keep[SL_SPLIT_LAYERS_MAX];
+    sl_plan_rank ranks[SL_SPLIT_LAYERS_MAX];
+    sl_plan even;
     const sl_settings *s = p->settings;
-    sl_placement_even(p->setup.shape.n_layers, (uint32_t)p->ranks, first);
-    for (int r = 0; r < p->ranks; r++) {
-        heads[r] = (first[r + 1] - first[r]) * p->setup.shape.n_kv_heads;
-        keep[r] = 1;
-    }
-    for (int r = 0; r < p->ranks; r++) {
+    sl_plan_init((uint32_t)p->ranks, ranks, &even);
+    sl_placement_even(&p->placement.options, &even);
+    for (uint32_t r = 0; r < even.n_ranks; r++) {
         sl_assembly_options options = {
             .rank = r,
-            .ranks = p->ranks,
+            .plan = &even,
             .gguf = p->setup.gguf,
             .shape = &p->setup.shape,
             .kernels = p->setup.kernels,
@@ -89,9 +85,6 @@ static void find_beside(planning *p)
             .context = p->context,
             .policy = p->setup.policy,
             .gate = sl_model_setup_policy_gate(&p->setup),
-            .first_layer = first,
-            .rank_heads = heads,
-            .rank_keep = keep,
         };
         sl_memory_needs n = sl_assembly_memory_needs(&options, p->ranks > 1 ? "mpi" : "self");
         p->beside[r] = sl_memory_used_bytes() + n.fixed - sl_assembly_ring_bytes(&options) +
@@ -99,17 +92,23 @@ static void find_beside(planning *p)
     }
 }
 
-static void find_limits(planning *p)
+static void find_memory(planning *p)
 {
     for (int r = 0; r < p->ranks; r++) {
         const sl_host *host = p->host_of[r];
         p->memory[r] = host->memory > 0          ? host->memory / host->slots
                        : p->settings->memory > 0 ? p->settings->memory
                                                  : UINT64_MAX;
-        p->limits[r] = p->memory[r] > p->beside[r] ? p->memory[r] - p->beside[r] : 0;
-        if (p->memory[r] == UINT64_MAX) p->limits[r] = UINT64_MAX;
     }
-    p->placement.options.rank_limits = p->limits;
+}
+
+/* A plan without layers, with each rank's limit. */
+static void limit_plan(const planning *p, outcome *o)
+{
+    sl_plan_init((uint32_t)p->ranks, o->ranks, &o->plan);
+    for (uint32_t r = 0; r < o->plan.n_ranks; r++)
+        if (p->memory[r] != UINT64_MAX)
+            o->ranks[r].limit_bytes = sl_saturating_sub_u64(p->memory[r], p->beside[r]);
 }
 
 static sl_status open_plan(planning *p)
@@ -134,7 +133,7 @@ static sl_status open_plan(planning *p)
     for (uint32_t i = 0; i < p->setup.shape.n_layers; i++)
         p->placement.keep[i] = sl_page_budget_with_margin(p->keep[i]);
     find_beside(p);
-    find_limits(p);
+    find_memory(p);
     return SL_OK;
 }
 
@@ -156,8 +155,8 @@ static bool is_limited(const planning *p)
 static void judge(const planning *p, outcome *o)
 {
     const sl_placement_options *options = &p->placement.options;
-    o->largest = sl_placement_largest_rank(options, p->context, o->first_layer);
-    o->longest = is_limited(p) ? sl_placement_longest(options, o->first_layer, CONTEXT_MAX) : 0;
+    o->largest = sl_placement_largest_rank(options, p->context, &o->plan);
+    o->longest = is_limited(p) ? sl_placement_longest(options, &o->plan, CONTEXT_MAX) : 0;
 }
 
 static void print_split(const planning *p, const char *name, const outcome *o)
@@ -167,12 +166,12 @@ static void print_split(const planning *p, const char *name, const outcome *o)
         "MB\n",
         name);
     for (uint32_t r = 0; r < (uint32_t)p->ranks; r++) {
-        sl_placement_rank held = sl_placement_of(&p->placement.options, p->context, o->first_layer,
-                                                 r);
+        sl_placement_rank held = sl_placement_of(&p->placement.options, p->context, &o->plan, r);
+        uint32_t first = o->ranks[r].first_layer;
         uint64_t total = held.weights + held.cache + p->beside[r];
         char layers[24], limit[24] = "-";
         sl_plain_room host;
-        snprintf(layers, sizeof layers, "%u-%u", o->first_layer[r], o->first_layer[r + 1] - 1);
+        snprintf(layers, sizeof layers, "%u-%u", first, first + o->ranks[r].n_layers - 1);
         if (p->memory[r] != UINT64_MAX)
             snprintf(limit, sizeof limit, "%.1f", sl_megabytes(p->memory[r]));
         printf("%4u  %-16.16s %7s  %10.1f %10.1f %10.1f %10.1f %10s%s\n", r,
@@ -186,7 +185,7 @@ static void print_plan(const planning *p, const outcome *planned, const outcome 
                        uint32_t longest_of_all, uint64_t excess)
 {
     char reason[SL_PLACEMENT_REASON_BYTES];
-    sl_placement_reason(&p->placement.options, p->context, planned->first_layer, excess, reason,
+    sl_placement_reason(&p->placement.options, p->context, &planned->plan, excess, reason,
                         sizeof reason);
     print_split(p, "planned", planned);
     print_split(p, "as many layers on each", even);
@@ -202,11 +201,10 @@ static json_t *split_json(const planning *p, const outcome *o)
 {
     json_t *ranks = json_array();
     for (uint32_t r = 0; r < (uint32_t)p->ranks; r++) {
-        sl_placement_rank held = sl_placement_of(&p->placement.options, p->context, o->first_layer,
-                                                 r);
+        sl_placement_rank held = sl_placement_of(&p->placement.options, p->context, &o->plan, r);
         json_t *rank = json_pack("{s:s, s:i, s:i, s:I, s:I, s:I}", "host", p->host_of[r]->name,
-                                 "first_layer", (int)o->first_layer[r], "layers",
-                                 (int)(o->first_layer[r + 1] - o->first_layer[r]), "weights_bytes",
+                                 "first_layer", (int)o->ranks[r].first_layer, "layers",
+                                 (int)o->ranks[r].n_layers, "weights_bytes",
                                  (json_int_t)held.weights, "cache_bytes", (json_int_t)held.cache,
                                  "beside_bytes", (json_int_t)p->beside[r]);
         if (p->memory[r] != UINT64_MAX)
@@ -238,11 +236,15 @@ static sl_status plan(const sl_settings *s)
     if (status == SL_OK) {
         outcome planned, even;
         const sl_placement_options *options = &p.placement.options;
-        uint64_t excess = sl_placement_split(options, p.context, planned.first_layer);
-        sl_placement_even(p.setup.shape.n_layers, (uint32_t)p.ranks, even.first_layer);
+        limit_plan(&p, &planned);
+        limit_plan(&p, &even);
+        uint64_t excess = sl_placement_split(options, p.context, &planned.plan);
+        sl_placement_even(options, &even.plan);
         judge(&p, &planned);
         judge(&p, &even);
-        uint32_t best = is_limited(&p) ? sl_placement_longest_of_all(options, CONTEXT_MAX) : 0;
+        uint32_t best = is_limited(&p)
+                            ? sl_placement_longest_of_all(options, &planned.plan, CONTEXT_MAX)
+                            : 0;
         if (s->json)
             status = sl_report_print(json_pack(
                 "{s:i, s:i, s:s, s:I, s:o, s:o, s:o, s:i}", "context", (int)p.context, "sequences",

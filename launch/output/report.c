@@ -31,9 +31,7 @@ static uint64_t peak_of(const sl_engine_report *r, uint32_t rank)
 /* Eligible tokens that a rank's heads saw; the rank that has layer `layer`. */
 static uint64_t seen_by_layer(const sl_engine_report *r, uint32_t layer)
 {
-    uint32_t rank = 0;
-    while (layer >= r->first_layer[rank + 1]) rank++;
-    return r->ledger[rank].seen;
+    return r->ledger[sl_plan_rank_of(r->plan, layer)].seen;
 }
 
 static double retention_of(uint64_t kept, uint64_t seen)
@@ -80,11 +78,12 @@ void sl_report_show(const sl_engine_report *report)
                 (unsigned long long)p->restarts);
     sl_info("rank  layers  compute s   wait s   wire s  codec s   sent MB  planned MB  peak MB  "
             "cache MB");
-    for (uint32_t i = 0; i < report->ranks; i++) {
+    for (uint32_t i = 0; i < report->plan->n_ranks; i++) {
         const sl_ledger_row *row = &report->ledger[i];
+        const sl_plan_rank *rank = &report->plan->ranks[i];
         char layers[24];
-        snprintf(layers, sizeof layers, "%u-%u", report->first_layer[i],
-                 report->first_layer[i + 1] - 1);
+        snprintf(layers, sizeof layers, "%u-%u", rank->first_layer,
+                 rank->first_layer + rank->n_layers - 1);
         sl_info("%4u %7s %10.2f %8.2f %8.2f %8.2f %9.1f %11.1f %8.1f %9.1f", row->rank, layers,
                 seconds(row->compute_ns), seconds(row->wait_ns), seconds(row->wire_ns),
                 seconds(row->codec_ns), sl_megabytes(row->bytes_sent),
@@ -146,7 +145,8 @@ static json_t *rank_json(const sl_engine_report *r, uint32_t rank)
 json_t *sl_report_json(const sl_engine_report *report)
 {
     json_t *ranks = json_array(), *retention;
-    for (uint32_t i = 0; i < report->ranks; i++) json_array_append_new(ranks, rank_json(report, i));
+    for (uint32_t i = 0; i < report->plan->n_ranks; i++)
+        json_array_append_new(ranks, rank_json(report, i));
     double mean = sl_report_retention(report, &retention);
     const sl_driver_progress *p = &report->progress;
     sl_json_object object = sl_json_begin();

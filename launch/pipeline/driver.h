@@ -17,6 +17,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/frame/frame.h"
 #include "runtime/gate/policy.h"
+#include "sched/plan.h"
 
 typedef struct {
     uint64_t prompt_tokens, generated_tokens; /* of frames that came back */
@@ -53,9 +54,7 @@ typedef struct {
      * generate more and pages run out, the youngest is restarted. */
     uint32_t expected_tokens;
     sl_policy policy;
-    const uint32_t *rank_heads;    /* [ranks] layers * KV heads */
-    const uint64_t *rank_pages;    /* [ranks] pages of the pool */
-    const double *rank_keep;       /* [ranks] of eligible tokens, expected to be kept there */
+    const sl_plan *plan;           /* heads, pages and expected retention of each rank */
     const sl_tokenizer *tokenizer; /* for end tokens and stop strings */
     sl_watch watch;                /* its calls may be NULL */
 } sl_driver_options;

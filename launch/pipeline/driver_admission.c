@@ -168,8 +168,7 @@ void sl_driver_restart_youngest(sl_driver *d)
     sl_driver_request *r = sl_driver_requests_youngest(&d->requests.active);
     SL_ASSERT(r);
     if (d->progress.requests_active == 1) {
-        sl_page_budget_fail_alone(&d->budget, r->request, tokens_sent(d, r),
-                                  d->credit.pages_confirmed);
+        sl_page_budget_fail_alone(&d->budget, r->request, tokens_sent(d, r), &d->credit);
         sl_driver_finish_request(d, r);
         return;
     }

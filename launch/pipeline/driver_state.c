@@ -15,17 +15,13 @@ void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver
     *driver_out = d;
     if (!d) d = &counted; /* measuring */
     *d = (sl_driver){.options = *options};
-    uint32_t ranks = options->limits.ranks, n = options->sequences_max;
-    uint64_t *confirmed = sl_arena_array(arena, uint64_t, ranks);
-    uint64_t *pending = sl_arena_array(arena, uint64_t, ranks);
+    uint32_t ranks = options->plan->n_ranks, n = options->sequences_max;
+    sl_credit_rank *credits = sl_arena_array(arena, sl_credit_rank, ranks);
     d->n_heads = (size_t)options->limits.n_layers * options->limits.n_kv_heads;
     d->heads = sl_arena_array(arena, sl_head_account, d->n_heads);
-    d->budget = (sl_page_budget){.ranks = ranks,
+    d->budget = (sl_page_budget){.plan = options->plan,
                                  .policy = options->policy,
                                  .expected_tokens = options->expected_tokens,
-                                 .rank_heads = options->rank_heads,
-                                 .rank_pages = options->rank_pages,
-                                 .rank_keep = options->rank_keep,
                                  .expected = sl_arena_array(arena, uint64_t, ranks)};
     sl_driver_requests_init(2 * n, arena, &d->requests);
     sl_driver_sequences_init(n, arena, &d->sequences);
@@ -36,7 +32,7 @@ void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver
     d->frames = sl_arena_array(arena, sl_driver_frame, options->frames_max);
     d->text = sl_arena_array(arena, char, sl_tokenizer_decode_bytes_max(options->tokenizer));
     if (!*driver_out) return;
-    sl_credit_init(&d->credit, ranks, options->rank_heads, options->rank_pages, confirmed, pending);
+    sl_credit_init(&d->credit, options->plan, credits);
     d->budget.head_pages = sl_credit_head_pages_free(&d->credit);
 }
 

@@ -77,11 +77,10 @@ uint32_t sl_engine_first_layer(const sl_engine *engine, int rank);
 /* After serving ended well, on rank 0. */
 typedef struct {
     sl_driver_progress progress;
-    double seconds; /* since weights were ready */
-    uint32_t ranks;
-    const sl_ledger_row *ledger;  /* [ranks], lent */
+    double seconds;               /* since weights were ready */
+    const sl_plan *plan;          /* lent */
+    const sl_ledger_row *ledger;  /* of each rank, lent */
     uint64_t own_peak_bytes;      /* of rank 0, if it has grown since its ledger row */
-    const uint32_t *first_layer;  /* [ranks + 1], lent */
     const sl_model_shape *shape;  /* lent */
     const sl_head_account *heads; /* [n_layers][n_kv_heads], lent: kept, and the most pages */
     uint64_t page_bytes;

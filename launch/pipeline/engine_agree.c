@@ -71,8 +71,8 @@ static sl_hello greeting(const sl_engine *e, sl_status status)
     mine.options_hash = options_hash(e);
     mine.header_hash = sl_gguf_header_hash(e->model.gguf);
     mine.model_hash = e->assembly.hash_share;
-    mine.memory_limit = e->rank_limits[sl_engine_rank(e)];
-    mine.pages_total = e->rank_pages[sl_engine_rank(e)];
+    mine.memory_limit = e->plan.ranks[sl_engine_rank(e)].limit_bytes;
+    mine.pages_total = e->plan.ranks[sl_engine_rank(e)].n_pages;
     mine.planned_bytes = e->planned_bytes;
     return mine;
 }
@@ -103,8 +103,8 @@ sl_status sl_engine_agree(sl_engine *engine, sl_status status)
     engine->model_hash = 0;
     for (int r = 0; r < ranks && agreed == SL_OK; r++) {
         agreed = compare_hello(engine, &mine, &hellos[r], r);
-        engine->rank_limits[r] = hellos[r].memory_limit;
-        engine->rank_pages[r] = hellos[r].pages_total;
+        engine->plan.ranks[r].limit_bytes = hellos[r].memory_limit;
+        engine->plan.ranks[r].n_pages = hellos[r].pages_total;
         engine->model_hash += hellos[r].model_hash;
     }
     free(hellos);

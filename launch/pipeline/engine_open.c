@@ -17,14 +17,11 @@ sl_status sl_engine_open_comm(sl_engine *e)
 {
     sl_status status = sl_ranks_open(&e->comm);
     if (status != SL_OK) return status;
-    size_t ranks = (size_t)sl_engine_ranks(e);
-    e->first_layer = calloc(ranks + 1, sizeof *e->first_layer);
-    e->rank_heads = calloc(ranks, sizeof *e->rank_heads);
-    e->rank_pages = calloc(ranks, sizeof *e->rank_pages);
-    e->rank_keep = calloc(ranks, sizeof *e->rank_keep);
-    e->rank_limits = calloc(ranks, sizeof *e->rank_limits);
-    bool good = e->first_layer && e->rank_heads && e->rank_pages && e->rank_keep && e->rank_limits;
-    return good ? SL_OK : SL_ERR_MEMORY;
+    uint32_t n_ranks = (uint32_t)sl_engine_ranks(e);
+    sl_plan_rank *ranks = calloc(n_ranks, sizeof *ranks);
+    if (!ranks) return SL_ERR_MEMORY;
+    sl_plan_init(n_ranks, ranks, &e->plan);
+    return SL_OK;
 }
 
 /* ---- the model, on this rank ---- */
@@ -146,7 +143,7 @@ sl_status sl_engine_open(sl_engine *e)
     const sl_weights *weights = &e->assembly.weights;
     sl_debug("layers %u to %u, %d threads, %s kernels, %llu pages", weights->layer_begin,
              weights->layer_end - 1, e->threads, e->model.kernels->name,
-             (unsigned long long)e->rank_pages[sl_engine_rank(e)]);
+             (unsigned long long)e->plan.ranks[sl_engine_rank(e)].n_pages);
     return SL_OK;
 }
 
@@ -158,7 +155,7 @@ static sl_status check_here(sl_engine *e)
         .comm = e->comm,
         .gguf = e->model.gguf,
         .gate = e->model.gate_file ? sl_gate_file_gguf(e->model.gate_file) : NULL,
-        .first_layer = e->first_layer,
+        .plan = &e->plan,
         .loaded = &e->assembly.sums,
         .trust = e->settings.trust_model,
     };
@@ -181,10 +178,6 @@ void sl_engine_close(sl_engine *e)
     sl_model_check_close(e->check);
     sl_assembly_close(&e->assembly);
     sl_model_setup_close(&e->model);
-    free(e->first_layer);
     free(e->cpus);
-    free(e->rank_heads);
-    free(e->rank_pages);
-    free(e->rank_keep);
-    free(e->rank_limits);
+    free(e->plan.ranks);
 }

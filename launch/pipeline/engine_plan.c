@@ -36,30 +36,38 @@ sl_status sl_engine_plan_check(sl_engine *e)
 
 /* ---- the split ---- */
 
-typedef enum { SPLIT_FREELY, SPLIT_WITHIN_LIMITS } split_kind;
-
-/* By weights and expected caches. */
-static void split_layers(sl_engine *e, split_kind kind)
+/* A rank is expected to keep what its layers do on average. */
+static void expect_ranks(sl_engine *e)
 {
-    int ranks = sl_engine_ranks(e);
-    sl_model_placement p;
-    sl_model_placement_init(e->model.gguf, &e->model.shape, ranks, &e->model.policy,
-                            e->settings.sequences,
-                            sl_engine_kv_layout(e)->page_bytes(e->model.shape.head_dim), &p);
-    for (uint32_t i = 0; i < e->model.shape.n_layers; i++)
-        p.keep[i] = sl_page_budget_with_margin(e->layer_keep[i]);
-    if (kind == SPLIT_WITHIN_LIMITS) p.options.rank_limits = e->rank_limits;
-    uint64_t excess = sl_placement_split(&p.options, e->context, e->first_layer);
-    for (int r = 0; r < ranks; r++) {
-        uint32_t first = e->first_layer[r], end = e->first_layer[r + 1];
+    for (uint32_t r = 0; r < e->plan.n_ranks; r++) {
+        sl_plan_rank *rank = &e->plan.ranks[r];
         double sum = 0;
-        for (uint32_t i = first; i < end; i++) sum += e->layer_keep[i];
-        e->rank_heads[r] = (end - first) * e->model.shape.n_kv_heads;
-        e->rank_keep[r] = sum / (end - first);
+        for (uint32_t i = 0; i < rank->n_layers; i++) sum += e->layer_keep[rank->first_layer + i];
+        rank->keep = sum / rank->n_layers;
     }
-    if (kind == SPLIT_FREELY || sl_engine_rank(e) != 0 || ranks == 1) return;
+}
+
+/* By weights and expected caches, within the limits that are known so far. Returns by how many
+ * bytes a rank is beyond its limit. */
+static uint64_t split_layers(sl_engine *e, sl_model_placement *p)
+{
+    sl_model_placement_init(e->model.gguf, &e->model.shape, sl_engine_ranks(e), &e->model.policy,
+                            e->settings.sequences,
+                            sl_engine_kv_layout(e)->page_bytes(e->model.shape.head_dim), p);
+    for (uint32_t i = 0; i < e->model.shape.n_layers; i++)
+        p->keep[i] = sl_page_budget_with_margin(e->layer_keep[i]);
+    uint64_t excess = sl_placement_split(&p->options, e->context, &e->plan);
+    expect_ranks(e);
+    return excess;
+}
+
+void sl_engine_plan_split(sl_engine *e)
+{
+    sl_model_placement p;
+    uint64_t excess = split_layers(e, &p);
+    if (sl_engine_rank(e) != 0 || e->plan.n_ranks == 1) return;
     char reason[SL_PLACEMENT_REASON_BYTES];
-    sl_placement_reason(&p.options, e->context, e->first_layer, excess, reason, sizeof reason);
+    sl_placement_reason(&p.options, e->context, &e->plan, excess, reason, sizeof reason);
     sl_info("%s", reason);
 }
 
@@ -98,16 +106,15 @@ void sl_engine_plan_limits(sl_engine *e)
     int rank = sl_engine_rank(e);
     if (rank == 0 && e->service->job_bytes)
         e->job_bytes = e->service->job_bytes(e->service->context, e);
-    split_layers(e, SPLIT_FREELY);
+    sl_model_placement p;
+    split_layers(e, &p);
     sl_memory_needs n = memory_needs(e);
     sl_memory_limits limits = memory_limits(e);
     sl_assembly_options assembly = sl_engine_assembly_options(e);
     uint64_t rings = sl_assembly_ring_bytes(&assembly);
     uint64_t beside = n.messages + n.stacks + n.job + sl_saturating_sub_u64(n.fixed, rings);
-    e->rank_limits[rank] = sl_saturating_sub_u64(sl_memory_limits_left(&limits), beside);
+    e->plan.ranks[rank].limit_bytes = sl_saturating_sub_u64(sl_memory_limits_left(&limits), beside);
 }
-
-void sl_engine_plan_split(sl_engine *e) { split_layers(e, SPLIT_WITHIN_LIMITS); }
 
 sl_status sl_engine_plan_memory(sl_engine *e)
 {
@@ -116,7 +123,7 @@ sl_status sl_engine_plan_memory(sl_engine *e)
     sl_memory_plan plan;
     sl_status status = sl_memory_plan_make(&needs, &limits, &plan);
     if (status != SL_OK) return status;
-    e->rank_pages[sl_engine_rank(e)] = plan.n_pages;
+    e->plan.ranks[sl_engine_rank(e)].n_pages = plan.n_pages;
     e->planned_bytes = plan.total;
     return SL_OK;
 }

@@ -23,8 +23,8 @@ sl_assembly_options sl_engine_assembly_options(const sl_engine *engine)
     const sl_engine *e = engine;
     const sl_settings *s = &e->settings;
     return (sl_assembly_options){
-        .rank = sl_engine_rank(e),
-        .ranks = sl_engine_ranks(e),
+        .rank = (uint32_t)sl_engine_rank(e),
+        .plan = &e->plan,
         .gguf = e->model.gguf,
         .shape = &e->model.shape,
         .kernels = e->model.kernels,
@@ -43,10 +43,6 @@ sl_assembly_options sl_engine_assembly_options(const sl_engine *engine)
         .flags = s->keep_out != NULL,
         .codec = e->codec,
         .silence_max_ns = (int64_t)(s->peer_timeout_s * (double)SL_SECOND),
-        .first_layer = e->first_layer,
-        .rank_heads = e->rank_heads,
-        .rank_pages = e->rank_pages,
-        .rank_keep = e->rank_keep,
         .planned_bytes = e->planned_bytes,
         .comm = e->comm,
         .clock = sl_clock_read,
@@ -76,7 +72,7 @@ sl_codec_kind sl_engine_codec(const sl_engine *engine) { return engine->codec; }
 
 uint32_t sl_engine_first_layer(const sl_engine *engine, int rank)
 {
-    return engine->first_layer[rank];
+    return engine->plan.ranks[rank].first_layer;
 }
 
 const sl_model_shape *sl_engine_shape(const sl_engine *engine) { return &engine->model.shape; }
@@ -123,9 +119,8 @@ void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
     *report_out = (sl_engine_report){
         .progress = *sl_driver_progress_now(engine->assembly.driver),
         .seconds = (double)(engine->ended_ns - engine->ready_ns) / SL_SECOND,
-        .ranks = (uint32_t)sl_engine_ranks(engine),
+        .plan = &engine->plan,
         .ledger = sl_rank_ledger(engine->assembly.rank),
-        .first_layer = engine->first_layer,
         .shape = &engine->model.shape,
         .heads = sl_driver_heads(engine->assembly.driver),
         .page_bytes = sl_engine_kv_layout(engine)->page_bytes(engine->model.shape.head_dim),

@@ -30,12 +30,7 @@ struct sl_engine {
     int *cpus;  /* [threads] that they are pinned to, or NULL */
     bool spins; /* they have a core each */
 
-    /* The plan, the same on all ranks. */
-    uint32_t *first_layer;                  /* [ranks + 1] */
-    uint32_t *rank_heads;                   /* [ranks] */
-    uint64_t *rank_pages;                   /* [ranks] */
-    double *rank_keep;                      /* [ranks] expected retention */
-    uint64_t *rank_limits;                  /* [ranks] as sl_hello has them */
+    sl_plan plan;                           /* the same on all ranks once they have agreed */
     double layer_keep[SL_SPLIT_LAYERS_MAX]; /* expected retention */
 
     /* What this rank planned and loaded. */

@@ -21,7 +21,6 @@ void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, i
     }
     out->options = (sl_placement_options){
         .n_layers = shape->n_layers,
-        .n_ranks = (uint32_t)ranks,
         .layer_weights = out->layer_weights,
         .first_extra_bytes = sl_weights_embedding_bytes(gguf),
         .last_extra_bytes = last_extra_bytes(gguf, shape, ranks),

@@ -14,7 +14,7 @@ typedef struct {
     double keep[SL_SPLIT_LAYERS_MAX]; /* 1 */
 } sl_model_placement;
 
-/* At most SL_SPLIT_LAYERS_MAX layers, and no more ranks than layers. No rank has a limit. */
+/* At most SL_SPLIT_LAYERS_MAX layers, and no more ranks than layers. */
 void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
                              const sl_policy *policy, uint32_t sequences, uint64_t page_bytes,
                              sl_model_placement *out);

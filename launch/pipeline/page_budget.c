@@ -32,30 +32,31 @@ static uint64_t expected_on(const sl_page_budget *b, const sl_request *request, 
     uint32_t n_prompt = (uint32_t)request->n_prompt, most = b->expected_tokens;
     uint32_t generated = request->max_tokens < most ? request->max_tokens : most;
     if (sl_policy_at_prompt_end(p->kind))
-        return pruned_pages(p, request, generated) * b->rank_heads[rank];
-    uint64_t alone = sl_page_budget_expected(p, b->rank_keep[rank], n_prompt + generated);
-    uint64_t shared = p->whole_prompts ? 0
-                                       : sl_page_budget_expected(p, b->rank_keep[rank], n_prompt);
-    return (alone + (request->n_choices - 1) * (alone - shared + 1)) * b->rank_heads[rank];
+        return pruned_pages(p, request, generated) * b->plan->ranks[rank].n_heads;
+    uint64_t alone = sl_page_budget_expected(p, b->plan->ranks[rank].keep, n_prompt + generated);
+    uint64_t shared = p->whole_prompts
+                          ? 0
+                          : sl_page_budget_expected(p, b->plan->ranks[rank].keep, n_prompt);
+    return (alone + (request->n_choices - 1) * (alone - shared + 1)) * b->plan->ranks[rank].n_heads;
 }
 
 bool sl_page_budget_fits(const sl_page_budget *budget, const sl_request *request)
 {
-    for (uint32_t r = 0; r < budget->ranks; r++)
-        if (budget->expected[r] + expected_on(budget, request, r) > budget->rank_pages[r])
+    for (uint32_t r = 0; r < budget->plan->n_ranks; r++)
+        if (budget->expected[r] + expected_on(budget, request, r) > budget->plan->ranks[r].n_pages)
             return false;
     return true;
 }
 
 void sl_page_budget_take(sl_page_budget *budget, const sl_request *request)
 {
-    for (uint32_t r = 0; r < budget->ranks; r++)
+    for (uint32_t r = 0; r < budget->plan->n_ranks; r++)
         budget->expected[r] += expected_on(budget, request, r);
 }
 
 void sl_page_budget_give_back(sl_page_budget *budget, const sl_request *request)
 {
-    for (uint32_t r = 0; r < budget->ranks; r++)
+    for (uint32_t r = 0; r < budget->plan->n_ranks; r++)
         budget->expected[r] -= expected_on(budget, request, r);
 }
 
@@ -77,12 +78,13 @@ bool sl_page_budget_refuses(const sl_page_budget *budget, sl_request *request,
 }
 
 /* The rank with the least room for one more page of each of its heads. */
-static uint32_t fullest_rank(const sl_page_budget *b, const uint64_t *pages_used)
+static uint32_t fullest_rank(const sl_page_budget *b, const sl_credit *credit)
 {
     uint32_t fullest = 0;
     uint64_t least = UINT64_MAX;
-    for (uint32_t r = 0; r < b->ranks; r++) {
-        uint64_t head_pages = (b->rank_pages[r] - pages_used[r]) / b->rank_heads[r];
+    for (uint32_t r = 0; r < b->plan->n_ranks; r++) {
+        const sl_plan_rank *rank = &b->plan->ranks[r];
+        uint64_t head_pages = (rank->n_pages - credit->ranks[r].confirmed) / rank->n_heads;
         if (head_pages >= least) continue;
         least = head_pages;
         fullest = r;
@@ -91,18 +93,19 @@ static uint32_t fullest_rank(const sl_page_budget *b, const uint64_t *pages_used
 }
 
 void sl_page_budget_fail_alone(const sl_page_budget *budget, sl_request *request, uint32_t n_sent,
-                               const uint64_t *pages_used)
+                               const sl_credit *credit)
 {
     const sl_choice *first = &request->choices[0];
     const sl_policy_kind kind = budget->policy.kind;
-    uint32_t r = fullest_rank(budget, pages_used);
+    uint32_t r = fullest_rank(budget, credit);
     double kept = first->seen > 0 ? (double)first->kept / (double)first->seen : 1;
-    sl_request_fail(request, 400, "out_of_memory", "",
-                    "alone, it filled the cache after %u tokens (prompt %zu, up to %u to "
-                    "generate): policy %s kept %.1f%%, and rank %u has %llu of %llu pages left "
-                    "for the next ones; give --memory more, use more ranks, or %s",
-                    n_sent, request->n_prompt, request->max_tokens, sl_policy_name(kind),
-                    100 * kept, r, (unsigned long long)(budget->rank_pages[r] - pages_used[r]),
-                    (unsigned long long)budget->rank_pages[r],
-                    sl_policy_has_rate(kind) ? "a smaller --keep" : "a policy that evicts");
+    sl_request_fail(
+        request, 400, "out_of_memory", "",
+        "alone, it filled the cache after %u tokens (prompt %zu, up to %u to "
+        "generate): policy %s kept %.1f%%, and rank %u has %llu of %llu pages left "
+        "for the next ones; give --memory more, use more ranks, or %s",
+        n_sent, request->n_prompt, request->max_tokens, sl_policy_name(kind), 100 * kept, r,
+        (unsigned long long)(budget->plan->ranks[r].n_pages - credit->ranks[r].confirmed),
+        (unsigned long long)budget->plan->ranks[r].n_pages,
+        sl_policy_has_rate(kind) ? "a smaller --keep" : "a policy that evicts");
 }

@@ -6,16 +6,14 @@
 
 #include "launch/openai/request.h"
 #include "runtime/gate/policy.h"
+#include "sched/credit.h"
 
 typedef struct {
-    uint32_t ranks;
+    const sl_plan *plan;
     sl_policy policy;
-    uint32_t expected_tokens;   /* that a request generates, unless it may only fewer */
-    const uint32_t *rank_heads; /* [ranks] layers * KV heads */
-    const uint64_t *rank_pages; /* [ranks] pages of the pool */
-    const double *rank_keep;    /* [ranks] of eligible tokens, expected to be kept there */
-    uint32_t head_pages;        /* what every rank has for one head, at most */
-    uint64_t *expected;         /* [ranks] pages of the requests let in */
+    uint32_t expected_tokens; /* that a request generates, unless it may only fewer */
+    uint32_t head_pages;      /* what every rank has for one head, at most */
+    uint64_t *expected;       /* [ranks] pages of the requests let in */
 } sl_page_budget;
 
 /* A tenth more than is expected, but no more than all. */
@@ -34,8 +32,8 @@ void sl_page_budget_give_back(sl_page_budget *budget, const sl_request *request)
 bool sl_page_budget_refuses(const sl_page_budget *budget, sl_request *request,
                             uint32_t sequences_max);
 /* The request had all pools for itself, and they were full after n_sent tokens: it fails with the
- * numbers. pages_used: [ranks]. */
+ * numbers. */
 void sl_page_budget_fail_alone(const sl_page_budget *budget, sl_request *request, uint32_t n_sent,
-                               const uint64_t *pages_used);
+                               const sl_credit *credit);
 
 #endif

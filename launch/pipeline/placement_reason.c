@@ -8,12 +8,12 @@
 #include "runtime/base/numbers.h"
 
 uint32_t sl_placement_largest_rank(const sl_placement_options *options, uint32_t context,
-                                   const uint32_t *first_layer)
+                                   const sl_plan *plan)
 {
     uint32_t largest = 0;
     uint64_t most = 0;
-    for (uint32_t r = 0; r < options->n_ranks; r++) {
-        sl_placement_rank held = sl_placement_of(options, context, first_layer, r);
+    for (uint32_t r = 0; r < plan->n_ranks; r++) {
+        sl_placement_rank held = sl_placement_of(options, context, plan, r);
         if (held.weights + held.cache <= most) continue;
         most = held.weights + held.cache;
         largest = r;
@@ -21,23 +21,24 @@ uint32_t sl_placement_largest_rank(const sl_placement_options *options, uint32_t
     return largest;
 }
 
-static bool has_limits(const sl_placement_options *options)
+static bool has_limits(const sl_plan *plan)
 {
-    for (uint32_t r = 0; options->rank_limits && r < options->n_ranks; r++)
-        if (options->rank_limits[r] != UINT64_MAX) return true;
+    for (uint32_t r = 0; r < plan->n_ranks; r++)
+        if (plan->ranks[r].limit_bytes != UINT64_MAX) return true;
     return false;
 }
 
-void sl_placement_reason(const sl_placement_options *options, uint32_t context,
-                         const uint32_t *first_layer, uint64_t excess, char *out, size_t out_bytes)
+void sl_placement_reason(const sl_placement_options *options, uint32_t context, const sl_plan *plan,
+                         uint64_t excess, char *out, size_t out_bytes)
 {
-    uint32_t r = sl_placement_largest_rank(options, context, first_layer);
-    sl_placement_rank held = sl_placement_of(options, context, first_layer, r);
+    uint32_t r = sl_placement_largest_rank(options, context, plan);
+    uint32_t first = plan->ranks[r].first_layer;
+    sl_placement_rank held = sl_placement_of(options, context, plan, r);
     size_t used = 0;
     sl_append(out, out_bytes, &used,
               "split by weights and expected cache (%u sequences of %u tokens): rank %u is the "
               "largest with layers %u-%u, %.1f MB of weights and %.1f MB of cache; ",
-              options->sequences, context, r, first_layer[r], first_layer[r + 1] - 1,
+              options->sequences, context, r, first, first + plan->ranks[r].n_layers - 1,
               sl_megabytes(held.weights), sl_megabytes(held.cache));
     if (excess > 0)
         sl_append(out, out_bytes, &used,
@@ -46,5 +47,5 @@ void sl_placement_reason(const sl_placement_options *options, uint32_t context,
                   sl_megabytes(excess));
     else
         sl_append(out, out_bytes, &used, "no other split%s has a smaller largest",
-                  has_limits(options) ? " within the limits" : "");
+                  has_limits(plan) ? " within the limits" : "");
 }

@@ -8,11 +8,11 @@
 
 /* The rank that holds most: a split is chosen to make it as small as possible. */
 uint32_t sl_placement_largest_rank(const sl_placement_options *options, uint32_t context,
-                                   const uint32_t *first_layer);
+                                   const sl_plan *plan);
 enum { SL_PLACEMENT_REASON_BYTES = 480 }; /* enough for every sl_placement_reason */
 /* Why the split is as it is, in a sentence or two, without a newline. excess: what
  * sl_placement_split returned. */
-void sl_placement_reason(const sl_placement_options *options, uint32_t context,
-                         const uint32_t *first_layer, uint64_t excess, char *out, size_t out_bytes);
+void sl_placement_reason(const sl_placement_options *options, uint32_t context, const sl_plan *plan,
+                         uint64_t excess, char *out, size_t out_bytes);
 
 #endif

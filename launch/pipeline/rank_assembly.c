@@ -5,6 +5,11 @@
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
 
+static const sl_plan_rank *own_plan(const sl_assembly_options *o)
+{
+    return &o->plan->ranks[o->rank];
+}
+
 /* For all the small things that are counted nowhere. */
 enum { SMALL_CHANGE_BYTES = 8 << 20 };
 
@@ -42,7 +47,7 @@ sl_frame_limits sl_assembly_frame_limits(const sl_assembly_options *options)
         .rows_max = chunk > sequences ? chunk : sequences,
         .spans_max = 2 * sequences,        /* a row each to decode, and prompts beside */
         .controls_max = 2 * sequences + 1, /* every slot closes and opens, and the pipeline stops */
-        .ranks = (uint32_t)options->ranks,
+        .ranks = options->plan->n_ranks,
         .width = options->shape->width,
         .n_layers = options->shape->n_layers,
         .n_kv_heads = options->shape->n_kv_heads,
@@ -53,7 +58,7 @@ sl_frame_limits sl_assembly_frame_limits(const sl_assembly_options *options)
 /* One for each stage, one arriving and one leaving; no more than a rank may be sending at once. */
 uint32_t sl_assembly_frames_max(const sl_assembly_options *options)
 {
-    uint32_t frames = (uint32_t)options->ranks + 2;
+    uint32_t frames = options->plan->n_ranks + 2;
     return frames < SL_COMM_SENDS_MAX ? frames : SL_COMM_SENDS_MAX;
 }
 
@@ -67,9 +72,7 @@ static void init_driver(const sl_assembly_options *o, sl_arena *arena, sl_driver
         .frames_max = sl_assembly_frames_max(o),
         .expected_tokens = o->expected_tokens,
         .policy = o->policy,
-        .rank_heads = o->rank_heads,
-        .rank_pages = o->rank_pages,
-        .rank_keep = o->rank_keep,
+        .plan = o->plan,
         .tokenizer = o->tokenizer,
         .watch = o->watch,
     };
@@ -94,7 +97,8 @@ static sl_status load(const sl_assembly_options *o, sl_assembly *assembly)
 static sl_status bind(const sl_assembly_options *o, uint32_t n_pages, sl_arena *arena,
                       sl_assembly *assembly)
 {
-    sl_weights_bind(o->gguf, o->shape, o->first_layer[o->rank], o->first_layer[o->rank + 1], arena,
+    const sl_plan_rank *own = own_plan(o);
+    sl_weights_bind(o->gguf, o->shape, own->first_layer, own->first_layer + own->n_layers, arena,
                     &assembly->weights);
     sl_status status = arena->storage ? load(o, assembly) : SL_OK;
     if (status != SL_OK) return status;
@@ -122,7 +126,7 @@ uint64_t sl_assembly_pages_wanted(const sl_assembly_options *options)
     const sl_assembly_options *o = options;
     sl_frame_limits limits = sl_assembly_frame_limits(o);
     uint64_t all = (uint64_t)sl_cache_head_pages(o->policy.window, o->context) + 1;
-    uint64_t expected = sl_page_budget_expected(&o->policy, o->rank_keep[o->rank], o->context) + 1;
+    uint64_t expected = sl_page_budget_expected(&o->policy, own_plan(o)->keep, o->context) + 1;
     if (sl_policy_at_prompt_end(o->policy.kind)) {
         /* Survivors are copied before the rest is given back. */
         uint32_t copies = sl_cache_pages_for(o->policy.sinks +
@@ -135,7 +139,7 @@ uint64_t sl_assembly_pages_wanted(const sl_assembly_options *options)
                          (sl_cache_pages_for(limits.rows_max) + limits.spans_max);
     uint64_t head_pages = expected * o->sequences + under_way;
     if (head_pages > all * o->sequences) head_pages = all * o->sequences;
-    return head_pages * o->rank_heads[o->rank];
+    return head_pages * own_plan(o)->n_heads;
 }
 
 uint64_t sl_assembly_page_bytes(const sl_assembly_options *options)
@@ -147,16 +151,17 @@ uint64_t sl_assembly_page_bytes(const sl_assembly_options *options)
 uint64_t sl_assembly_ring_bytes(const sl_assembly_options *options)
 {
     const sl_assembly_options *o = options;
-    return (uint64_t)o->sequences * o->rank_heads[o->rank] * sl_cache_ring_pages(o->policy.window) *
+    return (uint64_t)o->sequences * own_plan(o)->n_heads * sl_cache_ring_pages(o->policy.window) *
            o->kernels->kv[o->kv]->page_bytes(o->shape->head_dim);
 }
 
 sl_memory_needs sl_assembly_memory_needs(const sl_assembly_options *options, const char *transport)
 {
     const sl_assembly_options *o = options;
-    uint32_t first = o->first_layer[o->rank], end = o->first_layer[o->rank + 1];
+    const sl_plan_rank *own = own_plan(o);
     sl_frame_limits frames = sl_assembly_frame_limits(o);
-    uint64_t weights = sl_weights_held_bytes(o->gguf, o->shape, first, end);
+    uint64_t weights = sl_weights_held_bytes(o->gguf, o->shape, own->first_layer,
+                                             own->first_layer + own->n_layers);
     uint64_t wanted = sl_assembly_pages_wanted(o);
     return (sl_memory_needs){
         .weights = weights,
@@ -166,14 +171,14 @@ sl_memory_needs sl_assembly_memory_needs(const sl_assembly_options *options, con
         .stacks = (uint64_t)(o->threads + 3) * SL_THREAD_STACK_BYTES + SMALL_CHANGE_BYTES,
         .page = sl_assembly_page_bytes(o),
         .pages_wanted = wanted,
-        .pages_least = wanted ? o->rank_heads[o->rank] : 0,
+        .pages_least = wanted ? own->n_heads : 0,
     };
 }
 
 sl_status sl_assembly_open(const sl_assembly_options *options, sl_assembly *assembly_out)
 {
     sl_assembly *a = assembly_out;
-    uint32_t n_pages = (uint32_t)options->rank_pages[options->rank];
+    uint32_t n_pages = (uint32_t)own_plan(options)->n_pages;
     *a = (sl_assembly){.storage_bytes = sl_assembly_measure(options, n_pages)};
     sl_status status = sl_storage_take(a->storage_bytes, "cache, frames and scratch", &a->storage);
     if (status != SL_OK) return status;

@@ -12,7 +12,8 @@
 
 /* What is pointed to outlives the assembly. */
 typedef struct {
-    int rank, ranks;
+    uint32_t rank;
+    const sl_plan *plan; /* with pages before sl_assembly_open */
     const sl_gguf *gguf;
     const sl_model_shape *shape;
     const sl_kernels *kernels;
@@ -29,11 +30,7 @@ typedef struct {
     uint32_t expected_tokens; /* driver.h */
     sl_codec_kind codec;
     int64_t silence_max_ns;
-    const uint32_t *first_layer; /* [ranks + 1] */
-    const uint32_t *rank_heads;  /* [ranks] layers * KV heads */
-    const uint64_t *rank_pages;  /* [ranks] of every pool; known before sl_assembly_open */
-    const double *rank_keep;     /* [ranks] of eligible tokens, expected to be kept there */
-    sl_profile *profile;         /* or NULL */
+    sl_profile *profile; /* or NULL */
     uint64_t planned_bytes;
     sl_comm *comm; /* for sl_assembly_open */
     int64_t (*clock)(void *context);

@@ -23,9 +23,7 @@ typedef struct {
     const sl_sim_options *options;
     sl_comm_net *net;
     sim_rank *ranks;
-    uint32_t *first_layer, *rank_heads;
-    uint64_t *rank_pages;
-    double *rank_keep;
+    sl_plan plan;
     sl_feeder feeder;
     int64_t now_ns;
     uint64_t draws; /* random numbers drawn so far */
@@ -54,8 +52,8 @@ static sl_status open_rank(sim *s, int r)
     sl_status status = sl_comm_open("sim", &comm, &s->ranks[r].comm);
     if (status != SL_OK) return status;
     sl_assembly_options options = {
-        .rank = r,
-        .ranks = o->ranks,
+        .rank = (uint32_t)r,
+        .plan = &s->plan,
         .gguf = o->gguf,
         .shape = o->shape,
         .kernels = o->kernels,
@@ -70,10 +68,6 @@ static sl_status open_rank(sim *s, int r)
         .watch = o->watch,
         .codec = (sl_codec_kind)o->codec,
         .silence_max_ns = o->silence_max_ns,
-        .first_layer = s->first_layer,
-        .rank_heads = s->rank_heads,
-        .rank_pages = s->rank_pages,
-        .rank_keep = s->rank_keep,
         .comm = s->ranks[r].comm,
         .clock = virtual_clock,
         .clock_context = s,
@@ -84,26 +78,28 @@ static sl_status open_rank(sim *s, int r)
     return sl_comm_start(s->ranks[r].comm, sl_rank_message_bytes_max(&limits), s->now_ns);
 }
 
+static void make_plan(sim *s, sl_plan_rank *ranks)
+{
+    const sl_sim_options *o = s->options;
+    sl_model_placement placement;
+    sl_plan_init((uint32_t)o->ranks, ranks, &s->plan);
+    sl_model_placement_init(o->gguf, o->shape, o->ranks, &o->policy, o->sequences,
+                            o->kernels->kv[SL_KV_F16]->page_bytes(o->shape->head_dim), &placement);
+    sl_placement_split(&placement.options, o->context, &s->plan);
+    for (int r = 0; r < o->ranks; r++) {
+        ranks[r].keep = o->keep;
+        ranks[r].n_pages = ranks[r].n_heads * o->head_pages;
+    }
+}
+
 static sl_status open_sim(sim *s, const sl_port *port)
 {
     const sl_sim_options *o = s->options;
-    size_t n = (size_t)o->ranks;
-    s->ranks = calloc(n, sizeof *s->ranks);
-    s->first_layer = calloc(n + 1, sizeof *s->first_layer);
-    s->rank_heads = calloc(n, sizeof *s->rank_heads);
-    s->rank_pages = calloc(n, sizeof *s->rank_pages);
-    s->rank_keep = calloc(n, sizeof *s->rank_keep);
-    if (!s->ranks || !s->first_layer || !s->rank_heads || !s->rank_pages || !s->rank_keep)
-        return SL_ERR_MEMORY;
-    for (size_t r = 0; r < n; r++) s->rank_keep[r] = o->keep;
-    sl_model_placement placement;
-    sl_model_placement_init(o->gguf, o->shape, o->ranks, &o->policy, o->sequences,
-                            o->kernels->kv[SL_KV_F16]->page_bytes(o->shape->head_dim), &placement);
-    sl_placement_split(&placement.options, o->context, s->first_layer);
-    for (int r = 0; r < o->ranks; r++) {
-        s->rank_heads[r] = (s->first_layer[r + 1] - s->first_layer[r]) * o->shape->n_kv_heads;
-        s->rank_pages[r] = s->rank_heads[r] * o->head_pages;
-    }
+    sl_plan_rank *plan_ranks = calloc((size_t)o->ranks, sizeof *plan_ranks);
+    s->ranks = calloc((size_t)o->ranks, sizeof *s->ranks);
+    s->plan.ranks = plan_ranks;
+    if (!s->ranks || !plan_ranks) return SL_ERR_MEMORY;
+    make_plan(s, plan_ranks);
     sl_comm_net_options net = {.ranks = o->ranks,
                                .seed = o->seed,
                                .delay_min_ns = o->delay_min_ns,
@@ -123,10 +119,7 @@ static void close_sim(sim *s)
     }
     sl_comm_net_close(s->net);
     free(s->ranks);
-    free(s->first_layer);
-    free(s->rank_heads);
-    free(s->rank_pages);
-    free(s->rank_keep);
+    free(s->plan.ranks);
 }
 
 /* ---- running ---- */

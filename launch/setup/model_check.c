@@ -82,9 +82,9 @@ static void fill_told(sl_model_check *c, told *mine)
         mine->others[i] = loaded->sums[i];
         mine->has_other[i] = loaded->known[i];
     }
-    uint32_t first = c->options.first_layer[c->rank], end = c->options.first_layer[c->rank + 1];
-    for (uint32_t i = first; i < end; i++)
-        mine->layers[i - first] = loaded->sums[SL_SUM_LAYERS + i];
+    const sl_plan_rank *own = &c->options.plan->ranks[c->rank];
+    for (uint32_t i = 0; i < own->n_layers; i++)
+        mine->layers[i] = loaded->sums[SL_SUM_LAYERS + own->first_layer + i];
 }
 
 static sl_status tell_all(sl_model_check *c)
@@ -108,7 +108,8 @@ static sl_status tell_all(sl_model_check *c)
 static bool sum_of(const sl_model_check *c, int r, uint32_t group, uint64_t *sum_out)
 {
     const told *t = told_by(c, r);
-    uint32_t first = c->options.first_layer[r], end = c->options.first_layer[r + 1];
+    const sl_plan_rank *p = &c->options.plan->ranks[r];
+    uint32_t first = p->first_layer, end = first + p->n_layers;
     bool other = group < SL_SUM_LAYERS;
     if (other ? !t->has_other[group]
               : group - SL_SUM_LAYERS < first || group - SL_SUM_LAYERS >= end)
@@ -296,11 +297,11 @@ static void stop_thread(sl_model_check *c)
 
 /* ---- opening, asking, ending ---- */
 
-static uint32_t most_layers(const uint32_t *first_layer, int ranks)
+static uint32_t most_layers(const sl_plan *plan)
 {
     uint32_t most = 0;
-    for (int r = 0; r < ranks; r++)
-        if (first_layer[r + 1] - first_layer[r] > most) most = first_layer[r + 1] - first_layer[r];
+    for (uint32_t r = 0; r < plan->n_ranks; r++)
+        if (plan->ranks[r].n_layers > most) most = plan->ranks[r].n_layers;
     return most;
 }
 
@@ -322,7 +323,7 @@ sl_status sl_model_check_open(const sl_model_check_options *options, sl_model_ch
     c->options = *options;
     c->rank = sl_comm_rank(options->comm);
     c->ranks = sl_comm_ranks(options->comm);
-    c->told_bytes = sizeof(told) + most_layers(options->first_layer, c->ranks) * sizeof(uint64_t);
+    c->told_bytes = sizeof(told) + most_layers(options->plan) * sizeof(uint64_t);
     c->files[0].file = options->gguf;
     c->files[1].file = options->gate;
     atomic_init(&c->verdict, SL_AGAIN);

@@ -11,14 +11,15 @@
 
 #include "comm/comm.h"
 #include "runtime/model/sums.h"
+#include "sched/plan.h"
 
 /* What is pointed to outlives the check. */
 typedef struct {
     sl_comm *comm;
-    const sl_gguf *gguf, *gate;  /* gate NULL: none */
-    const uint32_t *first_layer; /* [ranks + 1] */
-    const sl_sums *loaded;       /* by this rank */
-    bool trust;                  /* do not read rank 0's file for it */
+    const sl_gguf *gguf, *gate; /* gate NULL: none */
+    const sl_plan *plan;        /* each rank's layers */
+    const sl_sums *loaded;      /* by this rank */
+    bool trust;                 /* do not read rank 0's file for it */
 } sl_model_check_options;
 
 typedef struct sl_model_check sl_model_check;

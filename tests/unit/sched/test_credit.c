@@ -28,18 +28,18 @@ static void test_tokens_pages_is_the_exact_worst_case(void **state)
 static void test_take_and_settle(void **state)
 {
     (void)state;
-    const uint32_t heads[] = {6, 9};
-    const uint64_t total[] = {60, 80};
-    uint64_t confirmed[] = {99, 99}, pending[] = {99, 99};
+    sl_plan_rank rows[] = {{.n_heads = 6, .n_pages = 60}, {.n_heads = 9, .n_pages = 80}};
+    const sl_plan plan = {.n_ranks = 2, .ranks = rows};
+    sl_credit_rank ranks[] = {{99, 99}, {99, 99}};
     sl_credit credit;
-    sl_credit_init(&credit, 2, heads, total, confirmed, pending);
+    sl_credit_init(&credit, &plan, ranks);
     assert_int_equal(sl_credit_head_pages_free(&credit), 8); /* 80 / 9 */
     assert_true(sl_credit_fits(&credit, 8));
     assert_false(sl_credit_fits(&credit, 9));
 
     sl_credit_take(&credit, 3);
-    assert_int_equal(pending[0], 18);
-    assert_int_equal(pending[1], 27);
+    assert_int_equal(ranks[0].pending, 18);
+    assert_int_equal(ranks[1].pending, 27);
     assert_int_equal(sl_credit_head_pages_free(&credit), 5);
     sl_credit_take(&credit, 5);
     assert_true(sl_credit_fits(&credit, 0));
@@ -58,11 +58,11 @@ static void test_take_and_settle(void **state)
 static void test_overdrawn(void **state)
 {
     (void)state;
-    const uint32_t heads[] = {2};
-    const uint64_t total[] = {10};
-    uint64_t confirmed[1], pending[1];
+    sl_plan_rank row = {.n_heads = 2, .n_pages = 10};
+    const sl_plan plan = {.n_ranks = 1, .ranks = &row};
+    sl_credit_rank rank;
     sl_credit credit;
-    sl_credit_init(&credit, 1, heads, total, confirmed, pending);
+    sl_credit_init(&credit, &plan, &rank);
     sl_credit_take(&credit, 2);
     sl_credit_take(&credit, 1);
     sl_credit_settle(&credit, 0, 2, 9); /* and 2 are pending */
@@ -126,8 +126,10 @@ static sent_frame make_frame(seeded *random)
 }
 
 typedef struct {
-    uint32_t heads[RANKS], sent, settled, refused;
-    uint64_t total[RANKS], confirmed[RANKS], pending[RANKS];
+    sl_plan plan;
+    sl_plan_rank ranks[RANKS];
+    sl_credit_rank credits[RANKS];
+    uint32_t sent, settled, refused;
     stage stages[RANKS];
     sent_frame frames[STEPS];
     sl_credit credit;
@@ -153,9 +155,9 @@ static void step_stage(pipeline *p, uint32_t r, seeded *random)
     uint32_t arrived = r == 0 ? p->sent : p->stages[r - 1].applied;
     if (s->applied == arrived) return;
     sent_frame *f = &p->frames[s->applied];
-    apply(s, f, p->heads[r], random);
-    f->used[r] = pages_used(s, p->heads[r]);
-    assert_seeded(random, f->used[r] <= p->total[r]);
+    apply(s, f, p->ranks[r].n_heads, random);
+    f->used[r] = pages_used(s, p->ranks[r].n_heads);
+    assert_seeded(random, f->used[r] <= p->ranks[r].n_pages);
 }
 
 static void step_settle(pipeline *p)
@@ -173,11 +175,12 @@ static void test_pools_never_run_dry(void **state)
         seeded random = seeded_from(seed);
         pipeline p;
         memset(&p, 0, sizeof p);
+        sl_plan_init(RANKS, p.ranks, &p.plan);
         for (uint32_t r = 0; r < RANKS; r++) {
-            p.heads[r] = 1 + seeded_below(&random, HEADS_MAX);
-            p.total[r] = p.heads[r] * (4 + seeded_below(&random, 20));
+            p.ranks[r].n_heads = 1 + seeded_below(&random, HEADS_MAX);
+            p.ranks[r].n_pages = p.ranks[r].n_heads * (4 + seeded_below(&random, 20));
         }
-        sl_credit_init(&p.credit, RANKS, p.heads, p.total, p.confirmed, p.pending);
+        sl_credit_init(&p.credit, &p.plan, p.credits);
         while (p.sent < STEPS) {
             uint32_t who = seeded_below(&random, RANKS + 2);
             if (who < RANKS)

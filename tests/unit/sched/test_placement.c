@@ -15,8 +15,10 @@ enum { LAYERS_MAX = 9 };
 
 typedef struct {
     sl_placement_options options;
-    uint64_t weights[LAYERS_MAX], limits[LAYERS_MAX];
+    uint64_t weights[LAYERS_MAX];
     double keep[LAYERS_MAX];
+    sl_plan plan;
+    sl_plan_rank ranks[LAYERS_MAX];
 } shape;
 
 /* By the words of placement.h. */
@@ -43,16 +45,16 @@ static void make(shape *s, seeded *random)
                              .first_extra_bytes = seeded_below(random, 5000),
                              .last_extra_bytes = seeded_below(random, 5000)}};
     sl_placement_options *o = &s->options;
-    o->n_ranks = 1 + seeded_below(random, o->n_layers);
+    sl_plan_init(1 + seeded_below(random, o->n_layers), s->ranks, &s->plan);
     for (uint32_t i = 0; i < o->n_layers; i++) {
         s->weights[i] = seeded_below(random, 8000);
         s->keep[i] = seeded_below(random, 101) / 100.0;
     }
-    for (uint32_t r = 0; r < o->n_ranks; r++)
-        s->limits[r] = seeded_below(random, 3) ? 20000 + seeded_below(random, 40000) : UINT64_MAX;
+    bool limited = seeded_below(random, 4);
+    for (uint32_t r = 0; r < s->plan.n_ranks && limited; r++)
+        if (seeded_below(random, 3)) s->ranks[r].limit_bytes = 20000 + seeded_below(random, 40000);
     o->layer_weights = s->weights;
     o->keep = s->keep;
-    if (seeded_below(random, 4)) o->rank_limits = s->limits;
 }
 
 /* What a split makes of its fullest rank: by how much it is beyond a limit, and its bytes. */
@@ -63,30 +65,45 @@ typedef struct {
 static verdict judge(const shape *s, uint32_t context, const uint32_t *first)
 {
     const sl_placement_options *o = &s->options;
+    uint32_t n_ranks = s->plan.n_ranks;
     verdict v = {0};
-    for (uint32_t r = 0; r < o->n_ranks; r++) {
+    for (uint32_t r = 0; r < n_ranks; r++) {
+        uint64_t limit = s->ranks[r].limit_bytes;
         uint64_t bytes = (r == 0 ? o->first_extra_bytes : 0) +
-                         (r + 1 == o->n_ranks ? o->last_extra_bytes : 0);
+                         (r + 1 == n_ranks ? o->last_extra_bytes : 0);
         for (uint32_t i = first[r]; i < first[r + 1]; i++)
             bytes += s->weights[i] + plain_cache(s, i, context);
         if (bytes > v.largest) v.largest = bytes;
-        if (o->rank_limits && bytes > s->limits[r] && bytes - s->limits[r] > v.excess)
-            v.excess = bytes - s->limits[r];
+        if (bytes > limit && bytes - limit > v.excess) v.excess = bytes - limit;
     }
     return v;
 }
 
+/* The same of the split that the plan has. */
+static verdict judge_plan(const shape *s, uint32_t context)
+{
+    uint32_t first[LAYERS_MAX + 1] = {0}, next = 0;
+    for (uint32_t r = 0; r < s->plan.n_ranks; r++) {
+        first[r] = s->ranks[r].first_layer;
+        assert_int_equal(first[r], next);
+        assert_int_equal(s->ranks[r].n_heads, s->ranks[r].n_layers * s->options.n_kv_heads);
+        next += s->ranks[r].n_layers;
+    }
+    assert_int_equal(next, s->options.n_layers);
+    first[s->plan.n_ranks] = next;
+    return judge(s, context, first);
+}
+
 static void try_all(const shape *s, uint32_t context, uint32_t rank, uint32_t *first, verdict *best)
 {
-    const sl_placement_options *o = &s->options;
-    if (rank == o->n_ranks) {
+    if (rank == s->plan.n_ranks) {
         verdict v = judge(s, context, first);
         if (v.excess < best->excess || (v.excess == best->excess && v.largest < best->largest))
             *best = v;
         return;
     }
-    for (first[rank] = first[rank - 1] + 1; first[rank] + o->n_ranks - rank <= o->n_layers;
-         first[rank]++)
+    for (first[rank] = first[rank - 1] + 1;
+         first[rank] + s->plan.n_ranks - rank <= s->options.n_layers; first[rank]++)
         try_all(s, context, rank + 1, first, best);
 }
 
@@ -94,7 +111,7 @@ static verdict best_of_all(const shape *s, uint32_t context)
 {
     uint32_t first[LAYERS_MAX + 1] = {0};
     verdict best = {UINT64_MAX, UINT64_MAX};
-    first[s->options.n_ranks] = s->options.n_layers;
+    first[s->plan.n_ranks] = s->options.n_layers;
     try_all(s, context, 1, first, &best);
     return best;
 }
@@ -106,15 +123,17 @@ static void test_against_all_splits(void **state)
         seeded random = seeded_from(seed);
         shape s;
         make(&s, &random);
-        uint32_t context = seeded_below(&random, 3000), first[LAYERS_MAX + 1];
-        uint64_t excess = sl_placement_split(&s.options, context, first);
-        verdict best = best_of_all(&s, context), found = judge(&s, context, first);
+        uint32_t context = seeded_below(&random, 3000);
+        uint64_t excess = sl_placement_split(&s.options, context, &s.plan);
+        verdict best = best_of_all(&s, context), found = judge_plan(&s, context);
         assert_seeded(&random, found.excess == best.excess && found.largest == best.largest);
         assert_seeded(&random, excess == best.excess);
-        for (uint32_t r = 0; r < s.options.n_ranks; r++) {
-            sl_placement_rank held = sl_placement_of(&s.options, context, first, r);
+        for (uint32_t r = 0; r < s.plan.n_ranks; r++) {
+            sl_placement_rank held = sl_placement_of(&s.options, context, &s.plan, r);
+            uint32_t first = s.ranks[r].first_layer;
             uint64_t cache = 0;
-            for (uint32_t i = first[r]; i < first[r + 1]; i++) cache += plain_cache(&s, i, context);
+            for (uint32_t i = 0; i < s.ranks[r].n_layers; i++)
+                cache += plain_cache(&s, first + i, context);
             assert_seeded(&random, held.cache == cache);
         }
     }
@@ -128,14 +147,15 @@ static void test_longest(void **state)
         seeded random = seeded_from(seed);
         shape s;
         make(&s, &random);
-        uint32_t even[LAYERS_MAX + 1], longest_even = 0, longest_any = 0;
-        sl_placement_even(s.options.n_layers, s.options.n_ranks, even);
+        uint32_t longest_even = 0, longest_any = 0;
+        sl_placement_even(&s.options, &s.plan);
         for (uint32_t context = 64; context <= MOST; context += 64) {
-            if (judge(&s, context, even).excess == 0) longest_even = context;
+            if (judge_plan(&s, context).excess == 0) longest_even = context;
             if (best_of_all(&s, context).excess == 0) longest_any = context;
         }
-        assert_seeded(&random, sl_placement_longest(&s.options, even, MOST) == longest_even);
-        assert_seeded(&random, sl_placement_longest_of_all(&s.options, MOST) == longest_any);
+        assert_seeded(&random, sl_placement_longest(&s.options, &s.plan, MOST) == longest_even);
+        assert_seeded(&random,
+                      sl_placement_longest_of_all(&s.options, &s.plan, MOST) == longest_any);
     }
 }
 
@@ -145,13 +165,21 @@ static void test_even(void **state)
     (void)state;
     for (uint32_t layers = 1; layers <= 40; layers++)
         for (uint32_t ranks = 1; ranks <= layers; ranks++) {
-            uint32_t first[41];
-            sl_placement_even(layers, ranks, first);
-            assert_true(first[0] == 0 && first[ranks] == layers);
+            const sl_placement_options options = {.n_layers = layers, .n_kv_heads = 3};
+            sl_plan_rank rows[40];
+            sl_plan plan;
+            uint32_t next = 0;
+            sl_plan_init(ranks, rows, &plan);
+            sl_placement_even(&options, &plan);
             for (uint32_t r = 0; r < ranks; r++) {
-                uint32_t n = first[r + 1] - first[r];
+                uint32_t n = rows[r].n_layers;
                 assert_true(n == layers / ranks || n == layers / ranks + 1);
+                assert_true(rows[r].first_layer == next && rows[r].n_heads == 3 * n);
+                assert_int_equal(sl_plan_rank_of(&plan, next), r);
+                assert_int_equal(sl_plan_rank_of(&plan, next + n - 1), r);
+                next += n;
             }
+            assert_int_equal(next, layers);
         }
 }
 

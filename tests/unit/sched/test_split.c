@@ -71,12 +71,14 @@ static void try_all(const shape *s, uint32_t rank, uint32_t *first, uint32_t *be
 
 static uint64_t split(const shape *s, uint32_t *first)
 {
+    uint64_t limits[SL_SPLIT_LAYERS_MAX];
+    for (uint32_t r = 0; r < s->n_ranks; r++) limits[r] = s->limited ? s->limits[r] : UINT64_MAX;
     const sl_split_options options = {.n_layers = s->n_layers,
                                       .n_ranks = s->n_ranks,
                                       .layer_bytes = s->layers,
                                       .first_extra_bytes = s->first_extra,
                                       .last_extra_bytes = s->last_extra,
-                                      .rank_limits = s->limited ? s->limits : NULL};
+                                      .rank_limits = limits};
     return sl_split_layers(&options, first);
 }
 

@@ -77,10 +77,10 @@ rig *rig_open(const rig_shape *s, uint64_t seed)
 {
     rig *r = calloc(1, sizeof *r);
     r->random = seeded_from(seed);
+    sl_plan_init(s->ranks, r->ranks, &r->plan);
     for (uint32_t i = 0; i < s->ranks; i++) { /* ranks differ, head pages do not */
-        r->rank_heads[i] = i + 2;
-        r->rank_pages[i] = (uint64_t)s->head_pages * (i + 2);
-        r->rank_keep[i] = 1;
+        r->ranks[i].n_heads = i + 2;
+        r->ranks[i].n_pages = (uint64_t)s->head_pages * (i + 2);
     }
     r->options = (sl_driver_options){
         .limits = {.rows_max = s->chunk > s->slots ? s->chunk : s->slots,
@@ -93,9 +93,7 @@ rig *rig_open(const rig_shape *s, uint64_t seed)
         .frames_max = s->frames,
         .expected_tokens = s->expected,
         .policy = {.sinks = s->sinks, .window = s->window},
-        .rank_heads = r->rank_heads,
-        .rank_pages = r->rank_pages,
-        .rank_keep = r->rank_keep,
+        .plan = &r->plan,
         .tokenizer = model.tokenizer,
         .watch = {.context = r, .token = told, .prompt = told_prompt},
     };
@@ -179,8 +177,8 @@ static void add_ledger(rig *r, sl_frame *f)
     for (int i = 0; i < SLOTS_ROOM; i++)
         if (r->slots[i].open) used += rig_pages_of(r, r->slots[i].n) - r->slots[i].shared_pages;
     for (uint32_t i = 0; i < r->options.limits.ranks; i++) {
-        uint64_t pages = (uint64_t)used * r->rank_heads[i];
-        assert_seeded(&r->random, pages <= r->rank_pages[i]); /* no stage runs dry */
+        uint64_t pages = (uint64_t)used * r->ranks[i].n_heads;
+        assert_seeded(&r->random, pages <= r->ranks[i].n_pages); /* no stage runs dry */
         f->ledger[f->n_ledger++] = (sl_ledger_row){.rank = i, .pages_used = pages};
     }
 }

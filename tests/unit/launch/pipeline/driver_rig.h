@@ -31,9 +31,8 @@ typedef struct {
 typedef struct {
     sl_driver *driver;
     sl_driver_options options;
-    uint32_t rank_heads[RANKS_ROOM];
-    uint64_t rank_pages[RANKS_ROOM];
-    double rank_keep[RANKS_ROOM];
+    sl_plan plan;
+    sl_plan_rank ranks[RANKS_ROOM];
     void *storage;
     size_t bytes;
     sl_frame frames[FRAMES_ROOM]; /* ring of those under way */

@@ -48,9 +48,10 @@ static sl_frame_limits limits_of(uint32_t ranks)
                              .width = WIDTH};
 }
 
-static const uint32_t HEADS[RANKS] = {1, 1};
-static const uint64_t PAGES[RANKS] = {100, 100};
-static const double KEEP[RANKS] = {1, 1};
+static sl_plan_rank plan_ranks[RANKS] = {{.n_heads = 1, .n_pages = 100, .keep = 1},
+                                         {.n_heads = 1, .n_pages = 100, .keep = 1}};
+/* of one rank, and of two */
+static const sl_plan PLANS[RANKS] = {{1, plan_ranks}, {2, plan_ranks}};
 
 static void init_driver(sl_frame_limits limits, sl_arena *arena, sl_driver **driver)
 {
@@ -58,9 +59,7 @@ static void init_driver(sl_frame_limits limits, sl_arena *arena, sl_driver **dri
                                        .chunk = ROWS,
                                        .sequences_max = SEQUENCES,
                                        .frames_max = FRAMES,
-                                       .rank_heads = HEADS,
-                                       .rank_keep = KEEP,
-                                       .rank_pages = PAGES,
+                                       .plan = &PLANS[limits.ranks - 1],
                                        .tokenizer = model.tokenizer};
     sl_driver_init(&options, arena, driver);
 }
