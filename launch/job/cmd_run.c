@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "launch/job/job_commands.h"
+#include "launch/json/json_object.h"
 #include "launch/machine/process.h"
 #include "launch/output/report.h"
 #include "launch/pipeline/engine.h"
@@ -133,12 +134,15 @@ static sl_status print_json(const sl_request *request, const sl_tokenizer *token
     json_t *ids = json_array();
     for (size_t i = 0; i < choice->n_tokens; i++)
         json_array_append_new(ids, json_integer(choice->tokens[i]));
-    json_t *value = json_pack("{s:s%, s:o, s:s, s:i, s:o}", "text", text ? text : "",
-                              text ? bytes : 0, "tokens", ids, "finish_reason",
-                              choice->finish == SL_FINISH_STOP ? "stop" : "length", "prompt_tokens",
-                              (int)request->n_prompt, "report", sl_report_json(report));
+    sl_json_object object = sl_json_begin();
+    sl_json_set_bytes(&object, "text", text ? text : "", text ? bytes : 0);
+    sl_json_set_item(&object, "tokens", ids);
+    sl_json_set_text(&object, "finish_reason",
+                     choice->finish == SL_FINISH_STOP ? "stop" : "length");
+    sl_json_set_count(&object, "prompt_tokens", request->n_prompt);
+    sl_json_set_item(&object, "report", sl_report_json(report));
     free(text);
-    return sl_report_print(value);
+    return sl_report_print(sl_json_end(&object));
 }
 
 static sl_status report_result(run *r, const sl_engine *engine)

@@ -1,6 +1,6 @@
 /* launch/openai/result_record.c - a request's record, in OpenAI's shape, and what a record already
  * written tells. Keys come out in the order they are put in. Memory running out anywhere makes one
- * NULL that travels up: json_pack and append give up what they hold when an item is NULL. */
+ * NULL that travels up: an object and an array give up what they hold when an item is NULL. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,18 +8,12 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "launch/json/json_object.h"
 #include "launch/openai/openai.h"
 #include "launch/openai/request_json.h"
 #include "runtime/base/log.h"
 
 enum { FLOAT_DIGITS = 9, HASH_CHARS = 17 };
-
-static json_t *append(json_t *array, json_t *item)
-{
-    if (json_array_append_new(array, item) == 0) return array;
-    json_decref(array);
-    return NULL;
-}
 
 /* JSON has no infinity: OpenAI writes -9999 for what cannot be. */
 static json_t *pack_logprob(float logprob)
@@ -63,7 +57,7 @@ static json_t *pack_bytes(const sl_tokenizer *tokenizer, int32_t id, byte_values
     for (size_t i = 0; bytes && i < piece.bytes; i++) {
         json_t **value = &shared->values[(unsigned char)piece.data[i]];
         if (!*value) *value = json_integer((unsigned char)piece.data[i]);
-        bytes = append(bytes, json_incref(*value));
+        bytes = sl_json_append(bytes, json_incref(*value));
     }
     return bytes;
 }
@@ -96,10 +90,12 @@ static json_t *pack_best(const sl_tokenizer *tokenizer, int32_t id, const sl_tok
 static void list_token(token_lists *lists, const sl_tokenizer *tokenizer, int32_t id,
                        const sl_token_detail *detail, size_t offset)
 {
-    lists->tokens = append(lists->tokens, pack_token(tokenizer, id));
-    lists->logprobs = append(lists->logprobs, detail ? pack_logprob(detail->logprob) : json_null());
-    lists->tops = append(lists->tops, detail ? pack_best(tokenizer, id, detail) : json_null());
-    lists->offsets = append(lists->offsets, json_integer((json_int_t)offset));
+    lists->tokens = sl_json_append(lists->tokens, pack_token(tokenizer, id));
+    lists->logprobs = sl_json_append(lists->logprobs,
+                                     detail ? pack_logprob(detail->logprob) : json_null());
+    lists->tops = sl_json_append(lists->tops,
+                                 detail ? pack_best(tokenizer, id, detail) : json_null());
+    lists->offsets = sl_json_append(lists->offsets, json_integer((json_int_t)offset));
 }
 
 /* A text and, when log-probabilities are told, the characters before each of its tokens. */
@@ -124,29 +120,46 @@ static json_t *pack_lists(const sl_request *request, const sl_choice *choice,
         const size_t offset = text->chars_before[i] < chars ? text->chars_before[i] : chars;
         list_token(&lists, tokenizer, choice->tokens[i], &choice->details[i], before + offset);
     }
-    return json_pack("{s:o, s:o, s:o, s:o}", "tokens", lists.tokens, "token_logprobs",
-                     lists.logprobs, "top_logprobs", lists.tops, "text_offset", lists.offsets);
+    sl_json_object object = sl_json_begin();
+    sl_json_set_item(&object, "tokens", lists.tokens);
+    sl_json_set_item(&object, "token_logprobs", lists.logprobs);
+    sl_json_set_item(&object, "top_logprobs", lists.tops);
+    sl_json_set_item(&object, "text_offset", lists.offsets);
+    return sl_json_end(&object);
 }
 
-/* Chat's shape: one object a token. */
+/* Chat's shape: one object a token, begun here. */
+static sl_json_object begin_token(const sl_tokenizer *tokenizer, int32_t id, float logprob,
+                                  byte_values *shared)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_item(&object, "token", pack_token(tokenizer, id));
+    sl_json_set_item(&object, "logprob", pack_logprob(logprob));
+    sl_json_set_item(&object, "bytes", pack_bytes(tokenizer, id, shared));
+    return object;
+}
+
+static json_t *pack_tops(const sl_token_detail *detail, const sl_tokenizer *tokenizer,
+                         byte_values *shared)
+{
+    json_t *tops = json_array();
+    for (uint32_t i = 0; tops && i < detail->n_top; i++) {
+        const sl_token_logprob *top = &detail->top[i];
+        sl_json_object object = begin_token(tokenizer, top->token, top->logprob, shared);
+        tops = sl_json_append(tops, sl_json_end(&object));
+    }
+    return tops;
+}
+
 static json_t *pack_content(const sl_choice *choice, const sl_tokenizer *tokenizer)
 {
     byte_values shared = {{NULL}};
     json_t *content = json_array();
     for (size_t i = 0; content && i < choice->n_tokens; i++) {
         const sl_token_detail *detail = &choice->details[i];
-        json_t *tops = json_array();
-        for (uint32_t j = 0; tops && j < detail->n_top; j++) {
-            const int32_t id = detail->top[j].token;
-            tops = append(tops, json_pack("{s:o, s:o, s:o}", "token", pack_token(tokenizer, id),
-                                          "logprob", pack_logprob(detail->top[j].logprob), "bytes",
-                                          pack_bytes(tokenizer, id, &shared)));
-        }
-        const int32_t id = choice->tokens[i];
-        content = append(content,
-                         json_pack("{s:o, s:o, s:o, s:o}", "token", pack_token(tokenizer, id),
-                                   "logprob", pack_logprob(detail->logprob), "bytes",
-                                   pack_bytes(tokenizer, id, &shared), "top_logprobs", tops));
+        sl_json_object object = begin_token(tokenizer, choice->tokens[i], detail->logprob, &shared);
+        sl_json_set_item(&object, "top_logprobs", pack_tops(detail, tokenizer, &shared));
+        content = sl_json_append(content, sl_json_end(&object));
     }
     for (int byte = 0; byte < 256; byte++) json_decref(shared.values[byte]);
     return json_pack("{s:o, s:n}", "content", content, "refusal");
@@ -168,9 +181,13 @@ static json_t *pack_chat_choice(const sl_request *request, const sl_choice *choi
     json_t *message = json_pack("{s:s, s:s%, s:n}", "role", "assistant", "content", text, bytes,
                                 "refusal");
     free(text);
-    return json_pack("{s:I, s:o, s:o, s:s}", "index", (json_int_t)index, "message", message,
-                     "logprobs", choice->details ? pack_content(choice, tokenizer) : json_null(),
-                     "finish_reason", finish_text(choice));
+    sl_json_object object = sl_json_begin();
+    sl_json_set_count(&object, "index", index);
+    sl_json_set_item(&object, "message", message);
+    sl_json_set_item(&object, "logprobs",
+                     choice->details ? pack_content(choice, tokenizer) : json_null());
+    sl_json_set_text(&object, "finish_reason", finish_text(choice));
+    return sl_json_end(&object);
 }
 
 static bool find_tokens(const sl_tokenizer *tokenizer, sl_text_place place, const int32_t *ids,
@@ -197,6 +214,18 @@ static bool take_texts(const sl_request *request, const sl_choice *choice,
             find_tokens(tokenizer, SL_TEXT_CONTINUES, choice->tokens, choice->n_tokens, text));
 }
 
+static json_t *pack_joined(const token_text *first, const token_text *second)
+{
+    const size_t bytes = first->bytes + second->bytes;
+    char *joined = malloc(bytes + 1);
+    if (!joined) return NULL;
+    memcpy(joined, first->data, first->bytes);
+    memcpy(joined + first->bytes, second->data, second->bytes);
+    json_t *value = json_stringn(joined, bytes);
+    free(joined);
+    return value;
+}
+
 static json_t *pack_completion_choice(const sl_request *request, const sl_choice *choice,
                                       size_t index, const sl_tokenizer *tokenizer)
 {
@@ -205,9 +234,12 @@ static json_t *pack_completion_choice(const sl_request *request, const sl_choice
     if (take_texts(request, choice, tokenizer, &prompt, &text)) {
         json_t *logprobs = choice->details ? pack_lists(request, choice, tokenizer, &prompt, &text)
                                            : json_null();
-        packed = json_pack("{s:I, s:s%+%, s:o, s:s}", "index", (json_int_t)index, "text",
-                           prompt.data, prompt.bytes, text.data, text.bytes, "logprobs", logprobs,
-                           "finish_reason", finish_text(choice));
+        sl_json_object object = sl_json_begin();
+        sl_json_set_count(&object, "index", index);
+        sl_json_set_item(&object, "text", pack_joined(&prompt, &text));
+        sl_json_set_item(&object, "logprobs", logprobs);
+        sl_json_set_text(&object, "finish_reason", finish_text(choice));
+        packed = sl_json_end(&object);
     }
     free(prompt.data);
     free(prompt.chars_before);
@@ -233,36 +265,57 @@ static json_t *pack_cache(const sl_request *request)
                      "cache_bytes", (json_int_t)bytes);
 }
 
-static json_t *pack_body(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,
-                         const char *hash)
+static json_t *pack_usage(const sl_request *request)
 {
-    const json_int_t n_generated = (json_int_t)sl_request_generated(request);
-    json_int_t n_prompt = 0;
+    const uint64_t n_generated = sl_request_generated(request);
+    uint64_t n_prompt = 0;
+    for (const sl_request *r = request; r; r = r->also) n_prompt += r->n_prompt;
+    sl_json_object usage = sl_json_begin();
+    sl_json_set_count(&usage, "prompt_tokens", n_prompt);
+    sl_json_set_count(&usage, "completion_tokens", n_generated);
+    sl_json_set_count(&usage, "total_tokens", n_prompt + n_generated);
+    sl_json_set_item(&usage, "sluice", pack_cache(request));
+    return sl_json_end(&usage);
+}
+
+static json_t *pack_choices(const sl_request *request, const sl_tokenizer *tokenizer)
+{
     size_t index = 0; /* prompt by prompt */
     json_t *choices = json_array();
     for (const sl_request *r = request; r; r = r->also) {
-        n_prompt += (json_int_t)r->n_prompt;
         for (size_t i = 0; choices && i < r->n_choices; i++, index++) {
             const sl_choice *choice = &r->choices[i];
-            choices = append(choices, r->chat
-                                          ? pack_chat_choice(r, choice, index, tokenizer)
-                                          : pack_completion_choice(r, choice, index, tokenizer));
+            json_t *packed = r->chat ? pack_chat_choice(r, choice, index, tokenizer)
+                                     : pack_completion_choice(r, choice, index, tokenizer);
+            choices = sl_json_append(choices, packed);
         }
     }
-    json_t *usage = json_pack("{s:I, s:I, s:I, s:o}", "prompt_tokens", n_prompt,
-                              "completion_tokens", n_generated, "total_tokens",
-                              n_prompt + n_generated, "sluice", pack_cache(request));
-    return json_pack("{s:s+, s:s, s:I, s:s, s:o, s:o}", "id", request->chat ? "chatcmpl-" : "cmpl-",
-                     hash, "object", request->chat ? "chat.completion" : "text_completion",
-                     "created", (json_int_t)created, "model", request->model ? request->model : "",
-                     "choices", choices, "usage", usage);
+    return choices;
+}
+
+static json_t *pack_body(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,
+                         const char *hash)
+{
+    sl_json_object body = sl_json_begin();
+    sl_json_set_item(&body, "id",
+                     json_sprintf("%s%s", request->chat ? "chatcmpl-" : "cmpl-", hash));
+    sl_json_set_text(&body, "object", request->chat ? "chat.completion" : "text_completion");
+    sl_json_set_integer(&body, "created", created);
+    sl_json_set_text(&body, "model", request->model ? request->model : "");
+    sl_json_set_item(&body, "choices", pack_choices(request, tokenizer));
+    sl_json_set_item(&body, "usage", pack_usage(request));
+    return sl_json_end(&body);
 }
 
 static json_t *pack_error_body(const sl_request_error *error)
 {
-    return json_pack("{s:{s:s, s:s, s:s?, s:s}}", "error", "message", error->message, "type",
-                     error->http_status < 500 ? "invalid_request_error" : "server_error", "param",
-                     error->param[0] ? error->param : NULL, "code", error->code);
+    sl_json_object object = sl_json_begin();
+    sl_json_set_text(&object, "message", error->message);
+    sl_json_set_text(&object, "type",
+                     error->http_status < 500 ? "invalid_request_error" : "server_error");
+    sl_json_set_text_or_null(&object, "param", error->param[0] ? error->param : NULL);
+    sl_json_set_text(&object, "code", error->code);
+    return json_pack("{s:o}", "error", sl_json_end(&object));
 }
 
 /* A token takes some bytes of text, twice while the record is put together; one whose
@@ -283,8 +336,8 @@ uint64_t sl_result_bytes(const sl_request *request, uint64_t n_tokens,
            n_entries * (ENTRY_BYTES + ENTRY_BYTE_BYTES * piece);
 }
 
-char *sl_result_line(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,
-                     size_t *bytes_out)
+static json_t *pack_record(const sl_request *request, const sl_tokenizer *tokenizer,
+                           int64_t created)
 {
     const sl_request_error *error = &request->error;
     const bool failed = error->http_status != 0;
@@ -293,12 +346,23 @@ char *sl_result_line(const sl_request *request, const sl_tokenizer *tokenizer, i
              (uint64_t)XXH3_64bits_withSeed(request->custom_id, strlen(request->custom_id),
                                             request->line));
     json_t *body = failed ? pack_error_body(error) : pack_body(request, tokenizer, created, hash);
+    json_t *response = json_pack("{s:i, s:s, s:o}", "status_code",
+                                 failed ? error->http_status : 200, "request_id", hash, "body",
+                                 body);
     json_t *why = failed ? json_pack("{s:s, s:s}", "code", error->code, "message", error->message)
                          : json_null();
-    json_t *record = json_pack("{s:s+, s:s, s:{s:i, s:s, s:o}, s:o}", "id", "batch_req_", hash,
-                               "custom_id", request->custom_id, "response", "status_code",
-                               failed ? error->http_status : 200, "request_id", hash, "body", body,
-                               "error", why);
+    sl_json_object record = sl_json_begin();
+    sl_json_set_item(&record, "id", json_sprintf("batch_req_%s", hash));
+    sl_json_set_text(&record, "custom_id", request->custom_id);
+    sl_json_set_item(&record, "response", response);
+    sl_json_set_item(&record, "error", why);
+    return sl_json_end(&record);
+}
+
+char *sl_result_line(const sl_request *request, const sl_tokenizer *tokenizer, int64_t created,
+                     size_t *bytes_out)
+{
+    json_t *record = pack_record(request, tokenizer, created);
     char *line = json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(FLOAT_DIGITS));
     json_decref(record);
     if (!line) return NULL;

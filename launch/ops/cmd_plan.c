@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "launch/json/json_object.h"
 #include "launch/machine/memory.h"
 #include "launch/machine/process.h"
 #include "launch/ops/ops_commands.h"
@@ -202,18 +203,21 @@ static json_t *split_json(const planning *p, const outcome *o)
     json_t *ranks = json_array();
     for (uint32_t r = 0; r < (uint32_t)p->ranks; r++) {
         sl_placement_rank held = sl_placement_of(&p->placement.options, p->context, &o->plan, r);
-        json_t *rank = json_pack("{s:s, s:i, s:i, s:I, s:I, s:I}", "host", p->host_of[r]->name,
-                                 "first_layer", (int)o->ranks[r].first_layer, "layers",
-                                 (int)o->ranks[r].n_layers, "weights_bytes",
-                                 (json_int_t)held.weights, "cache_bytes", (json_int_t)held.cache,
-                                 "beside_bytes", (json_int_t)p->beside[r]);
-        if (p->memory[r] != UINT64_MAX)
-            json_object_set_new(rank, "limit_bytes", json_integer((json_int_t)p->memory[r]));
-        json_array_append_new(ranks, rank);
+        sl_json_object rank = sl_json_begin();
+        sl_json_set_text(&rank, "host", p->host_of[r]->name);
+        sl_json_set_count(&rank, "first_layer", o->ranks[r].first_layer);
+        sl_json_set_count(&rank, "layers", o->ranks[r].n_layers);
+        sl_json_set_count(&rank, "weights_bytes", held.weights);
+        sl_json_set_count(&rank, "cache_bytes", held.cache);
+        sl_json_set_count(&rank, "beside_bytes", p->beside[r]);
+        if (p->memory[r] != UINT64_MAX) sl_json_set_count(&rank, "limit_bytes", p->memory[r]);
+        json_array_append_new(ranks, sl_json_end(&rank));
     }
-    json_t *value = json_pack("{s:o, s:i}", "ranks", ranks, "largest", (int)o->largest);
-    if (is_limited(p)) json_object_set_new(value, "longest_context", json_integer(o->longest));
-    return value;
+    sl_json_object split = sl_json_begin();
+    sl_json_set_item(&split, "ranks", ranks);
+    sl_json_set_count(&split, "largest", o->largest);
+    if (is_limited(p)) sl_json_set_count(&split, "longest_context", o->longest);
+    return sl_json_end(&split);
 }
 
 static json_t *layers_json(const planning *p)
@@ -227,6 +231,21 @@ static json_t *layers_json(const planning *p)
                       (json_int_t)sl_placement_cache_bytes(&p->placement.options, i, p->context),
                       "keep", p->keep[i]));
     return layers;
+}
+
+static json_t *plan_json(const planning *p, const outcome *planned, const outcome *even,
+                         uint32_t longest_of_all, uint64_t excess)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_count(&object, "context", p->context);
+    sl_json_set_count(&object, "sequences", p->settings->sequences);
+    sl_json_set_text(&object, "policy", sl_policy_name(p->setup.policy.kind));
+    sl_json_set_count(&object, "excess_bytes", excess);
+    sl_json_set_item(&object, "planned", split_json(p, planned));
+    sl_json_set_item(&object, "even", split_json(p, even));
+    sl_json_set_item(&object, "layers", layers_json(p));
+    sl_json_set_count(&object, "longest_context", longest_of_all);
+    return sl_json_end(&object);
 }
 
 static sl_status plan(const sl_settings *s)
@@ -246,11 +265,7 @@ static sl_status plan(const sl_settings *s)
                             ? sl_placement_longest_of_all(options, &planned.plan, CONTEXT_MAX)
                             : 0;
         if (s->json)
-            status = sl_report_print(json_pack(
-                "{s:i, s:i, s:s, s:I, s:o, s:o, s:o, s:i}", "context", (int)p.context, "sequences",
-                (int)s->sequences, "policy", sl_policy_name(p.setup.policy.kind), "excess_bytes",
-                (json_int_t)excess, "planned", split_json(&p, &planned), "even",
-                split_json(&p, &even), "layers", layers_json(&p), "longest_context", (int)best));
+            status = sl_report_print(plan_json(&p, &planned, &even, best, excess));
         else
             print_plan(&p, &planned, &even, best, excess);
     }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "launch/json/json_object.h"
 #include "launch/machine/process.h"
 #include "launch/output/report.h"
 #include "launch/output/report_train.h"
@@ -74,8 +75,6 @@ static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
            (size_t)shape->n_layers * shape->n_kv_heads * shape->head_dim * 4);
 }
 
-static json_t *text_json(sl_text text) { return json_stringn(text.data, text.bytes); }
-
 static json_t *tensors_json(const sl_gguf *gguf)
 {
     json_t *tensors = json_array();
@@ -84,29 +83,42 @@ static json_t *tensors_json(const sl_gguf *gguf)
         json_t *shape = json_array();
         for (uint32_t d = t->n_dims; d-- > 0;)
             json_array_append_new(shape, json_integer((json_int_t)t->dims[d]));
-        json_array_append_new(tensors,
-                              json_pack("{s:o*, s:s, s:o, s:I}", "name", text_json(t->name), "type",
-                                        sl_type_name(t->type), "shape", shape, "bytes",
-                                        (json_int_t)t->data_bytes));
+        json_t *name = json_stringn(t->name.data, t->name.bytes); /* left out if it is no UTF-8 */
+        sl_json_object tensor = sl_json_begin();
+        if (name) sl_json_set_item(&tensor, "name", name);
+        sl_json_set_text(&tensor, "type", sl_type_name(t->type));
+        sl_json_set_item(&tensor, "shape", shape);
+        sl_json_set_count(&tensor, "bytes", t->data_bytes);
+        json_array_append_new(tensors, sl_json_end(&tensor));
     }
     return tensors;
 }
 
+static json_t *shape_json(const sl_model_shape *shape)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_count(&object, "layers", shape->n_layers);
+    sl_json_set_count(&object, "width", shape->width);
+    sl_json_set_count(&object, "ffn_width", shape->ffn_width);
+    sl_json_set_count(&object, "heads", shape->n_heads);
+    sl_json_set_count(&object, "kv_heads", shape->n_kv_heads);
+    sl_json_set_count(&object, "head_dim", shape->head_dim);
+    sl_json_set_count(&object, "context", shape->context);
+    sl_json_set_count(&object, "vocab", shape->vocab);
+    sl_json_set_flag(&object, "tied", shape->tied);
+    return sl_json_end(&object);
+}
+
 static json_t *model_json(const sl_gguf *gguf, const sl_model_shape *shape)
 {
-    json_t *model = json_pack("{s:s, s:I, s:i, s:b, s:o}", "path", sl_gguf_path(gguf), "bytes",
-                              (json_int_t)sl_gguf_bytes(gguf), "version",
-                              (int)sl_gguf_version(gguf), "runnable", shape != NULL, "tensors",
-                              tensors_json(gguf));
-    if (shape)
-        json_object_set_new(model, "shape",
-                            json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "layers",
-                                      (int)shape->n_layers, "width", (int)shape->width, "ffn_width",
-                                      (int)shape->ffn_width, "heads", (int)shape->n_heads,
-                                      "kv_heads", (int)shape->n_kv_heads, "head_dim",
-                                      (int)shape->head_dim, "context", (int)shape->context, "vocab",
-                                      (int)shape->vocab, "tied", (int)shape->tied));
-    return model;
+    sl_json_object model = sl_json_begin();
+    sl_json_set_text(&model, "path", sl_gguf_path(gguf));
+    sl_json_set_count(&model, "bytes", sl_gguf_bytes(gguf));
+    sl_json_set_count(&model, "version", sl_gguf_version(gguf));
+    sl_json_set_flag(&model, "runnable", shape != NULL);
+    sl_json_set_item(&model, "tensors", tensors_json(gguf));
+    if (shape) sl_json_set_item(&model, "shape", shape_json(shape));
+    return sl_json_end(&model);
 }
 
 static sl_status show_model(const sl_settings *s)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "launch/json/json_object.h"
 #include "launch/output/report.h"
 #include "runtime/base/append.h"
 #include "runtime/base/numbers.h"
@@ -110,13 +111,17 @@ static json_t *layers_json(const sl_gate *gate)
     for (uint32_t i = 0; i < gate->n_layers; i++) {
         const sl_gate_layer *l = &gate->layers[i];
         const sl_gate_shape *s = &l->shape;
-        bool absent = s->span == SL_GATE_ABSENT;
-        json_array_append_new(
-            layers, json_pack("{s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:s?, s:I}", "span",
-                              sl_gate_span_name(s->span), "back", (int)s->back, "ahead",
-                              (int)s->ahead, "heads", (int)s->heads, "width", (int)s->width, "kv",
-                              sl_gate_kv_name(s->kv), "hidden", (int)s->hidden, "type",
-                              absent ? NULL : type_of(l), "bytes", (json_int_t)bytes_of(l)));
+        sl_json_object layer = sl_json_begin();
+        sl_json_set_text(&layer, "span", sl_gate_span_name(s->span));
+        sl_json_set_count(&layer, "back", s->back);
+        sl_json_set_count(&layer, "ahead", s->ahead);
+        sl_json_set_count(&layer, "heads", s->heads);
+        sl_json_set_count(&layer, "width", s->width);
+        sl_json_set_text(&layer, "kv", sl_gate_kv_name(s->kv));
+        sl_json_set_count(&layer, "hidden", s->hidden);
+        sl_json_set_text_or_null(&layer, "type", s->span == SL_GATE_ABSENT ? NULL : type_of(l));
+        sl_json_set_count(&layer, "bytes", bytes_of(l));
+        json_array_append_new(layers, sl_json_end(&layer));
     }
     return layers;
 }
@@ -139,27 +144,43 @@ static json_t *calibration_json(const sl_gate *gate)
     json_t *rows = json_array();
     for (uint32_t i = 0; i < gate->n_calibration; i++) {
         const sl_gate_calibration *row = &gate->calibration[i];
-        json_array_append_new(
-            rows, json_pack("{s:f, s:i, s:o, s:f, s:o}", "keep", (double)row->keep, "window",
-                            (int)row->window, "threshold", number_json(row->threshold), "steer",
-                            (double)row->steer, "retention", retention_json(gate, row->retention)));
+        sl_json_object object = sl_json_begin();
+        sl_json_set_number(&object, "keep", (double)row->keep);
+        sl_json_set_count(&object, "window", row->window);
+        sl_json_set_item(&object, "threshold", number_json(row->threshold));
+        sl_json_set_number(&object, "steer", (double)row->steer);
+        sl_json_set_item(&object, "retention", retention_json(gate, row->retention));
+        json_array_append_new(rows, sl_json_end(&object));
     }
     return rows;
 }
 
+static json_t *model_json(const sl_gate *gate)
+{
+    json_t *name = json_string(gate->model_name); /* left out where it is no UTF-8 */
+    sl_json_object model = sl_json_begin();
+    if (name) sl_json_set_item(&model, "name", name);
+    sl_json_set_item(&model, "hash", json_sprintf("%016" PRIx64, gate->model_hash));
+    sl_json_set_count(&model, "layers", gate->n_layers);
+    sl_json_set_count(&model, "kv_heads", gate->n_kv_heads);
+    sl_json_set_count(&model, "width", gate->model_width);
+    return sl_json_end(&model);
+}
+
 static json_t *gate_json(const sl_gguf *gguf, const sl_gate *gate)
 {
-    char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, gate->model_hash);
-    json_t *model = json_pack("{s:o*, s:s, s:i, s:i, s:i}", "name", json_string(gate->model_name),
-                              "hash", hash, "layers", (int)gate->n_layers, "kv_heads",
-                              (int)gate->n_kv_heads, "width", (int)gate->model_width);
-    return json_pack("{s:s, s:I, s:o, s:i, s:i, s:o, s:f, s:f, s:o, s:o}", "path",
-                     sl_gguf_path(gguf), "bytes", (json_int_t)sl_gguf_bytes(gguf), "model", model,
-                     "sinks", (int)gate->sinks, "window", (int)gate->window, "threshold",
-                     number_json(gate->threshold), "p", sigmoid((double)gate->threshold), "keep",
-                     (double)gate->keep, "layers", layers_json(gate), "calibration",
-                     calibration_json(gate));
+    sl_json_object object = sl_json_begin();
+    sl_json_set_text(&object, "path", sl_gguf_path(gguf));
+    sl_json_set_count(&object, "bytes", sl_gguf_bytes(gguf));
+    sl_json_set_item(&object, "model", model_json(gate));
+    sl_json_set_count(&object, "sinks", gate->sinks);
+    sl_json_set_count(&object, "window", gate->window);
+    sl_json_set_item(&object, "threshold", number_json(gate->threshold));
+    sl_json_set_number(&object, "p", sigmoid((double)gate->threshold));
+    sl_json_set_number(&object, "keep", (double)gate->keep);
+    sl_json_set_item(&object, "layers", layers_json(gate));
+    sl_json_set_item(&object, "calibration", calibration_json(gate));
+    return sl_json_end(&object);
 }
 
 sl_status sl_show_gate(const char *path, bool json)

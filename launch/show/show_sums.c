@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launch/json/json_object.h"
 #include "launch/machine/process.h"
 #include "launch/output/report.h"
 #include "launch/setup/model_setup.h"
@@ -56,12 +57,7 @@ static sl_status keep(const char *path, const char *text, size_t bytes)
     return SL_OK;
 }
 
-static json_t *hex(uint64_t sum)
-{
-    char text[17];
-    snprintf(text, sizeof text, "%016" PRIx64, sum);
-    return json_string(text);
-}
+static json_t *hex(uint64_t sum) { return json_sprintf("%016" PRIx64, sum); }
 
 static sl_status print_json(const sl_gguf *gguf, const sl_sums *sums)
 {
@@ -71,9 +67,12 @@ static sl_status print_json(const sl_gguf *gguf, const sl_sums *sums)
         sl_sum_name(i, name);
         if (sums->sums[i] != 0) json_object_set_new(groups, name, hex(sums->sums[i]));
     }
-    return sl_report_print(json_pack("{s:s, s:o, s:o, s:o}", "path", sl_gguf_path(gguf), "header",
-                                     hex(sums->header), "sums", groups, "model",
-                                     hex(sl_sums_model(sums))));
+    sl_json_object object = sl_json_begin();
+    sl_json_set_text(&object, "path", sl_gguf_path(gguf));
+    sl_json_set_item(&object, "header", hex(sums->header));
+    sl_json_set_item(&object, "sums", groups);
+    sl_json_set_item(&object, "model", hex(sl_sums_model(sums)));
+    return sl_report_print(sl_json_end(&object));
 }
 
 static sl_status print_text(const char *text, size_t bytes)
