@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "comm/comm_ops.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/condition.h"
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
 
@@ -137,15 +137,9 @@ static sl_status gather_for(sl_comm *comm)
 /* Sleep until the working thread wants something, or a turn is over. */
 static void sleep_turn(attendance *a)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += TURN_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
+    const int64_t end_ns = sl_clock_now_ns() + TURN_MS * SL_MS;
     while (!a->finished && a->gather != ASKED)
-        if (pthread_cond_timedwait(&a->changed, &a->lock, &until) == ETIMEDOUT) break;
+        if (!sl_condition_wait(&a->changed, &a->lock, end_ns)) break;
 }
 
 static sl_status attend(sl_comm *comm)
@@ -169,11 +163,7 @@ static attendance *begin(const sl_attend_options *options, sl_status (*work)(voi
     if (!a) return NULL;
     *a = (attendance){.options = *options, .work = work, .context = context};
     pthread_mutex_init(&a->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    sl_condition_init(&a->changed);
     set_doing(a, false);
     return a;
 }

@@ -371,6 +371,17 @@ static sl_status close_turn(mpi_comm *self)
     return SL_OK;
 }
 
+/* Turns until an operation of ours is done. */
+static sl_status await_request(mpi_comm *self, MPI_Request *request, const char *what)
+{
+    sl_status status = SL_OK;
+    for (int done = 0; status == SL_OK && !done;) {
+        status = close_turn(self);
+        if (status == SL_OK) status = translate(MPI_Test(request, &done, MPI_STATUS_IGNORE), what);
+    }
+    return status;
+}
+
 static sl_status say_goodbye(mpi_comm *self)
 {
     self->leaving = true;
@@ -382,12 +393,9 @@ static sl_status say_goodbye(mpi_comm *self)
     }
     for (int i = 0; i < self->base.n_neighbours; i++) {
         pulse *p = &self->pulses[i];
-        for (int left = 0; !left || !p->gone;) {
-            sl_status status = close_turn(self);
-            if (status == SL_OK)
-                status = translate(MPI_Test(&p->send, &left, MPI_STATUS_IGNORE), "goodbye");
-            if (status != SL_OK) return status;
-        }
+        sl_status status = await_request(self, &p->send, "goodbye");
+        while (status == SL_OK && !p->gone) status = close_turn(self);
+        if (status != SL_OK) return status;
     }
     return SL_OK;
 }
@@ -402,11 +410,7 @@ static sl_status leave(mpi_comm *self)
 
     MPI_Request everyone;
     status = translate(MPI_Ibarrier(MPI_COMM_WORLD, &everyone), "MPI_Ibarrier");
-    for (int here = 0; status == SL_OK && !here;) {
-        status = close_turn(self);
-        if (status == SL_OK)
-            status = translate(MPI_Test(&everyone, &here, MPI_STATUS_IGNORE), "MPI_Ibarrier");
-    }
+    if (status == SL_OK) status = await_request(self, &everyone, "MPI_Ibarrier");
     if (status == SL_OK) status = say_goodbye(self);
     if (status != SL_OK || self->receive == MPI_REQUEST_NULL) return status;
     status = translate(MPI_Cancel(&self->receive), "MPI_Cancel");

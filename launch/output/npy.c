@@ -1,11 +1,10 @@
 /* launch/output/npy.c - see npy.h. */
 #include "launch/output/npy.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "runtime/base/append.h"
+#include "runtime/base/file.h"
 #include "runtime/base/log.h"
 
 enum { HEADER_BYTES = 192 }; /* with magic and padding: a multiple of 64 */
@@ -34,13 +33,12 @@ static sl_status write_array(const char *path, const char *type, size_t item_byt
     size_t n = 1;
     put_header(type, dims, n_dims, header);
     for (size_t i = 0; i < n_dims; i++) n *= dims[i];
-    FILE *file = fopen(path, "wb");
-    int ok = file && fwrite(header, sizeof header, 1, file) == 1 &&
-             (n == 0 || fwrite(values, item_bytes, n, file) == n);
-    if (file && fclose(file) != 0) ok = 0;
-    if (ok) return SL_OK;
-    sl_error("cannot write %s: %s", path, strerror(errno));
-    return SL_ERR_FILE;
+    sl_file_fresh fresh;
+    sl_status status = sl_file_fresh_begin(path, &fresh);
+    if (status != SL_OK) return status;
+    status = sl_file_write(fresh.file, path, header, sizeof header);
+    if (status == SL_OK) status = sl_file_write(fresh.file, path, values, n * item_bytes);
+    return sl_file_fresh_end(&fresh, status);
 }
 
 sl_status sl_npy_write_u8(const char *path, const size_t *dims, size_t n_dims,

@@ -49,22 +49,17 @@ static int spawn(int script_fd, int picture_fd, pid_t *pid_out)
     return error;
 }
 
-static sl_status start(const char *path, sl_picture *picture)
+static sl_status start(sl_picture *picture)
 {
-    int ends[2], file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (file < 0) {
-        sl_error("cannot write %s: %s", path, strerror(errno));
-        return SL_ERR_FILE;
-    }
+    int ends[2];
     int error = pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno;
     if (error == 0) {
         picture->script = fdopen(ends[1], "w");
-        error = picture->script ? spawn(ends[0], file, &picture->pid) : ENOMEM;
+        error = picture->script ? spawn(ends[0], picture->fresh.file, &picture->pid) : ENOMEM;
         close(ends[0]);
         if (error != 0 && picture->script) fclose(picture->script);
         if (!picture->script) close(ends[1]);
     }
-    close(file);
     if (error == 0) return SL_OK;
     sl_error("cannot start gnuplot: %s", strerror(error));
     return SL_ERR_FILE;
@@ -77,8 +72,13 @@ sl_status sl_picture_begin(const char *path, int width, int height, sl_picture *
         sl_error("no picture without gnuplot: launch/prepare.sh installs it (Debian: gnuplot-nox)");
         return SL_ERR_FILE;
     }
-    sl_status status = start(path, picture);
+    sl_status status = sl_file_fresh_begin(path, &picture->fresh);
     if (status != SL_OK) return status;
+    status = start(picture);
+    if (status != SL_OK) {
+        sl_file_fresh_drop(&picture->fresh);
+        return status;
+    }
     const char *dot = strrchr(path, '.');
     bool svg = dot && strcmp(dot, ".svg") == 0;
     fprintf(picture->script,
@@ -95,7 +95,7 @@ sl_status sl_picture_end(sl_picture *picture, const char *path)
     fputs("unset multiplot\n", picture->script);
     bool told = fclose(picture->script) == 0;
     while (waitpid(picture->pid, &ended, 0) < 0 && errno == EINTR) continue;
-    if (told && ended == 0) return SL_OK;
-    sl_error("gnuplot could not draw %s", path);
-    return SL_ERR_FILE;
+    const bool drawn = told && ended == 0;
+    if (!drawn) sl_error("gnuplot could not draw %s", path);
+    return sl_file_fresh_end(&picture->fresh, drawn ? SL_OK : SL_ERR_FILE);
 }

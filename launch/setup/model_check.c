@@ -1,18 +1,17 @@
 /* launch/setup/model_check.c - see model_check.h. */
 #include "launch/setup/model_check.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "launch/machine/ranks.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/condition.h"
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
 
@@ -263,10 +262,8 @@ static void *work(void *argument)
     if (c->reads) read_rest(c);
     pthread_mutex_lock(&c->lock);
     while (!atomic_load(&c->stop)) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
-        if (pthread_cond_timedwait(&c->changed, &c->lock, &until) != ETIMEDOUT) continue;
+        const int64_t end_ns = sl_clock_now_ns() + SL_SECOND;
+        if (sl_condition_wait(&c->changed, &c->lock, end_ns)) continue;
         pthread_mutex_unlock(&c->lock);
         watch_files(c);
         pthread_mutex_lock(&c->lock);
@@ -305,16 +302,6 @@ static uint32_t most_layers(const sl_plan *plan)
     return most;
 }
 
-static void init_lock(sl_model_check *c)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&c->lock, NULL);
-}
-
 sl_status sl_model_check_open(const sl_model_check_options *options, sl_model_check **check_out)
 {
     sl_model_check *c = calloc(1, sizeof *c);
@@ -328,7 +315,8 @@ sl_status sl_model_check_open(const sl_model_check_options *options, sl_model_ch
     c->files[1].file = options->gate;
     atomic_init(&c->verdict, SL_AGAIN);
     atomic_init(&c->stop, false);
-    init_lock(c);
+    sl_condition_init(&c->changed);
+    pthread_mutex_init(&c->lock, NULL);
     sl_status status = tell_all(c);
     if (status == SL_OK && c->rank == 0) status = judge(c);
     return status == SL_OK ? start_thread(c) : status;
@@ -343,13 +331,11 @@ sl_status sl_model_check_ready(void *check)
 sl_status sl_model_check_wait(sl_model_check *check, int64_t timeout_ns)
 {
     sl_model_check *c = check;
-    int64_t end_ns = sl_clock_now_ns() + timeout_ns;
-    struct timespec until = {.tv_sec = end_ns / SL_SECOND, .tv_nsec = end_ns % SL_SECOND};
-    int late = 0;
+    const int64_t end_ns = timeout_ns < 0 ? SL_CONDITION_FOREVER : sl_clock_now_ns() + timeout_ns;
+    bool in_time = true;
     pthread_mutex_lock(&c->lock);
-    while (atomic_load(&c->verdict) == SL_AGAIN && late == 0)
-        late = timeout_ns < 0 ? pthread_cond_wait(&c->changed, &c->lock)
-                              : pthread_cond_timedwait(&c->changed, &c->lock, &until);
+    while (atomic_load(&c->verdict) == SL_AGAIN && in_time)
+        in_time = sl_condition_wait(&c->changed, &c->lock, end_ns);
     pthread_mutex_unlock(&c->lock);
     return sl_model_check_ready(c);
 }

@@ -7,16 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/machine/cores.h"
 #include "launch/machine/process.h"
 #include "launch/machine/ranks.h"
 #include "launch/output/report_train.h"
-#include "launch/pipeline/engine.h"
-#include "launch/pipeline/loop.h"
 #include "launch/setup/local_stage.h"
-#include "launch/setup/model_setup.h"
 #include "launch/train/train_commands.h"
-#include "launch/train/train_texts.h"
+#include "launch/train/train_job.h"
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
@@ -32,24 +28,18 @@ static const float STEER = 8;
 static const double CLOSE_ENOUGH = 0.004; /* of the eligible tokens */
 
 typedef struct {
-    const sl_settings *settings;
-    sl_comm *comm;
-    sl_model_setup setup;
+    sl_train_job job;
     sl_gate gate; /* of the file, with the rows found so far */
-    sl_train_texts *texts;
-    uint32_t longest, threads, pieces;
-    int32_t *tokens;
     double *bins; /* [BINS] of all pieces and heads */
-    double
-        *kept; /* [texts][n_layers][n_kv_heads]; behind them [texts], eligible tokens of a head */
+    /* [texts][n_layers][n_kv_heads]; behind them [texts], eligible tokens of a head */
+    double *kept;
     sl_gate_calibration *rows; /* [windows * rates], what is found */
     float *retention;          /* [windows * rates][n_layers][n_kv_heads] */
-    FILE *log;
 } calibration;
 
 static uint32_t heads_of(const calibration *c)
 {
-    return c->setup.shape.n_layers * c->setup.shape.n_kv_heads;
+    return c->job.setup.shape.n_layers * c->job.setup.shape.n_kv_heads;
 }
 
 /* ---- one piece ---- */
@@ -80,9 +70,9 @@ static void count_layer(void *context, const sl_layer_context *at, const sl_fram
     uint32_t n = frame->n_rows, sinks = l->policy->sinks, window = l->policy->window;
     uint32_t delay = gates->layers[layer].delay;
     if (c->gate.layers[layer].shape.span == SL_GATE_ABSENT || n <= sinks + window) return;
-    double *kept = c->kept +
-                   ((size_t)l->text * c->setup.shape.n_layers + layer) * c->setup.shape.n_kv_heads;
-    for (uint32_t head = 0; head < c->setup.shape.n_kv_heads; head++) {
+    double *kept = c->kept + ((size_t)l->text * c->job.setup.shape.n_layers + layer) *
+                                 c->job.setup.shape.n_kv_heads;
+    for (uint32_t head = 0; head < c->job.setup.shape.n_kv_heads; head++) {
         const float *logits = gates->logits + (size_t)head * gates->options.rows_max;
         const uint8_t *flags = sl_frame_flags(frame, layer, head);
         for (uint32_t t = sinks; t + window < n; t++) { /* row t + delay tells token t's */
@@ -94,16 +84,17 @@ static void count_layer(void *context, const sl_layer_context *at, const sl_fram
 
 static sl_status run_pieces(calibration *c, sl_local_stage *local, layer_counts *l)
 {
-    uint32_t ranks = (uint32_t)sl_comm_ranks(c->comm), n_texts = sl_train_texts_n(c->texts);
+    const uint32_t ranks = (uint32_t)sl_train_job_ranks(&c->job);
+    const uint32_t n_texts = sl_train_texts_n(c->job.texts);
     double *eligible = c->kept + (size_t)n_texts * heads_of(c);
     sl_status status = SL_OK;
-    for (uint32_t i = (uint32_t)sl_comm_rank(c->comm); status == SL_OK && i < c->pieces;
-         i += ranks) {
-        uint32_t n = c->settings->lengths.items[i / n_texts % c->settings->lengths.n];
+    for (uint32_t i = (uint32_t)sl_train_job_rank(&c->job);
+         status == SL_OK && i < c->job.settings->pieces; i += ranks) {
+        uint32_t n = c->job.settings->lengths.items[i / n_texts % c->job.settings->lengths.n];
         l->text = i % n_texts;
-        sl_train_texts_piece(c->texts, SL_TRAIN_PIECE, i, n, c->tokens);
+        sl_train_job_take_piece(&c->job, SL_TRAIN_PIECE, i, n);
         eligible[l->text] += sl_policy_eligible(l->policy, n);
-        status = sl_local_stage_compute(local, c->tokens, n);
+        status = sl_local_stage_compute(local, c->job.tokens, n);
         if (sl_process_signal() != 0) {
             sl_error("stopped by a signal: nothing was written; the same command begins anew");
             status = SL_ERR_JOB;
@@ -115,13 +106,13 @@ static sl_status run_pieces(calibration *c, sl_local_stage *local, layer_counts 
 /* Counts of all pieces on all ranks, gates at work with this policy. */
 static sl_status run(calibration *c, const sl_policy *policy)
 {
-    const sl_model_shape *s = &c->setup.shape;
-    uint32_t n_texts = sl_train_texts_n(c->texts);
+    const sl_model_shape *s = &c->job.setup.shape;
+    uint32_t n_texts = sl_train_texts_n(c->job.texts);
     size_t n_kept = (size_t)n_texts * heads_of(c) + n_texts;
     layer_counts counts = {.calibration = c, .policy = policy};
     sl_probe probe = {.context = &counts, .layer = count_layer};
-    sl_stage_options options = {.kernels = c->setup.kernels,
-                                .limits = {.rows_max = c->longest,
+    sl_stage_options options = {.kernels = c->job.setup.kernels,
+                                .limits = {.rows_max = c->job.longest,
                                            .spans_max = 1,
                                            .controls_max = 1,
                                            .ranks = 1,
@@ -130,23 +121,23 @@ static sl_status run(calibration *c, const sl_policy *policy)
                                            .n_kv_heads = s->n_kv_heads,
                                            .flags = true},
                                 .sequences_max = 1,
-                                .context = c->longest,
+                                .context = c->job.longest,
                                 .policy = *policy,
                                 .gate = &c->gate,
                                 .n_pages = heads_of(c) *
-                                           sl_cache_head_pages(policy->window, c->longest),
+                                           sl_cache_head_pages(policy->window, c->job.longest),
                                 .probe = &probe};
     sl_local_stage local;
     memset(c->bins, 0, BINS * sizeof *c->bins);
     memset(c->kept, 0, n_kept * sizeof *c->kept);
-    sl_status status = sl_local_stage_open(c->setup.gguf, s, s->n_layers, &options, c->threads,
-                                           &local);
-    if (status == SL_OK) status = sl_model_setup_check_gate(&c->setup, local.tensors_hash);
+    sl_status status = sl_local_stage_open(c->job.setup.gguf, s, s->n_layers, &options,
+                                           c->job.threads, &local);
+    if (status == SL_OK) status = sl_model_setup_check_gate(&c->job.setup, local.tensors_hash);
     if (status == SL_OK) status = run_pieces(c, &local, &counts);
     sl_local_stage_close(&local);
-    status = sl_ranks_agree(c->comm, status);
-    if (status == SL_OK) status = sl_ranks_sum_doubles(c->comm, c->bins, BINS);
-    return status == SL_OK ? sl_ranks_sum_doubles(c->comm, c->kept, n_kept) : status;
+    status = sl_ranks_agree(c->job.comm, status);
+    if (status == SL_OK) status = sl_ranks_sum_doubles(c->job.comm, c->bins, BINS);
+    return status == SL_OK ? sl_ranks_sum_doubles(c->job.comm, c->kept, n_kept) : status;
 }
 
 /* ---- one row of the table ---- */
@@ -164,7 +155,8 @@ static double threshold_for(const calibration *c, double keep)
 /* Of the last run's text, or of all texts, each counting alike. */
 static double kept_of_text(const calibration *c, uint32_t text)
 {
-    double kept = 0, eligible = c->kept[(size_t)sl_train_texts_n(c->texts) * heads_of(c) + text];
+    double kept = 0,
+           eligible = c->kept[(size_t)sl_train_texts_n(c->job.texts) * heads_of(c) + text];
     for (uint32_t i = 0; i < heads_of(c); i++) kept += c->kept[(size_t)text * heads_of(c) + i];
     return kept / (eligible * heads_of(c));
 }
@@ -173,20 +165,22 @@ static double kept_of_all(const calibration *c)
 {
     double total = 0, all = 0;
     for (size_t i = 0; i < BINS; i++) total += c->bins[i];
-    for (size_t i = 0; i < (size_t)sl_train_texts_n(c->texts) * heads_of(c); i++) all += c->kept[i];
+    for (size_t i = 0; i < (size_t)sl_train_texts_n(c->job.texts) * heads_of(c); i++)
+        all += c->kept[i];
     return all / total;
 }
 
 static void take_retention(const calibration *c, float *retention)
 {
-    uint32_t n_texts = sl_train_texts_n(c->texts);
+    uint32_t n_texts = sl_train_texts_n(c->job.texts);
     double eligible = 0;
     for (uint32_t i = 0; i < n_texts; i++) eligible += c->kept[(size_t)n_texts * heads_of(c) + i];
     for (uint32_t i = 0; i < heads_of(c); i++) {
         double kept = 0;
         for (uint32_t text = 0; text < n_texts; text++)
             kept += c->kept[(size_t)text * heads_of(c) + i];
-        bool absent = c->gate.layers[i / c->setup.shape.n_kv_heads].shape.span == SL_GATE_ABSENT;
+        bool absent = c->gate.layers[i / c->job.setup.shape.n_kv_heads].shape.span ==
+                      SL_GATE_ABSENT;
         retention[i] = absent ? 1 : (float)(kept / eligible);
     }
 }
@@ -196,16 +190,16 @@ static sl_status tell_row(const calibration *c, const sl_gate_calibration *row)
     const char *names[SL_TRAIN_TEXTS_MAX];
     double measured[SL_TRAIN_TEXTS_MAX], layers[SL_GATE_LAYERS_MAX];
     char text[512];
-    uint32_t n_texts = sl_train_texts_n(c->texts), n_kv = c->setup.shape.n_kv_heads;
+    uint32_t n_texts = sl_train_texts_n(c->job.texts), n_kv = c->job.setup.shape.n_kv_heads;
     size_t used = 0;
     sl_append(text, sizeof text, &used, "window %u, keep %.4g: threshold %.3f keeps %.2f%%; of",
               row->window, (double)row->keep, (double)row->threshold, 100 * kept_of_all(c));
     for (uint32_t i = 0; i < n_texts; i++) {
-        names[i] = sl_train_texts_name(c->texts, i);
+        names[i] = sl_train_texts_name(c->job.texts, i);
         measured[i] = kept_of_text(c, i);
         sl_append(text, sizeof text, &used, " %s %.1f%%", names[i], 100 * measured[i]);
     }
-    for (uint32_t i = 0; i < c->setup.shape.n_layers; i++) {
+    for (uint32_t i = 0; i < c->job.setup.shape.n_layers; i++) {
         layers[i] = 0;
         for (uint32_t h = 0; h < n_kv; h++)
             layers[i] += (double)row->retention[i * n_kv + h] / n_kv;
@@ -217,9 +211,9 @@ static sl_status tell_row(const calibration *c, const sl_gate_calibration *row)
                                       .n_texts = n_texts,
                                       .texts = names,
                                       .measured = measured,
-                                      .n_layers = c->setup.shape.n_layers,
+                                      .n_layers = c->job.setup.shape.n_layers,
                                       .retention = layers};
-    return c->log ? sl_report_train_calibrated(c->log, &told) : SL_OK;
+    return c->job.log ? sl_report_train_calibrated(c->job.log, &told) : SL_OK;
 }
 
 /* Find one row, starting from the logits of the last run at this window. */
@@ -243,14 +237,14 @@ static sl_status find_row(calibration *c, sl_policy *policy, double keep, sl_gat
     row->keep = (float)keep;
     row->window = policy->window;
     row->threshold = policy->threshold;
-    return sl_ranks_agree(c->comm, sl_comm_rank(c->comm) == 0 ? tell_row(c, row) : SL_OK);
+    return sl_ranks_agree(c->job.comm, sl_train_job_rank(&c->job) == 0 ? tell_row(c, row) : SL_OK);
 }
 
 /* ---- the table ---- */
 
 static sl_status find_rows(calibration *c)
 {
-    const sl_settings *s = c->settings;
+    const sl_settings *s = c->job.settings;
     sl_gate_calibration *row = c->rows;
     for (uint32_t w = 0; w < s->windows.n; w++) {
         sl_policy policy = {.kind = SL_POLICY_GATE,
@@ -269,7 +263,7 @@ static sl_status find_rows(calibration *c)
 
 static sl_status write_gate(calibration *c)
 {
-    if (sl_comm_rank(c->comm) != 0) return SL_OK;
+    if (sl_train_job_rank(&c->job) != 0) return SL_OK;
     const sl_gate_calibration *first = &c->gate.calibration[0];
     for (uint32_t i = 0; i < c->gate.n_calibration; i++)
         if (c->gate.calibration[i].window == c->gate.window &&
@@ -277,21 +271,20 @@ static sl_status write_gate(calibration *c)
             first = &c->gate.calibration[i];
     c->gate.threshold = first->threshold; /* without --keep: the mildest row of its own window */
     c->gate.keep = first->keep;
-    return sl_gate_file_write(c->settings->output, &c->gate);
+    return sl_gate_file_write(c->job.settings->output, &c->gate);
 }
 
 /* ---- opening ---- */
 
 static sl_status take_room(calibration *c)
 {
-    uint32_t n_texts = sl_train_texts_n(c->texts);
-    uint32_t n_rows = c->settings->windows.n * c->settings->rates.n;
-    c->tokens = malloc(c->longest * sizeof *c->tokens);
+    uint32_t n_texts = sl_train_texts_n(c->job.texts);
+    uint32_t n_rows = c->job.settings->windows.n * c->job.settings->rates.n;
     c->bins = malloc(BINS * sizeof *c->bins);
     c->kept = malloc(((size_t)n_texts * heads_of(c) + n_texts) * sizeof *c->kept);
     c->retention = calloc((size_t)n_rows * heads_of(c), sizeof *c->retention);
     c->rows = calloc(n_rows, sizeof *c->rows);
-    bool good = c->tokens && c->bins && c->kept && c->retention && c->rows;
+    bool good = c->bins && c->kept && c->retention && c->rows;
     if (!good) return SL_ERR_MEMORY;
     c->gate.calibration = c->rows; /* was the file's */
     c->gate.n_calibration = n_rows;
@@ -302,18 +295,18 @@ static sl_status take_room(calibration *c)
 
 static sl_status open_log(calibration *c)
 {
-    if (!c->settings->train_log || sl_comm_rank(c->comm) != 0) return SL_OK;
-    c->log = fopen(c->settings->train_log, "ab");
-    if (c->log) return SL_OK;
-    sl_error("cannot write %s", c->settings->train_log);
+    if (!c->job.settings->train_log || sl_train_job_rank(&c->job) != 0) return SL_OK;
+    c->job.log = fopen(c->job.settings->train_log, "ab");
+    if (c->job.log) return SL_OK;
+    sl_error("cannot write %s", c->job.settings->train_log);
     return SL_ERR_FILE;
 }
 
 /* Rates are of tokens that leave the window. */
 static sl_status check_lengths(const calibration *c)
 {
-    const sl_counts *lengths = &c->settings->lengths;
-    uint32_t visible = c->gate.sinks + sl_counts_most(&c->settings->windows);
+    const sl_counts *lengths = &c->job.settings->lengths;
+    uint32_t visible = c->gate.sinks + sl_counts_most(&c->job.settings->windows);
     for (uint32_t i = 0; i < lengths->n; i++) {
         if (lengths->items[i] > visible) continue;
         sl_error("--lengths %u: no token of so short a piece leaves %u sinks and a window of %u",
@@ -325,46 +318,35 @@ static sl_status check_lengths(const calibration *c)
 
 static sl_status open_all(calibration *c)
 {
-    const sl_settings *s = c->settings;
-    c->longest = sl_counts_most(&s->lengths);
-    c->threads = (uint32_t)sl_cores_threads(s->threads, sl_comm_ranks_on_host(c->comm));
-    sl_train_texts_options texts = {.paths = s->text, .longest = c->longest, .seed = s->seed};
-    c->setup = (sl_model_setup){.model = s->model, .settings = s, .rank = sl_comm_rank(c->comm)};
-    sl_status status = sl_model_setup_open(&c->setup,
+    const sl_settings *s = c->job.settings;
+    sl_status status = sl_model_setup_open(&c->job.setup,
                                            SL_SETUP_KERNELS | SL_SETUP_SHAPE | SL_SETUP_CHAT);
-    if (status == SL_OK) status = sl_model_setup_open(&c->setup, SL_SETUP_GATE);
+    if (status == SL_OK) status = sl_model_setup_open(&c->job.setup, SL_SETUP_GATE);
     if (status != SL_OK) return status;
-    c->gate = *sl_model_setup_gate(&c->setup);
+    c->gate = *sl_model_setup_gate(&c->job.setup);
     if (s->sinks != SL_NOT_GIVEN) c->gate.sinks = s->sinks;
     status = check_lengths(c);
     if (status != SL_OK) return status;
-    status = sl_model_setup_open(&c->setup, SL_SETUP_GATE_FITS);
-    if (status == SL_OK)
-        status = sl_train_texts_open(&texts, c->setup.tokenizer, c->setup.chat, &c->texts);
-    if (status != SL_OK) return status;
-    c->pieces = s->pieces;
-    status = take_room(c);
+    status = sl_model_setup_open(&c->job.setup, SL_SETUP_GATE_FITS);
+    if (status == SL_OK) status = sl_train_job_open_texts(&c->job, 0);
+    if (status == SL_OK) status = take_room(c);
     return status == SL_OK ? open_log(c) : status;
 }
 
 static void close_all(calibration *c)
 {
-    if (c->log) fclose(c->log);
     free(c->rows);
     free(c->retention);
     free(c->kept);
     free(c->bins);
-    free(c->tokens);
-    sl_train_texts_close(c->texts);
-    sl_model_setup_close(&c->setup);
 }
 
 static sl_status open_and_calibrate(void *context)
 {
     calibration *c = context;
-    sl_status status = sl_ranks_agree(c->comm, open_all(c));
+    sl_status status = sl_ranks_agree(c->job.comm, open_all(c));
     if (status == SL_OK) status = find_rows(c);
-    if (status == SL_OK) status = sl_ranks_agree(c->comm, write_gate(c));
+    if (status == SL_OK) status = sl_ranks_agree(c->job.comm, write_gate(c));
     close_all(c);
     return status;
 }
@@ -377,13 +359,8 @@ static int train_calibrate_command(sl_settings *settings)
                  "thresholds go (-o)");
         return SL_EXIT_USAGE;
     }
-    calibration c = {.settings = settings};
-    sl_status status = sl_ranks_open(&c.comm);
-    if (status != SL_OK) return sl_exit_code(status);
-    sl_process_catch_signals();
-    status = sl_ranks_attend(c.comm, settings->peer_timeout_s, SL_SIGNAL_IS_WORKS_OWN,
-                             open_and_calibrate, &c);
-    return sl_ranks_close(c.comm, sl_exit_code_stopped(status));
+    calibration c = {0};
+    return sl_train_job_run(settings, &c.job, open_and_calibrate, &c);
 }
 
 const sl_command_entry sl_cmd_train_calibrate = {

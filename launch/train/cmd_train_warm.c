@@ -9,18 +9,13 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "launch/machine/cores.h"
 #include "launch/machine/process.h"
 #include "launch/machine/ranks.h"
 #include "launch/output/report_train.h"
-#include "launch/pipeline/engine.h"
-#include "launch/pipeline/loop.h"
-#include "launch/setup/model_setup.h"
 #include "launch/train/train_checkpoint.h"
-#include "launch/train/train_commands.h"
+#include "launch/train/train_job.h"
 #include "launch/train/train_pass.h"
 #include "launch/train/train_program.h"
-#include "launch/train/train_texts.h"
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/limits.h"
@@ -34,26 +29,20 @@ enum { WRITTEN_OUT_MAX = 10000 }; /* an R^2 further from 0 is told by its first 
 static const double RIDGE = 1e-3;
 
 typedef struct {
-    const sl_settings *settings;
-    sl_comm *comm;
-    uint32_t threads;
-    sl_model_setup setup;
-    sl_train_texts *texts;
+    sl_train_job job; /* rank 0 alone has a log */
     sl_train_pass pass;
     sl_warm *warm;
     void *storage;
     size_t storage_bytes;
-    int32_t *tokens;
     uint64_t ridge_rounds, rounds;
     sl_train_point point;
-    FILE *log; /* rank 0 */
     char log_path[4096], checkpoint_path[4096];
     int64_t began_ns, told_ns, saved_ns;
     uint64_t tokens_before; /* of earlier sittings */
 } training;
 
-static int rank_of(const training *t) { return sl_comm_rank(t->comm); }
-static uint64_t ranks_of(const training *t) { return (uint64_t)sl_comm_ranks(t->comm); }
+static int rank_of(const training *t) { return sl_train_job_rank(&t->job); }
+static uint64_t ranks_of(const training *t) { return sl_train_job_ranks(&t->job); }
 
 /* ---- opening ---- */
 
@@ -67,7 +56,7 @@ static sl_status name_file(const char *given, const char *output, const char *en
     return SL_ERR_OPTION;
 }
 
-static const sl_gate *gate_of(const training *t) { return sl_model_setup_gate(&t->setup); }
+static const sl_gate *gate_of(const training *t) { return sl_model_setup_gate(&t->job.setup); }
 
 /* What a window gate's heads see fits a slice and its reach; the whole past does not. */
 static sl_status check_spans(const sl_gate *gate, const char *path)
@@ -86,32 +75,31 @@ static sl_status check_spans(const sl_gate *gate, const char *path)
 
 static sl_status open_model(training *t)
 {
-    const sl_settings *s = t->settings;
-    t->threads = (uint32_t)sl_cores_threads(s->threads, sl_comm_ranks_on_host(t->comm));
-    sl_status status = sl_dense_begin((int)t->threads);
-    t->setup = (sl_model_setup){.model = s->model, .settings = s, .rank = sl_comm_rank(t->comm)};
-    if (status == SL_OK) status = sl_model_setup_open(&t->setup, SL_SETUP_SHAPE | SL_SETUP_CHAT);
-    if (status == SL_OK) status = sl_model_setup_open(&t->setup, SL_SETUP_GATE_FITS);
+    const sl_settings *s = t->job.settings;
+    sl_status status = sl_dense_begin((int)t->job.threads);
+    if (status == SL_OK)
+        status = sl_model_setup_open(&t->job.setup, SL_SETUP_SHAPE | SL_SETUP_CHAT);
+    if (status == SL_OK) status = sl_model_setup_open(&t->job.setup, SL_SETUP_GATE_FITS);
     if (status == SL_OK) status = check_spans(gate_of(t), s->gate);
-    if (status == SL_OK) status = sl_model_setup_open(&t->setup, SL_SETUP_KERNELS);
+    if (status == SL_OK) status = sl_model_setup_open(&t->job.setup, SL_SETUP_KERNELS);
     if (status != SL_OK) return status;
     const sl_gate *gate = gate_of(t);
-    sl_train_pass_options options = {.gguf = t->setup.gguf,
-                                     .kernels = t->setup.kernels,
-                                     .shape = t->setup.shape,
-                                     .tokens_max = sl_counts_most(&s->lengths),
+    sl_train_pass_options options = {.gguf = t->job.setup.gguf,
+                                     .kernels = t->job.setup.kernels,
+                                     .shape = t->job.setup.shape,
+                                     .tokens_max = t->job.longest,
                                      .window = s->window != SL_NOT_GIVEN ? s->window : gate->window,
                                      .sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : gate->sinks,
-                                     .threads = t->threads};
+                                     .threads = t->job.threads};
     status = sl_train_pass_open(&options, &t->pass);
     if (status != SL_OK) return status;
-    return sl_model_setup_check_gate(&t->setup, t->pass.stage.tensors_hash);
+    return sl_model_setup_check_gate(&t->job.setup, t->pass.stage.tensors_hash);
 }
 
 static sl_status open_warm(training *t)
 {
     sl_warm_options options = {.gate = gate_of(t),
-                               .tokens_max = sl_counts_most(&t->settings->lengths),
+                               .tokens_max = t->job.longest,
                                .slice = SLICE,
                                .threads = t->pass.stage.options.threads};
     sl_arena arena;
@@ -122,28 +110,17 @@ static sl_status open_warm(training *t)
     if (status != SL_OK) return status;
     sl_arena_init(&arena, t->storage, t->storage_bytes);
     sl_warm_init(&options, &arena, &t->warm);
-    t->tokens = malloc(options.tokens_max * sizeof *t->tokens);
-    return t->tokens ? SL_OK : SL_ERR_MEMORY;
-}
-
-static sl_status open_texts(training *t)
-{
-    const sl_settings *s = t->settings;
-    sl_train_texts_options options = {.paths = s->text,
-                                      .longest = sl_counts_most(&s->lengths),
-                                      .seed = s->seed,
-                                      .repeat = s->repeat_share};
-    return sl_train_texts_open(&options, t->setup.tokenizer, t->setup.chat, &t->texts);
+    return SL_OK;
 }
 
 /* Everything that the result depends on. */
 static uint64_t hash_run(const training *t)
 {
-    const sl_settings *s = t->settings;
+    const sl_settings *s = t->job.settings;
     const sl_train_pass_options *p = &t->pass.options;
-    uint64_t numbers[] = {sl_train_texts_hash(t->texts),
-                          sl_gate_file_hash(t->setup.gate_file),
-                          sl_gguf_header_hash(t->setup.gguf) + t->pass.stage.tensors_hash,
+    uint64_t numbers[] = {sl_train_texts_hash(t->job.texts),
+                          sl_gate_file_hash(t->job.setup.gate_file),
+                          sl_gguf_header_hash(t->job.setup.gguf) + t->pass.stage.tensors_hash,
                           s->seed,
                           t->ridge_rounds,
                           t->rounds,
@@ -161,7 +138,7 @@ static uint64_t hash_run(const training *t)
 /* Pieces too short for any token to leave the window and be asked for teach nothing. */
 static sl_status check_lengths(const training *t)
 {
-    const sl_counts *lengths = &t->settings->lengths;
+    const sl_counts *lengths = &t->job.settings->lengths;
     for (uint32_t i = 0; i < lengths->n; i++) {
         if (sl_train_pass_targets(&t->pass, lengths->items[i]) > 0) continue;
         sl_error("--lengths %u: no token of so short a piece is asked for beyond a window of %u",
@@ -188,8 +165,8 @@ static sl_status resume(training *t)
 static sl_status check_ranks(const training *t)
 {
     bool same_run, same_round;
-    sl_status status = sl_ranks_same(t->comm, t->point.run, &same_run);
-    if (status == SL_OK) status = sl_ranks_same(t->comm, t->point.round, &same_round);
+    sl_status status = sl_ranks_same(t->job.comm, t->point.run, &same_run);
+    if (status == SL_OK) status = sl_ranks_same(t->job.comm, t->point.round, &same_round);
     if (status != SL_OK || (same_run && same_round)) return status;
     if (rank_of(t) == 0)
         sl_error(same_run ? "ranks found different checkpoints: %s must be one file that all see"
@@ -202,8 +179,8 @@ static sl_status check_ranks(const training *t)
 static sl_status open_log(training *t)
 {
     if (rank_of(t) != 0) return SL_OK;
-    t->log = fopen(t->log_path, t->point.round > 0 ? "ab" : "wb");
-    if (t->log) return SL_OK;
+    t->job.log = fopen(t->log_path, t->point.round > 0 ? "ab" : "wb");
+    if (t->job.log) return SL_OK;
     sl_error("cannot write %s: %s", t->log_path, strerror(errno));
     return SL_ERR_FILE;
 }
@@ -217,7 +194,7 @@ static uint64_t rounds_for(const training *t, uint32_t pieces)
 
 static sl_status open_all(training *t)
 {
-    const sl_settings *s = t->settings;
+    const sl_settings *s = t->job.settings;
     t->ridge_rounds = rounds_for(t, s->ridge_pieces);
     t->rounds = t->ridge_rounds + rounds_for(t, s->pieces);
     sl_status status = name_file(s->checkpoint, s->output, ".checkpoint", t->checkpoint_path,
@@ -226,10 +203,10 @@ static sl_status open_all(training *t)
         status = name_file(s->train_log, s->output, ".log.jsonl", t->log_path, sizeof t->log_path);
     if (status == SL_OK) status = open_model(t);
     if (status == SL_OK) status = check_lengths(t);
-    if (status == SL_OK) status = open_texts(t);
+    if (status == SL_OK) status = sl_train_job_open_texts(&t->job, s->repeat_share);
     if (status == SL_OK) status = open_warm(t);
     if (status == SL_OK)
-        status = sl_limits_check(sl_dense_call_bytes((int)t->threads),
+        status = sl_limits_check(sl_dense_call_bytes((int)t->job.threads),
                                  "OpenBLAS, at its first call");
     if (status == SL_OK) status = resume(t);
     return status == SL_OK ? open_log(t) : status;
@@ -237,12 +214,8 @@ static sl_status open_all(training *t)
 
 static void close_all(training *t)
 {
-    if (t->log) fclose(t->log);
-    free(t->tokens);
     sl_storage_release(t->storage, t->storage_bytes);
-    sl_train_texts_close(t->texts);
     sl_train_pass_close(&t->pass);
-    sl_model_setup_close(&t->setup);
 }
 
 /* ---- a round ---- */
@@ -250,14 +223,14 @@ static void close_all(training *t)
 /* The same for all ranks; every text has its turn at each length. */
 static uint32_t length_of(const training *t, uint64_t round)
 {
-    uint64_t turn = round * ranks_of(t) / sl_train_texts_n(t->texts);
-    return t->settings->lengths.items[turn % t->settings->lengths.n];
+    uint64_t turn = round * ranks_of(t) / sl_train_texts_n(t->job.texts);
+    return t->job.settings->lengths.items[turn % t->job.settings->lengths.n];
 }
 
 static sl_status take_piece(training *t, sl_piece_kind kind, uint64_t number, uint32_t n)
 {
-    sl_train_texts_piece(t->texts, kind, number, n, t->tokens);
-    return sl_train_pass_run(&t->pass, t->tokens, n);
+    sl_train_job_take_piece(&t->job, kind, number, n);
+    return sl_train_pass_run(&t->pass, t->job.tokens, n);
 }
 
 static sl_status ridge_round(training *t, sl_status status)
@@ -267,10 +240,10 @@ static sl_status ridge_round(training *t, sl_status status)
     /* What all ranks had before is on all of them; only rank 0's may count when they add up. */
     if (rank_of(t) != 0) memset(sums, 0, n * sizeof *sums);
     if (status == SL_OK) sl_warm_ridge_add(t->warm, &t->pass.piece);
-    status = sl_ranks_agree(t->comm, status);
-    if (status == SL_OK) status = sl_ranks_sum_doubles(t->comm, sums, n);
+    status = sl_ranks_agree(t->job.comm, status);
+    if (status == SL_OK) status = sl_ranks_sum_doubles(t->job.comm, sums, n);
     if (status == SL_OK && t->point.round + 1 == t->ridge_rounds)
-        status = sl_ranks_agree(t->comm, sl_warm_ridge_solve(t->warm, RIDGE));
+        status = sl_ranks_agree(t->job.comm, sl_warm_ridge_solve(t->warm, RIDGE));
     return status;
 }
 
@@ -279,15 +252,15 @@ static double rate_at(const training *t, uint64_t round)
 {
     double done = (double)(round - t->ridge_rounds) / (double)(t->rounds - t->ridge_rounds);
     double rise = done < 0.05 ? (done + 0.002) / 0.05 : 1;
-    return t->settings->rate * fmin(rise, 1) * 0.5 * (1 + cos(3.14159265358979323846 * done));
+    return t->job.settings->rate * fmin(rise, 1) * 0.5 * (1 + cos(3.14159265358979323846 * done));
 }
 
 /* The look-ahead of a slice: of the given ones, by chance, the same on all ranks. */
 static uint32_t ahead_of(const training *t, uint64_t round, uint32_t slice)
 {
-    const sl_counts *given = &t->settings->ahead;
+    const sl_counts *given = &t->job.settings->ahead;
     const uint64_t key[2] = {round, slice};
-    return given->items[XXH3_64bits_withSeed(key, sizeof key, t->settings->seed) % given->n];
+    return given->items[XXH3_64bits_withSeed(key, sizeof key, t->job.settings->seed) % given->n];
 }
 
 static sl_status adamw_round(training *t, sl_status status)
@@ -296,11 +269,11 @@ static sl_status adamw_round(training *t, sl_status status)
     float *gradients = sl_warm_gradients(t->warm, &n), share = 1.0F / (float)ranks_of(t);
     double rate = rate_at(t, t->point.round);
     uint32_t slices = sl_warm_slices(t->warm, &t->pass.piece); /* alike: pieces are */
-    status = sl_ranks_agree(t->comm, status);
+    status = sl_ranks_agree(t->job.comm, status);
     for (uint32_t slice = 0; status == SL_OK && slice < slices; slice++) {
         sl_warm_gradient(t->warm, &t->pass.piece, slice, ahead_of(t, t->point.round, slice));
         if (ranks_of(t) > 1) {
-            status = sl_ranks_sum_floats(t->comm, gradients, n);
+            status = sl_ranks_sum_floats(t->job.comm, gradients, n);
             for (size_t i = 0; i < n; i++) gradients[i] *= share;
         }
         if (status == SL_OK) sl_warm_step(t->warm, (float)rate);
@@ -313,7 +286,7 @@ static sl_status total_fits(training *t, double *loss_out, double *r2_out)
 {
     uint32_t n_layers = gate_of(t)->n_layers, n_fitted = 0;
     sl_warm_fit *fits = sl_warm_fits(t->warm);
-    sl_status status = sl_ranks_sum_doubles(t->comm, &fits[0].n,
+    sl_status status = sl_ranks_sum_doubles(t->job.comm, &fits[0].n,
                                             n_layers * sizeof *fits / sizeof(double));
     double loss = 0, r2 = 0;
     for (uint32_t i = 0; status == SL_OK && i < n_layers; i++) {
@@ -360,7 +333,7 @@ static sl_status tell_round(training *t, double loss, double r2)
     sl_train_round r = {.round = round,
                         .rounds = t->rounds,
                         .phase = ridge ? "ridge" : "adamw",
-                        .text = sl_train_texts_name(t->texts, (round - 1) * ranks_of(t)),
+                        .text = sl_train_texts_name(t->job.texts, (round - 1) * ranks_of(t)),
                         .context = length_of(t, round - 1),
                         .tokens = tokens,
                         .seconds = seconds_now(t),
@@ -375,7 +348,7 @@ static sl_status tell_round(training *t, double loss, double r2)
         sl_info("%s", text);
         t->told_ns = now_ns;
     }
-    return sl_report_train_round(t->log, &r);
+    return sl_report_train_round(t->job.log, &r);
 }
 
 static sl_status tell_layers(training *t, const char *phase, double loss, double r2)
@@ -396,13 +369,13 @@ static sl_status tell_layers(training *t, const char *phase, double loss, double
         }
         sl_info("%s", line);
     }
-    return sl_report_train_held_out(t->log, phase, layers, n_layers);
+    return sl_report_train_held_out(t->job.log, phase, layers, n_layers);
 }
 
 /* R^2 by layer on held-out pieces, which ranks share. */
 static sl_status tell_held_out(training *t, const char *phase)
 {
-    uint64_t n = (uint64_t)sl_train_texts_n(t->texts) * HELD_OUT_PIECES;
+    uint64_t n = (uint64_t)sl_train_texts_n(t->job.texts) * HELD_OUT_PIECES;
     sl_status status = SL_OK;
     sl_warm_fits_reset(t->warm);
     for (uint64_t i = (uint64_t)rank_of(t); status == SL_OK && i < n; i += ranks_of(t)) {
@@ -410,10 +383,10 @@ static sl_status tell_held_out(training *t, const char *phase)
         if (status == SL_OK) sl_warm_measure(t->warm, &t->pass.piece, UINT32_MAX);
     }
     double loss, r2;
-    status = sl_ranks_agree(t->comm, status);
+    status = sl_ranks_agree(t->job.comm, status);
     if (status == SL_OK) status = total_fits(t, &loss, &r2);
     if (status != SL_OK) return status;
-    return sl_ranks_agree(t->comm, rank_of(t) == 0 ? tell_layers(t, phase, loss, r2) : SL_OK);
+    return sl_ranks_agree(t->job.comm, rank_of(t) == 0 ? tell_layers(t, phase, loss, r2) : SL_OK);
 }
 
 /* ---- the run ---- */
@@ -433,11 +406,11 @@ static sl_status save(training *t)
 static sl_status between_rounds(training *t)
 {
     bool due = (double)(sl_clock_now_ns() - t->saved_ns) >
-               t->settings->checkpoint_minutes * 60 * (double)SL_SECOND;
+               t->job.settings->checkpoint_minutes * 60 * (double)SL_SECOND;
     bool stop, save_now;
-    sl_status status = sl_ranks_any(t->comm, sl_process_signal() != 0, &stop);
-    if (status == SL_OK) status = sl_ranks_any(t->comm, due, &save_now);
-    if (status == SL_OK && (stop || save_now)) status = sl_ranks_agree(t->comm, save(t));
+    sl_status status = sl_ranks_any(t->job.comm, sl_process_signal() != 0, &stop);
+    if (status == SL_OK) status = sl_ranks_any(t->job.comm, due, &save_now);
+    if (status == SL_OK && (stop || save_now)) status = sl_ranks_agree(t->job.comm, save(t));
     if (status != SL_OK || !stop) return status;
     if (rank_of(t) == 0)
         sl_info("stopped after round %llu; the same command goes on from %s",
@@ -457,7 +430,7 @@ static sl_status run_round(training *t)
     if (status == SL_OK && !ridge) status = total_fits(t, &loss, &r2);
     if (status != SL_OK) return status;
     t->point.round++;
-    status = sl_ranks_agree(t->comm, tell_round(t, loss, r2));
+    status = sl_ranks_agree(t->job.comm, tell_round(t, loss, r2));
     if (status == SL_OK && t->point.round == t->ridge_rounds) status = tell_held_out(t, "ridge");
     return status;
 }
@@ -466,7 +439,7 @@ static sl_status write_gate(training *t)
 {
     if (rank_of(t) != 0) return SL_OK;
     sl_gate gate = *gate_of(t);
-    uint32_t type = strcmp(t->settings->type, "f16") == 0 ? SL_TYPE_F16 : SL_TYPE_Q8_0;
+    uint32_t type = strcmp(t->job.settings->type, "f16") == 0 ? SL_TYPE_F16 : SL_TYPE_Q8_0;
     gate.window = t->pass.options.window;
     gate.sinks = t->pass.options.sinks;
     gate.n_calibration = 0; /* thresholds of other weights */
@@ -487,11 +460,11 @@ static sl_status write_gate(training *t)
             status = sl_storage_take(bytes, "gates", &storage);
         }
     }
-    if (status == SL_OK) status = sl_gate_file_write(t->settings->output, &gate);
+    if (status == SL_OK) status = sl_gate_file_write(t->job.settings->output, &gate);
     sl_storage_release(storage, bytes);
     if (status == SL_OK)
         sl_info("%s: trained gates, without thresholds: sluice train calibrate finds them",
-                t->settings->output);
+                t->job.settings->output);
     return status;
 }
 
@@ -505,7 +478,7 @@ static sl_status train(training *t)
         if (status == SL_OK) status = between_rounds(t);
     }
     if (status == SL_OK && t->rounds > t->ridge_rounds) status = tell_held_out(t, "adamw");
-    if (status == SL_OK) status = sl_ranks_agree(t->comm, write_gate(t));
+    if (status == SL_OK) status = sl_ranks_agree(t->job.comm, write_gate(t));
     if (status == SL_OK && rank_of(t) == 0) remove(t->checkpoint_path);
     return status;
 }
@@ -530,7 +503,7 @@ static sl_status check_settings(const sl_settings *s)
 static sl_status open_and_train(void *context)
 {
     training *t = context;
-    sl_status status = sl_ranks_agree(t->comm, open_all(t));
+    sl_status status = sl_ranks_agree(t->job.comm, open_all(t));
     if (status == SL_OK) status = check_ranks(t);
     if (status == SL_OK) status = train(t);
     close_all(t);
@@ -540,11 +513,6 @@ static sl_status open_and_train(void *context)
 int sl_train_warm(sl_settings *settings)
 {
     if (check_settings(settings) != SL_OK) return SL_EXIT_USAGE;
-    training t = {.settings = settings};
-    sl_status status = sl_ranks_open(&t.comm);
-    if (status != SL_OK) return sl_exit_code(status);
-    sl_process_catch_signals();
-    status = sl_ranks_attend(t.comm, settings->peer_timeout_s, SL_SIGNAL_IS_WORKS_OWN,
-                             open_and_train, &t);
-    return sl_ranks_close(t.comm, sl_exit_code_stopped(status));
+    training t = {0};
+    return sl_train_job_run(settings, &t.job, open_and_train, &t);
 }

@@ -2,10 +2,11 @@
  * hundred a second, so a lock costs nothing worth saving. */
 #include "runtime/base/queue.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "runtime/base/clock.h"
+#include "runtime/base/condition.h"
 
 struct sl_queue {
     pthread_mutex_t lock;
@@ -21,11 +22,7 @@ sl_queue *sl_queue_open(size_t capacity)
     if (!queue) return NULL;
     queue->capacity = capacity;
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&queue->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    sl_condition_init(&queue->changed);
     return queue;
 }
 
@@ -37,33 +34,18 @@ void sl_queue_close(sl_queue *queue)
     free(queue);
 }
 
-static struct timespec after_ms(int timeout_ms)
+static int64_t end_of(int timeout_ms)
 {
-    struct timespec when;
-    clock_gettime(CLOCK_MONOTONIC, &when);
-    when.tv_sec += timeout_ms / 1000;
-    when.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (when.tv_nsec >= 1000000000) {
-        when.tv_sec++;
-        when.tv_nsec -= 1000000000;
-    }
-    return when;
-}
-
-/* Wait for a change; false when `deadline` has passed. */
-static bool wait_change(sl_queue *queue, int timeout_ms, const struct timespec *deadline)
-{
-    if (timeout_ms < 0) return pthread_cond_wait(&queue->changed, &queue->lock) == 0;
-    return pthread_cond_timedwait(&queue->changed, &queue->lock, deadline) != ETIMEDOUT;
+    return timeout_ms < 0 ? SL_CONDITION_FOREVER : sl_clock_now_ns() + timeout_ms * SL_MS;
 }
 
 sl_status sl_queue_put(sl_queue *queue, void *item, int timeout_ms)
 {
-    struct timespec deadline = after_ms(timeout_ms < 0 ? 0 : timeout_ms);
+    const int64_t end_ns = end_of(timeout_ms);
     pthread_mutex_lock(&queue->lock);
     bool in_time = timeout_ms != 0;
     while (queue->count == queue->capacity && !queue->ended && in_time)
-        in_time = wait_change(queue, timeout_ms, &deadline);
+        in_time = sl_condition_wait(&queue->changed, &queue->lock, end_ns);
     sl_status status = SL_OK;
     if (queue->ended) {
         status = SL_END;
@@ -79,11 +61,11 @@ sl_status sl_queue_put(sl_queue *queue, void *item, int timeout_ms)
 
 sl_status sl_queue_take(sl_queue *queue, void **item_out, int timeout_ms)
 {
-    struct timespec deadline = after_ms(timeout_ms < 0 ? 0 : timeout_ms);
+    const int64_t end_ns = end_of(timeout_ms);
     pthread_mutex_lock(&queue->lock);
     bool in_time = timeout_ms != 0;
     while (queue->count == 0 && !queue->ended && in_time)
-        in_time = wait_change(queue, timeout_ms, &deadline);
+        in_time = sl_condition_wait(&queue->changed, &queue->lock, end_ns);
     sl_status status = SL_OK;
     if (queue->count > 0) {
         *item_out = queue->items[queue->first];
