@@ -12,6 +12,7 @@
 #include "launch/output/report.h"
 #include "launch/pipeline/engine.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/base/read_file.h"
 
 typedef struct {
@@ -121,7 +122,7 @@ static sl_status make_request(const sl_settings *s, const sl_engine *engine,
         return SL_ERR_REQUEST;
     }
     uint32_t room = context - (uint32_t)request->n_prompt;
-    request->max_tokens = s->n_tokens < room ? s->n_tokens : room;
+    request->max_tokens = sl_min_u32(s->n_tokens, room);
     return sl_request_bind(request);
 }
 
@@ -179,7 +180,7 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
     else if (stat(r->settings->file, &file) == 0 && S_ISREG(file.st_mode))
         text = (uint64_t)file.st_size;
     uint64_t most = sl_engine_text_bytes_max(engine);
-    return 2 * text + SL_ENCODE_BYTES * (text < most ? text : most);
+    return 2 * text + SL_ENCODE_BYTES * sl_min_u64(text, most);
 }
 
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)

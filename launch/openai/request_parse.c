@@ -9,6 +9,7 @@
 #include "launch/openai/request_fields.h"
 #include "launch/openai/request_json.h"
 #include "launch/openai/request_line.h"
+#include "runtime/base/numbers.h"
 
 enum { CUSTOM_ID_BYTES_MAX = 512, MODEL_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
 
@@ -258,7 +259,7 @@ static uint32_t tokens_within(const sl_request *request, int64_t wanted, size_t 
 {
     uint64_t tokens = (uint64_t)wanted;
     if (wanted < 0) tokens = request->chat ? room : COMPLETION_TOKENS_DEFAULT;
-    return (uint32_t)(tokens < room ? tokens : room);
+    return (uint32_t)sl_min_u64(tokens, room);
 }
 
 /* Keep the last tokens of the prompt. What fits in the context leaves room for the tokens that were

@@ -5,6 +5,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/stage/layer.h"
 
 static sl_teacher_options teacher_options(const sl_train_pass *p)
@@ -95,7 +96,7 @@ uint32_t sl_train_pass_targets(const sl_train_pass *pass, uint32_t n)
 {
     sl_teacher_options teacher = teacher_options(pass);
     uint32_t end = sl_teacher_targets(&teacher, n);
-    return end > pass->options.sinks ? end - pass->options.sinks : 0;
+    return sl_saturating_sub_u32(end, pass->options.sinks);
 }
 
 sl_status sl_train_pass_run(sl_train_pass *pass, const int32_t *tokens, uint32_t n)

@@ -216,7 +216,7 @@ void sl_admission_decide(sl_admission *admission, uint32_t sequence, uint32_t la
     uint32_t window = p->window;
     SL_ASSERT(window > 0 && delay < window);
     float *pending = a->pending ? a->pending + index_of(a, sequence, layer, head) * window : NULL;
-    for (uint32_t t = window > position ? window - position : 0; t < n; t++) {
+    for (uint32_t t = sl_saturating_sub_u32(window, position); t < n; t++) {
         uint32_t leaving = position + t - window;
         float score = 0;
         if (pending)
@@ -224,7 +224,7 @@ void sl_admission_decide(sl_admission *admission, uint32_t sequence, uint32_t la
                                                 : pending[leaving % window];
         keep[t] = leaving < p->sinks || keeps(a, sequence, layer, head, leaving, score);
     }
-    for (uint32_t t = n > window ? n - window : 0; pending && t < n; t++)
+    for (uint32_t t = sl_saturating_sub_u32(n, window); pending && t < n; t++)
         if (position + t >= delay) pending[(position + t - delay) % window] = scores[t];
 }
 
@@ -241,7 +241,7 @@ float *sl_admission_received(const sl_admission *admission, uint32_t sequence, u
 static void smooth(const float *scores, uint32_t n, float *out)
 {
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t first = i > SNAPKV_POOL / 2 ? i - SNAPKV_POOL / 2 : 0;
+        uint32_t first = sl_saturating_sub_u32(i, SNAPKV_POOL / 2);
         uint32_t end = sl_min_u32(i + SNAPKV_POOL / 2 + 1, n);
         out[i] = 0;
         for (uint32_t j = first; j < end; j++) out[i] += scores[j];

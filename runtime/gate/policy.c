@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 
 static const char *const NAMES[] = {
     [SL_POLICY_FULL] = "full",       [SL_POLICY_STREAMING] = "streaming",
@@ -39,7 +40,7 @@ bool sl_policy_has_rate(sl_policy_kind kind)
 uint32_t sl_policy_eligible(const sl_policy *policy, uint32_t n_tokens)
 {
     uint64_t always = (uint64_t)policy->sinks + policy->window;
-    return n_tokens > always ? n_tokens - (uint32_t)always : 0;
+    return (uint32_t)sl_saturating_sub_u64(n_tokens, always);
 }
 
 uint32_t sl_policy_survivors(const sl_policy *policy, uint32_t n_prompt)

@@ -62,7 +62,7 @@ static void prune(sl_layer_context *c, sl_frame *frame, const sl_span *span, uin
     if (!frame->flags) return;
     SL_ASSERT(span->position == 0); /* flags have room for a token a row */
     uint8_t *flags = sl_frame_flags(frame, c->layer_begin + layer, head) + span->first_row;
-    uint32_t n_left = n_prompt > policy->window ? n_prompt - policy->window : 0;
+    uint32_t n_left = sl_saturating_sub_u32(n_prompt, policy->window);
     memset(flags, 1, n_prompt);
     memcpy(flags, own->survives, n_left);
 }

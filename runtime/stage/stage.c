@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/stage/kept_distributions.h"
 #include "runtime/stage/layer.h"
 #include "runtime/stage/sampler.h"
@@ -273,7 +274,7 @@ static void account_span(sl_stage *stage, sl_span *span)
 {
     const sl_cache_options *o = &stage->cache.options;
     uint32_t n = span->position + span->n_tokens, sinks = stage->options.policy.sinks;
-    uint32_t left = n > o->window ? n - o->window : 0, n_sinks = left < sinks ? left : sinks;
+    uint32_t n_sinks = sl_min_u32(sl_saturating_sub_u32(n, o->window), sinks);
     uint64_t heads = (uint64_t)o->n_layers * o->n_kv_heads,
              seen = seen_by(stage, span->sequence, n);
     uint64_t pages = heads * stage->cache.ring_pages, kept = 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/train/dense.h"
 #include "runtime/train/vector_math.h"
 
@@ -61,7 +62,7 @@ void sl_teacher_init(const sl_teacher_options *options, sl_arena *arena, sl_teac
 uint32_t sl_teacher_targets(const sl_teacher_options *options, uint32_t n_tokens)
 {
     uint32_t queries = n_tokens / 4 + options->window;
-    return n_tokens > queries ? n_tokens - queries : 0;
+    return sl_saturating_sub_u32(n_tokens, queries);
 }
 
 static sl_factor plain(const float *data, size_t stride)
@@ -91,10 +92,10 @@ static void add_block(const sl_teacher *t, uint32_t n_worth, uint32_t first, uin
     sl_dense_multiply(n, n_keys, d, 1.0F / sqrtf((float)d), plain(s->q + first * d, d),
                       transposed(s->k, d), 0, s->weight, stride);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t query = first + i, far = query + 1 > o->window ? query + 1 - o->window : 0;
+        uint32_t query = first + i, far = sl_saturating_sub_u32(query + 1, o->window);
         float *row = s->weight + i * stride;
         sl_vector_softmax(row, query + 1, query + 1);
-        sl_vector_add_powers(row, t->by_hidden[query], far < n_worth ? far : n_worth, s->asked);
+        sl_vector_add_powers(row, t->by_hidden[query], sl_min_u32(far, n_worth), s->asked);
     }
 }
 
