@@ -56,10 +56,10 @@ static void make_kinds(void)
     sl_gguf_put_i32s(&w, "a.i32s", (const int32_t[]){1, -2, 3}, 3);
     sl_gguf_put_f32s(&w, "a.f32s", (const float[]){1.5F, -2}, 2);
     sl_gguf_put_u32(&w, "general.alignment", 32);
-    sl_gguf_put_tensor(&w, "t.f32", SYNTH_F32, (const uint64_t[]){4, 3}, 2, zeros, 48);
-    sl_gguf_put_tensor(&w, "t.f16", SYNTH_F16, (const uint64_t[]){5}, 1, zeros, 10);
-    sl_gguf_put_tensor(&w, "t.q4_1", SYNTH_Q4_1, (const uint64_t[]){32, 1, 2, 1}, 4, zeros, 40);
-    sl_gguf_put_tensor(&w, "t.q8_0", SYNTH_Q8_0, (const uint64_t[]){32}, 1, zeros, 34);
+    sl_gguf_put_tensor(&w, "t.f32", SL_TYPE_F32, (const uint64_t[]){4, 3}, 2, zeros, 48);
+    sl_gguf_put_tensor(&w, "t.f16", SL_TYPE_F16, (const uint64_t[]){5}, 1, zeros, 10);
+    sl_gguf_put_tensor(&w, "t.q4_1", SL_TYPE_Q4_1, (const uint64_t[]){32, 1, 2, 1}, 4, zeros, 40);
+    sl_gguf_put_tensor(&w, "t.q8_0", SL_TYPE_Q8_0, (const uint64_t[]){32}, 1, zeros, 34);
     sl_gguf_put_tensor(&w, "t.unknown", 14, (const uint64_t[]){256}, 1, zeros, 32);
     save_gguf(&w, "kinds");
 }
@@ -89,10 +89,11 @@ static void put_zeros(sl_gguf_writer *w, const char *name, uint32_t type, uint64
                       uint64_t n_out)
 {
     static const uint8_t zeros[32 * 32 * 4];
-    static const size_t block_bytes[] = {[SYNTH_F32] = 128, [SYNTH_Q4_1] = 20, [SYNTH_Q8_0] = 34};
+    size_t weights, bytes;
+    SL_ASSERT(sl_type_block(type, &weights, &bytes));
     uint32_t n_dims = n_out > 1 ? 2 : 1;
     sl_gguf_put_tensor(w, name, type, (const uint64_t[]){n_in, n_out}, n_dims, zeros,
-                       n_in / 32 * n_out * block_bytes[type]);
+                       n_in / weights * n_out * bytes);
 }
 
 /* One layer of width 32 with two heads of 16. */
@@ -108,17 +109,17 @@ static void make_model(void)
     sl_gguf_put_u32(&w, "llama.attention.head_count_kv", 1);
     sl_gguf_put_f32(&w, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
     put_words(&w);
-    put_zeros(&w, "token_embd.weight", SYNTH_Q8_0, 32, 10);
-    put_zeros(&w, "output_norm.weight", SYNTH_F32, 32, 1);
-    put_zeros(&w, "blk.0.attn_norm.weight", SYNTH_F32, 32, 1);
-    put_zeros(&w, "blk.0.attn_q.weight", SYNTH_Q4_1, 32, 32);
-    put_zeros(&w, "blk.0.attn_k.weight", SYNTH_Q4_1, 32, 16);
-    put_zeros(&w, "blk.0.attn_v.weight", SYNTH_Q4_1, 32, 16);
-    put_zeros(&w, "blk.0.attn_output.weight", SYNTH_Q4_1, 32, 32);
-    put_zeros(&w, "blk.0.ffn_norm.weight", SYNTH_F32, 32, 1);
-    put_zeros(&w, "blk.0.ffn_gate.weight", SYNTH_Q4_1, 32, 32);
-    put_zeros(&w, "blk.0.ffn_up.weight", SYNTH_Q4_1, 32, 32);
-    put_zeros(&w, "blk.0.ffn_down.weight", SYNTH_Q4_1, 32, 32);
+    put_zeros(&w, "token_embd.weight", SL_TYPE_Q8_0, 32, 10);
+    put_zeros(&w, "output_norm.weight", SL_TYPE_F32, 32, 1);
+    put_zeros(&w, "blk.0.attn_norm.weight", SL_TYPE_F32, 32, 1);
+    put_zeros(&w, "blk.0.attn_q.weight", SL_TYPE_Q4_1, 32, 32);
+    put_zeros(&w, "blk.0.attn_k.weight", SL_TYPE_Q4_1, 32, 16);
+    put_zeros(&w, "blk.0.attn_v.weight", SL_TYPE_Q4_1, 32, 16);
+    put_zeros(&w, "blk.0.attn_output.weight", SL_TYPE_Q4_1, 32, 32);
+    put_zeros(&w, "blk.0.ffn_norm.weight", SL_TYPE_F32, 32, 1);
+    put_zeros(&w, "blk.0.ffn_gate.weight", SL_TYPE_Q4_1, 32, 32);
+    put_zeros(&w, "blk.0.ffn_up.weight", SL_TYPE_Q4_1, 32, 32);
+    put_zeros(&w, "blk.0.ffn_down.weight", SL_TYPE_Q4_1, 32, 32);
     save_gguf(&w, "model");
 }
 

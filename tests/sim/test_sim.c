@@ -367,9 +367,9 @@ static void open_model(model *m)
                          .vocab = VOCAB,
                          .context = CONTEXT,
                          .rope_base = 10000,
-                         .attention_type = SYNTH_Q4_1,
-                         .ffn_type = SYNTH_Q8_0,
-                         .head_type = SYNTH_Q8_0,
+                         .attention_type = SL_TYPE_Q4_1,
+                         .ffn_type = SL_TYPE_Q8_0,
+                         .head_type = SL_TYPE_Q8_0,
                          .tie = SYNTH_TIED};
     char path[] = "/tmp/sluice-test-sim-XXXXXX";
     int file = mkstemp(path);

@@ -7,30 +7,22 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "tests/support/seeded.h"
 #include "tests/support/synth_vocab.h"
 
-enum { BLOCK = 32, VALUE_BYTES_MAX = 4 };
+enum { BLOCK = 32 }; /* values that are encoded at once, of any type */
 
 typedef struct {
     const synth_shape *shape;
     sl_gguf_writer *w;
-    uint64_t random; /* state */
+    seeded random;
 } maker;
-
-/* Steele et al. 2014, splitmix64. */
-static uint64_t next_u64(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-}
 
 /* Mean 0, deviation 1: the sum of four uniforms is normal enough, and exact everywhere,
  * where a logarithm and a cosine would be the C library's own. */
-static float next_normal(uint64_t *state)
+static float next_normal(seeded *random)
 {
-    uint64_t bits = next_u64(state);
+    uint64_t bits = seeded_bits(random);
     int32_t sum = 0;
     for (int i = 0; i < 4; i++) sum += (int32_t)(bits >> 16 * i & 0xffff);
     return (float)(2 * sum - 4 * 0xffff) * (1.7320508f / 131072);
@@ -49,16 +41,15 @@ static uint16_t half_of(float x)
     return (uint16_t)(sign | (bits - (112u << 23)) >> 13);
 }
 
-static size_t encode_f16(const float *x, uint8_t *out)
+static void encode_f16(const float *x, uint8_t *out)
 {
     uint16_t half[BLOCK];
     for (int i = 0; i < BLOCK; i++) half[i] = half_of(x[i]);
     memcpy(out, half, sizeof half);
-    return sizeof half;
 }
 
 /* The upper half of an f32, to nearest even. */
-static size_t encode_bf16(const float *x, uint8_t *out)
+static void encode_bf16(const float *x, uint8_t *out)
 {
     for (int i = 0; i < BLOCK; i++) {
         uint32_t bits;
@@ -67,11 +58,10 @@ static size_t encode_bf16(const float *x, uint8_t *out)
         uint16_t upper = (uint16_t)(bits >> 16);
         memcpy(out + 2 * i, &upper, sizeof upper);
     }
-    return 2 * BLOCK;
 }
 
 /* d = max|x| / 127, q = round(x / d). Layout: d as f16, 32 x int8. */
-static size_t encode_q8_0(const float *x, uint8_t *out)
+static void encode_q8_0(const float *x, uint8_t *out)
 {
     float largest = 0;
     for (int i = 0; i < BLOCK; i++) largest = fmaxf(largest, fabsf(x[i]));
@@ -79,7 +69,6 @@ static size_t encode_q8_0(const float *x, uint8_t *out)
     uint16_t half = half_of(d);
     memcpy(out, &half, sizeof half);
     for (int i = 0; i < BLOCK; i++) out[2 + i] = (uint8_t)(int8_t)(d > 0 ? lrintf(x[i] / d) : 0);
-    return 2 + BLOCK;
 }
 
 static uint8_t nibble(float x, float low, float d)
@@ -90,7 +79,7 @@ static uint8_t nibble(float x, float low, float d)
 
 /* x = d (q - 8), q in 0..15: the largest magnitude is at -8. Layout: d as f16, then bytes as
  * q4_1. */
-static size_t encode_q4_0(const float *x, uint8_t *out)
+static void encode_q4_0(const float *x, uint8_t *out)
 {
     float largest = 0;
     for (int i = 0; i < BLOCK; i++)
@@ -100,11 +89,10 @@ static size_t encode_q4_0(const float *x, uint8_t *out)
     memcpy(out, &half, sizeof half);
     for (int i = 0; i < BLOCK / 2; i++)
         out[2 + i] = (uint8_t)(nibble(x[i], low, d) | nibble(x[i + BLOCK / 2], low, d) << 4);
-    return 2 + BLOCK / 2;
 }
 
 /* x = d q + low, q in 0..15. Layout: d and low as f16, then bytes of q[i] | q[i + 16] << 4. */
-static size_t encode_q4_1(const float *x, uint8_t *out)
+static void encode_q4_1(const float *x, uint8_t *out)
 {
     float low = x[0], high = x[0];
     for (int i = 1; i < BLOCK; i++) {
@@ -116,19 +104,18 @@ static size_t encode_q4_1(const float *x, uint8_t *out)
     memcpy(out, halves, sizeof halves);
     for (int i = 0; i < BLOCK / 2; i++)
         out[4 + i] = (uint8_t)(nibble(x[i], low, d) | nibble(x[i + BLOCK / 2], low, d) << 4);
-    return 4 + BLOCK / 2;
 }
 
-static size_t encode(uint32_t type, const float *x, uint8_t *out)
+static void encode(uint32_t type, const float *x, uint8_t *out)
 {
     switch (type) {
-    case SYNTH_F32: memcpy(out, x, BLOCK * sizeof *x); return BLOCK * sizeof *x;
-    case SYNTH_F16: return encode_f16(x, out);
-    case SYNTH_BF16: return encode_bf16(x, out);
-    case SYNTH_Q4_0: return encode_q4_0(x, out);
-    case SYNTH_Q4_1: return encode_q4_1(x, out);
-    case SYNTH_Q8_0: return encode_q8_0(x, out);
-    default: SL_ASSERT(!"a type that cannot be written"); return 0;
+    case SL_TYPE_F32: memcpy(out, x, BLOCK * sizeof *x); return;
+    case SL_TYPE_F16: encode_f16(x, out); return;
+    case SL_TYPE_BF16: encode_bf16(x, out); return;
+    case SL_TYPE_Q4_0: encode_q4_0(x, out); return;
+    case SL_TYPE_Q4_1: encode_q4_1(x, out); return;
+    case SL_TYPE_Q8_0: encode_q8_0(x, out); return;
+    default: SL_ASSERT(!"a type that cannot be written");
     }
 }
 
@@ -136,17 +123,19 @@ static size_t encode(uint32_t type, const float *x, uint8_t *out)
 static void put_tensor(maker *m, const char *name, uint32_t type, uint32_t n_in, uint32_t n_out,
                        float mean, float deviation)
 {
-    size_t n = (size_t)n_in * (n_out ? n_out : 1), bytes = 0;
-    SL_ASSERT(n_in % BLOCK == 0);
-    uint8_t *data = malloc(VALUE_BYTES_MAX * n);
+    size_t n_blocks = (size_t)n_in / BLOCK * (n_out ? n_out : 1), weights, bytes;
+    SL_ASSERT(n_in % BLOCK == 0 && sl_type_block(type, &weights, &bytes));
+    SL_ASSERT(BLOCK % weights == 0);
+    bytes *= BLOCK / weights;
+    uint8_t *data = malloc(n_blocks * bytes);
     SL_ASSERT(data);
-    for (size_t i = 0; i < n; i += BLOCK) {
+    for (size_t i = 0; i < n_blocks; i++) {
         float x[BLOCK];
         for (int k = 0; k < BLOCK; k++) x[k] = mean + deviation * next_normal(&m->random);
-        bytes += encode(type, x, data + bytes);
+        encode(type, x, data + i * bytes);
     }
     sl_gguf_put_tensor(m->w, name, type, (const uint64_t[]){n_in, n_out}, n_out ? 2 : 1, data,
-                       bytes);
+                       n_blocks * bytes);
     free(data);
 }
 
@@ -158,7 +147,7 @@ static void put_matrix(maker *m, const char *name, uint32_t type, uint32_t n_in,
 
 static void put_norm(maker *m, const char *name)
 {
-    put_tensor(m, name, SYNTH_F32, m->shape->width, 0, 1, 0.1f);
+    put_tensor(m, name, SL_TYPE_F32, m->shape->width, 0, 1, 0.1f);
 }
 
 static const char *layer_name(char out[64], uint32_t layer, const char *what)
@@ -175,7 +164,7 @@ static void put_bias(maker *m, uint32_t layer, const char *what, uint32_t n)
     float *x = malloc(n * sizeof *x);
     SL_ASSERT(x);
     for (uint32_t i = 0; i < n; i++) x[i] = 0.3f * next_normal(&m->random);
-    sl_gguf_put_tensor(m->w, name, SYNTH_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
+    sl_gguf_put_tensor(m->w, name, SL_TYPE_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
     free(x);
 }
 
@@ -216,7 +205,7 @@ static void put_rope_freqs(maker *m)
     uint32_t n = m->shape->head_dim / 2;
     SL_ASSERT(n <= sizeof divisors / sizeof *divisors);
     for (uint32_t i = 0; i < n; i++) divisors[i] = 1 + 7 * (float)i / (float)(n - 1);
-    sl_gguf_put_tensor(m->w, "rope_freqs.weight", SYNTH_F32, (const uint64_t[]){n}, 1, divisors,
+    sl_gguf_put_tensor(m->w, "rope_freqs.weight", SL_TYPE_F32, (const uint64_t[]){n}, 1, divisors,
                        n * sizeof *divisors);
 }
 
@@ -263,9 +252,9 @@ synth_shape synth_shape_default(void)
                          .vocab = 512,
                          .context = 2048,
                          .rope_base = 10000,
-                         .attention_type = SYNTH_Q4_1,
-                         .ffn_type = SYNTH_Q4_1,
-                         .head_type = SYNTH_Q8_0,
+                         .attention_type = SL_TYPE_Q4_1,
+                         .ffn_type = SL_TYPE_Q4_1,
+                         .head_type = SL_TYPE_Q8_0,
                          .tie = SYNTH_TIED};
 }
 
@@ -273,7 +262,7 @@ void synth_gguf_put(const synth_shape *shape, sl_gguf_writer *w)
 {
     SL_ASSERT(shape->kv_heads > 0 && shape->heads % shape->kv_heads == 0);
     SL_ASSERT(shape->head_dim > 0 && shape->head_dim % 16 == 0);
-    maker m = {.shape = shape, .w = w, .random = shape->seed};
+    maker m = {.shape = shape, .w = w, .random = seeded_from(shape->seed)};
     put_keys(shape, w);
     put_matrix(&m, "token_embd.weight", shape->head_type, shape->width, shape->vocab, 3);
     for (uint32_t i = 0; i < shape->layers; i++) put_layer(&m, i);

@@ -9,16 +9,7 @@
 #include <stdint.h>
 
 #include "runtime/gguf/gguf_writer.h"
-
-/* ggml's type numbers that can be written. */
-enum {
-    SYNTH_F32 = 0,
-    SYNTH_F16 = 1,
-    SYNTH_Q4_0 = 2,
-    SYNTH_Q4_1 = 3,
-    SYNTH_Q8_0 = 8,
-    SYNTH_BF16 = 30,
-};
+#include "runtime/gguf/tensor_type.h"
 
 typedef enum { SYNTH_TIED, SYNTH_UNTIED } synth_tie;
 typedef enum { SYNTH_UNBIASED, SYNTH_BIASED } synth_bias;
@@ -38,7 +29,7 @@ typedef struct {
     uint64_t seed;
     uint32_t layers, width, ffn, heads, kv_heads, head_dim, vocab, context;
     float rope_base;
-    uint32_t attention_type, ffn_type, head_type; /* head: embedding and output */
+    uint32_t attention_type, ffn_type, head_type; /* of matrices; head: embedding and output */
     synth_tie tie;
     synth_bias bias; /* of every linear map of a layer */
     synth_rope rope;

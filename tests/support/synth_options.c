@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/matrix_types.h"
 #include "tests/support/synth_vocab.h"
 
 enum { SEED, LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCAB, CONTEXT, ROPE_BASE };
@@ -38,21 +39,14 @@ static const struct option options[] = {
     {0},
 };
 
-static const struct {
-    const char *name;
-    uint32_t type;
-} types[] = {{"f32", SYNTH_F32},   {"f16", SYNTH_F16},   {"bf16", SYNTH_BF16},
-             {"q8_0", SYNTH_Q8_0}, {"q4_1", SYNTH_Q4_1}, {"q4_0", SYNTH_Q4_0}};
-enum { N_TYPES = sizeof types / sizeof *types };
-
 static _Noreturn void usage(const char *why)
 {
     fprintf(stderr, "synthetic model: %s\noptions:", why);
     for (const struct option *o = options; o->name; o++)
         fprintf(stderr, " [--%s%s]", o->name, o->has_arg ? " X" : "");
-    fprintf(stderr, "\ntypes:");
-    for (size_t i = 0; i < N_TYPES; i++) fprintf(stderr, " %s", types[i].name);
-    fprintf(stderr, "\n");
+    char types[200];
+    sl_type_names(SL_TYPE_OF_MATRICES, types, sizeof types);
+    fprintf(stderr, "\ntypes: %s\n", types);
     exit(2);
 }
 
@@ -66,8 +60,10 @@ static uint32_t number(const char *text)
 
 static uint32_t type_number(const char *name)
 {
-    for (size_t i = 0; i < N_TYPES; i++)
-        if (strcmp(name, types[i].name) == 0) return types[i].type;
+    uint32_t types[MATRIX_TYPES_MAX];
+    size_t n = matrix_types(types);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(name, sl_type_name(types[i])) == 0) return types[i];
     usage("unknown type");
 }
 

@@ -2,6 +2,7 @@
  * do not depend on how rows and columns are cut. */
 #include "runtime/gguf/gguf.h"
 #include "runtime/kernels/matmul/pack.h"
+#include "tests/support/matrix_types.h"
 #include "tests/unit/kernels/kernel_cases.h"
 
 typedef struct {
@@ -9,20 +10,43 @@ typedef struct {
     sl_activations a;
 } problem;
 
-static const struct layout {
+static struct layout {
     uint32_t type;
     size_t elements, bytes, head; /* of a block; its first bytes are f16 */
-} layouts[] = {
-    {SL_TYPE_F32, 1, 4, 0},    {SL_TYPE_F16, 1, 2, 2},    {SL_TYPE_BF16, 1, 2, 0},
-    {SL_TYPE_Q4_0, 32, 18, 2}, {SL_TYPE_Q4_1, 32, 20, 4}, {SL_TYPE_Q8_0, 32, 34, 2},
-};
-enum { N_LAYOUTS = sizeof layouts / sizeof layouts[0] };
+} layouts[MATRIX_TYPES_MAX];
+static size_t n_layouts;
+
+static size_t head_bytes(uint32_t type)
+{
+    switch (type) {
+    case SL_TYPE_F32:
+    case SL_TYPE_BF16: return 0;
+    case SL_TYPE_F16:
+    case SL_TYPE_Q4_0:
+    case SL_TYPE_Q8_0: return 2;
+    case SL_TYPE_Q4_1: return 4;
+    default: fail_msg("how are the weights of type %s laid out?", sl_type_name(type)); return 0;
+    }
+}
+
+static int find_layouts(void **unused)
+{
+    uint32_t types[MATRIX_TYPES_MAX];
+    (void)unused;
+    n_layouts = matrix_types(types);
+    for (size_t i = 0; i < n_layouts; i++) {
+        struct layout *l = &layouts[i];
+        *l = (struct layout){.type = types[i], .head = head_bytes(types[i])};
+        assert_true(sl_type_block(l->type, &l->elements, &l->bytes));
+    }
+    return 0;
+}
 
 static bool is_quantized(const struct layout *l) { return l->elements > 1; }
 
 static const struct layout *layout_of(uint32_t type)
 {
-    for (size_t i = 0; i < N_LAYOUTS; i++)
+    for (size_t i = 0; i < n_layouts; i++)
         if (layouts[i].type == type) return &layouts[i];
     fail();
     return NULL;
@@ -265,7 +289,7 @@ static void solve(const sl_kernels *k, dice *d, uint32_t type, size_t n_out, siz
 
 static void solves(const sl_kernels *k, dice *d)
 {
-    for (size_t i = 0; i < N_LAYOUTS; i++) {
+    for (size_t i = 0; i < n_layouts; i++) {
         size_t n_in = is_quantized(&layouts[i]) ? SL_BLOCK * (1 + dice_below(d, 12))
                                                 : 1 + dice_below(d, 100);
         bool few = dice_below(d, 4); /* else more than a tile of any set */
@@ -278,7 +302,7 @@ static void solves(const sl_kernels *k, dice *d)
 static void solves_long_rows(const sl_kernels *k, dice *d)
 {
     static const size_t widths[] = {1536, 1568, 3072, 4096 + 32, 32768};
-    for (size_t i = 0; i < N_LAYOUTS; i++)
+    for (size_t i = 0; i < n_layouts; i++)
         for (size_t n = 0; n < sizeof widths / sizeof widths[0]; n++)
             solve(k, d, layouts[i].type, 19, widths[n], 5);
 }
@@ -287,7 +311,7 @@ static void solves_long_rows(const sl_kernels *k, dice *d)
 static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
 {
     static const uint8_t fills[] = {0xff, 0x80, 0x7f};
-    for (size_t i = 0; i < N_LAYOUTS; i++) {
+    for (size_t i = 0; i < n_layouts; i++) {
         const struct layout *l = &layouts[i];
         if (!is_quantized(l)) continue;
         for (size_t f = 0; f < sizeof fills; f++) {
@@ -312,7 +336,7 @@ static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
 static void keeps_rows_apart(const sl_kernels *k, dice *d)
 {
     enum { OUT = 40, ROWS = 40 };
-    for (size_t i = 0; i < N_LAYOUTS; i++) {
+    for (size_t i = 0; i < n_layouts; i++) {
         problem p = problem_make(d, k, layouts[i].type, OUT, 96, ROWS);
         float *before = take(sizeof(float) * OUT * ROWS), *after = take(sizeof(float) * OUT * ROWS);
         size_t odd = dice_below(d, ROWS);
@@ -333,7 +357,7 @@ static void keeps_rows_apart(const sl_kernels *k, dice *d)
 
 static void reads_rows(const sl_kernels *k, dice *d)
 {
-    for (size_t i = 0; i < N_LAYOUTS; i++) {
+    for (size_t i = 0; i < n_layouts; i++) {
         problem p = problem_make(d, k, layouts[i].type, 7, 96, 1);
         float row[96];
         for (size_t j = 0; j < 7; j++) {
@@ -362,5 +386,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(any_shape), cmocka_unit_test(long_rows),
                                        cmocka_unit_test(largest_sums), cmocka_unit_test(apart),
                                        cmocka_unit_test(rows)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, find_layouts, NULL);
 }

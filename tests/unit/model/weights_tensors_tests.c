@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "tests/support/matrix_types.h"
 #include "tests/unit/model/weights_models.h"
 
 /* Every tensor name of the full model, from the file itself. */
@@ -89,9 +90,9 @@ static void test_types(void **state)
 static void test_matrix_types(void **state)
 {
     (void)state;
-    static const uint32_t types[] = {SYNTH_F32,  SYNTH_F16,  SYNTH_BF16,
-                                     SYNTH_Q8_0, SYNTH_Q4_1, SYNTH_Q4_0};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    uint32_t types[MATRIX_TYPES_MAX];
+    size_t n = matrix_types(types);
+    for (size_t i = 0; i < n; i++) {
         synth_shape shape = synth_shape_default();
         shape.attention_type = shape.ffn_type = shape.head_type = types[i];
         shape.tie = SYNTH_UNTIED;

@@ -299,13 +299,13 @@ static void test_same_bits(void **state)
         o.policy.window = windows[i];
         make_batch(&b, 1 + (uint64_t)i, JOBS, 70);
         check_ways(&shape, kernels, o, &b, 6);
-        shape.attention_type = shape.head_type = SYNTH_F16;
-        shape.ffn_type = SYNTH_F32;
+        shape.attention_type = shape.head_type = SL_TYPE_F16;
+        shape.ffn_type = SL_TYPE_F32;
         shape.tie = SYNTH_UNTIED;
         shape.kv_heads = 4, shape.head_dim = 32, shape.layers = 3;
         o.policy.sinks = 0, o.kv = i < 3 ? SL_KV_Q8_0 : SL_KV_BF16;
         check_ways(&shape, kernels, o, &b, 2);
-        shape.attention_type = SYNTH_Q4_0, shape.ffn_type = SYNTH_BF16;
+        shape.attention_type = SL_TYPE_Q4_0, shape.ffn_type = SL_TYPE_BF16;
         shape.bias = SYNTH_BIASED;
         shape.rope = (synth_rope){.type = "yarn", .factor = 4, .context = 512, .freqs = true};
         check_ways(&shape, kernels, o, &b, 3);
@@ -352,7 +352,7 @@ static void test_rows_as_prompt(void **state)
     const sl_kernels *kernels;
     assert_int_equal(sl_kernels_choose(&kernels), SL_OK);
     synth_shape shape = small_shape();
-    shape.attention_type = shape.ffn_type = shape.head_type = SYNTH_F16;
+    shape.attention_type = shape.ffn_type = shape.head_type = SL_TYPE_F16;
     synth_model model;
     synth_model_open(&model, &shape);
     stage_rig_options o = one_stage;
