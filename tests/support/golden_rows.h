@@ -86,6 +86,28 @@ static inline size_t golden_messages(const json_t *row, sl_chat_message *message
     return n;
 }
 
+/* The template is recognized, and each chat of the row is as check_chat expects. */
+static inline void golden_check_template(const json_t *row, sl_text text,
+                                         const sl_tokenizer *tokenizer,
+                                         void (*check_chat)(const json_t *row, const sl_chat *chat),
+                                         golden_counts *counts)
+{
+    const char *file = json_string_value(json_object_get(row, "file"));
+    sl_chat *chat;
+    counts->templates++;
+    if (sl_chat_open_template(text, tokenizer, &chat) != SL_OK)
+        fail_msg("%s is not recognized", file ? file : text.data);
+    assert_string_equal(sl_chat_name(chat), json_string_value(json_object_get(row, "form")));
+    size_t i;
+    json_t *chat_row;
+    json_array_foreach(json_object_get(row, "chats"), i, chat_row)
+    {
+        check_chat(chat_row, chat);
+        counts->chats++;
+    }
+    sl_chat_close(chat);
+}
+
 /* FNV-1a, an id at a time, as 16 digits. */
 static inline void golden_assert_hash(const json_t *row, const sl_tokens *got)
 {

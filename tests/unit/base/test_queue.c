@@ -101,6 +101,7 @@ static void test_two_threads(void **state)
 typedef struct {
     sl_queue *queue;
     sl_status status;
+    pthread_t thread;
 } waiter;
 
 static void *wait_to_take(void *data)
@@ -120,22 +121,34 @@ static void *wait_to_put(void *data)
 
 static void pause_ms(long ms) { nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL); }
 
+/* One waits to take from an empty queue, the other to put into a full one. */
+static void begin_waiting(waiter *taker, waiter *putter)
+{
+    *taker = (waiter){.queue = sl_queue_open(1)};
+    *putter = (waiter){.queue = sl_queue_open(1)};
+    assert_int_equal(sl_queue_try_put(putter->queue, item(1)), SL_OK);
+    assert_int_equal(pthread_create(&taker->thread, NULL, wait_to_take, taker), 0);
+    assert_int_equal(pthread_create(&putter->thread, NULL, wait_to_put, putter), 0);
+    pause_ms(50);
+}
+
+static void end_waiting(const waiter *taker, const waiter *putter, sl_status expected)
+{
+    pthread_join(taker->thread, NULL);
+    pthread_join(putter->thread, NULL);
+    assert_int_equal(taker->status, expected);
+    assert_int_equal(putter->status, expected);
+}
+
 /* The end wakes those who wait without a limit, on either side. */
 static void test_end_wakes(void **state)
 {
     (void)state;
-    waiter taker = {.queue = sl_queue_open(1)}, putter = {.queue = sl_queue_open(1)};
-    assert_int_equal(sl_queue_try_put(putter.queue, item(1)), SL_OK);
-    pthread_t taking, putting;
-    assert_int_equal(pthread_create(&taking, NULL, wait_to_take, &taker), 0);
-    assert_int_equal(pthread_create(&putting, NULL, wait_to_put, &putter), 0);
-    pause_ms(50);
+    waiter taker, putter;
+    begin_waiting(&taker, &putter);
     sl_queue_end(taker.queue);
     sl_queue_end(putter.queue);
-    pthread_join(taking, NULL);
-    pthread_join(putting, NULL);
-    assert_int_equal(taker.status, SL_END);
-    assert_int_equal(putter.status, SL_END);
+    end_waiting(&taker, &putter, SL_END);
     sl_queue_close(taker.queue);
     sl_queue_close(putter.queue);
 }
@@ -144,19 +157,12 @@ static void test_end_wakes(void **state)
 static void test_work_wakes(void **state)
 {
     (void)state;
-    waiter taker = {.queue = sl_queue_open(1)}, putter = {.queue = sl_queue_open(1)};
-    assert_int_equal(sl_queue_try_put(putter.queue, item(1)), SL_OK);
-    pthread_t taking, putting;
-    assert_int_equal(pthread_create(&taking, NULL, wait_to_take, &taker), 0);
-    assert_int_equal(pthread_create(&putting, NULL, wait_to_put, &putter), 0);
-    pause_ms(50);
+    waiter taker, putter;
+    begin_waiting(&taker, &putter);
     void *out;
     assert_int_equal(sl_queue_try_put(taker.queue, item(5)), SL_OK);
     assert_int_equal(sl_queue_try_take(putter.queue, &out), SL_OK);
-    pthread_join(taking, NULL);
-    pthread_join(putting, NULL);
-    assert_int_equal(taker.status, SL_OK);
-    assert_int_equal(putter.status, SL_OK);
+    end_waiting(&taker, &putter, SL_OK);
     assert_int_equal(sl_queue_try_take(putter.queue, &out), SL_OK);
     assert_ptr_equal(out, item(2));
     sl_queue_close(taker.queue);

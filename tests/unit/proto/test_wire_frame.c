@@ -14,47 +14,9 @@
 #include "proto/wire_seal.h"
 #include "runtime/base/log.h"
 #include "tests/support/capture.h"
+#include "tests/support/count_malloc.h"
 #include "tests/support/frame_maker.h"
 #include "tests/support/guarded.h"
-
-/* malloc of the whole program, counted. Sanitizers bring their own and must keep it. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OWN_MALLOC 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define OWN_MALLOC 0
-#endif
-#endif
-#ifndef OWN_MALLOC
-#define OWN_MALLOC 1
-#endif
-
-#if OWN_MALLOC
-/* NOLINTBEGIN(bugprone-reserved-identifier,readability-inconsistent-declaration-parameter-name) */
-static size_t n_mallocs;
-void *__libc_malloc(size_t bytes);
-void *__libc_calloc(size_t n, size_t bytes);
-void *__libc_realloc(void *old, size_t bytes);
-
-void *malloc(size_t bytes)
-{
-    n_mallocs++;
-    return __libc_malloc(bytes);
-}
-
-void *calloc(size_t n, size_t bytes)
-{
-    n_mallocs++;
-    return __libc_calloc(n, bytes);
-}
-
-void *realloc(void *old, size_t bytes)
-{
-    n_mallocs++;
-    return __libc_realloc(old, bytes);
-}
-/* NOLINTEND(bugprone-reserved-identifier,readability-inconsistent-declaration-parameter-name) */
-#endif
 
 static const sl_frame_limits small = {.rows_max = 12,
                                       .spans_max = 5,
@@ -140,6 +102,14 @@ static sl_status send_frame(bench *b, size_t n, seeded *random)
     for (size_t i = 0; i < n; i++) payload[i] = (uint8_t)seeded_bits(random);
     sl_wire_payload said = {.codec = n ? 2 : 0, .n_bytes = n};
     return sl_wire_encode_frame(b->wire, &b->sent, &said, b->room, &b->message, &b->n_bytes);
+}
+
+/* Opened, with one random frame that was sent, its payload of n bytes. */
+static void bench_open_sent(bench *b, size_t n, seeded *random)
+{
+    bench_open(b, &small);
+    frame_make_random(&b->sent, &small, random);
+    assert_int_equal(send_frame(b, n, random), SL_OK);
 }
 
 static sl_status receive(bench *b, const uint8_t *bytes, size_t n_bytes)
@@ -247,16 +217,16 @@ static void test_largest(void **state)
 static void test_no_malloc(void **state)
 {
     (void)state;
-#if OWN_MALLOC
+#if COUNTS_MALLOC
     bench b;
     bench_open(&b, &large);
     seeded random = seeded_from(7);
-    size_t before = n_mallocs;
-    void *volatile counted = malloc(1); /* volatile: or it is optimized away */
-    free(counted);
-    assert_int_equal(n_mallocs, before + 1);
+    size_t before = malloc_count.calls;
+    void *(*volatile take)(size_t) = malloc; /* volatile: or it is optimized away */
+    free(take(1));
+    assert_int_equal(malloc_count.calls, before + 1);
 
-    before = n_mallocs;
+    before = malloc_count.calls;
     for (int i = 0; i < 20; i++) {
         if (i == 0)
             frame_make_largest(&b.sent, &large);
@@ -266,7 +236,7 @@ static void test_no_malloc(void **state)
         sl_status received = receive(&b, b.message, b.n_bytes);
         assert_true(sent == SL_OK && received == SL_OK);
     }
-    assert_int_equal(n_mallocs, before);
+    assert_int_equal(malloc_count.calls, before);
     bench_close(&b);
 #else
     skip();
@@ -279,10 +249,8 @@ static void test_truncated(void **state)
 {
     (void)state;
     bench b;
-    bench_open(&b, &small);
     seeded random = seeded_from(3);
-    frame_make_random(&b.sent, &small, &random);
-    assert_int_equal(send_frame(&b, 50, &random), SL_OK);
+    bench_open_sent(&b, 50, &random);
     capture quiet;
     capture_begin(&quiet);
     size_t accepted = 0, loud = 0;
@@ -304,10 +272,8 @@ static void test_longer(void **state)
 {
     (void)state;
     bench b;
-    bench_open(&b, &small);
     seeded random = seeded_from(4);
-    frame_make_random(&b.sent, &small, &random);
-    assert_int_equal(send_frame(&b, 50, &random), SL_OK);
+    bench_open_sent(&b, 50, &random);
     capture quiet;
     capture_begin(&quiet);
     sl_status status = receive(&b, b.message, b.n_bytes + 1);
@@ -320,10 +286,8 @@ static void test_flipped(void **state)
 {
     (void)state;
     bench b;
-    bench_open(&b, &small);
     seeded random = seeded_from(5);
-    frame_make_random(&b.sent, &small, &random);
-    assert_int_equal(send_frame(&b, 50, &random), SL_OK);
+    bench_open_sent(&b, 50, &random);
     uint8_t *bytes = malloc(b.n_bytes);
     memcpy(bytes, b.message, b.n_bytes);
     capture quiet;
@@ -481,10 +445,8 @@ static void test_other_version(void **state)
 {
     (void)state;
     bench b;
-    bench_open(&b, &small);
     seeded random = seeded_from(1);
-    frame_make_random(&b.sent, &small, &random);
-    assert_int_equal(send_frame(&b, 0, &random), SL_OK);
+    bench_open_sent(&b, 0, &random);
     uint8_t *bytes = malloc(b.n_bytes);
     memcpy(bytes, b.message, b.n_bytes);
     assert_int_equal(sl_seal_version(bytes + SL_SEAL_BYTES, b.n_bytes - SL_SEAL_BYTES),

@@ -102,6 +102,15 @@ static const struct {
     {"sampled and given", sampled_and_given},
 };
 
+static const stage_rig_options four_slots = {.n_stages = 1,
+                                             .threads = 1,
+                                             .rows_max = 20,
+                                             .spans_max = 4,
+                                             .controls_max = 4,
+                                             .sequences_max = 4,
+                                             .context = 20,
+                                             .policy = {.sinks = 0, .window = 1}};
+
 /* Slot 0 has a prompt of 5, slot 1 the same and a generated token; 2 and 3 are closed. */
 static void begin_two(stage_rig *r)
 {
@@ -123,14 +132,8 @@ static void test_hostile(void **state)
     synth_shape shape = synth_shape_default();
     shape.layers = 2;
     synth_model_open(&model, &shape);
-    stage_rig_options o = {.n_stages = 2,
-                           .threads = 1,
-                           .rows_max = 20,
-                           .spans_max = 4,
-                           .controls_max = 4,
-                           .sequences_max = 4,
-                           .context = 20,
-                           .policy = {.sinks = 1, .window = 2}};
+    stage_rig_options o = four_slots;
+    o.n_stages = 2, o.policy = (sl_policy){.sinks = 1, .window = 2};
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
         stage_rig r;
         stage_rig_open(&r, &o, model.gguf, sl_kernels_named("ref"));
@@ -158,16 +161,8 @@ static void test_full_context(void **state)
     synth_model model;
     synth_shape shape = synth_shape_default();
     synth_model_open(&model, &shape);
-    stage_rig_options o = {.n_stages = 1,
-                           .threads = 1,
-                           .rows_max = 20,
-                           .spans_max = 4,
-                           .controls_max = 4,
-                           .sequences_max = 4,
-                           .context = 20,
-                           .policy = {.sinks = 0, .window = 1}};
     stage_rig r;
-    stage_rig_open(&r, &o, model.gguf, sl_kernels_named("ref"));
+    stage_rig_open(&r, &four_slots, model.gguf, sl_kernels_named("ref"));
     begin_two(&r);
     sl_frame_reset(&r.frame, 2);
     stage_rig_span(&r, SL_SPAN_PROMPT, 0, 5, some_tokens, 15)->sample = true;

@@ -76,23 +76,10 @@ static void check_chat(const json_t *row, const sl_chat *chat)
 
 static void check_template(const json_t *row, void *context)
 {
-    golden_counts *counts = context;
     const json_t *template = json_object_get(row, "template");
     if (!template) return;
-    counts->templates++;
     sl_text text = {json_string_value(template), json_string_length(template)};
-    sl_chat *chat;
-    sl_status status = sl_chat_open_template(text, tokenizer, &chat);
-    if (status != SL_OK) fail_msg("not recognized: %s", text.data);
-    assert_string_equal(sl_chat_name(chat), json_string_value(json_object_get(row, "form")));
-    size_t i;
-    json_t *chat_row;
-    json_array_foreach(json_object_get(row, "chats"), i, chat_row)
-    {
-        check_chat(chat_row, chat);
-        counts->chats++;
-    }
-    sl_chat_close(chat);
+    golden_check_template(row, text, tokenizer, check_chat, context);
 }
 
 static void test_known_templates(void **state)

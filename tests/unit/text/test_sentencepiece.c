@@ -10,13 +10,13 @@
 
 #include <cmocka.h>
 
-#include "runtime/base/clock.h"
 #include "runtime/text/tokenizer.h"
 #include "tests/support/capture.h"
+#include "tests/support/encode_time.h"
 #include "tests/support/seeded.h"
 #include "tests/support/synth_vocab.h"
 
-enum { W = SYNTH_SPM_WORDS, LONG_BYTES = 1 << 20, ROUNDS = 2000, TEXT_BYTES_MAX = 120 };
+enum { W = SYNTH_SPM_WORDS, ROUNDS = 2000, TEXT_BYTES_MAX = 120 };
 
 typedef struct {
     uint8_t *bytes;
@@ -392,22 +392,9 @@ static void test_other_models(void **state)
 
 static void test_time_is_near_linear(void **state)
 {
-    const sl_tokenizer *t = ((opened *)*state)->tokenizer;
     static const char *const units[] = {"a",        "hello", " ",  "\xff",
                                         "\xe2\x96", "<",     "ao", "\xe2\x96\x81"};
-    char *text = malloc(LONG_BYTES);
-    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
-        size_t unit = strlen(units[u]), n = LONG_BYTES / unit * unit;
-        for (size_t i = 0; i < n; i++) text[i] = units[u][i % unit];
-        sl_tokens ids = {0};
-        int64_t start = sl_clock_now_ns();
-        assert_int_equal(sl_tokenizer_encode(t, text, n, SL_SPECIAL_PARSED, &ids), SL_OK);
-        double seconds = (double)(sl_clock_now_ns() - start) / (double)SL_SECOND;
-        print_message("1 MB of unit %zu: %zu ids, %.3f s\n", u, ids.n, seconds);
-        sl_tokens_free(&ids);
-        if (seconds > 20) fail_msg("unit %zu: %.1f s", u, seconds); /* sanitizers on a busy host */
-    }
-    free(text);
+    check_encode_time(((opened *)*state)->tokenizer, units, sizeof units / sizeof *units);
 }
 
 int main(void)

@@ -11,26 +11,11 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/text/pretokenizer.h"
+#include "tests/support/encode_time.h"
 #include "tests/support/seeded.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/tiny_model_group.h"
 
-enum { ROUNDS = 2000, TEXT_BYTES_MAX = 200, LONG_BYTES = 1 << 20 };
-
-static tiny_model model;
-
-static int setup(void **state)
-{
-    (void)state;
-    tiny_model_open(TINY_WITHOUT_BOS, &model);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    tiny_model_close(&model);
-    return 0;
-}
+enum { ROUNDS = 2000, TEXT_BYTES_MAX = 200 };
 
 static void test_any_bytes_come_back(void **state)
 {
@@ -175,20 +160,7 @@ static void test_time_is_near_linear(void **state)
     (void)state;
     static const char *const units[] = {"a", "ta", " ",        "\n",   "\xff", "\xe4\xbd\xa0",
                                         "1", "<",  "\xe2\x82", "a\xff"};
-    char *text = malloc(LONG_BYTES);
-    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
-        size_t unit = strlen(units[u]), n = LONG_BYTES / unit * unit;
-        for (size_t i = 0; i < n; i++) text[i] = units[u][i % unit];
-        sl_tokens ids = {0};
-        int64_t start = sl_clock_now_ns();
-        assert_int_equal(sl_tokenizer_encode(model.tokenizer, text, n, SL_SPECIAL_PARSED, &ids),
-                         SL_OK);
-        double seconds = (double)(sl_clock_now_ns() - start) / (double)SL_SECOND;
-        print_message("1 MB of unit %zu: %zu ids, %.3f s\n", u, ids.n, seconds);
-        sl_tokens_free(&ids);
-        if (seconds > 20) fail_msg("unit %zu: %.1f s", u, seconds); /* sanitizers on a busy host */
-    }
-    free(text);
+    check_encode_time(model.tokenizer, units, sizeof units / sizeof *units);
 }
 
 /* ---- splitting ---- */
@@ -306,5 +278,5 @@ int main(void)
         cmocka_unit_test(test_splitting_without_jit),
         cmocka_unit_test(test_splitting_much_white_space),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_model, close_model);
 }

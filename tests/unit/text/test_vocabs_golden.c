@@ -181,24 +181,11 @@ static char *template_file(const char *name)
 
 static void check_template(const json_t *row, void *context)
 {
-    golden_counts *counts = context;
-    counts->templates++;
     const char *name = json_string_value(json_object_get(row, "file"));
     char *text = name ? template_file(name)
                       : strdup(json_string_value(json_object_get(row, "template")));
-    sl_chat *chat;
-    sl_status status = sl_chat_open_template((sl_text){text, strlen(text)},
-                                             named(json_object_get(row, "vocab")), &chat);
-    if (status != SL_OK) fail_msg("%s is not recognized", name ? name : text);
-    assert_string_equal(sl_chat_name(chat), json_string_value(json_object_get(row, "form")));
-    size_t i;
-    json_t *chat_row;
-    json_array_foreach(json_object_get(row, "chats"), i, chat_row)
-    {
-        check_chat(chat_row, chat);
-        counts->chats++;
-    }
-    sl_chat_close(chat);
+    golden_check_template(row, (sl_text){text, strlen(text)}, named(json_object_get(row, "vocab")),
+                          check_chat, context);
     free(text);
 }
 

@@ -13,23 +13,7 @@
 #include <cmocka.h>
 
 #include "launch/eval/eval_questions.h"
-#include "tests/support/tiny_model.h"
-
-static tiny_model model;
-
-static int open_model(void **state)
-{
-    (void)state;
-    tiny_model_open(TINY_WITHOUT_BOS, &model);
-    return 0;
-}
-
-static int close_model(void **state)
-{
-    (void)state;
-    tiny_model_close(&model);
-    return 0;
-}
+#include "tests/support/tiny_model_group.h"
 
 /* Records from the text of a file. */
 static sl_status read_text(const char *json, uint32_t limit, sl_eval_records *out)

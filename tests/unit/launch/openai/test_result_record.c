@@ -13,10 +13,9 @@
 
 #include "launch/openai/openai.h"
 #include "runtime/base/append.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/tiny_model_group.h"
 
 enum { CREATED = 1700000000 };
-static tiny_model model;
 
 static sl_request *make_request(const char *url, const char *fields)
 {
@@ -390,20 +389,6 @@ static void test_out_of_memory(void **state)
         free(whole);
         sl_request_free(requests[i]);
     }
-}
-
-static int open_model(void **state)
-{
-    (void)state;
-    tiny_model_open(TINY_WITHOUT_BOS, &model);
-    return 0;
-}
-
-static int close_model(void **state)
-{
-    (void)state;
-    tiny_model_close(&model);
-    return 0;
 }
 
 int main(void)

@@ -15,11 +15,9 @@
 #include "proto/wire_seal.h"
 #include "runtime/base/clock.h"
 #include "tests/support/capture.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/tiny_model_group.h"
 
 enum { WIDTH = 8, ROWS = 16, SEQUENCES = 2, FRAMES = 4, RANKS = 2, TALK = 4096 };
-
-static tiny_model model;
 
 /* ---- one rank, with a driver when it is the first ---- */
 
@@ -509,20 +507,6 @@ static void test_describe_wait(void **state)
     check_wait(&nodes[1], "was computing frame 0 for 0.1 s");
     for (int i = 0; i < RANKS; i++) node_close(&nodes[i]);
     sl_comm_net_close(net);
-}
-
-static int open_model(void **state)
-{
-    (void)state;
-    tiny_model_open(TINY_WITHOUT_BOS, &model);
-    return 0;
-}
-
-static int close_model(void **state)
-{
-    (void)state;
-    tiny_model_close(&model);
-    return 0;
 }
 
 int main(void)
