@@ -4,6 +4,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/numbers.h"
 #include "sched/credit.h"
+#include "sched/head_pages.h"
 
 static const sl_batching_sequence ROW = {0}; /* a decoded row costs its own page alone */
 
@@ -18,7 +19,7 @@ typedef struct {
 static bool pick(filling *f, uint32_t index, uint32_t wanted, const sl_batching_sequence *s)
 {
     uint32_t n_tokens = sl_min_u32(wanted, f->rows);
-    n_tokens = (uint32_t)sl_min_u64((uint64_t)f->head_pages * SL_CREDIT_PAGE_TOKENS, n_tokens);
+    n_tokens = (uint32_t)sl_min_u64((uint64_t)f->head_pages * SL_HEAD_PAGE_TOKENS, n_tokens);
     uint64_t pages = sl_credit_tokens_pages(n_tokens) + (n_tokens == wanted ? s->end_pages : 0);
     if (n_tokens == 0 || f->spans == 0 || pages > f->head_pages) return false;
     if (s->whole && n_tokens < wanted) return false;

@@ -8,8 +8,8 @@
  *     while as many frames with such rows are in flight as there are stages: those that wait
  *     meanwhile go together, and weights are read once for all of them.
  *  3. Prompt tokens, oldest first, up to rows_max rows in all.
- * No rule takes more rows than rows_max, more spans than spans_max, or more head pages (see
- * credit.h) than head_pages; what does not fit waits. So does a prompt that must go in one
+ * No rule takes more rows than rows_max, more spans than spans_max, or more head pages
+ * (head_pages.h) than head_pages; what does not fit waits. So does a prompt that must go in one
  * piece. */
 #ifndef SL_BATCHING_H
 #define SL_BATCHING_H

@@ -3,6 +3,8 @@
 #include "sched/credit.h"
 
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
+#include "sched/head_pages.h"
 
 void sl_credit_init(sl_credit *credit, const sl_plan *plan, sl_credit_rank *ranks)
 {
@@ -13,23 +15,32 @@ void sl_credit_init(sl_credit *credit, const sl_plan *plan, sl_credit_rank *rank
     }
 }
 
-uint32_t sl_credit_tokens_pages(uint32_t n_tokens)
+uint32_t sl_credit_tokens_pages(uint32_t n_tokens) { return sl_head_pages_for(n_tokens); }
+
+uint64_t sl_credit_pages_free(const sl_credit *credit, uint32_t rank)
 {
-    return n_tokens / SL_CREDIT_PAGE_TOKENS + (n_tokens % SL_CREDIT_PAGE_TOKENS != 0);
+    const sl_credit_rank *c = &credit->ranks[rank];
+    uint64_t left = sl_saturating_sub_u64(credit->plan->ranks[rank].n_pages, c->confirmed);
+    return sl_saturating_sub_u64(left, c->pending);
+}
+
+static uint64_t rank_head_pages_free(const sl_credit *credit, uint32_t rank)
+{
+    return sl_credit_pages_free(credit, rank) / credit->plan->ranks[rank].n_heads;
+}
+
+uint32_t sl_credit_fullest_rank(const sl_credit *credit)
+{
+    uint32_t fullest = 0;
+    for (uint32_t r = 1; r < credit->plan->n_ranks; r++)
+        if (rank_head_pages_free(credit, r) < rank_head_pages_free(credit, fullest)) fullest = r;
+    return fullest;
 }
 
 uint32_t sl_credit_head_pages_free(const sl_credit *credit)
 {
-    uint64_t least = UINT32_MAX;
-    for (uint32_t r = 0; r < credit->plan->n_ranks; r++) {
-        const sl_credit_rank *c = &credit->ranks[r];
-        uint64_t total = credit->plan->ranks[r].n_pages;
-        bool over = c->confirmed > total || c->pending > total - c->confirmed;
-        uint64_t free_pages = over ? 0 : total - c->confirmed - c->pending;
-        uint64_t head_pages = free_pages / credit->plan->ranks[r].n_heads;
-        if (head_pages < least) least = head_pages;
-    }
-    return (uint32_t)least;
+    uint64_t least = rank_head_pages_free(credit, sl_credit_fullest_rank(credit));
+    return (uint32_t)sl_min_u64(least, UINT32_MAX);
 }
 
 bool sl_credit_fits(const sl_credit *credit, uint32_t head_pages)

@@ -3,8 +3,8 @@
  *
  * For every rank: the pages its last ledger row confirmed, plus the worst case of every span in
  * flight. A span is sent only if all ranks could keep every token of it, so a stage never runs
- * dry. Costs are in head pages, pages of one KV head of one layer: a rank with H of those heads
- * pays H pages for a head page, all ranks at once. Frames come back in the order they were sent.
+ * dry. Costs are in head pages (head_pages.h), on all ranks at once. Frames come back in the order
+ * they were sent.
  *
  *     head_pages = sum over the frame's spans of sl_credit_tokens_pages(n_tokens), and
  *                  SL_CREDIT_FORK_PAGES for each fork
@@ -18,10 +18,7 @@
 
 #include "sched/plan.h"
 
-enum {
-    SL_CREDIT_PAGE_TOKENS = 64,
-    SL_CREDIT_FORK_PAGES = 1 /* full pages are shared, a partly filled one is copied */
-};
+enum { SL_CREDIT_FORK_PAGES = 1 }; /* full pages are shared, a partly filled one is copied */
 
 typedef struct {
     uint64_t confirmed; /* pages, by the last ledger row that came back */
@@ -41,6 +38,10 @@ void sl_credit_init(sl_credit *credit, const sl_plan *plan, sl_credit_rank *rank
  * that when f fills its pages; so there is no need to know f. */
 uint32_t sl_credit_tokens_pages(uint32_t n_tokens);
 
+/* Pages of a rank's pool that are neither confirmed nor pending. */
+uint64_t sl_credit_pages_free(const sl_credit *credit, uint32_t rank);
+/* The rank that could take the fewest head pages now; of equals the first. */
+uint32_t sl_credit_fullest_rank(const sl_credit *credit);
 /* The most head pages all ranks could take now. */
 uint32_t sl_credit_head_pages_free(const sl_credit *credit);
 /* Every rank could take head_pages more. */

@@ -1,24 +1,18 @@
 /* sched/placement.c - see placement.h. */
 #include "sched/placement.h"
 
-#include <math.h>
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "runtime/base/log.h"
-
-static uint64_t pages_for(double n_tokens)
-{
-    return (uint64_t)ceil(n_tokens / SL_PLACEMENT_PAGE_TOKENS);
-}
+#include "sched/head_pages.h"
 
 uint64_t sl_placement_cache_bytes(const sl_placement_options *options, uint32_t layer,
                                   uint32_t context)
 {
     const sl_placement_options *o = options;
-    uint32_t left = context > o->window ? context - o->window : 0;
-    uint32_t n_sinks = left < o->sinks ? left : o->sinks;
-    uint64_t pages = pages_for(o->window) + pages_for(n_sinks + o->keep[layer] * (left - n_sinks));
+    sl_head_retention retention = {.sinks = o->sinks, .window = o->window, .keep = o->keep[layer]};
+    uint64_t pages = (uint64_t)sl_head_pages_for(o->window) +
+                     sl_head_pages_expected(retention, context);
     return pages * o->page_bytes * o->n_kv_heads * o->sequences;
 }
 
@@ -116,15 +110,15 @@ static bool some_split_fits(const sl_placement_options *o, const sl_plan *plan, 
 static uint32_t longest(const sl_placement_options *o, const sl_plan *plan, fits_at *fits,
                         uint32_t context_max)
 {
-    uint32_t good = 0, bad = context_max / SL_PLACEMENT_PAGE_TOKENS + 1;
+    uint32_t good = 0, bad = context_max / SL_HEAD_PAGE_TOKENS + 1;
     while (bad - good > 1) {
         uint32_t middle = good + (bad - good) / 2;
-        if (fits(o, plan, middle * SL_PLACEMENT_PAGE_TOKENS))
+        if (fits(o, plan, middle * SL_HEAD_PAGE_TOKENS))
             good = middle;
         else
             bad = middle;
     }
-    return good * SL_PLACEMENT_PAGE_TOKENS;
+    return good * SL_HEAD_PAGE_TOKENS;
 }
 
 uint32_t sl_placement_longest(const sl_placement_options *options, const sl_plan *plan,

@@ -8,8 +8,6 @@
 #include "sched/plan.h"
 #include "sched/split.h"
 
-enum { SL_PLACEMENT_PAGE_TOKENS = 64 };
-
 typedef struct {
     uint32_t n_layers;
     const uint64_t *layer_weights; /* [n_layers] bytes */

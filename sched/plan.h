@@ -2,10 +2,11 @@
  * rank.
  *
  * The room decides and does nothing else. It owns the split of layers (split.h) and their placement
- * by weights and expected caches (placement.h), the batching of rows into frames (batching.h), the
- * credit of cache pages (credit.h), and the choice of a link's codec (link_choice.h). Counts, bytes
- * and seconds come in, decisions go out, and launch carries them out. The room knows no transport,
- * tensors, files, clocks or requests.
+ * by weights and expected caches (placement.h), the admission of requests by a budget of cache
+ * pages (page_budget.h), the batching of rows into frames (batching.h), the credit of pages that
+ * every frame is sent on (credit.h), and the choice of a link's codec (link_choice.h). Counts,
+ * bytes and seconds come in, decisions go out, and launch carries them out. The room knows no
+ * transport, tensors, files, clocks, texts or tokens.
  *
  * The rows are the caller's, and live as long as what runs by them. */
 #ifndef SL_PLAN_H

@@ -9,7 +9,6 @@
 #include "launch/ops/ops_commands.h"
 #include "launch/output/report.h"
 #include "launch/pipeline/model_placement.h"
-#include "launch/pipeline/page_budget.h"
 #include "launch/pipeline/placement_reason.h"
 #include "launch/pipeline/rank_assembly.h"
 #include "launch/setup/hostfile.h"
@@ -18,6 +17,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/numbers.h"
 #include "runtime/base/plain.h"
+#include "sched/head_pages.h"
 
 enum { CONTEXT_MAX = 1 << 24 };
 
@@ -132,7 +132,7 @@ static sl_status open_plan(planning *p)
         p->setup.gguf, &p->setup.shape, p->ranks, &p->setup.policy, s->sequences,
         p->setup.kernels->kv[p->setup.kv]->page_bytes(p->setup.shape.head_dim), &p->placement);
     for (uint32_t i = 0; i < p->setup.shape.n_layers; i++)
-        p->placement.keep[i] = sl_page_budget_with_margin(p->keep[i]);
+        p->placement.keep[i] = sl_head_retention_with_margin(p->keep[i]);
     find_beside(p);
     find_memory(p);
     return SL_OK;

@@ -3,6 +3,40 @@
 
 #include "runtime/base/log.h"
 
+/* ---- a request as the page budget counts it ---- */
+
+static bool holds_prompt(const sl_policy *policy, const sl_request *request)
+{
+    return policy->kind == SL_POLICY_FULL || policy->whole_prompts || request->keeps_all ||
+           sl_policy_at_prompt_end(policy->kind);
+}
+
+static sl_page_request page_request_of(const sl_driver *d, const sl_request *request)
+{
+    const sl_policy *policy = &d->options.policy;
+    uint32_t n_prompt = (uint32_t)request->n_prompt;
+    sl_page_request counted = {.n_prompt = n_prompt,
+                               .max_tokens = request->max_tokens,
+                               .n_choices = request->n_choices,
+                               .holds_prompt = holds_prompt(policy, request),
+                               .prunes_prompt = sl_policy_at_prompt_end(policy->kind)};
+    if (counted.prunes_prompt)
+        counted.survivors = policy->sinks + sl_policy_survivors(policy, n_prompt);
+    return counted;
+}
+
+static void take_pages(sl_driver *d, const sl_request *request)
+{
+    sl_page_request counted = page_request_of(d, request);
+    sl_page_budget_take(&d->budget, &counted);
+}
+
+static void give_pages_back(sl_driver *d, const sl_request *request)
+{
+    sl_page_request counted = page_request_of(d, request);
+    sl_page_budget_give_back(&d->budget, &counted);
+}
+
 /* ---- requests in and out ---- */
 
 sl_status sl_driver_submit(sl_driver *driver, sl_request *request)
@@ -67,7 +101,7 @@ void sl_driver_finish_request(sl_driver *d, sl_driver_request *r)
     d->finished[(d->finished_first + d->finished_count++) % d->requests.max] = r->request;
     if (r->active) {
         d->progress.requests_active--;
-        sl_page_budget_give_back(&d->budget, r->request);
+        give_pages_back(d, r->request);
     } else {
         d->progress.requests_waiting--;
     }
@@ -114,7 +148,7 @@ static void give_sequences(sl_driver *d, sl_driver_request *r)
 static void activate_oldest(sl_driver *d)
 {
     sl_driver_request *r = sl_driver_requests_oldest(&d->requests.waiting);
-    sl_page_budget_take(&d->budget, r->request);
+    take_pages(d, r->request);
     sl_driver_requests_activate_oldest(&d->requests);
     d->progress.requests_waiting--;
     if (++d->progress.requests_active > d->progress.requests_most)
@@ -122,19 +156,40 @@ static void activate_oldest(sl_driver *d)
     give_sequences(d, r);
 }
 
+/* It can never be served: it fails with the numbers. */
+static void refuse(sl_driver *d, sl_driver_request *r)
+{
+    sl_request *request = r->request;
+    sl_page_request counted = page_request_of(d, request);
+    sl_request_fail(request, 400, "out_of_memory", "",
+                    "the prompt's %zu tokens need %u pages of each KV head's cache and %u "
+                    "sequences; the pool has %u and %u: give --memory more, use more ranks, or "
+                    "evict as the prompt is read (--policy, --keep)",
+                    request->n_prompt, sl_page_budget_least(&d->budget, &counted),
+                    request->n_choices, d->budget.head_pages, d->budget.sequences_max);
+    sl_driver_finish_request(d, r);
+}
+
+static sl_request_admission decide(const sl_driver *d, const sl_request *request)
+{
+    sl_page_request counted = page_request_of(d, request);
+    sl_request_admission_state state = {
+        .sequences_free = sl_driver_sequences_count(&d->sequences, SL_SEQUENCE_FREE),
+        .requests_active = d->progress.requests_active,
+        .closed = d->admission_closed,
+    };
+    return sl_page_budget_decide(&d->budget, &counted, &state);
+}
+
 void sl_driver_admit(sl_driver *d)
 {
     sl_driver_request *r;
     while ((r = sl_driver_requests_oldest(&d->requests.waiting))) {
-        if (sl_page_budget_refuses(&d->budget, r->request, d->options.sequences_max)) {
-            sl_driver_finish_request(d, r);
-            continue;
+        switch (decide(d, r->request)) {
+        case SL_REQUEST_ADMITTED: activate_oldest(d); break;
+        case SL_REQUEST_REFUSED: refuse(d, r); break;
+        case SL_REQUEST_WAITS: return;
         }
-        uint32_t n_free = sl_driver_sequences_count(&d->sequences, SL_SEQUENCE_FREE);
-        if (n_free < r->request->n_choices) return;
-        bool fits = !d->admission_closed && sl_page_budget_fits(&d->budget, r->request);
-        if (d->progress.requests_active > 0 && !fits) return;
-        activate_oldest(d);
     }
 }
 
@@ -163,13 +218,31 @@ static uint32_t tokens_sent(const sl_driver *d, const sl_driver_request *r)
     return most;
 }
 
+/* It had all pools for itself, and they were full: it fails with the numbers. */
+static void fail_alone(sl_driver *d, sl_driver_request *r)
+{
+    sl_request *request = r->request;
+    const sl_choice *first = &request->choices[0];
+    const sl_policy_kind kind = d->options.policy.kind;
+    uint32_t rank = sl_credit_fullest_rank(&d->credit);
+    double kept = first->seen > 0 ? (double)first->kept / (double)first->seen : 1;
+    sl_request_fail(request, 400, "out_of_memory", "",
+                    "alone, it filled the cache after %u tokens (prompt %zu, up to %u to "
+                    "generate): policy %s kept %.1f%%, and rank %u has %llu of %llu pages left "
+                    "for the next ones; give --memory more, use more ranks, or %s",
+                    tokens_sent(d, r), request->n_prompt, request->max_tokens, sl_policy_name(kind),
+                    100 * kept, rank, (unsigned long long)sl_credit_pages_free(&d->credit, rank),
+                    (unsigned long long)d->options.plan->ranks[rank].n_pages,
+                    sl_policy_has_rate(kind) ? "a smaller --keep" : "a policy that evicts");
+    sl_driver_finish_request(d, r);
+}
+
 void sl_driver_restart_youngest(sl_driver *d)
 {
     sl_driver_request *r = sl_driver_requests_youngest(&d->requests.active);
     SL_ASSERT(r);
     if (d->progress.requests_active == 1) {
-        sl_page_budget_fail_alone(&d->budget, r->request, tokens_sent(d, r), &d->credit);
-        sl_driver_finish_request(d, r);
+        fail_alone(d, r);
         return;
     }
     close_sequences(d, r);
@@ -177,7 +250,7 @@ void sl_driver_restart_youngest(sl_driver *d)
     r->n_left = r->request->n_choices;
     sl_driver_requests_deactivate_youngest(&d->requests);
     d->admission_closed = true;
-    sl_page_budget_give_back(&d->budget, r->request);
+    give_pages_back(d, r->request);
     d->progress.requests_active--;
     d->progress.requests_waiting++;
     d->progress.restarts++;

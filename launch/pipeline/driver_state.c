@@ -3,10 +3,10 @@
 
 #include "runtime/base/log.h"
 #include "runtime/cache/cache.h"
+#include "sched/head_pages.h"
 
 /* sched cannot see the cache, and keeps the number for itself. */
-_Static_assert((int)SL_CREDIT_PAGE_TOKENS == (int)SL_PAGE_TOKENS,
-               "credit counts the cache's pages");
+_Static_assert((int)SL_HEAD_PAGE_TOKENS == (int)SL_PAGE_TOKENS, "sched counts the cache's pages");
 
 void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver **driver_out)
 {
@@ -20,8 +20,11 @@ void sl_driver_init(const sl_driver_options *options, sl_arena *arena, sl_driver
     d->n_heads = (size_t)options->limits.n_layers * options->limits.n_kv_heads;
     d->heads = sl_arena_array(arena, sl_head_account, d->n_heads);
     d->budget = (sl_page_budget){.plan = options->plan,
-                                 .policy = options->policy,
+                                 .sinks = options->policy.sinks,
+                                 .window = options->policy.window,
+                                 .forks = !options->policy.whole_prompts,
                                  .expected_tokens = options->expected_tokens,
+                                 .sequences_max = n,
                                  .expected = sl_arena_array(arena, uint64_t, ranks)};
     sl_driver_requests_init(2 * n, arena, &d->requests);
     sl_driver_sequences_init(n, arena, &d->sequences);

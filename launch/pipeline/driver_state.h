@@ -9,9 +9,9 @@
 #include "launch/pipeline/driver.h"
 #include "launch/pipeline/driver_requests.h"
 #include "launch/pipeline/driver_sequences.h"
-#include "launch/pipeline/page_budget.h"
 #include "sched/batching.h"
 #include "sched/credit.h"
+#include "sched/page_budget.h"
 
 /* What is remembered of a frame until it comes back. */
 typedef struct {

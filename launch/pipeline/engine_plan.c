@@ -4,10 +4,10 @@
 #include "launch/machine/memory.h"
 #include "launch/pipeline/memory_plan.h"
 #include "launch/pipeline/model_placement.h"
-#include "launch/pipeline/page_budget.h"
 #include "launch/pipeline/placement_reason.h"
 #include "runtime/base/log.h"
 #include "runtime/base/numbers.h"
+#include "sched/head_pages.h"
 
 /* What each layer is expected to keep: everything when requests are compared with one that keeps
  * all, else as settings, gate or policy say. */
@@ -55,7 +55,7 @@ static uint64_t split_layers(sl_engine *e, sl_model_placement *p)
                             e->settings.sequences,
                             sl_engine_kv_layout(e)->page_bytes(e->model.shape.head_dim), p);
     for (uint32_t i = 0; i < e->model.shape.n_layers; i++)
-        p->keep[i] = sl_page_budget_with_margin(e->layer_keep[i]);
+        p->keep[i] = sl_head_retention_with_margin(e->layer_keep[i]);
     uint64_t excess = sl_placement_split(&p->options, e->context, &e->plan);
     expect_ranks(e);
     return excess;

@@ -1,9 +1,9 @@
 /* launch/pipeline/rank_assembly.c - see rank_assembly.h. */
 #include "launch/pipeline/rank_assembly.h"
 
-#include "launch/pipeline/page_budget.h"
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
+#include "sched/head_pages.h"
 
 static const sl_plan_rank *own_plan(const sl_assembly_options *o)
 {
@@ -126,7 +126,10 @@ uint64_t sl_assembly_pages_wanted(const sl_assembly_options *options)
     const sl_assembly_options *o = options;
     sl_frame_limits limits = sl_assembly_frame_limits(o);
     uint64_t all = (uint64_t)sl_cache_head_pages(o->policy.window, o->context) + 1;
-    uint64_t expected = sl_page_budget_expected(&o->policy, own_plan(o)->keep, o->context) + 1;
+    sl_head_retention retention = {.sinks = o->policy.sinks,
+                                   .window = o->policy.window,
+                                   .keep = sl_head_retention_with_margin(own_plan(o)->keep)};
+    uint64_t expected = (uint64_t)sl_head_pages_expected(retention, o->context) + 1;
     if (sl_policy_at_prompt_end(o->policy.kind)) {
         /* Survivors are copied before the rest is given back. */
         uint32_t copies = sl_cache_pages_for(o->policy.sinks +

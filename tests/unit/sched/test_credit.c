@@ -49,9 +49,13 @@ static void test_take_and_settle(void **state)
     assert_int_equal(sl_credit_head_pages_free(&credit), 0); /* rank 1 has not said */
     sl_credit_settle(&credit, 1, 3, 7);
     assert_int_equal(sl_credit_head_pages_free(&credit), 3); /* 60-10-30 = 20, 80-7-45 = 28 */
+    assert_int_equal(sl_credit_pages_free(&credit, 0), 20);
+    assert_int_equal(sl_credit_pages_free(&credit, 1), 28);
+    assert_int_equal(sl_credit_fullest_rank(&credit), 0); /* both have 3 */
     sl_credit_settle(&credit, 0, 5, 0);
     sl_credit_settle(&credit, 1, 5, 8);
     assert_int_equal(sl_credit_head_pages_free(&credit), 8);
+    assert_int_equal(sl_credit_fullest_rank(&credit), 1);
 }
 
 /* A rank that claims more than its pool gets nothing, and the numbers do not wrap. */

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "sched/head_pages.h"
 #include "tests/unit/launch/pipeline/driver_expected.h"
 
 static void test_restart(void **state)
@@ -122,6 +123,27 @@ static void test_lone_request_fills_its_pages(void **state)
     }
 }
 
+/* sched cannot see the cache and the policy: it counts pages and eligible tokens as they do. */
+static void test_pages_as_cache_and_policy_count(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        seeded random = seeded_from(seed);
+        sl_policy policy = {.sinks = seeded_below(&random, 100),
+                            .window = seeded_below(&random, 300)};
+        uint32_t n = seeded_below(&random, 2000);
+        uint32_t eligible = sl_policy_eligible(&policy, n);
+        sl_head_retention none = {.sinks = policy.sinks, .window = policy.window}, all = none;
+        all.keep = 1;
+        uint32_t whole = sl_cache_head_pages(policy.window, n);
+        assert_seeded(&random, sl_head_pages_whole(policy.window, n) == whole);
+        assert_seeded(&random, sl_head_pages_expected(all, n) == whole);
+        if (eligible == 0) continue;
+        assert_seeded(&random, n - policy.window - policy.sinks == eligible);
+        assert_seeded(&random, sl_head_pages_expected(none, n) == sl_cache_pages_for(policy.sinks));
+    }
+}
+
 int driver_pages_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +152,7 @@ int driver_pages_tests(void)
         cmocka_unit_test(test_expected_pages_hold_back),
         cmocka_unit_test(test_cannot_fit),
         cmocka_unit_test(test_lone_request_fills_its_pages),
+        cmocka_unit_test(test_pages_as_cache_and_policy_count),
     };
     return cmocka_run_group_tests_name("driver pages", tests, rig_model_open, rig_model_close);
 }
