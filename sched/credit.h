@@ -1,5 +1,5 @@
-/* sched/credit.h - pages are credit: the driver's account of every rank's page pool. Arithmetic
- * only; what it is told is pages and heads.
+/* sched/credit.h - pages are credit: the driver's account of every rank's page pool. Pure
+ * arithmetic on pages and heads.
  *
  * For every rank: the pages its last ledger row confirmed, plus the worst case of every span in
  * flight. A span is sent only if all ranks could keep every token of it, so a stage never runs

@@ -1,6 +1,6 @@
 /* sched/head_pages.h - how many cache pages the tokens of a sequence fill. Costs are in head pages,
  * pages of one KV head of one layer: a rank with H heads pays H pages for a head page. Pure
- * arithmetic; which tokens are kept is decided elsewhere, here is how many are expected to be. */
+ * arithmetic on how many tokens are expected to be kept; which ones, runtime/gate decides. */
 #ifndef SL_HEAD_PAGES_H
 #define SL_HEAD_PAGES_H
 

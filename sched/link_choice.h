@@ -1,5 +1,5 @@
-/* sched/link_choice.h - in which codec a link's frames end soonest. Pure arithmetic: what it is
- * told is sizes and seconds, measured elsewhere. */
+/* sched/link_choice.h - in which codec a link's frames end soonest. Pure arithmetic on sizes
+ * and seconds that others measured. */
 #ifndef SL_LINK_CHOICE_H
 #define SL_LINK_CHOICE_H
 

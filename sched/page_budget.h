@@ -1,6 +1,6 @@
 /* sched/page_budget.h - which requests are let in, by the pages they are expected to need. Pages
  * for what is sent are covered by credit (credit.h); when requests need more than was expected, the
- * youngest is restarted. Requests come as numbers, and whose they are is not known here. */
+ * youngest is restarted. Pure arithmetic on a request's numbers. */
 #ifndef SL_PAGE_BUDGET_H
 #define SL_PAGE_BUDGET_H
 
@@ -12,14 +12,14 @@
 typedef struct {
     const sl_plan *plan;      /* heads, pages and expected retention of each rank, lent */
     uint32_t sinks, window;   /* head_pages.h */
-    bool forks;               /* choices share the pages of the prompt: else each reads it */
+    bool forks;               /* choices share the pages of the prompt; else each reads it */
     uint32_t expected_tokens; /* that a request generates, unless it may only fewer */
     uint32_t sequences_max;   /* slots of the pipeline */
     uint32_t head_pages;      /* what every rank has for one head, at most */
     uint64_t *expected;       /* [n_ranks] pages of the requests let in, the caller's */
 } sl_page_budget;
 
-/* A request in numbers: the same whenever it is asked about. */
+/* A request in numbers. What was taken for it is given back by the same ones. */
 typedef struct {
     uint32_t n_prompt, max_tokens, n_choices;
     /* All tokens of the prompt are in pages when its last one is read. */
@@ -53,8 +53,9 @@ sl_request_admission sl_page_budget_decide(const sl_page_budget *budget,
 /* Head pages that the request needs at least. */
 uint32_t sl_page_budget_least(const sl_page_budget *budget, const sl_page_request *request);
 
-/* It is let in, and it is finished or waits again. */
+/* It is let in. */
 void sl_page_budget_take(sl_page_budget *budget, const sl_page_request *request);
+/* It is finished, or waits again. */
 void sl_page_budget_give_back(sl_page_budget *budget, const sl_page_request *request);
 
 #endif

@@ -37,6 +37,9 @@ void sl_placement_even(const sl_placement_options *options, sl_plan *plan);
 /* What a rank holds. */
 sl_placement_rank sl_placement_of(const sl_placement_options *options, uint32_t context,
                                   const sl_plan *plan, uint32_t rank);
+/* The rank that holds most: a split is chosen to make it as small as possible. */
+uint32_t sl_placement_largest_rank(const sl_placement_options *options, uint32_t context,
+                                   const sl_plan *plan);
 /* The longest context, a multiple of 64 up to context_max, that the plan's split holds within its
  * limits; 0: not even 64 tokens. */
 uint32_t sl_placement_longest(const sl_placement_options *options, const sl_plan *plan,

@@ -7,20 +7,6 @@
 #include "runtime/base/append.h"
 #include "runtime/base/numbers.h"
 
-uint32_t sl_placement_largest_rank(const sl_placement_options *options, uint32_t context,
-                                   const sl_plan *plan)
-{
-    uint32_t largest = 0;
-    uint64_t most = 0;
-    for (uint32_t r = 0; r < plan->n_ranks; r++) {
-        sl_placement_rank held = sl_placement_of(options, context, plan, r);
-        if (held.weights + held.cache <= most) continue;
-        most = held.weights + held.cache;
-        largest = r;
-    }
-    return largest;
-}
-
 static bool has_limits(const sl_plan *plan)
 {
     for (uint32_t r = 0; r < plan->n_ranks; r++)

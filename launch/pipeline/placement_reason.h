@@ -6,9 +6,6 @@
 
 #include "sched/placement.h"
 
-/* The rank that holds most: a split is chosen to make it as small as possible. */
-uint32_t sl_placement_largest_rank(const sl_placement_options *options, uint32_t context,
-                                   const sl_plan *plan);
 enum { SL_PLACEMENT_REASON_BYTES = 480 }; /* enough for every sl_placement_reason */
 /* Why the split is as it is, in a sentence or two, without a newline. excess: what
  * sl_placement_split returned. */

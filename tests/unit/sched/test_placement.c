@@ -128,6 +128,9 @@ static void test_against_all_splits(void **state)
         verdict best = best_of_all(&s, context), found = judge_plan(&s, context);
         assert_seeded(&random, found.excess == best.excess && found.largest == best.largest);
         assert_seeded(&random, excess == best.excess);
+        uint32_t largest = sl_placement_largest_rank(&s.options, context, &s.plan);
+        sl_placement_rank most = sl_placement_of(&s.options, context, &s.plan, largest);
+        assert_seeded(&random, most.weights + most.cache == found.largest);
         for (uint32_t r = 0; r < s.plan.n_ranks; r++) {
             sl_placement_rank held = sl_placement_of(&s.options, context, &s.plan, r);
             uint32_t first = s.ranks[r].first_layer;
