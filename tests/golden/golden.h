@@ -66,7 +66,7 @@ static inline uint32_t golden_prompt(stage_rig *rig, const int32_t *ids, uint32_
         sl_frame_reset(&rig->frame, at);
         if (at == 0) stage_rig_control(rig, SL_CONTROL_OPEN, 0, 0, &sampling);
         sl_span *span = stage_rig_span(rig, SL_SPAN_PROMPT, 0, at, ids + at, count);
-        /* row t tells of position at + t + 1 */
+        /* row t is of position at + t + 1 */
         uint32_t first = score_from > at + 1 ? score_from - at - 1 : 0;
         span->score_from = first < count ? first : count;
         span->sample = at + count == n;

@@ -66,7 +66,7 @@ static void compare_top(comparison *c, const sl_token_result *r, const json_t *b
     }
 }
 
-/* Row t of the oracle tells of position t + 1; the last is drawn, not scored. */
+/* Row t of the oracle is of position t + 1; the last is drawn, not scored. */
 static void compare_model(comparison *c, const sl_token_result *results, uint32_t n,
                           const int32_t *ids, const json_t *golden)
 {

@@ -192,7 +192,7 @@ static int64_t longest_silence(sl_comm *comm, int neighbour, int64_t ns)
     return longest_ns;
 }
 
-/* The last rank stops polling for 1.5 s: its neighbours notice, and it blames nobody. */
+/* The last rank stops polling for 1.5 s: its neighbours notice, and it blames no other rank. */
 static void test_silence(sl_comm *comm)
 {
     int rank = sl_comm_rank(comm), sleeper = sl_comm_ranks(comm) - 1;

@@ -72,7 +72,7 @@ static void decide_all(rig *r, const float *scores, uint32_t n, uint32_t delay, 
         if (seeded_below(cut, 5) > 0) continue;
         uint32_t child = (sequence + 1) % SEQUENCES;
         sl_admission_fork(&r->admission, child, sequence, r->admission.sequences[sequence]);
-        float other[3] = {9, 9, 9}; /* the parent goes on, and nobody else feels it */
+        float other[3] = {9, 9, 9}; /* the parent goes on; no other sequence changes */
         sl_admission_decide(&r->admission, sequence, layer, head, p + step, 3, other, delay, keep);
         sequence = child;
     }

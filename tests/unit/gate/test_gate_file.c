@@ -107,7 +107,7 @@ static void test_round_trip(void **state)
     }
     uint64_t hash = sl_gate_file_hash(file);
     sl_gate_file_close(file);
-    m.weights[0][0] += 1; /* of the matrix nobody wrote: layers[0] has its own since */
+    m.weights[0][0] += 1; /* a matrix that was not written: layers[0] has its own by now */
     ((float *)m.layers[0].x.data)[5] += 1;
     assert_int_equal(sl_gate_file_write(path, &m.gate), SL_OK);
     assert_int_equal(sl_gate_file_open(path, &file), SL_OK);
@@ -193,7 +193,7 @@ static void test_wrong_values(void **state)
     made_gate_close(&m);
 }
 
-/* Names changed: what is missing is named, and so is what nobody here knows. */
+/* With a name changed, the log says which one is missing or unknown. */
 static void test_wrong_names(void **state)
 {
     (void)state;

@@ -37,7 +37,7 @@ static bool seen_by_anyone(const problem *p, size_t t, size_t slot)
     return false;
 }
 
-/* Slots nobody sees hold what is no number: left over from somebody else. */
+/* Slots that no query sees hold NaN, as another sequence may have left it. */
 static void fill_page(const problem *p, dice *d, size_t t)
 {
     float key[256], value[256];

@@ -452,7 +452,7 @@ static void test_other_version(void **state)
     assert_int_equal(sl_seal_version(bytes + SL_SEAL_BYTES, b.n_bytes - SL_SEAL_BYTES),
                      SL_WIRE_VERSION);
     bytes[SL_SEAL_BYTES + 1] = 7;
-    memset(bytes + SL_SEAL_BYTES + 5, 0xff, 20); /* a schema nobody here knows */
+    memset(bytes + SL_SEAL_BYTES + 5, 0xff, 20); /* of an unknown schema */
     sl_seal_write(bytes, header_bytes_of(&b));
     capture quiet;
     capture_begin(&quiet);

@@ -1,5 +1,5 @@
 /* tests/unit/text/test_sentencepiece.c - the SentencePiece model on a small vocabulary worked out
- * by hand, back and forth, and vocabularies that nobody should trust. */
+ * by hand, back and forth, and hostile vocabularies. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

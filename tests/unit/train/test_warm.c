@@ -472,7 +472,7 @@ static void test_level(void **state)
     objective_close(&o);
 }
 
-/* Demands that nothing tells of beforehand: a gate learns the logarithm of their mean, beside a
+/* Demands that nothing announces: a gate learns the logarithm of their mean, beside a
  * head whose demands are always the same. */
 static void test_rare_demands(void **state)
 {

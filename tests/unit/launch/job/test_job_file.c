@@ -181,7 +181,7 @@ static void test_no_result_file(void **state)
         check_refused(&ours, SL_ERR_FILE, "out.jsonl.job is missing", texts[i]);
         assert_int_equal(access(out_job, F_OK), -1);
     }
-    write_file(out, ""); /* an empty file is nobody's */
+    write_file(out, ""); /* an empty file is of no job */
     check_left(open_job(false, ""), "1 2 3 4 ");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (!strchr(texts[i], '\n')) continue; /* a torn line */
