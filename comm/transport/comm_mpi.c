@@ -87,8 +87,8 @@ static void tell_slow_start(int number)
     sl_log_in_handler(
         SL_LOG_WARN,
         (const char *const[]){"still waiting for all ranks to start (MPI_Init): is one stopped, or "
-                              "its host out of reach? The "
-                              "launcher's --timeout or the batch system ends this wait",
+                              "its host out of reach? The launcher's --timeout or the batch "
+                              "system ends this wait",
                               NULL});
     alarm(START_S);
 }

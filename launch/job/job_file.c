@@ -263,9 +263,8 @@ static sl_status judge_changed(const sl_job *job, const input_scan *scan)
         return SL_OK;
     }
     sl_error("%" PRIu64
-             " requests of %s were changed since they were answered in %s, the first being "
-             "'%s': answer them again with --redo-changed, or keep the old results with "
-             "--keep-changed",
+             " requests of %s were changed since they were answered in %s, the first being '%s': "
+             "answer them again with --redo-changed, or keep the old results with --keep-changed",
              scan->n_changed, job->in_path, sl_out_path(job->out), first);
     return SL_ERR_OPTION;
 }

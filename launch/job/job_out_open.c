@@ -232,8 +232,7 @@ static sl_status begin_journal(sl_out *out, const sl_job_identity *identity)
         if (status == SL_OK) status = sl_file_rename(out->journal_path, journal_to);
         if (status != SL_OK) return status;
         sl_warn("%s is empty, but %s tells of %" PRIu64
-                " results: all is done anew, and that journal "
-                "is %s now",
+                " results: all is done anew, and that journal is %s now",
                 out->path, out->journal_path, out->known.n_entries, journal_to);
         sl_journal_content_fini(&out->known);
         out->known = (sl_journal_content){.n_entries = 0};
@@ -251,8 +250,7 @@ static sl_status claim(sl_out *out, const sl_job_identity *identity)
     if (out->bytes == 0) return begin_journal(out, identity);
     if (status == SL_END) {
         sl_error("%s holds results but %s is missing or empty, so what made them is not known: "
-                 "give another "
-                 "-o, or begin anew with --restart, which keeps the old file",
+                 "give another -o, or begin anew with --restart, which keeps the old file",
                  out->path, out->journal_path);
         return SL_ERR_FILE;
     }

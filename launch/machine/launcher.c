@@ -96,8 +96,7 @@ sl_status sl_launcher_check(int ranks)
                    : "start them with the mpirun";
     sl_error("%s started %ld processes, but MPI finds %d of them: each would do the whole job, all "
              "into the same files. Cure: %s of the Open MPI that sluice was built with (sluice "
-             "--version "
-             "names it). If one process alone is meant, unset %s",
+             "--version names it). If one process alone is meant, unset %s",
              l->name, started, ranks, cure, l->size);
     return SL_ERR_OPTION;
 }

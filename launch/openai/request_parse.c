@@ -290,8 +290,7 @@ static void fit_context(const sl_request_reader *reader, int64_t wanted, sl_requ
     if (request->n_prompt > reader->context || (room == 0 && !scores_only)) {
         sl_request_fail(
             request, 400, "context_length_exceeded", request->chat ? "messages" : "prompt",
-            "the prompt has %zu tokens, which leaves no room in the context of %u for "
-            "%s",
+            "the prompt has %zu tokens, which leaves no room in the context of %u for %s",
             request->n_prompt, reader->context, scores_only ? "all of them" : "a completion");
         return;
     }

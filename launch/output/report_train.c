@@ -12,6 +12,7 @@
 #include "launch/output/picture.h"
 #include "launch/output/report.h"
 #include "launch/output/train_summary.h"
+#include "runtime/base/file.h"
 #include "runtime/base/log.h"
 
 enum { PICTURE_WIDTH = 1000, PICTURE_HEIGHT = 420 };
@@ -109,10 +110,7 @@ void sl_report_train_describe(const sl_train_round *round, char *out, size_t out
 static sl_status read_summary(const char *path, sl_train_summary *summary)
 {
     FILE *log = fopen(path, "rb");
-    if (!log) {
-        sl_error("cannot open %s: %s", path, strerror(errno));
-        return SL_ERR_FILE;
-    }
+    if (!log) return sl_file_error("open", path);
     sl_status status = sl_train_summary_read(log, path, summary);
     fclose(log);
     return status;

@@ -200,9 +200,8 @@ static sl_status check_holes(const sl_model_check *c)
         }
         sl_error(
             "rank %d on %s: bytes of %s were never written (holes), in %s: a copy that was cut "
-            "off? "
-            "No result was written. Copy it again; if the zeros are meant, let rank 0 have the "
-            "model's file of sums (sluice show model FILE --sums), or give --trust-model",
+            "off? No result was written. Copy it again; if the zeros are meant, let rank 0 have "
+            "the model's file of sums (sluice show model FILE --sums), or give --trust-model",
             r, t->host, t->path, t->holes);
         status = SL_ERR_FORMAT;
     }

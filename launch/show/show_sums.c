@@ -33,8 +33,7 @@ static sl_status compare(const sl_gguf *gguf, const char *path, const sl_sums *f
         sl_info("%s is as %s says", sl_gguf_path(gguf), path);
     else
         sl_error(
-            "%s is damaged or another: copy it again (or, if it was changed on purpose, remove "
-            "%s)",
+            "%s is damaged or another: copy it again (or, if it was changed on purpose, remove %s)",
             sl_gguf_path(gguf), path);
     return status;
 }
@@ -91,10 +90,8 @@ static sl_status check_holes(const char *path, const sl_gguf *gguf, const sl_sum
     if (sl_sums_have_holes(gguf, found, holed)) {
         sl_sum_names(holed, found->n, names);
         sl_error("%s is not written: bytes of %s were never written (holes), in %s. It may be a "
-                 "copy that "
-                 "was cut off: compare the sums printed here with another copy's; if the zeros are "
-                 "meant, "
-                 "keep them under that name yourself",
+                 "copy that was cut off: compare the sums printed here with another copy's; if the "
+                 "zeros are meant, keep them under that name yourself",
                  path, sl_gguf_path(gguf), names);
         status = SL_ERR_FORMAT;
     }

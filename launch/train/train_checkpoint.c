@@ -23,12 +23,6 @@ static uint64_t hash_header(const header *h)
     return XXH3_64bits(h, offsetof(header, header_hash));
 }
 
-static sl_status failed(const char *what, const char *path)
-{
-    sl_error("cannot %s %s: %s", what, path, strerror(errno));
-    return SL_ERR_FILE;
-}
-
 sl_status sl_train_checkpoint_save(const char *path, const sl_train_point *point, const void *state,
                                    size_t bytes)
 {
@@ -78,7 +72,7 @@ sl_status sl_train_checkpoint_load(const char *path, sl_train_point *point, void
 {
     FILE *file = fopen(path, "rb");
     if (!file && errno == ENOENT) return SL_END;
-    if (!file) return failed("read", path);
+    if (!file) return sl_file_error("read", path);
     sl_status status = sl_train_checkpoint_read(file, path, point, state, bytes);
     fclose(file);
     return status;

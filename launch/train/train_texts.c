@@ -1,13 +1,13 @@
 /* launch/train/train_texts.c - see train_texts.h. */
 #include "launch/train/train_texts.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "runtime/base/encoding.h"
+#include "runtime/base/file.h"
 #include "runtime/base/line_reader.h"
 #include "runtime/base/log.h"
 #include "runtime/base/read_file.h"
@@ -88,10 +88,7 @@ static sl_status read_lines(const sl_train_texts *t, const char *path, sl_tokens
     sl_status status = sl_encoding_check_file(path);
     if (status != SL_OK) return status;
     FILE *file = fopen(path, "rb");
-    if (!file) {
-        sl_error("cannot open %s: %s", path, strerror(errno));
-        return SL_ERR_FILE;
-    }
+    if (!file) return sl_file_error("open", path);
     sl_line_reader reader;
     sl_line_reader_init(&reader, file, LINE_BYTES_MAX);
     const char *line, *wrong;

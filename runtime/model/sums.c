@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
 
@@ -355,10 +356,7 @@ sl_status sl_sums_load(const sl_gguf *gguf, sl_sums *sums)
     if (!sl_sums_path(gguf, path, sizeof path)) return SL_END;
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return SL_END;
-    if (file < 0) {
-        sl_error("cannot open %s: %s", path, strerror(errno));
-        return SL_ERR_FILE;
-    }
+    if (file < 0) return sl_file_error("open", path);
     sl_status status = read_file(path, file, &text, &bytes);
     close(file);
     if (status == SL_OK) status = bytes > 0 ? sl_sums_parse(path, text, bytes, sums) : SL_END;
