@@ -10,12 +10,30 @@
 #include "launch/show/show_commands.h"
 #include "launch/train/train_commands.h"
 
-const sl_command_entry *const sl_commands[] = {&sl_cmd_batch,          &sl_cmd_run,
-                                               &sl_cmd_plan,           &sl_cmd_eval_perplexity,
-                                               &sl_cmd_eval_agreement, &sl_cmd_eval_tasks,
-                                               &sl_cmd_eval_needle,    &sl_cmd_train_init,
-                                               &sl_cmd_train_warm,     &sl_cmd_train_calibrate,
-                                               &sl_cmd_show,           &sl_cmd_show_cache,
-                                               &sl_cmd_bench,          &sl_cmd_bench_codec,
-                                               &sl_cmd_bench_link,     &sl_cmd_bench_figure3,
-                                               &sl_cmd_tokenize,       NULL};
+const sl_command *const sl_commands[] = {
+    /* launch/job */
+    &sl_cmd_batch,
+    &sl_cmd_run,
+    /* launch/ops */
+    &sl_cmd_plan,
+    /* launch/eval */
+    &sl_cmd_eval_perplexity,
+    &sl_cmd_eval_agreement,
+    &sl_cmd_eval_tasks,
+    &sl_cmd_eval_needle,
+    /* launch/train */
+    &sl_cmd_train_init,
+    &sl_cmd_train_warm,
+    &sl_cmd_train_calibrate,
+    /* launch/show */
+    &sl_cmd_show,
+    &sl_cmd_show_cache,
+    /* launch/bench */
+    &sl_cmd_bench,
+    &sl_cmd_bench_codec,
+    &sl_cmd_bench_link,
+    &sl_cmd_bench_figure3,
+    /* launch/ops */
+    &sl_cmd_tokenize,
+    NULL,
+};

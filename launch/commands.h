@@ -1,10 +1,11 @@
-/* launch/commands.h - the table of commands. */
+/* launch/commands.h - the table of commands. A new one has its entry (launch/options/command.h) in
+ * its room, beside the options that only it takes, and a line here. */
 #ifndef SL_COMMANDS_H
 #define SL_COMMANDS_H
 
 #include "launch/options/command.h"
 
 /* All of them, as --help lists them; NULL ends. */
-extern const sl_command_entry *const sl_commands[];
+extern const sl_command *const sl_commands[];
 
 #endif

@@ -6,7 +6,6 @@
 #include "launch/machine/launcher.h"
 #include "launch/machine/process.h"
 #include "launch/machine/version.h"
-#include "launch/pipeline/engine.h"
 #include "runtime/base/append.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/log.h"
@@ -24,11 +23,11 @@ static void help(void)
 }
 
 /* The command that argv[1], or argv[1] and argv[2], name: two words go before one. */
-static const sl_command_entry *find_command(int argc, char **argv, int *n_words_out)
+static const sl_command *find_command(int argc, char **argv, int *n_words_out)
 {
     char two[64];
     snprintf(two, sizeof two, "%s %s", argv[1], argc > 2 ? argv[2] : "");
-    const sl_command_entry *found = NULL;
+    const sl_command *found = NULL;
     for (int i = 0; sl_commands[i]; i++) {
         if (!strcmp(argv[1], sl_commands[i]->name)) found = sl_commands[i];
         if (strcmp(two, sl_commands[i]->name) != 0) continue;
@@ -55,15 +54,6 @@ static void refuse(const char *word)
         sl_error("there is no command '%s': see sluice --help", word);
 }
 
-static int run(const sl_command_entry *command, int argc, char **argv)
-{
-    sl_settings settings;
-    sl_status status = sl_settings_parse(command->command, command->usage, command->about,
-                                         command->examples, argc, argv, &settings);
-    if (status == SL_OK) status = sl_limits_check_least();
-    return status == SL_OK ? command->run(&settings) : sl_exit_code(status);
-}
-
 static int sluice(int argc, char **argv)
 {
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help") ||
@@ -76,13 +66,8 @@ static int sluice(int argc, char **argv)
         return SL_EXIT_OK;
     }
     int n_words;
-    const sl_command_entry *command = find_command(argc, argv, &n_words);
-    if (command) {
-        char name[64]; /* what usage and complaints begin with */
-        snprintf(name, sizeof name, "%s", command->name);
-        argv[n_words] = name;
-        return run(command, argc - n_words, argv + n_words);
-    }
+    const sl_command *command = find_command(argc, argv, &n_words);
+    if (command) return sl_command_run(command, argc - n_words, argv + n_words);
     refuse(argv[1]);
     return SL_EXIT_USAGE;
 }

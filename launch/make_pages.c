@@ -5,7 +5,6 @@
 
 #include "launch/commands.h"
 #include "launch/machine/process.h"
-#include "launch/pipeline/engine.h"
 
 /* ---- man page (groff_man) ---- */
 
@@ -47,7 +46,7 @@ static void print_option(const sl_option *option)
     putchar('\n');
 }
 
-static void print_command(const sl_command_entry *command)
+static void print_command(const sl_command *command)
 {
     printf(".SS \"sluice %s [OPTION...] ", command->name);
     print_roff(command->usage);
@@ -56,8 +55,8 @@ static void print_command(const sl_command_entry *command)
     printf("\n.PP\n.nf\n");
     print_roff(command->examples);
     printf("\n.fi\n");
-    sl_option option;
-    for (size_t i = 0; sl_settings_option(command->command, i, &option); i++) print_option(&option);
+    const sl_option *option;
+    for (size_t i = 0; (option = sl_command_option(command, i)); i++) print_option(option);
 }
 
 static void print_man(void)
@@ -86,14 +85,19 @@ static void print_man(void)
 
 /* ---- bash completion ---- */
 
-static void print_words(const sl_command_entry *command)
+static void print_words(const sl_command *command)
 {
-    sl_option option;
-    for (size_t i = 0; sl_settings_option(command->command, i, &option); i++) {
-        printf(" --%s", option.name);
-        if (option.letter) printf(" -%c", option.letter);
+    const sl_option *option;
+    for (size_t i = 0; (option = sl_command_option(command, i)); i++) {
+        printf(" --%s", option->name);
+        if (option->letter) printf(" -%c", option->letter);
     }
     printf(" --help");
+}
+
+static bool takes_file(const sl_option *option)
+{
+    return option->argument && strcmp(option->argument, "FILE") == 0;
 }
 
 /* Options after which a file's name comes, of all commands, each once. */
@@ -101,22 +105,22 @@ static void print_file_options(void)
 {
     char seen[1024] = "|";
     for (int c = 0; sl_commands[c]; c++) {
-        sl_option option;
-        for (size_t i = 0; sl_settings_option(sl_commands[c]->command, i, &option); i++) {
+        const sl_option *option;
+        for (size_t i = 0; (option = sl_command_option(sl_commands[c], i)); i++) {
             char item[64];
-            snprintf(item, sizeof item, "|--%s|", option.name);
-            if (!option.file || strstr(seen, item)) continue;
+            snprintf(item, sizeof item, "|--%s|", option->name);
+            if (!takes_file(option) || strstr(seen, item)) continue;
             strncat(seen, item + 1, sizeof seen - strlen(seen) - 1);
-            printf("%s--%s", strcmp(seen, item) == 0 ? "" : "|", option.name);
-            if (option.letter) printf("|-%c", option.letter);
+            printf("%s--%s", strcmp(seen, item) == 0 ? "" : "|", option->name);
+            if (option->letter) printf("|-%c", option->letter);
         }
     }
 }
 
 /* How many bytes of a command's name are its first word. */
-static int first_word(const sl_command_entry *command) { return (int)strcspn(command->name, " "); }
+static int first_word(const sl_command *command) { return (int)strcspn(command->name, " "); }
 
-static bool same_first(const sl_command_entry *a, const sl_command_entry *b)
+static bool same_first(const sl_command *a, const sl_command *b)
 {
     int n = first_word(a);
     return n == first_word(b) && strncmp(a->name, b->name, (size_t)n) == 0;

@@ -7,14 +7,9 @@
 
 static int train(int argc, char **argv)
 {
-    const sl_command_entry *command = &sl_cmd_train_warm;
-    char name[] = "train warm"; /* what usage and complaints begin with */
-    argv[0] = name;
-    sl_settings settings;
-    sl_status status = sl_settings_parse(command->command, command->usage, command->about,
-                                         command->examples, argc, argv, &settings);
-    if (status == SL_OK) status = sl_limits_check_least();
-    return status == SL_OK ? sl_train_warm(&settings) : sl_exit_code(status);
+    sl_command command = sl_cmd_train_warm;
+    command.run = sl_train_warm; /* this is the program that it becomes */
+    return sl_command_run(&command, argc, argv);
 }
 
 int main(int argc, char **argv)

@@ -6,7 +6,6 @@
 
 #include "launch/options/command.h"
 
-extern const sl_command_entry sl_cmd_bench, sl_cmd_bench_codec, sl_cmd_bench_link,
-    sl_cmd_bench_figure3;
+extern const sl_command sl_cmd_bench, sl_cmd_bench_codec, sl_cmd_bench_link, sl_cmd_bench_figure3;
 
 #endif

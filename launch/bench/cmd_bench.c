@@ -231,8 +231,31 @@ static int bench_command(sl_settings *settings)
     return code;
 }
 
-const sl_command_entry sl_cmd_bench = {
-    .command = SL_COMMAND_BENCH,
+static const sl_option MEASURES[] = {
+    {"prompt", 'p', "N,...", "512", "prompts to time, in tokens; 0: none",
+     SL_SETS_COUNTS(prompts, 0, 1 << 24)},
+    {"n-tokens", 'n', "N,...", "32", "tokens to generate and time; 0: none",
+     SL_SETS_COUNTS(generates, 0, 1 << 24)},
+    {"depth", 'd', "N,...", "0", "tokens that are in the cache before",
+     SL_SETS_COUNTS(depths, 0, 1 << 24)},
+    {"sequences", 0, "N", "1", "sequences that generate together",
+     SL_SETS_COUNT(sequences, 1, 256)},
+    {0},
+};
+
+static const sl_option REPEAT[] = {
+    {"repeat", 'r', "N", "5", "times each is measured", SL_SETS_COUNT(repeat, 1, 1000)},
+    {0},
+};
+
+static const sl_option RESULTS[] = {
+    {"profile", 0, NULL, NULL, "where the time goes, by step, against what the machine can do",
+     SL_SETS_FLAG(profile)},
+    {"compare", 0, NULL, NULL, "two files of --json results: what changed", SL_SETS_FLAG(compare)},
+    {0},
+};
+
+const sl_command sl_cmd_bench = {
     .name = "bench",
     .summary = "measure speed: prompts and decoding at depth",
     .usage = "-m MODEL",
@@ -242,6 +265,9 @@ const sl_command_entry sl_cmd_bench = {
     .examples = "  sluice bench -m model.gguf -p 512,8192 -n 32 -d 0,8192\n"
                 "  mpirun -n 2 sluice bench -m model.gguf -p 4096 -n 0 --json > after.json\n"
                 "  sluice bench --compare before.json after.json",
+    .groups = {sl_options_model, MEASURES, REPEAT, RESULTS, sl_options_threads, sl_options_chunk,
+               SL_OPTIONS_SERVING, sl_options_talk},
+    .takes_words = true,
     .run = bench_command,
 };
 
@@ -252,8 +278,12 @@ static int codec_command(sl_settings *settings)
     return sl_rank0_command_run(sl_bench_codec, settings);
 }
 
-const sl_command_entry sl_cmd_bench_codec = {
-    .command = SL_COMMAND_BENCH_CODEC,
+static const sl_option CODEC_TEXT[] = {
+    {"text", 0, "FILE", NULL, "take activations of this text", SL_SETS_TEXT(text)},
+    {0},
+};
+
+const sl_command sl_cmd_bench_codec = {
     .name = "bench codec",
     .summary = "what codecs make of a model's activations",
     .usage = "-m MODEL",
@@ -262,13 +292,13 @@ const sl_command_entry sl_cmd_bench_codec = {
         "which one links of some speeds would choose.",
     .examples = "  sluice bench codec -m model.gguf\n"
                 "  sluice bench codec -m model.gguf --text wiki.txt --chunk 512 --json",
+    .groups = {sl_options_model, CODEC_TEXT, sl_options_threads, sl_options_chunk, sl_options_talk},
     .run = codec_command,
 };
 
 static int link_command(sl_settings *settings) { return sl_bench_link(settings); }
 
-const sl_command_entry sl_cmd_bench_link = {
-    .command = SL_COMMAND_BENCH_LINK,
+const sl_command sl_cmd_bench_link = {
     .name = "bench link",
     .summary = "how fast the links between ranks are",
     .usage = "[-m MODEL]",
@@ -277,6 +307,7 @@ const sl_command_entry sl_cmd_bench_link = {
         "would choose for frames of the model's width.",
     .examples = "  mpirun --hostfile hosts sluice bench link -m model.gguf\n"
                 "  mpirun -n 3 sluice bench link --json",
+    .groups = {sl_options_model, sl_options_chunk, sl_options_talk},
     .run = link_command,
 };
 
@@ -290,16 +321,24 @@ static int figure3_command(sl_settings *settings)
     return sl_exit_code(sl_bench_figure3(settings));
 }
 
-const sl_command_entry sl_cmd_bench_figure3 = {
-    .command = SL_COMMAND_BENCH_FIGURE3,
+static const sl_option LENGTHS[] = {
+    {"prompt", 'p', "N,...", "512,1024,2048,4096,8192,32768", "lengths of prompts, in tokens",
+     SL_SETS_COUNTS(prompts, 1, 1 << 24)},
+    {0},
+};
+
+const sl_command sl_cmd_bench_figure3 = {
     .name = "bench figure3",
     .summary = "peak memory and time of prompts against their length",
     .usage = "-m MODEL (-g GATE | --policy NAME) -o NAME",
-    .about = "Read prompts of each length with the full cache and with a pruned one, each in a "
-             "process of "
-             "its own: NAME.csv, written as points are measured, and NAME.png, as figure 3 of "
-             "arXiv:2410.12876. Lengths beyond the model's training are marked.",
+    .about =
+        "Read prompts of each length with the full cache and with a pruned one, each in a "
+        "process of its own: NAME.csv, written as points are measured, and NAME.png, as figure "
+        "3 of arXiv:2410.12876. Lengths beyond the model's training are marked.",
     .examples = "  sluice bench figure3 -m model.gguf -g gate.gguf -o figure3\n"
                 "  sluice bench figure3 -m model.gguf --policy random --keep 0.25 -p 512,8192 -o f",
+    .groups = {sl_options_model, sl_options_picture_name, sl_options_picture_format, LENGTHS,
+               REPEAT, sl_options_threads, sl_options_chunk, sl_options_kv, sl_options_policy,
+               sl_options_sinks, sl_options_window, sl_options_talk},
     .run = figure3_command,
 };

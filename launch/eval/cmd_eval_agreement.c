@@ -250,8 +250,7 @@ static int eval_agreement_command(sl_settings *settings)
     return sl_engine_serve(settings, &service);
 }
 
-const sl_command_entry sl_cmd_eval_agreement = {
-    .command = SL_COMMAND_EVAL_AGREEMENT,
+const sl_command sl_cmd_eval_agreement = {
     .name = "eval agreement",
     .summary = "measure a model: agreement with the full cache",
     .usage = "-m MODEL --text FILE",
@@ -260,8 +259,10 @@ const sl_command_entry sl_cmd_eval_agreement = {
         "under the policy: at up to 256 scored positions of each, evenly spaced, how often the "
         "most likely token is the same, and KL(full || policy) in nats over the whole "
         "vocabulary. The last rank keeps 256 times the vocabulary in floats for that.",
-    .examples = "  sluice eval agreement -m model.gguf --text wiki.txt -g gate.gguf --keep 0.25\n"
-                "  sluice eval agreement -m model.gguf --text wiki.txt --policy random --keep 0.25 "
-                "--json",
+    .examples =
+        "  sluice eval agreement -m model.gguf --text wiki.txt -g gate.gguf --keep 0.25\n"
+        "  sluice eval agreement -m model.gguf --text wiki.txt --policy random --keep 0.25 --json",
+    .groups = {sl_options_model, sl_eval_pieces_options, sl_options_context, sl_options_threads,
+               sl_options_chunk, SL_OPTIONS_SERVING, sl_options_talk},
     .run = eval_agreement_command,
 };

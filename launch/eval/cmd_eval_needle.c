@@ -247,21 +247,29 @@ static int eval_needle_command(sl_settings *settings)
     return sl_engine_serve(settings, &service);
 }
 
-const sl_command_entry sl_cmd_eval_needle = {
-    .command = SL_COMMAND_EVAL_NEEDLE,
+static const sl_option NEEDLES[] = {
+    {"text", 0, "FILE", NULL, "the text to hide things in", SL_SETS_TEXT(text)},
+    {"lengths", 0, "N,...", "1024,2048,4096,8064", "of prompts, in tokens",
+     SL_SETS_COUNTS(lengths, 256, 1 << 20)},
+    {"depths", 0, "N,...", "10,50,90", "where things are hidden, in percent of the text",
+     SL_SETS_COUNTS(depths, 0, 100)},
+    {"limit", 0, "N", "4", "trials of each kind, length and depth", SL_SETS_COUNT(limit, 1, 1e6)},
+    {0},
+};
+
+const sl_command sl_cmd_eval_needle = {
     .name = "eval needle",
     .summary = "measure a model: find again what a long text hides",
     .usage = "-m MODEL --text FILE",
     .about = "Hide a sentence in a text and let the model complete its beginning behind it: a fact "
-             "of one "
-             "word, a number of 7 digits, a key of 64 characters; and let it copy 48 tokens of the "
-             "text from "
-             "the 16 before them. For each kind, length and depth: exact finds of --limit trials, "
-             "what share "
-             "was right from the start, and the memory the cache took.",
+             "of one word, a number of 7 digits, a key of 64 characters; and let it copy 48 tokens "
+             "of the text from the 16 before them. For each kind, length and depth: exact finds of "
+             "--limit trials, what share was right from the start, and the memory the cache took.",
     .examples =
         "  sluice eval needle -m model.gguf --text book.txt\n"
         "  sluice eval needle -m model.gguf -g gate.gguf --keep 0.25 --text book.txt --lengths "
         "2048,8192",
+    .groups = {sl_options_model, sl_options_seed, NEEDLES, sl_options_context, sl_options_threads,
+               sl_options_chunk, sl_options_sequences, SL_OPTIONS_SERVING, sl_options_talk},
     .run = eval_needle_command,
 };

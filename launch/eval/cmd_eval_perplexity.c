@@ -186,17 +186,25 @@ static int eval_perplexity_command(sl_settings *settings)
     return sl_engine_serve(settings, &service);
 }
 
-const sl_command_entry sl_cmd_eval_perplexity = {
-    .command = SL_COMMAND_EVAL_PERPLEXITY,
+static const sl_option KEPT[] = {
+    {"keep-out", 0, "FILE", NULL, "write who was kept: uint8 [layer][kv_head][token], a .npy file",
+     SL_SETS_TEXT(keep_out)},
+    {0},
+};
+
+const sl_command sl_cmd_eval_perplexity = {
     .name = "eval perplexity",
     .summary = "measure a model: perplexity of a text",
     .usage = "-m MODEL --text FILE",
-    .about = "Perplexity of a text: consecutive pieces of --context tokens (512), a shorter last "
-             "one dropped, each starting afresh, the second half of each scored, or its last "
-             "--score tokens; to policies that prune when a prompt ends, "
-             "what is before them is the prompt.",
+    .about =
+        "Perplexity of a text: consecutive pieces of --context tokens (512), a shorter last one "
+        "dropped, each starting afresh, the second half of each scored, or its last --score "
+        "tokens; to policies that prune when a prompt ends, what is before them is the prompt.",
     .examples = "  sluice eval perplexity -m model.gguf --text wiki.txt --context 512\n"
                 "  sluice eval perplexity -m model.gguf --text wiki.txt -g gate.gguf --keep 0.25\n"
                 "  mpirun -n 2 sluice eval perplexity -m model.gguf --text wiki.txt --json",
+    .groups = {sl_options_model, sl_eval_pieces_options, KEPT, sl_options_context,
+               sl_options_threads, sl_options_chunk, sl_options_sequences, SL_OPTIONS_SERVING,
+               sl_options_talk},
     .run = eval_perplexity_command,
 };

@@ -309,22 +309,32 @@ static int eval_tasks_command(sl_settings *settings)
     return code;
 }
 
-const sl_command_entry sl_cmd_eval_tasks = {
-    .command = SL_COMMAND_EVAL_TASKS,
+static const sl_option QUESTIONS[] = {
+    {"tasks", 0, "FILE,...", NULL, "questions with several answers", SL_SETS_TEXT(tasks)},
+    {"limit", 0, "N", "0", "records of each file, evenly spaced; 0: all",
+     SL_SETS_COUNT(limit, 0, 1e9)},
+    {"form", 0, "NAME", "cloze", "how they are asked: " SL_EVAL_FORM_NAMES, SL_SETS_TEXT(form)},
+    {"shots", 0, "N", "0", "other questions of the file, with their answers, before each",
+     SL_SETS_COUNT(shots, 0, 256)},
+    {0},
+};
+
+const sl_command sl_cmd_eval_tasks = {
     .name = "eval tasks",
     .summary = "measure a model: multiple choice by likelihood",
     .usage = "-m MODEL --tasks FILE,...",
     .about =
-        "Questions with several answers: the one that the model finds likeliest is taken for its "
-        "answer. Files are JSON arrays of {\"instruction\": \"... question: Q Answer1: A "
+        "Questions with several answers: the one that the model finds likeliest is taken for "
+        "its answer. Files are JSON arrays of {\"instruction\": \"... question: Q Answer1: A "
         "Answer2: B Answer format: answer1/answer2\", \"output\": \"the correct answer is "
         "answer1\", \"answer\": \"answer1\"}. Form cloze asks Q alone and compares the texts A "
         "and B, per byte; form labels asks all of it, through the model's chat template, and "
-        "compares outputs. With "
-        "--shots prompts become long enough that policies differ at a window of 128. Questions "
-        "longer than --context (1024) are counted and left out.",
+        "compares outputs. With --shots prompts become long enough that policies differ at a "
+        "window of 128. Questions longer than --context (1024) are counted and left out.",
     .examples = "  sluice eval tasks -m model.gguf --tasks arc_easy.json,piqa.json --limit 500\n"
                 "  sluice eval tasks -m model.gguf -g gate.gguf --keep 0.25 --shots 8 --tasks "
                 "arc_easy.json",
+    .groups = {sl_options_model, QUESTIONS, sl_options_context, sl_options_threads,
+               sl_options_chunk, sl_options_sequences, SL_OPTIONS_SERVING, sl_options_talk},
     .run = eval_tasks_command,
 };

@@ -6,7 +6,7 @@
 
 #include "launch/options/command.h"
 
-extern const sl_command_entry sl_cmd_eval_perplexity, sl_cmd_eval_agreement, sl_cmd_eval_tasks,
+extern const sl_command sl_cmd_eval_perplexity, sl_cmd_eval_agreement, sl_cmd_eval_tasks,
     sl_cmd_eval_needle;
 
 #endif

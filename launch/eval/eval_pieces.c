@@ -10,6 +10,14 @@
 
 enum { PIECE_DEFAULT = 512 };
 
+const sl_option sl_eval_pieces_options[] = {
+    {"text", 0, "FILE", NULL, "the text to evaluate on", SL_SETS_TEXT(text)},
+    {"limit", 0, "N", "0", "pieces, evenly spaced; 0: all", SL_SETS_COUNT(limit, 0, 1e9)},
+    {"score", 0, "N", "0", "tokens at the end of each piece that are scored; 0: half",
+     SL_SETS_COUNT(score, 0, 1 << 24)},
+    {0},
+};
+
 sl_status sl_eval_pieces_settings(sl_settings *settings, const char *word)
 {
     if (settings->context == 0) settings->context = PIECE_DEFAULT;

@@ -5,6 +5,7 @@
 #ifndef SL_EVAL_PIECES_H
 #define SL_EVAL_PIECES_H
 
+#include "launch/options/option.h"
 #include "launch/output/progress.h"
 #include "launch/pipeline/engine.h"
 
@@ -16,6 +17,9 @@ typedef struct {
     size_t n_pieces, of; /* how many, of how many there are: evenly spaced */
     sl_progress progress;
 } sl_eval_pieces;
+
+/* --text, --limit, --score. */
+extern const sl_option sl_eval_pieces_options[];
 
 /* Check the settings; a context that was not given becomes 512, --score half of it. `word` is the
  * command's, for messages. SL_ERR_OPTION, logged. */

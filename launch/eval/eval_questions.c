@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/options/settings.h"
 #include "runtime/base/log.h"
 
 sl_status sl_eval_form_find(const char *name, sl_eval_form *form_out)

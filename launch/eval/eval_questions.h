@@ -15,6 +15,8 @@ typedef enum {
     SL_EVAL_LABELS,
 } sl_eval_form;
 
+#define SL_EVAL_FORM_NAMES "cloze, labels"
+
 typedef struct {
     const sl_tokenizer *tokenizer;
     const sl_chat *chat; /* NULL: instructions are plain text */

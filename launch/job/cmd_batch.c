@@ -251,8 +251,22 @@ static int batch_command(sl_settings *settings)
     return sl_engine_serve(settings, &service);
 }
 
-const sl_command_entry sl_cmd_batch = {
-    .command = SL_COMMAND_BATCH,
+static const sl_option JOB[] = {
+    {"input", 'i', "FILE", NULL, "requests, one JSON object a line", SL_SETS_TEXT(input)},
+    {"output", 'o', "FILE", NULL, "results; ids already there are not done again",
+     SL_SETS_TEXT(output)},
+    {"retry-errors", 0, NULL, NULL, "do requests again whose result is an error",
+     SL_SETS_FLAG(retry_errors)},
+    {"redo-changed", 0, NULL, NULL, "do requests again that were edited since they were answered",
+     SL_SETS_FLAG(redo_changed)},
+    {"keep-changed", 0, NULL, NULL, "keep the old results of edited requests",
+     SL_SETS_FLAG(keep_changed)},
+    {"restart", 0, NULL, NULL, "begin anew; an OUT that is there is kept as OUT.1",
+     SL_SETS_FLAG(restart)},
+    {0},
+};
+
+const sl_command sl_cmd_batch = {
     .name = "batch",
     .summary = "answer a JSONL file of requests (OpenAI batch format)",
     .usage = "-m MODEL -i IN.jsonl -o OUT.jsonl",
@@ -267,5 +281,7 @@ const sl_command_entry sl_cmd_batch = {
         "keep\n"
         "both together. Exit status: 0 all succeeded, 3 some requests ended as error records, 2\n"
         "usage, 4 a file, 5 memory, 75 interrupted: run again.",
+    .groups = {sl_options_model, JOB, sl_options_context, sl_options_threads, sl_options_chunk,
+               sl_options_sequences, SL_OPTIONS_SERVING, sl_options_talk},
     .run = batch_command,
 };

@@ -220,8 +220,19 @@ static int run_command(sl_settings *settings)
     return sl_engine_serve(settings, &service);
 }
 
-const sl_command_entry sl_cmd_run = {
-    .command = SL_COMMAND_RUN,
+static const sl_option SAMPLING[] = {
+    {"n-tokens", 'n', "N", "128", "tokens to generate at most", SL_SETS_COUNT(n_tokens, 1, 1e9)},
+    {"chat", 0, NULL, NULL, "apply the model's chat template", SL_SETS_FLAG(chat)},
+    {"temperature", 0, "X", "0", "0 takes the most likely token",
+     SL_SETS_REAL(temperature, 0, 100)},
+    {"top-p", 0, "X", "1", "draw from the likeliest tokens that reach X",
+     SL_SETS_REAL(top_p, 0, 1)},
+    {"top-k", 0, "N", "0", "draw from the N likeliest; 0 is off", SL_SETS_COUNT(top_k, 0, 1e9)},
+    {"min-p", 0, "X", "0", "drop tokens below X times the likeliest", SL_SETS_REAL(min_p, 0, 1)},
+    {0},
+};
+
+const sl_command sl_cmd_run = {
     .name = "run",
     .summary = "complete one prompt, text on stdout",
     .usage = "-m MODEL (-p TEXT | -f FILE)",
@@ -229,5 +240,7 @@ const sl_command_entry sl_cmd_run = {
     .examples = "  sluice run -m model.gguf -p 'Once upon a time' -n 64\n"
                 "  sluice run -m model.gguf --chat -f question.txt --temperature 0.7\n"
                 "  mpirun -n 3 sluice run -m model.gguf -f long.txt -n 100 -v",
+    .groups = {sl_options_model, sl_options_prompt, SAMPLING, sl_options_seed, sl_options_context,
+               sl_options_threads, sl_options_chunk, SL_OPTIONS_SERVING, sl_options_talk},
     .run = run_command,
 };

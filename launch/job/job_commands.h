@@ -6,6 +6,6 @@
 
 #include "launch/options/command.h"
 
-extern const sl_command_entry sl_cmd_batch, sl_cmd_run;
+extern const sl_command sl_cmd_batch, sl_cmd_run;
 
 #endif

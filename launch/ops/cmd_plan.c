@@ -282,8 +282,13 @@ static int plan_command(sl_settings *settings)
     return sl_rank0_command_run(plan, settings);
 }
 
-const sl_command_entry sl_cmd_plan = {
-    .command = SL_COMMAND_PLAN,
+static const sl_option HOSTS[] = {
+    {"hosts", 0, "FILE", NULL, "hosts as mpirun takes them, with # memory=SIZE",
+     SL_SETS_TEXT(hosts)},
+    {0},
+};
+
+const sl_command sl_cmd_plan = {
     .name = "plan",
     .summary = "say which host would hold what, without starting anything",
     .usage = "-m MODEL --hosts FILE",
@@ -294,5 +299,8 @@ const sl_command_entry sl_cmd_plan = {
     .examples = "  sluice plan -m model.gguf --hosts hosts.txt --context 8192\n"
                 "  sluice plan -m model.gguf -g gate.gguf --hosts hosts.txt --retention run.json\n"
                 "  a line of hosts.txt: node1 slots=2   # memory=16G\n",
+    .groups = {sl_options_model, HOSTS, sl_options_context, sl_options_threads, sl_options_chunk,
+               sl_options_sequences, sl_options_memory, sl_options_kv, sl_options_policy,
+               sl_options_retention, sl_options_sinks, sl_options_window, sl_options_talk},
     .run = plan_command,
 };

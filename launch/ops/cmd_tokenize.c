@@ -99,13 +99,19 @@ static int tokenize_command(sl_settings *settings)
     return sl_rank0_command_run(tokenize, settings);
 }
 
-const sl_command_entry sl_cmd_tokenize = {
-    .command = SL_COMMAND_TOKENIZE,
+static const sl_option OWN[] = {
+    {"decode", 0, NULL, NULL, "ids on stdin to text", SL_SETS_FLAG(decode)},
+    {"no-special", 0, NULL, NULL, "special tokens in the text are text", SL_SETS_FLAG(no_special)},
+    {0},
+};
+
+const sl_command sl_cmd_tokenize = {
     .name = "tokenize",
     .summary = "text on stdin to token ids, and back",
     .usage = "-m MODEL",
     .about = "Text on stdin to token ids on stdout, separated by spaces, and back.",
     .examples = "  echo 'Hello world' | sluice tokenize -m model.gguf\n"
                 "  echo '19556 905' | sluice tokenize -m model.gguf --decode",
+    .groups = {sl_options_model, OWN, sl_options_talk},
     .run = tokenize_command,
 };

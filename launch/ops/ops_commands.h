@@ -5,6 +5,6 @@
 
 #include "launch/options/command.h"
 
-extern const sl_command_entry sl_cmd_plan, sl_cmd_tokenize;
+extern const sl_command sl_cmd_plan, sl_cmd_tokenize;
 
 #endif

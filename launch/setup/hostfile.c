@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/options/settings.h"
+#include "launch/options/option.h"
 #include "runtime/base/log.h"
 #include "runtime/base/read_file.h"
 
@@ -49,7 +49,7 @@ static sl_status read_comment(const place *at, char *comment, sl_host *host)
     for (char *word = strtok_r(comment, SPACES, &rest); word;
          word = strtok_r(NULL, SPACES, &rest)) {
         if (strncmp(word, "memory=", 7) != 0) continue;
-        if (!sl_settings_size(word + 7, &host->memory) || host->memory == 0)
+        if (!sl_option_size(word + 7, &host->memory) || host->memory == 0)
             return bad(at, word, "is not memory=SIZE, like 8G or 512M");
     }
     return SL_OK;

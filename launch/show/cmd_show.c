@@ -157,8 +157,15 @@ static int show_command(sl_settings *settings)
     return SL_EXIT_USAGE;
 }
 
-const sl_command_entry sl_cmd_show = {
-    .command = SL_COMMAND_SHOW,
+static const sl_option OWN[] = {
+    {"output", 'o', "FILE", NULL, "draw a training log, to a .png or .svg", SL_SETS_TEXT(output)},
+    {"sums", 0, NULL, NULL,
+     "what each layer's bytes hash to; kept in FILE.sums, or compared with it if it is there",
+     SL_SETS_FLAG(sums)},
+    {0},
+};
+
+const sl_command sl_cmd_show = {
     .name = "show",
     .summary = "say what is in a file: show model, show gate, show report",
     .usage = "(model | gate | report) FILE",
@@ -171,5 +178,7 @@ const sl_command_entry sl_cmd_show = {
         "  sluice show gate gate.gguf\n"
         "  sluice show gate gate.gguf --json\n"
         "  sluice show report gate.gguf.log.jsonl -o curves.png",
+    .groups = {OWN, sl_options_talk},
+    .takes_words = true,
     .run = show_command,
 };

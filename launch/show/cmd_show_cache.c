@@ -84,19 +84,27 @@ static int show_cache_command(sl_settings *settings)
     return sl_rank0_command_run(show, settings);
 }
 
-const sl_command_entry sl_cmd_show_cache = {
-    .command = SL_COMMAND_SHOW_CACHE,
+static const sl_option MAPS[] = {
+    {"layers", 0, "N,...", NULL, "draw attention maps of these layers",
+     SL_SETS_COUNTS(layers, 0, 1023)},
+    {0},
+};
+
+const sl_command sl_cmd_show_cache = {
     .name = "show cache",
     .summary = "draw what is evicted of a prompt, and what is looked at",
     .usage = "-m MODEL (-p TEXT | -f FILE) -o NAME",
-    .about = "Read a prompt and draw, for each KV head, which layer evicts which token: NAME.png, "
-             "and the numbers (0 evicted, 1 kept, 2 sink or window) as NAME.npy "
-             "[layer][kv_head][token]. With --layers also attention maps, the model's beside the "
-             "gate's: NAME.maps.png, NAME.attention.npy and NAME.gate.npy "
-             "[layer][head][query][key].",
+    .about =
+        "Read a prompt and draw, for each KV head, which layer evicts which token: NAME.png, "
+        "and the numbers (0 evicted, 1 kept, 2 sink or window) as NAME.npy "
+        "[layer][kv_head][token]. With --layers also attention maps, the model's beside the "
+        "gate's: NAME.maps.png, NAME.attention.npy and NAME.gate.npy [layer][head][query][key].",
     .examples =
         "  sluice show cache -m model.gguf -g gate.gguf -p 'Once upon a time' -o once\n"
         "  sluice show cache -m model.gguf --policy snapkv --keep 0.25 --window 8 -f prompt.txt "
         "-o p --layers 0,14,29\n",
+    .groups = {sl_options_model, sl_options_picture_name, sl_options_prompt, MAPS,
+               sl_options_picture_format, sl_options_threads, sl_options_policy, sl_options_sinks,
+               sl_options_window, sl_options_talk},
     .run = show_cache_command,
 };

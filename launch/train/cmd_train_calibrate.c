@@ -13,6 +13,7 @@
 #include "launch/setup/local_stage.h"
 #include "launch/train/train_commands.h"
 #include "launch/train/train_job.h"
+#include "launch/train/train_options.h"
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
@@ -363,23 +364,34 @@ static int train_calibrate_command(sl_settings *settings)
     return sl_train_job_run(settings, &c.job, open_and_calibrate, &c);
 }
 
-const sl_command_entry sl_cmd_train_calibrate = {
-    .command = SL_COMMAND_TRAIN_CALIBRATE,
+static const sl_option MEASURING[] = {
+    {"text", 0, "FILE,...", NULL, "texts to measure on", SL_SETS_TEXT(text)},
+    {"pieces", 0, "N", "12", "pieces to measure, texts taking turns",
+     SL_SETS_COUNT(pieces, 1, 1e6)},
+    {"rates", 0, "X,...", "0.5,0.375,0.25,0.125,0.0625", "what shall be kept of eligible tokens",
+     SL_SETS_REALS(rates, 1e-6, 1)},
+    {"windows", 0, "N,...", "16,128", "latest tokens that stay visible",
+     SL_SETS_COUNTS(windows, 1, 1 << 20)},
+    {"log", 0, "FILE", NULL, "add what was found to a training run's log", SL_SETS_TEXT(train_log)},
+    {0},
+};
+
+const sl_command sl_cmd_train_calibrate = {
     .name = "train calibrate",
     .summary = "find the thresholds at which gates keep what is asked",
     .usage = "-m MODEL -g GATE --text FILE,... -o GATE",
     .about =
-        "Run gates over texts of several kinds and find, for each rate and window, the threshold "
-        "that "
-        "keeps so much in the mean of all pieces, layers and heads; a table of them goes into the "
-        "gate "
-        "file, with what each head kept. Use texts that the gates were not trained on, as long as "
-        "what will be served.",
+        "Run gates over texts of several kinds and find, for each rate and window, the "
+        "threshold that keeps so much in the mean of all pieces, layers and heads; a table of "
+        "them goes into the gate file, with what each head kept. Use texts that the gates were "
+        "not trained on, as long as what will be served.",
     .examples =
-        "  sluice train calibrate -m model.gguf -g warm.gguf --text novel.txt,wiki.txt,chat.jsonl "
-        "-o "
-        "gate.gguf\n"
+        "  sluice train calibrate -m model.gguf -g warm.gguf --text "
+        "novel.txt,wiki.txt,chat.jsonl -o gate.gguf\n"
         "  sluice train calibrate -m model.gguf -g warm.gguf --text novel.txt --rates 0.5,0.25 "
         "--windows 128 -o gate.gguf",
+    .groups = {sl_options_model, sl_options_seed, sl_train_options_output, sl_train_options_gate,
+               sl_train_options_lengths, MEASURING, sl_options_threads, sl_options_sinks,
+               sl_options_talk},
     .run = train_calibrate_command,
 };

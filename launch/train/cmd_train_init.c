@@ -12,6 +12,7 @@
 #include "launch/setup/model_setup.h"
 #include "launch/setup/rank0_command.h"
 #include "launch/train/train_commands.h"
+#include "launch/train/train_options.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
 #include "runtime/gate/gate_params.h"
@@ -234,8 +235,25 @@ static int train_init_command(sl_settings *settings)
     return sl_rank0_command_run(init, settings);
 }
 
-const sl_command_entry sl_cmd_train_init = {
-    .command = SL_COMMAND_TRAIN_INIT,
+static const sl_option SHAPE[] = {
+    {"span", 0, "SPAN", "window:96,32", "what gates see: window:BACK,AHEAD, causal, prompt",
+     SL_SETS_TEXT(span)},
+    {"gate-heads", 0, "N,...", "3",
+     "heads of each gate; 0: linear. More numbers: of as many runs of layers, first to last",
+     SL_SETS_COUNTS(gate_heads, 0, SL_GATE_HEADS_MAX)},
+    {"gate-width", 0, "N,...", "16", "width of a gate head",
+     SL_SETS_COUNTS(gate_width, 16, SL_GATE_WIDTH_MAX)},
+    {"gate-hidden", 0, "N,...", "0", "units of a hidden layer; 0: none",
+     SL_SETS_COUNTS(gate_hidden, 0, SL_GATE_HIDDEN_MAX)},
+    {"own-kv", 0, NULL, NULL, "each gate head has keys and values of its own",
+     SL_SETS_FLAG(own_kv)},
+    {"fill", 0, "NAME", "random", "weights: random, constant", SL_SETS_TEXT(fill)},
+    {"bias", 0, "X[,Y]", "0", "of the logits, from X in the first layer to Y in the last",
+     SL_SETS_TEXT(bias)},
+    {0},
+};
+
+const sl_command sl_cmd_train_init = {
     .name = "train init",
     .summary = "make a gate file for a model, not trained yet",
     .usage = "-m MODEL -o GATE",
@@ -246,7 +264,8 @@ const sl_command_entry sl_cmd_train_init = {
         "  sluice train init -m model.gguf -o gate.gguf --gate-heads 4,2,0   deep layers less\n"
         "  sluice train init -m model.gguf -o paper.gguf --span prompt\n"
         "  sluice train init -m model.gguf -o all.gguf --fill constant --bias 1\n"
-        "  sluice train init -m model.gguf -o slope.gguf --bias 2,-2   early layers keep "
-        "more",
+        "  sluice train init -m model.gguf -o slope.gguf --bias 2,-2   early layers keep more",
+    .groups = {sl_options_model, sl_options_seed, sl_train_options_output, SHAPE,
+               sl_train_options_type, sl_options_sinks, sl_options_window, sl_options_talk},
     .run = train_init_command,
 };

@@ -6,6 +6,6 @@
 
 #include "launch/options/command.h"
 
-extern const sl_command_entry sl_cmd_train_init, sl_cmd_train_warm, sl_cmd_train_calibrate;
+extern const sl_command sl_cmd_train_init, sl_cmd_train_warm, sl_cmd_train_calibrate;
 
 #endif

@@ -11,6 +11,7 @@
 #include "launch/machine/cores.h"
 #include "launch/pipeline/engine.h"
 #include "launch/train/train_commands.h"
+#include "launch/train/train_options.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
@@ -75,22 +76,45 @@ static int train_warm_command(sl_settings *settings)
     return SL_EXIT_INPUT;
 }
 
-const sl_command_entry sl_cmd_train_warm = {
-    .command = SL_COMMAND_TRAIN_WARM,
+static const sl_option TEXTS[] = {
+    {"text", 0, "FILE,...", NULL, "texts to learn from", SL_SETS_TEXT(text)},
+    {0},
+};
+
+static const sl_option LEARNING[] = {
+    {"ridge-pieces", 0, "N", "32", "pieces for ridge regression; 0: start from the gates' weights",
+     SL_SETS_COUNT(ridge_pieces, 0, 1e6)},
+    {"pieces", 0, "N", "96", "pieces for AdamW after it", SL_SETS_COUNT(pieces, 0, 1e6)},
+    {"rate", 0, "X", "0.001", "AdamW's learning rate at its highest", SL_SETS_REAL(rate, 1e-9, 1)},
+    {"ahead", 0, "N,...", "15,32", "look-aheads of window gates, one for each step by chance",
+     SL_SETS_COUNTS(ahead, 0, 1 << 20)},
+    {"repeat", 0, "X", "0.1", "of the pieces, so many are a passage and the order to repeat it",
+     SL_SETS_REAL(repeat_share, 0, 1)},
+    {"checkpoint", 0, "FILE", NULL, "where a stopped run goes on from [OUTPUT.checkpoint]",
+     SL_SETS_TEXT(checkpoint)},
+    {"checkpoint-minutes", 0, "X", "3", "between checkpoints",
+     SL_SETS_REAL(checkpoint_minutes, 0, 1e6)},
+    {"log", 0, "FILE", NULL, "the run's log, JSON lines [OUTPUT.log.jsonl]",
+     SL_SETS_TEXT(train_log)},
+    {0},
+};
+
+const sl_command sl_cmd_train_warm = {
     .name = "train warm",
     .summary = "fit gates by forward passes alone",
     .usage = "-m MODEL -g GATE --text FILE,... -o GATE",
-    .about =
-        "Fit the gates of a file (from train init) to how much each token is missed by the model's "
-        "attention when it is gone: ridge regression for the linear part, then AdamW for all of "
-        "it. "
-        "Texts are files, or .jsonl with {\"text\"} or {\"messages\"} a line. Stopped by SIGTERM, "
-        "the "
-        "same command goes on. Under mpirun ranks share the pieces.",
+    .about = "Fit the gates of a file (from train init) to how much each token is missed by the "
+             "model's attention when it is gone: ridge regression for the linear part, then AdamW "
+             "for all of it. Texts are files, or .jsonl with {\"text\"} or {\"messages\"} a line. "
+             "Stopped by SIGTERM, the same command goes on. Under mpirun ranks share the pieces.",
     .examples =
         "  sluice train init -m model.gguf -o start.gguf\n"
-        "  sluice train warm -m model.gguf -g start.gguf --text book.txt,chat.jsonl -o warm.gguf\n"
+        "  sluice train warm -m model.gguf -g start.gguf --text book.txt,chat.jsonl -o "
+        "warm.gguf\n"
         "  sluice train calibrate -m model.gguf -g warm.gguf --text other.txt -o gate.gguf\n"
         "  sluice show report warm.gguf.log.jsonl -o curves.png",
+    .groups = {sl_options_model, sl_options_seed, sl_train_options_output, sl_train_options_gate,
+               TEXTS, sl_train_options_lengths, LEARNING, sl_train_options_type, sl_options_threads,
+               sl_options_sinks, sl_options_window, sl_options_talk},
     .run = train_warm_command,
 };

@@ -21,10 +21,9 @@
 static char talk[4096];
 
 /* What the command prints for --help, on stdout; ends the test when it ends otherwise. */
-static void read_help(const sl_command_entry *command, char *text, size_t bytes_max)
+static void read_help(const sl_command *command, char *text, size_t bytes_max)
 {
-    char name[16], *argv[] = {name, "--help", NULL};
-    snprintf(name, sizeof name, "%s", command->name);
+    char *argv[] = {"", "--help", NULL};
     FILE *file = tmpfile();
     assert_non_null(file);
     fflush(stdout);
@@ -33,8 +32,7 @@ static void read_help(const sl_command_entry *command, char *text, size_t bytes_
     capture c;
     capture_begin(&c);
     sl_settings settings;
-    sl_status status = sl_settings_parse(command->command, command->usage, command->about,
-                                         command->examples, 2, argv, &settings);
+    sl_status status = sl_command_parse(command, 2, argv, &settings);
     capture_end(&c, talk, sizeof talk);
     fflush(stdout);
     assert_true(dup2(shown, STDOUT_FILENO) >= 0);
@@ -50,7 +48,7 @@ static void test_help(void **state)
 {
     (void)state;
     static const struct {
-        const sl_command_entry *command;
+        const sl_command *command;
         const char *options[4], *absent;
     } rows[] = {
         {&sl_cmd_batch, {"--model=FILE", "--retry-errors", "[256]", "--peer-timeout"}, "--seed"},

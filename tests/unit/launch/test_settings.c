@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
-#include "launch/options/settings.h"
+#include "launch/bench/bench_commands.h"
+#include "launch/job/job_commands.h"
+#include "launch/show/show_commands.h"
 #include "runtime/base/log.h"
 #include "tests/support/capture.h"
 
@@ -19,7 +21,7 @@ enum { WORDS_MAX = 32 };
 static char talk[4096];
 
 /* Parse words separated by spaces, the first being the command's name. */
-static sl_status parse(sl_command command, const char *line, sl_settings *settings)
+static sl_status parse(const sl_command *command, const char *line, sl_settings *settings)
 {
     static char words[512]; /* settings point into it */
     char *argv[WORDS_MAX + 1] = {NULL};
@@ -31,14 +33,13 @@ static sl_status parse(sl_command command, const char *line, sl_settings *settin
     }
     capture c;
     capture_begin(&c);
-    sl_status status = sl_settings_parse(command, "usage", "about", "examples", argc, argv,
-                                         settings);
+    sl_status status = sl_command_parse(command, argc, argv, settings);
     capture_end(&c, talk, sizeof talk);
     sl_log_set_level(SL_LOG_INFO);
     return status;
 }
 
-static sl_settings parsed(sl_command command, const char *line)
+static sl_settings parsed(const sl_command *command, const char *line)
 {
     sl_settings s;
     if (parse(command, line, &s) != SL_OK) fail_msg("%s: %s", line, talk);
@@ -46,7 +47,7 @@ static sl_settings parsed(sl_command command, const char *line)
     return s;
 }
 
-static void check_refused(sl_command command, const char *line, const char *words)
+static void check_refused(const sl_command *command, const char *line, const char *words)
 {
     sl_settings s;
     sl_status status = parse(command, line, &s);
@@ -58,7 +59,7 @@ static void check_refused(sl_command command, const char *line, const char *word
 static void test_defaults(void **state)
 {
     (void)state;
-    sl_settings s = parsed(SL_COMMAND_BATCH, "batch");
+    sl_settings s = parsed(&sl_cmd_batch, "batch");
     assert_null(s.model);
     assert_null(s.input);
     assert_int_equal(s.threads, 0);
@@ -76,7 +77,7 @@ static void test_defaults(void **state)
     assert_false(s.json || s.verbose || s.quiet || s.retry_errors);
     assert_int_equal(s.n_words, 0);
 
-    s = parsed(SL_COMMAND_RUN, "run");
+    s = parsed(&sl_cmd_run, "run");
     assert_int_equal(s.n_tokens, 128);
     assert_true(s.temperature == 0 && s.top_p == 1 && s.min_p == 0);
     assert_true(s.top_k == 0 && s.seed == 0 && !s.chat);
@@ -85,9 +86,8 @@ static void test_defaults(void **state)
 static void test_options(void **state)
 {
     (void)state;
-    sl_settings s = parsed(SL_COMMAND_BATCH,
-                           "batch -m M --input=I -o O -t 3 --chunk 1 --json -v "
-                           "--retry-errors --peer-timeout 2.5 --context 16777216");
+    sl_settings s = parsed(&sl_cmd_batch, "batch -m M --input=I -o O -t 3 --chunk 1 --json -v "
+                                          "--retry-errors --peer-timeout 2.5 --context 16777216");
     assert_string_equal(s.model, "M");
     assert_string_equal(s.input, "I");
     assert_string_equal(s.output, "O");
@@ -96,8 +96,8 @@ static void test_options(void **state)
     assert_int_equal(s.context, 1 << 24);
     assert_true(s.json && s.verbose && s.retry_errors && s.peer_timeout_s == 2.5);
 
-    s = parsed(SL_COMMAND_RUN, "run -pTEXT -n 5 --temperature 0.7 --seed 18446744073709551615 "
-                               "--top-k 40 --top-p 0.5 --min-p 0.05 --chat -q -n 6");
+    s = parsed(&sl_cmd_run, "run -pTEXT -n 5 --temperature 0.7 --seed 18446744073709551615 "
+                            "--top-k 40 --top-p 0.5 --min-p 0.05 --chat -q -n 6");
     assert_string_equal(s.prompt, "TEXT");
     assert_int_equal(s.n_tokens, 6); /* the last one counts */
     assert_true(s.temperature == 0.7 && s.top_p == 0.5 && s.min_p == 0.05);
@@ -120,25 +120,25 @@ static void test_sizes(void **state)
     char line[64];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         snprintf(line, sizeof line, "batch --memory %s", rows[i].text);
-        assert_int_equal(parsed(SL_COMMAND_BATCH, line).memory, rows[i].bytes);
+        assert_int_equal(parsed(&sl_cmd_batch, line).memory, rows[i].bytes);
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         sl_settings s;
         assert_int_equal(setenv("SLUICE_MEMORY", bad[i], 1), 0);
-        if (parse(SL_COMMAND_BATCH, "batch", &s) != SL_ERR_OPTION) fail_msg("'%s'", bad[i]);
+        if (parse(&sl_cmd_batch, "batch", &s) != SL_ERR_OPTION) fail_msg("'%s'", bad[i]);
         assert_non_null(strstr(talk, "is not a size like 512M or 8G"));
     }
     assert_int_equal(setenv("SLUICE_MEMORY", "", 1), 0); /* as if it were not there */
     assert_int_equal(setenv("SLUICE_JSON", "", 1), 0);
-    assert_int_equal(parsed(SL_COMMAND_BATCH, "batch").memory, 0);
-    assert_false(parsed(SL_COMMAND_BATCH, "batch").json);
+    assert_int_equal(parsed(&sl_cmd_batch, "batch").memory, 0);
+    assert_false(parsed(&sl_cmd_batch, "batch").json);
     unsetenv("SLUICE_MEMORY");
     unsetenv("SLUICE_JSON");
     assert_int_equal(setenv("SLUICE_PROMPT", "Hello", 1), 0); /* run's, not bench's */
-    assert_int_equal(parsed(SL_COMMAND_BENCH, "bench").prompts.items[0], 512);
-    assert_string_equal(parsed(SL_COMMAND_RUN, "run").prompt, "Hello");
+    assert_int_equal(parsed(&sl_cmd_bench, "bench").prompts.items[0], 512);
+    assert_string_equal(parsed(&sl_cmd_run, "run").prompt, "Hello");
     unsetenv("SLUICE_PROMPT");
-    sl_settings bench = parsed(SL_COMMAND_BENCH, "bench -p 7,0,16777216 -n 3 -d 1,2");
+    sl_settings bench = parsed(&sl_cmd_bench, "bench -p 7,0,16777216 -n 3 -d 1,2");
     assert_true(bench.prompts.n == 3 && bench.prompts.items[2] == 1 << 24);
     assert_true(bench.generates.n == 1 && bench.depths.items[1] == 2 && bench.repeat == 5);
 }
@@ -147,26 +147,26 @@ static void test_ranges(void **state)
 {
     (void)state;
     static const struct {
-        sl_command command;
+        const sl_command *command;
         const char *line, *words;
     } rows[] = {
-        {SL_COMMAND_BATCH, "batch --chunk 0", "--chunk: '0' is not a whole number from 1 to 4096"},
-        {SL_COMMAND_BATCH, "batch --chunk 4097", "'4097'"},
-        {SL_COMMAND_BATCH, "batch --chunk 1.5", "'1.5'"},
-        {SL_COMMAND_BATCH, "batch --chunk many", "'many'"},
-        {SL_COMMAND_BATCH, "batch --chunk 8k", "'8k'"},
-        {SL_COMMAND_BATCH, "batch --chunk=", "''"},
-        {SL_COMMAND_BATCH, "batch -t -1", "--threads: '-1' is not a whole number from 0 to 1024"},
-        {SL_COMMAND_BATCH, "batch --window 0", "--window"},
-        {SL_COMMAND_BATCH, "batch --sinks nan", "--sinks"},
-        {SL_COMMAND_BATCH, "batch --peer-timeout 0.5",
+        {&sl_cmd_batch, "batch --chunk 0", "--chunk: '0' is not a whole number from 1 to 4096"},
+        {&sl_cmd_batch, "batch --chunk 4097", "'4097'"},
+        {&sl_cmd_batch, "batch --chunk 1.5", "'1.5'"},
+        {&sl_cmd_batch, "batch --chunk many", "'many'"},
+        {&sl_cmd_batch, "batch --chunk 8k", "'8k'"},
+        {&sl_cmd_batch, "batch --chunk=", "''"},
+        {&sl_cmd_batch, "batch -t -1", "--threads: '-1' is not a whole number from 0 to 1024"},
+        {&sl_cmd_batch, "batch --window 0", "--window"},
+        {&sl_cmd_batch, "batch --sinks nan", "--sinks"},
+        {&sl_cmd_batch, "batch --peer-timeout 0.5",
          "--peer-timeout: '0.5' is not a number from 1 to 86400"},
-        {SL_COMMAND_RUN, "run --top-p 1.1", "--top-p"},
-        {SL_COMMAND_RUN, "run --top-p nan", "--top-p"},
-        {SL_COMMAND_RUN, "run --temperature inf", "--temperature"},
-        {SL_COMMAND_RUN, "run --seed x", "--seed: 'x' is not a whole number"},
-        {SL_COMMAND_RUN, "run --seed 18446744073709551616", "--seed"},
-        {SL_COMMAND_RUN, "run -n 0", "--n-tokens"},
+        {&sl_cmd_run, "run --top-p 1.1", "--top-p"},
+        {&sl_cmd_run, "run --top-p nan", "--top-p"},
+        {&sl_cmd_run, "run --temperature inf", "--temperature"},
+        {&sl_cmd_run, "run --seed x", "--seed: 'x' is not a whole number"},
+        {&sl_cmd_run, "run --seed 18446744073709551616", "--seed"},
+        {&sl_cmd_run, "run -n 0", "--n-tokens"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         check_refused(rows[i].command, rows[i].line, rows[i].words);
@@ -180,18 +180,18 @@ static void test_environment(void **state)
     setenv("SLUICE_RETRY_ERRORS", "1", 1);
     setenv("SLUICE_JSON", "0", 1);
     setenv("SLUICE_N_TOKENS", "none", 1); /* batch does not take it, so does not read it */
-    sl_settings s = parsed(SL_COMMAND_BATCH, "batch");
+    sl_settings s = parsed(&sl_cmd_batch, "batch");
     assert_int_equal(s.chunk, 64);
     assert_string_equal(s.model, "from-here.gguf");
     assert_true(s.retry_errors && !s.json);
-    s = parsed(SL_COMMAND_BATCH, "batch --chunk 32 -m other.gguf --json"); /* options win */
+    s = parsed(&sl_cmd_batch, "batch --chunk 32 -m other.gguf --json"); /* options win */
     assert_int_equal(s.chunk, 32);
     assert_string_equal(s.model, "other.gguf");
     assert_true(s.json);
-    check_refused(SL_COMMAND_RUN, "run -n 5", "SLUICE_N_TOKENS: 'none' is not a whole number");
+    check_refused(&sl_cmd_run, "run -n 5", "SLUICE_N_TOKENS: 'none' is not a whole number");
     unsetenv("SLUICE_N_TOKENS");
     setenv("SLUICE_CHUNK", "0", 1);
-    check_refused(SL_COMMAND_BATCH, "batch --chunk 9", "SLUICE_CHUNK: '0'");
+    check_refused(&sl_cmd_batch, "batch --chunk 9", "SLUICE_CHUNK: '0'");
     unsetenv("SLUICE_CHUNK");
     unsetenv("SLUICE_MODEL");
     unsetenv("SLUICE_RETRY_ERRORS");
@@ -201,27 +201,27 @@ static void test_environment(void **state)
 static void test_words(void **state)
 {
     (void)state;
-    sl_settings s = parsed(SL_COMMAND_SHOW, "show model --json FILE");
+    sl_settings s = parsed(&sl_cmd_show, "show model --json FILE");
     assert_int_equal(s.n_words, 2);
     assert_string_equal(s.words[0], "model");
     assert_string_equal(s.words[1], "FILE");
     assert_true(s.json);
-    s = parsed(SL_COMMAND_SHOW, "show -- --json -v");
+    s = parsed(&sl_cmd_show, "show -- --json -v");
     assert_int_equal(s.n_words, 2);
     assert_false(s.json);
-    check_refused(SL_COMMAND_SHOW, "show 1 2 3 4 5", "Too many arguments");
+    check_refused(&sl_cmd_show, "show 1 2 3 4 5", "Too many arguments");
 }
 
 static void test_unknown(void **state)
 {
     (void)state;
-    check_refused(SL_COMMAND_BATCH, "batch --nonsense", "nonsense");
-    check_refused(SL_COMMAND_BATCH, "batch -z", "invalid option -- 'z'");
-    check_refused(SL_COMMAND_BATCH, "batch --prompt x", "prompt"); /* one of run's */
-    check_refused(SL_COMMAND_SHOW, "show -m M", "sluice show --help");
-    check_refused(SL_COMMAND_BATCH, "batch --chunk", "chunk"); /* its value is missing */
-    check_refused(SL_COMMAND_BATCH, "batch --json=1", "json"); /* takes none */
-    check_refused(SL_COMMAND_BATCH, "batch --co 1", "co");     /* codec or context? */
+    check_refused(&sl_cmd_batch, "batch --nonsense", "nonsense");
+    check_refused(&sl_cmd_batch, "batch -z", "invalid option -- 'z'");
+    check_refused(&sl_cmd_batch, "batch --prompt x", "prompt"); /* one of run's */
+    check_refused(&sl_cmd_show, "show -m M", "sluice show --help");
+    check_refused(&sl_cmd_batch, "batch --chunk", "chunk"); /* its value is missing */
+    check_refused(&sl_cmd_batch, "batch --json=1", "json"); /* takes none */
+    check_refused(&sl_cmd_batch, "batch --co 1", "co");     /* codec or context? */
 }
 
 static void test_levels(void **state)
@@ -236,7 +236,7 @@ static void test_levels(void **state)
         sl_settings s;
         argv[1] = rows[i].option;
         sl_log_set_level(SL_LOG_INFO);
-        assert_int_equal(sl_settings_parse(SL_COMMAND_SHOW, "", "", "", 2, argv, &s), SL_OK);
+        assert_int_equal(sl_command_parse(&sl_cmd_show, 2, argv, &s), SL_OK);
         assert_int_equal(sl_log_level_now(), rows[i].level);
     }
     sl_log_set_level(SL_LOG_INFO);
@@ -254,8 +254,7 @@ static void test_help_ends(void **state)
     fflush(stdout);
     int shown = dup(STDOUT_FILENO);
     dup2(fileno(nowhere), STDOUT_FILENO);
-    sl_status status = sl_settings_parse(SL_COMMAND_BATCH, "usage", "about", "examples", 4, argv,
-                                         &s);
+    sl_status status = sl_command_parse(&sl_cmd_batch, 4, argv, &s);
     fflush(stdout);
     dup2(shown, STDOUT_FILENO);
     close(shown);
