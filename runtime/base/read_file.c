@@ -47,8 +47,8 @@ sl_status sl_read_file(const char *path, char **text_out, size_t *bytes_out)
 
 sl_status sl_read_text(const char *path, char **text_out, size_t *bytes_out)
 {
-    char *text;
-    size_t bytes;
+    char *text = NULL;
+    size_t bytes = 0;
     sl_status status = sl_read_file(path, &text, &bytes);
     if (status != SL_OK) return status;
     status = sl_encoding_check(path, text, bytes);
