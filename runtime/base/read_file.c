@@ -1,12 +1,12 @@
 /* runtime/base/read_file.c - reads until the end, so pipes work too. */
 #include "runtime/base/read_file.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/base/encoding.h"
-#include "runtime/base/file.h"
 #include "runtime/base/log.h"
 
 static sl_status read_all(FILE *file, const char *path, char **text_out, size_t *bytes_out)
@@ -25,9 +25,9 @@ static sl_status read_all(FILE *file, const char *path, char **text_out, size_t 
         n += fread(text + n, 1, capacity - n, file);
     } while (n == capacity);
     if (ferror(file)) {
-        sl_status status = sl_file_error("read", path);
+        sl_error("cannot read %s: %s", path, strerror(errno));
         free(text);
-        return status;
+        return SL_ERR_FILE;
     }
     text[n] = '\0';
     *text_out = text;
@@ -39,7 +39,10 @@ sl_status sl_read_file(const char *path, char **text_out, size_t *bytes_out)
 {
     if (strcmp(path, "-") == 0) return read_all(stdin, "stdin", text_out, bytes_out);
     FILE *file = fopen(path, "rb");
-    if (!file) return sl_file_error("open", path);
+    if (!file) {
+        sl_error("cannot open %s: %s", path, strerror(errno));
+        return SL_ERR_FILE;
+    }
     sl_status status = read_all(file, path, text_out, bytes_out);
     fclose(file);
     return status;
@@ -47,8 +50,8 @@ sl_status sl_read_file(const char *path, char **text_out, size_t *bytes_out)
 
 sl_status sl_read_text(const char *path, char **text_out, size_t *bytes_out)
 {
-    char *text = NULL;
-    size_t bytes = 0;
+    char *text;
+    size_t bytes;
     sl_status status = sl_read_file(path, &text, &bytes);
     if (status != SL_OK) return status;
     status = sl_encoding_check(path, text, bytes);
