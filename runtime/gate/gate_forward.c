@@ -349,7 +349,7 @@ static void attend(const scoring *s, uint32_t first, uint32_t n, sl_gate_scratch
 static void multiply(const scoring *s, const sl_matrix *w, float *x, uint32_t n, float *out)
 {
     sl_activations a = {.n_rows = n, .width = w->n_in, .x = x};
-    s->gates->options.kernels->matmul(w, &a, 0, w->n_out, false, out, w->n_out);
+    s->gates->options.kernels->matmul[w->type](w, &a, 0, w->n_out, false, out, w->n_out);
 }
 
 /* Logits of tokens [first, first + n): at most a block, all of whose sight is in the ring. */

@@ -1,6 +1,8 @@
 /* runtime/gguf/tensor_type.c - see tensor_type.h. */
 #include "runtime/gguf/tensor_type.h"
 
+#include <string.h>
+
 #include "runtime/base/append.h"
 
 typedef struct {
@@ -16,34 +18,38 @@ static const tensor_type TYPES[] = {
     {SL_TYPE_F16, "f16", 1, 2, SL_TYPE_OF_MATRICES},
     {SL_TYPE_BF16, "bf16", 1, 2, SL_TYPE_OF_MATRICES},
     {SL_TYPE_Q8_0, "q8_0", 32, 34, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_Q5_1, "q5_1", 32, 24, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_Q5_0, "q5_0", 32, 22, SL_TYPE_OF_MATRICES},
     {SL_TYPE_Q4_1, "q4_1", 32, 20, SL_TYPE_OF_MATRICES},
     {SL_TYPE_Q4_0, "q4_0", 32, 18, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_Q6_K, "q6_k", 256, 210, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_Q5_K, "q5_k", 256, 176, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_Q4_K, "q4_k", 256, 144, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_Q3_K, "q3_k", 256, 110, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_Q2_K, "q2_k", 256, 84, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_IQ4_XS, "iq4_xs", 256, 136, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_IQ4_NL, "iq4_nl", 32, 18, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_MXFP4, "mxfp4", 32, 17, SL_TYPE_OF_MATRICES},
     /* Only names from here on, so that a file which cannot run is still described. */
-    {4, "type 4", 0, 0, 0},
-    {5, "type 5", 0, 0, 0},
-    {6, "q5_0", 0, 0, 0},
-    {7, "q5_1", 0, 0, 0},
+    {4, "q4_2", 0, 0, 0},
+    {5, "q4_3", 0, 0, 0},
     {9, "q8_1", 0, 0, 0},
-    {10, "q2_k", 0, 0, 0},
-    {11, "q3_k", 0, 0, 0},
-    {12, "q4_k", 0, 0, 0},
-    {13, "q5_k", 0, 0, 0},
-    {14, "q6_k", 0, 0, 0},
     {15, "q8_k", 0, 0, 0},
     {16, "iq2_xxs", 0, 0, 0},
     {17, "iq2_xs", 0, 0, 0},
     {18, "iq3_xxs", 0, 0, 0},
     {19, "iq1_s", 0, 0, 0},
-    {20, "iq4_nl", 0, 0, 0},
     {21, "iq3_s", 0, 0, 0},
     {22, "iq2_s", 0, 0, 0},
-    {23, "iq4_xs", 0, 0, 0},
     {24, "i8", 0, 0, 0},
     {25, "i16", 0, 0, 0},
     {26, "i32", 0, 0, 0},
     {27, "i64", 0, 0, 0},
     {28, "f64", 0, 0, 0},
     {29, "iq1_m", 0, 0, 0},
+    {34, "tq1_0", 0, 0, 0},
+    {35, "tq2_0", 0, 0, 0},
+    {40, "nvfp4", 0, 0, 0},
 };
 enum { N_TYPES = sizeof TYPES / sizeof *TYPES };
 
@@ -58,6 +64,16 @@ const char *sl_type_name(uint32_t type)
 {
     const tensor_type *found = find(type);
     return found ? found->name : "an unknown type";
+}
+
+bool sl_type_named(const char *name, uint32_t *type_out)
+{
+    for (size_t i = 0; i < N_TYPES; i++) {
+        if (TYPES[i].bytes == 0 || strcmp(TYPES[i].name, name) != 0) continue;
+        *type_out = TYPES[i].type;
+        return true;
+    }
+    return false;
 }
 
 bool sl_type_block(uint32_t type, size_t *weights_out, size_t *bytes_out)

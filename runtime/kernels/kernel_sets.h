@@ -1,60 +1,12 @@
 /* runtime/kernels/kernel_sets.h - what the files of this folder show each other: the functions
- * the tables are made of, the blocks of a file's weights, the inside of a page. */
+ * the tables are made of, the inside of a page. */
 #ifndef SL_KERNEL_SETS_H
 #define SL_KERNEL_SETS_H
 
 #include <stdbool.h>
 
-#include "runtime/gguf/gguf.h"
 #include "runtime/kernels/kernels.h"
-
-/* For inner loops whose constant arguments must become constants of the machine code. */
-#define SL_ALWAYS_INLINE static inline __attribute__((always_inline))
-
-/* ---- weights as in the file (ggml-common.h) ---- */
-
-/* Element i < 16 is the low nibble of q[i], element i + 16 the high one; value d * (q - 8). */
-typedef struct {
-    uint16_t d; /* f16 */
-    uint8_t q[SL_BLOCK / 2];
-} sl_block_q4_0;
-
-/* Nibbles as in q4_0; value d * q + m. */
-typedef struct {
-    uint16_t d, m; /* f16 */
-    uint8_t q[SL_BLOCK / 2];
-} sl_block_q4_1;
-
-/* Value d * q. */
-typedef struct {
-    uint16_t d; /* f16 */
-    int8_t q[SL_BLOCK];
-} sl_block_q8_0;
-
-_Static_assert(sizeof(sl_block_q4_0) == 18 && sizeof(sl_block_q4_1) == 20 &&
-                   sizeof(sl_block_q8_0) == 34,
-               "packed as in the file");
-
-/* Whether weights of a type meet activations as they are, and not as int8 or bf16. */
-static inline bool sl_type_is_float(uint32_t type)
-{
-    return type == SL_TYPE_F32 || type == SL_TYPE_F16 || type == SL_TYPE_BF16;
-}
-
-/* A panel's part of one block: offset of its quads, how many there are, bytes of it all. */
-typedef struct {
-    size_t quads, n_quads, bytes;
-} sl_panel_form;
-SL_ALWAYS_INLINE sl_panel_form sl_panel_form_of(uint32_t type)
-{
-    size_t minimum = type == SL_TYPE_Q4_1 ? SL_PANEL * sizeof(uint16_t) : 0;
-    size_t n_quads = type == SL_TYPE_Q8_0 ? SL_BLOCK / 4 : SL_BLOCK / 8;
-    size_t quads = SL_PANEL * sizeof(uint16_t) + minimum;
-    return (sl_panel_form){quads, n_quads, quads + n_quads * SL_PANEL * 4};
-}
-
-/* Block b of a row of quantized weights, packed or not, as in the file; out: room for one. */
-void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, void *out);
+#include "runtime/kernels/matmul/weight_form.h"
 
 static inline const void *sl_matrix_row_data(const sl_matrix *w, size_t row)
 {
@@ -115,7 +67,7 @@ typedef void sl_kv_scores(const void *page, const float *q, size_t n_rows, size_
                           float *out);
 
 sl_quantize sl_quantize_ref;
-sl_matmul sl_matmul_ref;
+extern sl_matmul *const sl_matmul_ref[SL_TYPES];
 void sl_rmsnorm_ref(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
                     float *out);
 void sl_swiglu_ref(const float *gate, const float *up, size_t n, float *out);
@@ -125,9 +77,9 @@ sl_kv_attend sl_kv_f16_attend_ref, sl_kv_bf16_attend_ref, sl_kv_q8_0_attend_ref;
 sl_kv_scores sl_kv_f16_scores_ref, sl_kv_bf16_scores_ref, sl_kv_q8_0_scores_ref;
 
 sl_quantize sl_quantize_avx2;
-sl_matmul sl_matmul_avx2;
-/* f32, f16 and bf16 weights. */
-sl_matmul sl_matmul_float_avx2;
+extern sl_matmul *const sl_matmul_avx2[SL_TYPES];
+/* f32, f16 and bf16 weights, for avx2 and those that are wider. */
+sl_matmul sl_matmul_F32_avx2, sl_matmul_F16_avx2, sl_matmul_BF16_avx2;
 void sl_rmsnorm_avx2(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
                      float *out);
 void sl_swiglu_avx2(const float *gate, const float *up, size_t n, float *out);
@@ -138,7 +90,7 @@ sl_kv_scores sl_kv_f16_scores_avx2, sl_kv_bf16_scores_avx2, sl_kv_q8_0_scores_av
 
 /* The avx512 set is avx2 but for what takes the time. */
 sl_quantize sl_quantize_avx512;
-sl_matmul sl_matmul_avx512;
+extern sl_matmul *const sl_matmul_avx512[SL_TYPES];
 void sl_swiglu_avx512(const float *gate, const float *up, size_t n, float *out);
 sl_kv_attend sl_kv_f16_attend_avx512, sl_kv_bf16_attend_avx512, sl_kv_q8_0_attend_avx512;
 sl_kv_attend sl_kv_f16_attend_prompt_avx512, sl_kv_bf16_attend_prompt_avx512,
@@ -152,13 +104,13 @@ void sl_kv_tiled_copy(void *to, size_t to_slot, const void *from, size_t from_sl
 void sl_kv_tiled_get(const void *page, size_t slot, float *k, float *v, size_t head_dim);
 bool sl_tiles_work_amx(void);
 void sl_round_amx(const float *x, size_t n, uint16_t *out);
-sl_matmul sl_matmul_amx;
+extern sl_matmul *const sl_matmul_amx[SL_TYPES];
 sl_kv_attend sl_kv_bf16_attend_amx;
 sl_kv_scores sl_kv_bf16_scores_amx;
 /* The same with tiles in software (tiles_amx.h). */
 bool sl_tiles_work_amx_emulated(void);
 void sl_round_amx_emulated(const float *x, size_t n, uint16_t *out);
-sl_matmul sl_matmul_amx_emulated;
+extern sl_matmul *const sl_matmul_amx_emulated[SL_TYPES];
 sl_kv_attend sl_kv_bf16_attend_amx_emulated;
 sl_kv_scores sl_kv_bf16_scores_amx_emulated;
 

@@ -22,9 +22,8 @@ enum {
     SL_PANEL = 16, /* rows of a panel of packed weights (pack.h) */
 };
 
-/* A linear map's weights: [n_out][n_in], as in the file, row-major, or packed. `type` is ggml's
- * number: f32 0, f16 1, q4_0 2, q4_1 3, q8_0 8, bf16 30. n_in is a multiple of SL_BLOCK for the
- * quantized types. */
+/* A linear map's weights: [n_out][n_in], as in the file, row-major, or packed. `type` is an
+ * sl_type (gguf/tensor_type.h); of quantized types n_in is a multiple of their block. */
 typedef struct {
     const void *data;
     uint32_t type;
@@ -37,16 +36,20 @@ typedef struct {
  * n_bf16, of prompts where the set has tiles for them, are rounded to bf16 instead. */
 typedef struct {
     size_t n_rows, width, n_bf16;
-    float *x;       /* [n_rows][width] */
-    int8_t *q;      /* [n_rows][width] */
-    float *scale;   /* [n_rows][width / 32], the f16 scale widened */
-    float *sum;     /* [n_rows][width / 32], scale * sum of q: meets the minimum of q4_0, q4_1 */
-    uint16_t *bf16; /* [n_rows][width] */
+    float *x;     /* [n_rows][width] */
+    int8_t *q;    /* [n_rows][width] */
+    float *scale; /* [n_rows][width / 32], the f16 scale widened */
+    /* scale * sum of q, which meets the minimums of weights: of all 32, and of each 16 of them. */
+    float *sum;      /* [n_rows][width / 32] */
+    float *half_sum; /* [n_rows][width / 16] */
+    uint16_t *bf16;  /* [n_rows][width] */
 } sl_activations;
 
 /* Blocks of activations to int8, as the oracle does: scale = f16(max|x| / 127), q = clip(rint(x /
- * scale), -127, 127), sum = scale * sum of q. x, q: [n_blocks][32]; scale, sum: [n_blocks]. */
-typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum);
+ * scale), -127, 127), sum and half_sum = scale * sum of q. x, q: [n_blocks][32]; scale, sum: [n_blocks];
+ * half_sum: [n_blocks][2]. */
+typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum,
+                         float *half_sum);
 
 /* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end), or that
  * added to what is there. out: row t's column out_begin is at out + t * out_stride. Quantized types
@@ -63,7 +66,7 @@ typedef struct sl_kernels {
      * int8, too. */
     void (*round)(const float *x, size_t n, uint16_t *out);
 
-    sl_matmul *matmul;
+    sl_matmul *const *matmul; /* [SL_TYPES], by the type of the weights */
 
     /* out[t][i] = gain[i] * x[t][i] / sqrt(mean_i(x[t][i]^2) + eps).
      * Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4. out may be x. */

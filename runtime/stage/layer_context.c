@@ -39,7 +39,8 @@ static sl_activations take_input(const sl_kernels *kernels, sl_arena *arena, siz
                             .x = sl_arena_array(arena, float, rows *width),
                             .q = sl_arena_array(arena, int8_t, rows * width),
                             .scale = sl_arena_array(arena, float, rows *width / SL_BLOCK),
-                            .sum = sl_arena_array(arena, float, rows *width / SL_BLOCK)};
+                            .sum = sl_arena_array(arena, float, rows *width / SL_BLOCK),
+                            .half_sum = sl_arena_array(arena, float, rows *width / SL_BLOCK * 2)};
 }
 
 void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,

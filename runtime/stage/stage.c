@@ -65,6 +65,7 @@ static void init_head(sl_stage *stage, sl_arena *arena)
         .q = sl_arena_array(arena, int8_t, HEAD_ROWS * width),
         .scale = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
         .sum = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
+        .half_sum = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK * 2),
     };
     stage->logits = sl_arena_array(arena, float, HEAD_ROWS *vocab);
     sl_kept_distributions_init(&stage->kept, o->compared_rows, vocab, arena);

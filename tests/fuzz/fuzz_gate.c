@@ -17,7 +17,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 }
 
 typedef struct {
-    float x[TOKENS * WIDTH_MAX], scale[TOKENS * WIDTH_MAX / 32], sum[TOKENS * WIDTH_MAX / 32];
+    float x[TOKENS * WIDTH_MAX], scale[TOKENS * WIDTH_MAX / 32], sum[TOKENS * WIDTH_MAX / 32],
+        half_sum[TOKENS * WIDTH_MAX / 16];
     int8_t q[TOKENS * WIDTH_MAX];
 } inputs;
 
@@ -52,7 +53,8 @@ static void score_all(const sl_gate *gate)
                         .x = in.x,
                         .q = in.q,
                         .scale = in.scale,
-                        .sum = in.sum};
+                        .sum = in.sum,
+                        .half_sum = in.half_sum};
     sl_gate_options options = {.gate = gate,
                                .kernels = sl_kernels_named("ref"),
                                .layer_end = gate->n_layers,

@@ -31,7 +31,8 @@ static sl_activations rows_of(const sl_activations *a, const piece *p)
                             .x = a->x ? a->x + p->row * a->width : NULL,
                             .q = a->q + p->row * a->width,
                             .scale = a->scale + p->row * n_blocks,
-                            .sum = a->sum + p->row * n_blocks};
+                            .sum = a->sum + p->row * n_blocks,
+                            .half_sum = a->half_sum + p->row * 2 * n_blocks};
 }
 
 /* out: [piece->n_rows][stride], from the piece's first row and column on. */
@@ -39,7 +40,8 @@ static void multiply(const sl_kernels *kernels, const sl_linear *map, const sl_a
                      const piece *p, bool add, float *out, size_t stride)
 {
     sl_activations rows = rows_of(a, p);
-    kernels->matmul(map->matrix, &rows, p->column, p->column + p->n_columns, add, out, stride);
+    kernels->matmul[map->matrix->type](map->matrix, &rows, p->column, p->column + p->n_columns, add,
+                                       out, stride);
     for (size_t t = 0; map->bias && t < p->n_rows; t++)
         kernels->add(map->bias + p->column, p->n_columns, out + t * stride);
 }
@@ -98,7 +100,7 @@ static void quantize(const sl_kernels *kernels, const sl_activations *a, size_t 
 {
     if (row < a->n_rows - a->n_bf16)
         kernels->quantize(x, n / SL_BLOCK, a->q + at, a->scale + at / SL_BLOCK,
-                          a->sum + at / SL_BLOCK);
+                          a->sum + at / SL_BLOCK, a->half_sum + at / (SL_BLOCK / 2));
     else
         kernels->round(x, n, a->bf16 + at);
 }

@@ -9,7 +9,11 @@
 
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
+#include "runtime/kernels/matmul/vectors_avx512.h"
 #include "runtime/kernels/tiles_amx.h"
+
+/* with the vectors of avx512 */
+#include "runtime/kernels/matmul/panel_simd.h"
 
 enum {
     COLUMNS = 2 * SL_PANEL, /* of weights unpacked together */
@@ -28,11 +32,6 @@ typedef struct {
 
 /* ---- weights to bf16 ---- */
 
-static inline __m512 load_halves(const uint8_t *halves)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)halves));
-}
-
 /* Columns of two inputs side by side, as bf16. */
 static inline __m512i pairs_of(__m512 even, __m512 odd)
 {
@@ -43,53 +42,66 @@ static inline __m512i pairs_of(__m512 even, __m512 odd)
                                     (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
-/* Byte i of every lane, as it is or signed, times scale plus minimum. */
-SL_ALWAYS_INLINE __m512 weight(uint32_t type, __m512i quad, int i, __m512 scale, __m512 minimum)
+/* Byte i of every lane, signed, times scale plus minimum. */
+SL_ALWAYS_INLINE __m512 weight(__m512i codes, int i, panel_scale w)
 {
-    __m512i q = type == SL_TYPE_Q8_0
-                    ? _mm512_srai_epi32(_mm512_slli_epi32(quad, 24 - 8 * (unsigned)i), 24)
-                    : _mm512_and_si512(_mm512_srli_epi32(quad, 8 * (unsigned)i),
-                                       _mm512_set1_epi32(255));
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), scale, minimum);
+    __m512i code = _mm512_srai_epi32(_mm512_slli_epi32(codes, 24 - 8 * (unsigned)i), 24);
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), w.scale, w.minimum);
 }
 
-/* One block of a panel (pack.h) to one tile. */
-SL_ALWAYS_INLINE void unpack_block(uint32_t type, const uint8_t *block, uint16_t *tile)
+/* 32 inputs of a panel to one tile; f16, small: see panel_scale_of. */
+SL_ALWAYS_INLINE void unpack_block(sl_weight_form form, const uint8_t *f16, const uint8_t *small,
+                                   uint16_t *tile)
 {
-    sl_panel_form form = sl_panel_form_of(type);
-    const __m512i low = _mm512_set1_epi8(15);
-    __m512 scale = load_halves(block), minimum = _mm512_setzero_ps();
-    if (type == SL_TYPE_Q4_0) minimum = _mm512_mul_ps(scale, _mm512_set1_ps(-8));
-    if (type == SL_TYPE_Q4_1) minimum = load_halves(block + SL_PANEL * sizeof(uint16_t));
-    for (size_t i = 0; i < SL_BLOCK / 4; i++) {
-        size_t n = i % form.n_quads;
-        __m512i quad = _mm512_loadu_si512(block + form.quads + n * SL_PANEL * 4);
-        if (type != SL_TYPE_Q8_0)
-            quad = _mm512_and_si512(i < form.n_quads ? quad : _mm512_srli_epi16(quad, 4), low);
-        for (int k = 0; k < 4; k += 2)
-            _mm512_store_si512(tile + (4 * i + (size_t)k) * SL_PANEL,
-                               pairs_of(weight(type, quad, k, scale, minimum),
-                                        weight(type, quad, k + 1, scale, minimum)));
-    }
-}
-
-/* Blocks [block, block + n_blocks) of the panels from that of `column` on; a panel that is not
- * there is left as it was. */
-static void unpack(const sl_matrix *w, size_t column, size_t block, size_t n_blocks, weights *out)
-{
-    size_t block_bytes = sl_panel_form_of(w->type).bytes;
-    for (size_t p = 0; p < 2 && column + p * SL_PANEL < w->n_out; p++) {
-        const uint8_t *from = (const uint8_t *)w->data + (column + p * SL_PANEL) * w->row_bytes +
-                              block * block_bytes;
-        for (size_t b = 0; b < n_blocks; b++, from += block_bytes) {
-            switch (w->type) {
-            case SL_TYPE_Q4_0: unpack_block(SL_TYPE_Q4_0, from, out->tile[p][b]); break;
-            case SL_TYPE_Q4_1: unpack_block(SL_TYPE_Q4_1, from, out->tile[p][b]); break;
-            case SL_TYPE_Q8_0: unpack_block(SL_TYPE_Q8_0, from, out->tile[p][b]); break;
-            default: SL_ASSERT(!"a type without kernels");
-            }
+    const uint8_t *planes = small + sl_form_n_small(form) * SL_PANEL;
+    const size_t n_groups = sl_form_has_halves(form) ? 2 : 1, n_quads = SL_BLOCK / 4 / n_groups;
+    for (size_t g = 0; g < n_groups; g++) {
+        panel_scale w = panel_scale_of(form, f16, small, 0, g);
+        SL_UNROLL
+        for (size_t i = 0; i < n_quads; i++) {
+            size_t quad = g * n_quads + i;
+            __m512i codes = panel_codes(form, planes, quad);
+            for (int k = 0; k < 4; k += 2)
+                _mm512_store_si512(tile + (4 * quad + (size_t)k) * SL_PANEL,
+                                   pairs_of(weight(codes, k, w), weight(codes, k + 1, w)));
         }
     }
+}
+
+/* Blocks of 32 inputs [begin, begin + n) of a panel to tiles. */
+SL_ALWAYS_INLINE void unpack_panel(uint32_t type, const uint8_t *panel, size_t begin, size_t n,
+                                   uint16_t (*tile)[SL_TILE_NUMBERS])
+{
+    const sl_weight_form form = sl_weight_form_of(type);
+    const size_t per_block = form.block / SL_BLOCK,
+                 step = (sl_form_n_small(form) + sl_form_code_bytes(form)) * SL_PANEL,
+                 block_bytes = sl_form_block_bytes(form) * SL_PANEL;
+    for (size_t b = begin; b < begin + n; b++) {
+        const uint8_t *f16 = panel + b / per_block * block_bytes;
+        const uint8_t *first = f16 + sl_form_n_f16(form) * SL_PANEL * sizeof(uint16_t);
+        unpack_block(form, f16, first + b % per_block * step, tile[b - begin]);
+    }
+}
+
+typedef void unpack_function(const uint8_t *panel, size_t begin, size_t n,
+                             uint16_t (*tile)[SL_TILE_NUMBERS]);
+#define DEFINE_UNPACK(name)                                                 \
+    static void unpack_##name(const uint8_t *panel, size_t begin, size_t n, \
+                              uint16_t(*tile)[SL_TILE_NUMBERS])             \
+    {                                                                       \
+        unpack_panel(SL_TYPE_##name, panel, begin, n, tile);                \
+    }
+SL_FOR_QUANTIZED_TYPES(DEFINE_UNPACK)
+#define UNPACK(name) [SL_TYPE_##name] = unpack_##name,
+static unpack_function *const UNPACK_BY_TYPE[SL_TYPES] = {SL_FOR_QUANTIZED_TYPES(UNPACK)};
+
+/* Blocks of 32 inputs [block, block + n_blocks) of the panels from that of `column` on; a panel
+ * that is not there is left as it was. */
+static void unpack(const sl_matrix *w, size_t column, size_t block, size_t n_blocks, weights *out)
+{
+    const uint8_t *panel = (const uint8_t *)w->data + column / SL_PANEL * sl_panel_bytes(w);
+    for (size_t p = 0; p < 2 && column + p * SL_PANEL < w->n_out; p++)
+        UNPACK_BY_TYPE[w->type](panel + p * sl_panel_bytes(w), block, n_blocks, out->tile[p]);
 }
 
 /* ---- products ---- */
@@ -171,20 +183,16 @@ static void multiply_columns(const sl_matrix *w, const uint16_t *x, size_t n_row
     }
 }
 
-void SL_AMX(sl_matmul)(const sl_matrix *w, const sl_activations *a, size_t out_begin,
-                       size_t out_end, bool add, float *out, size_t out_stride)
+static void multiply(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
+                     bool add, float *out, size_t out_stride)
 {
     sl_activations generated = *a;
     SL_ASSERT(a->n_bf16 <= a->n_rows && out_begin % SL_PANEL == 0 && out_end <= w->n_out);
-    if (sl_type_is_float(w->type)) {
-        sl_matmul_avx512(w, a, out_begin, out_end, add, out, out_stride);
-        return;
-    }
     SL_ASSERT(w->packed && a->width == w->n_in);
     generated.n_rows -= a->n_bf16;
     generated.n_bf16 = 0;
     if (generated.n_rows > 0)
-        sl_matmul_avx512(w, &generated, out_begin, out_end, add, out, out_stride);
+        sl_matmul_avx512[w->type](w, &generated, out_begin, out_end, add, out, out_stride);
     if (a->n_bf16 == 0) return;
     sl_tiles_begin();
     for (size_t column = out_begin; column < out_end; column += COLUMNS)
@@ -193,3 +201,8 @@ void SL_AMX(sl_matmul)(const sl_matrix *w, const sl_activations *a, size_t out_b
                          out + generated.n_rows * out_stride + column - out_begin, out_stride);
     sl_tiles_end();
 }
+
+#define QUANTIZED(name) [SL_TYPE_##name] = multiply,
+#define FLOAT(name)     [SL_TYPE_##name] = sl_matmul_##name##_avx2,
+sl_matmul *const SL_AMX(sl_matmul)[SL_TYPES] = {SL_FOR_QUANTIZED_TYPES(QUANTIZED)
+                                                    SL_FOR_FLOAT_TYPES(FLOAT)};

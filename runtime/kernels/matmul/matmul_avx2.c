@@ -27,8 +27,30 @@ static inline void v_store_first(float *x, size_t n, vec v)
 
 static inline vec v_load_half(const void *x) { return _mm256_cvtph_ps(_mm_loadu_si128(x)); }
 static inline ivec i_load(const void *x) { return _mm256_loadu_si256(x); }
-static inline ivec i_low_nibbles(ivec v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
-static inline ivec i_high_nibbles(ivec v) { return i_low_nibbles(_mm256_srli_epi16(v, 4)); }
+static inline ivec i_and(ivec v, char mask) { return _mm256_and_si256(v, _mm256_set1_epi8(mask)); }
+static inline ivec i_or(ivec a, ivec b) { return _mm256_or_si256(a, b); }
+/* Of bytes, whose neighbours' bits come in. */
+static inline ivec i_shift_right(ivec v, int n) { return _mm256_srli_epi16(v, n); }
+static inline ivec i_shift_left(ivec v, int n) { return _mm256_slli_epi16(v, n); }
+static inline ivec i_look_up(const int8_t table[16], ivec code)
+{
+    __m128i values = _mm_loadu_si128((const void *)table);
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(values), code);
+}
+
+/* Bytes to integers of 32 bits, and those. */
+static inline ivec i_widen_signed(const void *x)
+{
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64(x));
+}
+static inline ivec i_widen_unsigned(const void *x)
+{
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(x));
+}
+static inline ivec i_shift_right_32(ivec v, int n) { return _mm256_srli_epi32(v, n); }
+static inline ivec i_add_32(ivec v, int n) { return _mm256_add_epi32(v, _mm256_set1_epi32(n)); }
+static inline ivec i_sub_32(ivec a, ivec b) { return _mm256_sub_epi32(a, b); }
+static inline vec v_exponent(ivec v) { return _mm256_castsi256_ps(_mm256_slli_epi32(v, 23)); }
 
 static inline ivec i_zero(void) { return _mm256_setzero_si256(); }
 
@@ -48,33 +70,30 @@ static inline ivec held(ivec sum)
     return sum;
 }
 
-/* Nibbles: a product pair is at most 2 * 15 * 127, so 8 of them fit 16 bits. The instruction wants
- * unsigned times signed: of q8_0 it gets |w| times q with w's sign; |q| <= 127, so a pair is at
- * most 2 * 128 * 127. */
-static inline ivec dot_add(uint32_t type, ivec sum, ivec w, ivec x)
+#include "runtime/kernels/matmul/panel_simd.h"
+
+/* The instruction wants unsigned times signed and adds two products in 16 bits, which are at most
+ * 2 * 63 * 127; of codes to 15, 8 such pairs fit, too. Signed weights give it |w| times q with w's
+ * sign; |q| <= 127, so a pair is at most 2 * 128 * 127. */
+static inline ivec dot_add(dot_kind kind, ivec sum, ivec w, ivec x)
 {
-    if (type != SL_TYPE_Q8_0) return held(_mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)));
-    ivec pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    if (kind == DOT_SMALL) return held(_mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)));
+    ivec pairs = kind == DOT_UNSIGNED
+                     ? _mm256_maddubs_epi16(w, x)
+                     : _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
     return held(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
 }
-static inline ivec dot_extra(uint32_t type, ivec sum, ivec w)
+static inline ivec dot_extra(dot_kind kind, ivec sum, ivec w)
 {
-    (void)type, (void)w;
+    (void)kind, (void)w;
     return sum;
 }
-static inline ivec dot_end(uint32_t type, ivec sum, ivec extra)
+static inline ivec dot_end(dot_kind kind, ivec sum, ivec extra)
 {
     (void)extra;
-    return type == SL_TYPE_Q8_0 ? sum : _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+    return kind == DOT_SMALL ? _mm256_madd_epi16(sum, _mm256_set1_epi16(1)) : sum;
 }
 
 #include "runtime/kernels/matmul/matmul_simd.h"
 
-void sl_matmul_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
-                    bool add, float *out, size_t out_stride)
-{
-    if (sl_type_is_float(w->type))
-        sl_matmul_float_avx2(w, a, out_begin, out_end, add, out, out_stride);
-    else
-        multiply(w, a, out_begin, out_end, add, out, out_stride);
-}
+sl_matmul *const sl_matmul_avx2[SL_TYPES] = MULTIPLY_BY_TYPE;

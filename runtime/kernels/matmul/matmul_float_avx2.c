@@ -80,16 +80,11 @@ SL_ALWAYS_INLINE void multiply(uint32_t type, const sl_matrix *w, const sl_activ
                       out_stride);
 }
 
-void sl_matmul_float_avx2(const sl_matrix *w, const sl_activations *a, size_t out_begin,
-                          size_t out_end, bool add, float *out, size_t out_stride)
-{
-    SL_ASSERT(a->width == w->n_in && out_end <= w->n_out);
-    switch (w->type) {
-    case SL_TYPE_F32: multiply(SL_TYPE_F32, w, a, out_begin, out_end, add, out, out_stride); break;
-    case SL_TYPE_F16: multiply(SL_TYPE_F16, w, a, out_begin, out_end, add, out, out_stride); break;
-    case SL_TYPE_BF16:
-        multiply(SL_TYPE_BF16, w, a, out_begin, out_end, add, out, out_stride);
-        break;
-    default: SL_ASSERT(!"a type without kernels");
+#define DEFINE(name)                                                                        \
+    void sl_matmul_##name##_avx2(const sl_matrix *w, const sl_activations *a, size_t begin, \
+                                 size_t end, bool add, float *out, size_t out_stride)       \
+    {                                                                                       \
+        SL_ASSERT(w->type == SL_TYPE_##name && a->width == w->n_in && end <= w->n_out);     \
+        multiply(SL_TYPE_##name, w, a, begin, end, add, out, out_stride);                   \
     }
-}
+SL_FOR_FLOAT_TYPES(DEFINE)

@@ -1,10 +1,13 @@
 /* runtime/kernels/matmul/matmul_ref.c - out[t][j] = sum_i w[j][i] x[t][i], one element at a time.
- * With w = d_w q_w (+ m_w) and x = d_a q_a in blocks B of 32:
- *   out = sum_B (d_w d_a) sum_{i in B} q_w q_a (+ m_w d_a sum_{i in B} q_a)
- * where the inner sums are exact integers; of q4_0, d (q - 8), m is -8 d. Sums over blocks, and
- * over i of float weights, are f32 in ascending order. */
+ * With w = scale (q_w - offset) + minimum and x = d_a q_a in groups G of inputs:
+ *   out = sum_G (scale d_a) sum_{i in G} q_w q_a + (minimum - offset scale) d_a sum_{i in G} q_a
+ * where the inner sums are exact integers. Sums over groups, and over i of float weights, are f32
+ * in ascending order. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
+#include "runtime/kernels/matmul/pack.h"
+
+/* ---- rows of numbers: one element ---- */
 
 static float dot_f32(const float *w, const float *x, size_t n)
 {
@@ -27,50 +30,36 @@ static float dot_bf16(const uint16_t *w, const float *x, size_t n)
     return sum;
 }
 
-static int32_t dot_nibbles(const uint8_t w[SL_BLOCK / 2], const int8_t *q)
-{
-    int32_t dot = 0;
-    for (size_t i = 0; i < SL_BLOCK / 2; i++)
-        dot += (w[i] & 15) * q[i] + (w[i] >> 4) * q[i + SL_BLOCK / 2];
-    return dot;
-}
+/* ---- rows of codes ---- */
 
-static float dot_q4_0(const sl_matrix *w, size_t j, const int8_t *q, const float *scale,
-                      const float *sum)
+/* A block of w with the row of a that begins at input `at` of all rows' inputs. */
+static float add_block(sl_weight_form form, const sl_weight_block *block, const sl_activations *a,
+                       size_t at, float out)
 {
-    float out = 0;
-    for (size_t b = 0; b < w->n_in / SL_BLOCK; b++, q += SL_BLOCK) {
-        sl_block_q4_0 block;
-        sl_matrix_block(w, j, b, &block);
-        float d = sl_f16_to_f32(block.d);
-        out += d * scale[b] * (float)dot_nibbles(block.q, q);
-        out += -8 * d * sum[b];
-    }
-    return out;
-}
-
-static float dot_q4_1(const sl_matrix *w, size_t j, const int8_t *q, const float *scale,
-                      const float *sum)
-{
-    float out = 0;
-    for (size_t b = 0; b < w->n_in / SL_BLOCK; b++, q += SL_BLOCK) {
-        sl_block_q4_1 block;
-        sl_matrix_block(w, j, b, &block);
-        out += sl_f16_to_f32(block.d) * scale[b] * (float)dot_nibbles(block.q, q);
-        out += sl_f16_to_f32(block.m) * sum[b];
-    }
-    return out;
-}
-
-static float dot_q8_0(const sl_matrix *w, size_t j, const int8_t *q, const float *scale)
-{
-    float out = 0;
-    for (size_t b = 0; b < w->n_in / SL_BLOCK; b++, q += SL_BLOCK) {
-        sl_block_q8_0 block;
-        sl_matrix_block(w, j, b, &block);
+    size_t group = sl_form_has_halves(form) ? SL_BLOCK / 2 : SL_BLOCK;
+    const float *sums = group == SL_BLOCK ? a->sum : a->half_sum;
+    bool has_minimum = sl_form_has_minimum(form) || form.offset > 0;
+    for (size_t first = 0; first < form.block; first += group) {
         int32_t dot = 0;
-        for (size_t i = 0; i < SL_BLOCK; i++) dot += block.q[i] * q[i];
-        out += sl_f16_to_f32(block.d) * scale[b] * (float)dot;
+        float scale, minimum;
+        sl_weight_scale(form, block, first / (SL_BLOCK / 2), &scale, &minimum);
+        if (form.offset > 0) minimum = (float)-form.offset * scale;
+        for (size_t i = first; i < first + group; i++)
+            dot += sl_weight_code(form, block, i) * a->q[at + i];
+        out += scale * a->scale[(at + first) / SL_BLOCK] * (float)dot;
+        if (has_minimum) out += minimum * sums[(at + first) / group];
+    }
+    return out;
+}
+
+static float dot_quantized(const sl_matrix *w, size_t j, const sl_activations *a, size_t t)
+{
+    sl_weight_form form = sl_weight_form_of(w->type);
+    float out = 0;
+    for (size_t b = 0; b < w->n_in / form.block; b++) {
+        sl_weight_block block;
+        sl_matrix_block(w, j, b, &block);
+        out = add_block(form, &block, a, t * a->width + b * form.block, out);
     }
     return out;
 }
@@ -78,20 +67,17 @@ static float dot_q8_0(const sl_matrix *w, size_t j, const int8_t *q, const float
 static float dot(const sl_matrix *w, size_t j, const sl_activations *a, size_t t)
 {
     const void *row = sl_matrix_row_data(w, j);
-    size_t at = t * a->width, block = at / SL_BLOCK;
+    const float *x = a->x + t * a->width;
     switch (w->type) {
-    case SL_TYPE_F32: return dot_f32(row, a->x + at, a->width);
-    case SL_TYPE_F16: return dot_f16(row, a->x + at, a->width);
-    case SL_TYPE_BF16: return dot_bf16(row, a->x + at, a->width);
-    case SL_TYPE_Q4_0: return dot_q4_0(w, j, a->q + at, a->scale + block, a->sum + block);
-    case SL_TYPE_Q4_1: return dot_q4_1(w, j, a->q + at, a->scale + block, a->sum + block);
-    case SL_TYPE_Q8_0: return dot_q8_0(w, j, a->q + at, a->scale + block);
-    default: SL_ASSERT(!"a type without kernels"); return 0;
+    case SL_TYPE_F32: return dot_f32(row, x, a->width);
+    case SL_TYPE_F16: return dot_f16(row, x, a->width);
+    case SL_TYPE_BF16: return dot_bf16(row, x, a->width);
+    default: return dot_quantized(w, j, a, t);
     }
 }
 
-void sl_matmul_ref(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
-                   bool add, float *out, size_t out_stride)
+static void multiply(const sl_matrix *w, const sl_activations *a, size_t out_begin, size_t out_end,
+                     bool add, float *out, size_t out_stride)
 {
     SL_ASSERT(a->width == w->n_in && out_end <= w->n_out);
     for (size_t t = 0; t < a->n_rows; t++)
@@ -100,3 +86,7 @@ void sl_matmul_ref(const sl_matrix *w, const sl_activations *a, size_t out_begin
             *at = add ? *at + product : product;
         }
 }
+
+#define ENTRY(name) [SL_TYPE_##name] = multiply,
+sl_matmul *const sl_matmul_ref[SL_TYPES] = {SL_FOR_QUANTIZED_TYPES(ENTRY)
+                                                SL_FOR_FLOAT_TYPES(ENTRY)};

@@ -22,7 +22,7 @@ static int32_t sum_of(__m256i v)
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
-static void quantize_block(const float *x, int8_t *q, float *scale, float *sum)
+static void quantize_block(const float *x, int8_t *q, float *scale, float *sum, float *half_sum)
 {
     __m256 v[4];
     for (size_t i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(x + 8 * i);
@@ -39,8 +39,11 @@ static void quantize_block(const float *x, int8_t *q, float *scale, float *sum)
         r = _mm256_max_ps(_mm256_min_ps(r, bound), _mm256_sub_ps(_mm256_setzero_ps(), bound));
         n[i] = _mm256_cvtps_epi32(r);
     }
-    __m256i total = _mm256_add_epi32(_mm256_add_epi32(n[0], n[1]), _mm256_add_epi32(n[2], n[3]));
-    *sum = *scale * (float)sum_of(total);
+    int32_t first = sum_of(_mm256_add_epi32(n[0], n[1])),
+            second = sum_of(_mm256_add_epi32(n[2], n[3]));
+    *sum = *scale * (float)(first + second);
+    half_sum[0] = *scale * (float)first;
+    half_sum[1] = *scale * (float)second;
 
     /* packing works in 128-bit halves: put their 4-byte pieces back in order */
     __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]),
@@ -49,8 +52,9 @@ static void quantize_block(const float *x, int8_t *q, float *scale, float *sum)
     _mm256_storeu_si256((__m256i *)q, packed);
 }
 
-void sl_quantize_avx2(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum)
+void sl_quantize_avx2(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum,
+                      float *half_sum)
 {
     for (size_t b = 0; b < n_blocks; b++)
-        quantize_block(x + b * SL_BLOCK, q + b * SL_BLOCK, &scale[b], &sum[b]);
+        quantize_block(x + b * SL_BLOCK, q + b * SL_BLOCK, &scale[b], &sum[b], half_sum + 2 * b);
 }

@@ -83,7 +83,7 @@ static void feed(rig *r, const float *x, uint32_t sequence, uint32_t position, u
     for (size_t i = 0; i < n_maps; i++) {
         const sl_matrix *w = maps[i].matrix;
         float *rows = maps[i].out + first_row * w->n_out;
-        r->options.kernels->matmul(w, &a, 0, w->n_out, false, rows, w->n_out);
+        r->options.kernels->matmul[w->type](w, &a, 0, w->n_out, false, rows, w->n_out);
         for (size_t t = 0; maps[i].bias && t < n; t++)
             for (size_t j = 0; j < w->n_out; j++) rows[t * w->n_out + j] += maps[i].bias[j];
     }

@@ -81,7 +81,7 @@ static void fill_weights(dice *d, uint32_t type, uint8_t *data, size_t bytes)
 
 static void quantize_rows(const sl_kernels *k, const sl_activations *a)
 {
-    k->quantize(a->x, a->n_rows * a->width / SL_BLOCK, a->q, a->scale, a->sum);
+    k->quantize(a->x, a->n_rows * a->width / SL_BLOCK, a->q, a->scale, a->sum, a->half_sum);
     if (k->round) k->round(a->x, a->n_rows * a->width, a->bf16);
 }
 
@@ -115,7 +115,7 @@ static problem problem_make(dice *d, const sl_kernels *k, uint32_t type, size_t 
     sl_matrix w = {data, type, n_out, n_in, row_bytes, false};
     problem p = {
         w, w, {.n_rows = n_rows, .width = n_in, .x = x, .q = take(n), .bf16 = take(2 * n)}};
-    p.a.scale = take(n / 8 + 4), p.a.sum = take(n / 8 + 4);
+    p.a.scale = take(n / 8 + 4), p.a.sum = take(n / 8 + 4), p.a.half_sum = take(n / 4 + 8);
     if (k->round) p.a.n_bf16 = dice_below(d, n_rows + 1);
     pack(&p);
     if (n_in % SL_BLOCK == 0) quantize_rows(k, &p.a);
@@ -127,7 +127,7 @@ static void problem_release(problem *p)
     release_packed(p);
     free((void *)(uintptr_t)p->w.data);
     free((void *)(uintptr_t)p->a.x);
-    free(p->a.q), free(p->a.scale), free(p->a.sum), free(p->a.bf16);
+    free(p->a.q), free(p->a.scale), free(p->a.sum), free(p->a.half_sum), free(p->a.bf16);
 }
 
 static int nibble_at(const uint8_t *q, size_t i)
@@ -249,7 +249,7 @@ static void check_pieces(const sl_kernels *k, dice *d, const problem *p, const f
         for (size_t t = 0; t < rows; t++)
             memcpy(expected + t * stride + begin, whole + (row + t) * n_out + begin,
                    (end - begin) * 4);
-        k->matmul(&p->packed, &part, begin, end, false, out + begin, stride);
+        k->matmul[p->packed.type](&p->packed, &part, begin, end, false, out + begin, stride);
         check(memcmp(out, expected, rows * stride * 4) == 0, k, d,
               "type %u, %zu x %zu, rows %zu+%zu, columns %zu..%zu differ from the whole\n",
               p->w.type, n_out, n_in, row, rows, begin, end);
@@ -263,7 +263,7 @@ static void check_added(const sl_kernels *k, dice *d, const problem *p, const fl
     size_t n = p->a.n_rows * p->w.n_out;
     float *before = take(n * 4), *out = take(n * 4);
     for (size_t i = 0; i < n; i++) out[i] = before[i] = dice_float(d) * whole[i];
-    k->matmul(&p->packed, &p->a, 0, p->w.n_out, true, out, p->w.n_out);
+    k->matmul[p->packed.type](&p->packed, &p->a, 0, p->w.n_out, true, out, p->w.n_out);
     for (size_t i = 0; i < n; i++) {
         size_t t = i / p->w.n_out, j = i % p->w.n_out;
         double bound = 0, sum = (double)before[i] + (double)whole[i];
@@ -279,7 +279,7 @@ static void solve(const sl_kernels *k, dice *d, uint32_t type, size_t n_out, siz
 {
     problem p = problem_make(d, k, type, n_out, n_in, n_rows);
     float *out = take(n_rows * n_out * 4);
-    k->matmul(&p.packed, &p.a, 0, n_out, false, out, n_out);
+    k->matmul[p.packed.type](&p.packed, &p.a, 0, n_out, false, out, n_out);
     check_exact(k, d, &p, out);
     check_pieces(k, d, &p, out);
     check_added(k, d, &p, out);
@@ -324,7 +324,7 @@ static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
                 for (size_t e = 0; e < 5 * 96; e++) x[e] = (float)sign;
                 quantize_rows(k, &p.a);
                 release_packed(&p), pack(&p);
-                k->matmul(&p.packed, &p.a, 0, 9, false, out, 9);
+                k->matmul[p.packed.type](&p.packed, &p.a, 0, 9, false, out, 9);
                 check_exact(k, d, &p, out);
                 problem_release(&p);
             }
@@ -340,11 +340,11 @@ static void keeps_rows_apart(const sl_kernels *k, dice *d)
         problem p = problem_make(d, k, layouts[i].type, OUT, 96, ROWS);
         float *before = take(sizeof(float) * OUT * ROWS), *after = take(sizeof(float) * OUT * ROWS);
         size_t odd = dice_below(d, ROWS);
-        k->matmul(&p.packed, &p.a, 0, OUT, false, before, OUT);
+        k->matmul[p.packed.type](&p.packed, &p.a, 0, OUT, false, before, OUT);
         float *x = (float *)(uintptr_t)p.a.x;
         x[odd * 96 + dice_below(d, 96)] = NAN;
         quantize_rows(k, &p.a);
-        k->matmul(&p.packed, &p.a, 0, OUT, false, after, OUT);
+        k->matmul[p.packed.type](&p.packed, &p.a, 0, OUT, false, after, OUT);
         for (size_t t = 0; t < ROWS; t++)
             for (size_t j = 0; j < OUT; j++)
                 check(t == odd ? isnan(after[t * OUT + j])

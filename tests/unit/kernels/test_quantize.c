@@ -10,14 +10,15 @@ static sl_activations activations_of(size_t n_rows, size_t width, const float *x
                             .x = (float *)(uintptr_t)x,
                             .q = take(n),
                             .scale = take(n / SL_BLOCK * 4),
-                            .sum = take(n / SL_BLOCK * 4)};
+                            .sum = take(n / SL_BLOCK * 4),
+                            .half_sum = take(n / SL_BLOCK * 8)};
 }
 
 /* Blocks [begin, end). */
 static void quantize(const sl_kernels *k, const sl_activations *a, size_t begin, size_t end)
 {
     k->quantize(a->x + begin * SL_BLOCK, end - begin, a->q + begin * SL_BLOCK, a->scale + begin,
-                a->sum + begin);
+                a->sum + begin, a->half_sum + 2 * begin);
 }
 
 static void release(sl_activations *a)
@@ -25,27 +26,38 @@ static void release(sl_activations *a)
     free(a->q);
     free(a->scale);
     free(a->sum);
+    free(a->half_sum);
 }
 
 static bool equal(const sl_activations *a, const sl_activations *b)
 {
     size_t n = a->n_rows * a->width, blocks = n / SL_BLOCK;
     return memcmp(a->q, b->q, n) == 0 && memcmp(a->scale, b->scale, blocks * 4) == 0 &&
-           memcmp(a->sum, b->sum, blocks * 4) == 0;
+           memcmp(a->sum, b->sum, blocks * 4) == 0 &&
+           memcmp(a->half_sum, b->half_sum, blocks * 8) == 0;
 }
 
-static void check_block(const sl_kernels *k, dice *d, const float *x, const int8_t *q, double scale,
-                        double sum)
+static void check_sum(const sl_kernels *k, dice *d, const int8_t *q, size_t n, double scale,
+                      double sum)
 {
-    double largest = 0, total = 0;
-    for (size_t i = 0; i < SL_BLOCK; i++) {
-        largest = fmax(largest, fabs((double)x[i]));
-        total += q[i];
-    }
+    double total = 0;
+    for (size_t i = 0; i < n; i++) total += q[i];
+    check(fabs(sum - scale * total) <= UNIT * fabs(scale * total), k, d, "sum %g\n", sum);
+}
+
+/* Block b of a. */
+static void check_block(const sl_kernels *k, dice *d, const sl_activations *a, size_t b)
+{
+    const float *x = a->x + b * SL_BLOCK;
+    const int8_t *q = a->q + b * SL_BLOCK;
+    double largest = 0, scale = (double)a->scale[b];
+    for (size_t i = 0; i < SL_BLOCK; i++) largest = fmax(largest, fabs((double)x[i]));
     double wanted = fmin(largest / 127, 65504); /* to half a step of f16 */
     check(fabs(scale - wanted) <= fmax(wanted * 0x1p-11, 0x1p-25) * (1 + 1e-6), k, d,
           "scale %g of %g\n", scale, wanted);
-    check(fabs(sum - scale * total) <= UNIT * fabs(scale * total), k, d, "sum %g\n", sum);
+    check_sum(k, d, q, SL_BLOCK, scale, (double)a->sum[b]);
+    for (size_t h = 0; h < 2; h++)
+        check_sum(k, d, q + h * (SL_BLOCK / 2), SL_BLOCK / 2, scale, (double)a->half_sum[2 * b + h]);
     for (size_t i = 0; i < SL_BLOCK; i++) {
         double nearest = scale > 0 ? fmin(fmax((double)x[i] / scale, -127), 127) : 0;
         check(fabs(q[i] - nearest) <= 0.5 + 1e-4, k, d, "q %d of %g\n", q[i], nearest);
@@ -64,9 +76,7 @@ static void quantizes_as_defined(const sl_kernels *k, dice *d)
 
     size_t n_blocks = n_rows * width / SL_BLOCK;
     quantize(k, &a, 0, n_blocks);
-    for (size_t b = 0; b < n_blocks; b++)
-        check_block(k, d, x + b * SL_BLOCK, a.q + b * SL_BLOCK, (double)a.scale[b],
-                    (double)a.sum[b]);
+    for (size_t b = 0; b < n_blocks; b++) check_block(k, d, &a, b);
 
     for (size_t b = 0, n; b < n_blocks; b += n) {
         n = 1 + dice_below(d, n_blocks - b);

@@ -1,0 +1,99 @@
+/* runtime/kernels/matmul/panel_simd.h - packed weights (pack.h) as vectors over the columns of a
+ * panel: their codes as bytes, their scales and minimums as floats. Included where `vec`, `ivec`
+ * and their operations are defined: see matmul_simd.h. */
+#ifndef SL_PANEL_SIMD_H
+#define SL_PANEL_SIMD_H
+
+#include "runtime/kernels/matmul/pack.h"
+
+#ifdef __clang__
+#define SL_UNROLL _Pragma("unroll")
+#else
+#define SL_UNROLL _Pragma("GCC unroll 8")
+#endif
+
+/* How much a product of two bytes may be, which decides how sums are held. */
+typedef enum {
+    DOT_SMALL,    /* unsigned weights, at most 15 */
+    DOT_UNSIGNED, /* at most 63 */
+    DOT_SIGNED,
+} dot_kind;
+
+SL_ALWAYS_INLINE dot_kind dot_kind_of(sl_weight_form form)
+{
+    if (form.codes != SL_CODE_UNSIGNED) return DOT_SIGNED;
+    return form.low_bits + form.high_bits <= 4 ? DOT_SMALL : DOT_UNSIGNED;
+}
+
+/* Quad `quad` of the n_bits at `plane`. */
+SL_ALWAYS_INLINE ivec plane_bits(const uint8_t *plane, size_t n_bits, size_t quad)
+{
+    ivec bytes = i_load(plane + quad % n_bits * SL_PANEL * 4);
+    if (n_bits == 8) return bytes;
+    return i_and(i_shift_right(bytes, (int)(quad / n_bits * n_bits)), (char)((1 << n_bits) - 1));
+}
+
+/* What the codes of inputs 4 quad .. 4 quad + 3 stand for; planes: of 32 inputs, from the vector's
+ * first column on. */
+SL_ALWAYS_INLINE ivec panel_codes(sl_weight_form form, const uint8_t *planes, size_t quad)
+{
+    ivec code = plane_bits(planes, form.low_bits, quad);
+    if (form.high_bits > 0) {
+        ivec high = plane_bits(planes + form.low_bits * SL_PANEL * 4, form.high_bits, quad);
+        code = i_or(code, i_shift_left(high, (int)form.low_bits));
+    }
+    if (form.codes == SL_CODE_IQ4) return i_look_up(sl_codebook_iq4, code);
+    if (form.codes == SL_CODE_FP4) return i_look_up(sl_codebook_fp4, code);
+    return code;
+}
+
+typedef struct {
+    vec scale, minimum; /* minimum: 0 where there is none, -offset * scale where there is one */
+} panel_scale;
+
+/* 2^(exponent - 128), which may be denormal, from two normal factors. */
+SL_ALWAYS_INLINE vec power_of_two(ivec exponent)
+{
+    ivec half = i_shift_right_32(exponent, 1), rest = i_sub_32(exponent, half);
+    return v_mul(v_exponent(i_add_32(half, 63)), v_exponent(i_add_32(rest, 63)));
+}
+
+/* Of 32 inputs, or of their half `half`; f16, small: of the panel. */
+SL_ALWAYS_INLINE panel_scale panel_scale_of(sl_weight_form form, const uint8_t *f16,
+                                            const uint8_t *small, size_t column, size_t half)
+{
+    panel_scale out = {.minimum = v_set1(0)};
+    small += column;
+    if (form.scales == SL_SCALE_E8M0) {
+        out.scale = power_of_two(i_widen_unsigned(small));
+        return out;
+    }
+    vec d = v_load_half(f16 + column * sizeof(uint16_t)), m = d;
+    if (sl_form_has_minimum(form)) m = v_load_half(f16 + (SL_PANEL + column) * sizeof(uint16_t));
+    switch (form.scales) {
+    case SL_SCALE_INT8: d = v_mul(d, v_from_integers(i_widen_signed(small))); break;
+    case SL_SCALE_INT8_HALVES:
+        d = v_mul(d, v_from_integers(i_widen_signed(small + half * SL_PANEL)));
+        break;
+    case SL_SCALE_UINT8_MINIMUM:
+        d = v_mul(d, v_from_integers(i_widen_unsigned(small)));
+        m = v_mul(m, v_from_integers(i_widen_unsigned(small + SL_PANEL)));
+        m = v_mul(m, v_set1(-1));
+        break;
+    case SL_SCALE_UINT4_MINIMUM_HALVES: {
+        ivec s = i_widen_unsigned(small + half * SL_PANEL);
+        d = v_mul(d, v_from_integers(i_and(s, 15)));
+        m = v_mul(v_mul(m, v_from_integers(i_shift_right_32(s, 4))), v_set1(-1));
+        break;
+    }
+    default: break;
+    }
+    out.scale = d;
+    if (form.offset > 0)
+        out.minimum = v_mul(d, v_set1((float)-form.offset));
+    else if (sl_form_has_minimum(form))
+        out.minimum = m;
+    return out;
+}
+
+#endif
