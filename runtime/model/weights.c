@@ -382,7 +382,8 @@ static sl_status read_packed(loader *l, const sl_gguf_tensor *t, const sl_matrix
         rows.data = l->piece;
         status = read_piece(l, t, row * w->row_bytes, rows.n_out * w->row_bytes, l->piece);
         if (status == SL_OK)
-            sl_team_run(l->team, pack_share, &(packing){&rows, out + row * w->row_bytes});
+            sl_team_run(l->team, pack_share,
+                        &(packing){&rows, out + row / SL_PANEL * sl_panel_bytes(w)});
     }
     return status;
 }

@@ -80,7 +80,7 @@ static void test_types(void **state)
         model m = model_make_full();
         uint8_t *after = gguf_after(m.bytes, m.n_bytes, names[i]);
         uint32_t n_dims = after[0];
-        gguf_set_u32(after + 4 + n_dims * 8, n_dims == 1 ? SL_TYPE_F16 : 12); /* q4_k */
+        gguf_set_u32(after + 4 + n_dims * 8, n_dims == 1 ? SL_TYPE_F16 : 16); /* iq2_xxs */
         check_refused(&m, SL_ERR_UNSUPPORTED, names[i]);
     }
     free(names);
