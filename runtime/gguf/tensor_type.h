@@ -42,6 +42,7 @@ bool sl_type_named(const char *name, uint32_t *type_out);
 /* Weights and bytes of one block; false for a type that the runtime does not compute with. */
 bool sl_type_block(uint32_t type, size_t *weights_out, size_t *bytes_out);
 bool sl_type_has_use(uint32_t type, sl_type_use use);
+enum { SL_TYPE_NAMES_MAX = 128 }; /* room for all of them */
 /* The names of all types of a use, "f32, f16". */
 void sl_type_names(sl_type_use use, char *out, size_t out_bytes);
 

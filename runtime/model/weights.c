@@ -42,7 +42,7 @@ static const sl_gguf_tensor *find_layer_tensor(const sl_gguf *gguf, uint32_t lay
 static sl_status check_type(const sl_gguf *gguf, const char *name, const sl_gguf_tensor *t,
                             sl_type_use use)
 {
-    char names[64];
+    char names[SL_TYPE_NAMES_MAX];
     if (sl_type_has_use(t->type, use)) return SL_OK;
     sl_type_names(use, names, sizeof names);
     sl_error("%s: tensor %s is of type %s, supported here: %s", sl_gguf_path(gguf), name,

@@ -8,6 +8,7 @@
 
 #include "runtime/base/log.h"
 #include "tests/support/seeded.h"
+#include "tests/support/synth_blocks.h"
 #include "tests/support/synth_vocab.h"
 
 enum { BLOCK = 32 }; /* values that are encoded at once, of any type */
@@ -28,23 +29,10 @@ static float next_normal(seeded *random)
     return (float)(2 * sum - 4 * 0xffff) * (1.7320508f / 131072);
 }
 
-/* Round to nearest even; finite values only. */
-static uint16_t half_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    uint32_t sign = bits >> 16 & 0x8000;
-    SL_ASSERT(fabsf(x) < 65520);
-    if (fabsf(x) < 0x1p-14f) return (uint16_t)(sign | (uint32_t)lrintf(fabsf(x) * 0x1p24f));
-    bits &= 0x7fffffff;
-    bits += 0xfff + (bits >> 13 & 1);
-    return (uint16_t)(sign | (bits - (112u << 23)) >> 13);
-}
-
 static void encode_f16(const float *x, uint8_t *out)
 {
     uint16_t half[BLOCK];
-    for (int i = 0; i < BLOCK; i++) half[i] = half_of(x[i]);
+    for (int i = 0; i < BLOCK; i++) half[i] = synth_half(x[i]);
     memcpy(out, half, sizeof half);
 }
 
@@ -66,7 +54,7 @@ static void encode_q8_0(const float *x, uint8_t *out)
     float largest = 0;
     for (int i = 0; i < BLOCK; i++) largest = fmaxf(largest, fabsf(x[i]));
     float d = largest / 127;
-    uint16_t half = half_of(d);
+    uint16_t half = synth_half(d);
     memcpy(out, &half, sizeof half);
     for (int i = 0; i < BLOCK; i++) out[2 + i] = (uint8_t)(int8_t)(d > 0 ? lrintf(x[i] / d) : 0);
 }
@@ -85,7 +73,7 @@ static void encode_q4_0(const float *x, uint8_t *out)
     for (int i = 0; i < BLOCK; i++)
         if (fabsf(x[i]) > fabsf(largest)) largest = x[i];
     float d = largest / -8, low = largest;
-    uint16_t half = half_of(d);
+    uint16_t half = synth_half(d);
     memcpy(out, &half, sizeof half);
     for (int i = 0; i < BLOCK / 2; i++)
         out[2 + i] = (uint8_t)(nibble(x[i], low, d) | nibble(x[i + BLOCK / 2], low, d) << 4);
@@ -100,42 +88,38 @@ static void encode_q4_1(const float *x, uint8_t *out)
         high = fmaxf(high, x[i]);
     }
     float d = (high - low) / 15;
-    uint16_t halves[2] = {half_of(d), half_of(low)};
+    uint16_t halves[2] = {synth_half(d), synth_half(low)};
     memcpy(out, halves, sizeof halves);
     for (int i = 0; i < BLOCK / 2; i++)
         out[4 + i] = (uint8_t)(nibble(x[i], low, d) | nibble(x[i + BLOCK / 2], low, d) << 4);
 }
 
-static void encode(uint32_t type, const float *x, uint8_t *out)
-{
-    switch (type) {
-    case SL_TYPE_F32: memcpy(out, x, BLOCK * sizeof *x); return;
-    case SL_TYPE_F16: encode_f16(x, out); return;
-    case SL_TYPE_BF16: encode_bf16(x, out); return;
-    case SL_TYPE_Q4_0: encode_q4_0(x, out); return;
-    case SL_TYPE_Q4_1: encode_q4_1(x, out); return;
-    case SL_TYPE_Q8_0: encode_q8_0(x, out); return;
-    default: SL_ASSERT(!"a type that cannot be written");
-    }
-}
+static void encode_f32(const float *x, uint8_t *out) { memcpy(out, x, BLOCK * sizeof *x); }
+
+/* NULL: blocks of the type are random bytes. */
+static void (*const ENCODERS[SL_TYPES])(const float *x, uint8_t *out) = {
+    [SL_TYPE_F32] = encode_f32,   [SL_TYPE_F16] = encode_f16,   [SL_TYPE_BF16] = encode_bf16,
+    [SL_TYPE_Q4_0] = encode_q4_0, [SL_TYPE_Q4_1] = encode_q4_1, [SL_TYPE_Q8_0] = encode_q8_0,
+};
 
 /* A tensor of values mean + deviation x normal; n_out 0 makes it a vector. */
 static void put_tensor(maker *m, const char *name, uint32_t type, uint32_t n_in, uint32_t n_out,
                        float mean, float deviation)
 {
-    size_t n_blocks = (size_t)n_in / BLOCK * (n_out ? n_out : 1), weights, bytes;
-    SL_ASSERT(n_in % BLOCK == 0 && sl_type_block(type, &weights, &bytes));
-    SL_ASSERT(BLOCK % weights == 0);
-    bytes *= BLOCK / weights;
-    uint8_t *data = malloc(n_blocks * bytes);
+    size_t n_values = (size_t)n_in * (n_out ? n_out : 1), weights, bytes;
+    bool known = sl_type_block(type, &weights, &bytes);
+    SL_ASSERT(known && n_in % BLOCK == 0 && n_in % weights == 0);
+    size_t n_bytes = n_values / weights * bytes, step = n_bytes / (n_values / BLOCK);
+    uint8_t *data = malloc(n_bytes);
     SL_ASSERT(data);
-    for (size_t i = 0; i < n_blocks; i++) {
+    if (!ENCODERS[type]) synth_random_blocks(type, &m->random, deviation, n_bytes, data);
+    for (size_t i = 0; ENCODERS[type] && i < n_values / BLOCK; i++) {
         float x[BLOCK];
         for (int k = 0; k < BLOCK; k++) x[k] = mean + deviation * next_normal(&m->random);
-        encode(type, x, data + i * bytes);
+        ENCODERS[type](x, data + i * step);
     }
     sl_gguf_put_tensor(m->w, name, type, (const uint64_t[]){n_in, n_out}, n_out ? 2 : 1, data,
-                       n_blocks * bytes);
+                       n_bytes);
     free(data);
 }
 

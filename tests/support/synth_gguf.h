@@ -23,7 +23,7 @@ typedef struct {
     bool freqs;       /* the tensor, divisors from 1 to 8 */
 } synth_rope;
 
-/* Quantized types need the width (and FFN width, and heads x head_dim) in whole blocks of 32;
+/* Quantized types need the width (and FFN width, and heads x head_dim) in whole blocks;
  * the vocabulary needs SYNTH_VOCAB_MIN tokens (synth_vocab.h). */
 typedef struct {
     uint64_t seed;

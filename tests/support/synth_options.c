@@ -44,7 +44,7 @@ static _Noreturn void usage(const char *why)
     fprintf(stderr, "synthetic model: %s\noptions:", why);
     for (const struct option *o = options; o->name; o++)
         fprintf(stderr, " [--%s%s]", o->name, o->has_arg ? " X" : "");
-    char types[200];
+    char types[SL_TYPE_NAMES_MAX];
     sl_type_names(SL_TYPE_OF_MATRICES, types, sizeof types);
     fprintf(stderr, "\ntypes: %s\n", types);
     exit(2);

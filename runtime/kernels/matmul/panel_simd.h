@@ -6,7 +6,9 @@
 
 #include "runtime/kernels/matmul/pack.h"
 
-#ifdef __clang__
+#if defined(SL_SANITIZED)
+#define SL_UNROLL
+#elif defined(__clang__)
 #define SL_UNROLL _Pragma("unroll")
 #else
 #define SL_UNROLL _Pragma("GCC unroll 8")

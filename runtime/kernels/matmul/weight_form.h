@@ -13,8 +13,13 @@
 #include "runtime/gguf/tensor_type.h"
 #include "runtime/kernels/kernels.h"
 
-/* For inner loops whose constant arguments must become constants of the machine code. */
+/* For inner loops whose constant arguments must become constants of the machine code. Sanitizers
+ * see the same steps once, for all constants: compiling them for each takes minutes there. */
+#ifdef SL_SANITIZED
+#define SL_ALWAYS_INLINE static inline
+#else
 #define SL_ALWAYS_INLINE static inline __attribute__((always_inline))
+#endif
 
 /* X(NAME) for each type: the kernel sets make a function of each. */
 #define SL_FOR_FLOAT_TYPES(X) X(F32) X(F16) X(BF16)

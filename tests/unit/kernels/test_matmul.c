@@ -2,6 +2,7 @@
  * do not depend on how rows and columns are cut. */
 #include "runtime/gguf/gguf.h"
 #include "runtime/kernels/matmul/pack.h"
+#include "tests/support/matrix_types.h"
 #include "tests/unit/kernels/kernel_cases.h"
 
 typedef struct {
@@ -25,6 +26,23 @@ static const struct layout {
     {SL_TYPE_IQ4_NL, 32, 18, 0, 1},   {SL_TYPE_MXFP4, 32, 17, 0, 0},
 };
 enum { N_LAYOUTS = sizeof layouts / sizeof layouts[0] };
+
+static const struct layout *layout_of(uint32_t type);
+
+/* The runtime has no type that is not above. */
+static int check_layouts(void **unused)
+{
+    uint32_t types[MATRIX_TYPES_MAX];
+    (void)unused;
+    assert_int_equal(matrix_types(types), N_LAYOUTS);
+    for (size_t i = 0; i < N_LAYOUTS; i++) {
+        size_t elements, bytes;
+        const struct layout *l = layout_of(types[i]);
+        assert_true(sl_type_block(l->type, &elements, &bytes));
+        assert_true(elements == l->elements && bytes == l->bytes);
+    }
+    return 0;
+}
 
 static bool is_quantized(const struct layout *l) { return l->elements > 1; }
 
@@ -442,5 +460,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(any_shape),    cmocka_unit_test(long_rows),
                                        cmocka_unit_test(largest_sums), cmocka_unit_test(apart),
                                        cmocka_unit_test(rows),         cmocka_unit_test(tight)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, check_layouts, NULL);
 }

@@ -95,6 +95,8 @@ static void test_matrix_types(void **state)
     for (size_t i = 0; i < n; i++) {
         synth_shape shape = synth_shape_default();
         shape.attention_type = shape.ffn_type = shape.head_type = types[i];
+        shape.width = shape.ffn = 256; /* whole blocks of any type */
+        shape.heads = 8, shape.head_dim = 32;
         shape.tie = SYNTH_UNTIED;
         model m = model_make_of(&shape);
         model_open(&m);
@@ -102,11 +104,11 @@ static void test_matrix_types(void **state)
         model_close(&m);
     }
     model m = model_make(SYNTH_UNTIED, NULL, NULL);
-    gguf_set_u32(gguf_after(m.bytes, m.n_bytes, "blk.1.ffn_up.weight") + 20, 12);
+    gguf_set_u32(gguf_after(m.bytes, m.n_bytes, "blk.1.ffn_up.weight") + 20, 16);
     check_refused(
         &m, SL_ERR_UNSUPPORTED,
-        "blk.1.ffn_up.weight is of type q4_k, supported here: f32, f16, bf16, q8_0, q4_1, "
-        "q4_0");
+        "blk.1.ffn_up.weight is of type iq2_xxs, supported here: f32, f16, bf16, q8_0, q5_1, "
+        "q5_0, q4_1, q4_0, q6_k, q5_k, q4_k, q3_k, q2_k, iq4_xs, iq4_nl, mxfp4");
 }
 
 /* Other models' tensors, layers beyond the last, and names that only look like known ones. */
