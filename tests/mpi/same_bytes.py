@@ -187,6 +187,24 @@ def lossy_codecs(bench, runner, reference):
     return 2 * len(kinds)
 
 
+# Types of attention, FFN, embedding and head: all that are quantized, in mixes as files have them.
+MIXES = [("q4_k", "q6_k", "q5_k"), ("q3_k", "q2_k", "iq4_xs"), ("iq4_nl", "mxfp4", "q5_0"),
+         ("q5_1", "q4_0", "bf16")]
+
+
+def every_weight_type(bench):
+    """Each mix on one rank and on three: 256 inputs share scales of some types, 16 of others."""
+    for mix in MIXES:
+        model = bench.model("-".join(mix) + ".gguf", seed=SEED, layers=4, width=256, ffn=512,
+                            head_dim=32, heads=8, attention_type=mix[0], ffn_type=mix[1], head=mix[2])
+        runner = Runner(bench, model, bench.job("few.jsonl", requests()[:6]))
+        what = " and ".join(mix)
+        found, _, _ = runner.run(what, 0, "-t", 2)
+        again, _, _ = runner.run(f"{what}, 3 ranks", 3, "-t", 1, "--chunk", 50, "--sequences", 2)
+        e2e.compare(found, again, what)
+    return 2 * len(MIXES)
+
+
 def without_cache_bytes(found):
     """Records but for the cache's bytes: a gate has state of its own."""
     return {id: re.sub(rb'"cache_bytes":\d+', b'"cache_bytes":0', line) for id, line in found.items()}
@@ -272,6 +290,7 @@ def body(bench):
     n += constant_gates(runner, gate)
     n += lossy_codecs(bench, runner, reference)
     n += every_kernel_set(bench, runner)
+    n += every_weight_type(bench)
     n += small_cache(bench)
     print(f"{n} runs of equal bytes ({generated} tokens of 21 good requests each)")
 
