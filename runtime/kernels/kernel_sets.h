@@ -5,8 +5,16 @@
 
 #include <stdbool.h>
 
+#include "runtime/gguf/tensor_type.h"
 #include "runtime/kernels/kernels.h"
-#include "runtime/kernels/matmul/weight_form.h"
+
+/* For inner loops whose constant arguments must become constants of the machine code. Sanitizers
+ * see the same steps once, for all constants: compiling them for each takes minutes there. */
+#ifdef SL_SANITIZED
+#define SL_ALWAYS_INLINE static inline
+#else
+#define SL_ALWAYS_INLINE static inline __attribute__((always_inline))
+#endif
 
 static inline const void *sl_matrix_row_data(const sl_matrix *w, size_t row)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
-#include "runtime/kernels/kernel_sets.h"
+#include "runtime/kernels/matmul/weight_form.h"
 
 enum {
     PIECE_COLUMNS = 32,

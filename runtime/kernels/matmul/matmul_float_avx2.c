@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
-#include "runtime/kernels/kernel_sets.h"
 #include "runtime/kernels/math_avx2.h"
+#include "runtime/kernels/matmul/weight_form.h"
 
 enum { LANES = 8, TILE_ROWS = 4, TILE_COLUMNS = 2 };
 

@@ -4,8 +4,7 @@
  * where the inner sums are exact integers. Sums over groups, and over i of float weights, are f32
  * in ascending order. */
 #include "runtime/base/log.h"
-#include "runtime/kernels/kernel_sets.h"
-#include "runtime/kernels/matmul/pack.h"
+#include "runtime/kernels/matmul/weight_form.h"
 
 /* ---- rows of numbers: one element ---- */
 

@@ -2,8 +2,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
-#include "runtime/kernels/kernel_sets.h"
-#include "runtime/kernels/matmul/pack.h"
+#include "runtime/kernels/matmul/weight_form.h"
 
 static void widen_block(sl_weight_form form, const sl_weight_block *block, float *out)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
-#include "runtime/kernels/kernel_sets.h"
+#include "runtime/kernels/matmul/weight_form.h"
 
 enum { N_QUADS = SL_BLOCK / 4, QUADS_BYTES = SL_PANEL * 4 };
 

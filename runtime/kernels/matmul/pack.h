@@ -13,7 +13,6 @@
 #define SL_PACK_H
 
 #include "runtime/kernels/kernels.h"
-#include "runtime/kernels/matmul/weight_form.h"
 
 /* Bytes of the packed matrix; 0: its type is not packed. */
 size_t sl_packed_bytes(const sl_matrix *w);
@@ -23,8 +22,5 @@ size_t sl_panel_bytes(const sl_matrix *w);
 /* Write panels [begin, end) of w, which is in rows, to their places in out, the whole packed
  * matrix. */
 void sl_pack(const sl_matrix *w, size_t begin, size_t end, void *out);
-
-/* Block b of a row of quantized weights, packed or not. */
-void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, sl_weight_block *out);
 
 #endif

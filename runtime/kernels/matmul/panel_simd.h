@@ -4,7 +4,7 @@
 #ifndef SL_PANEL_SIMD_H
 #define SL_PANEL_SIMD_H
 
-#include "runtime/kernels/matmul/pack.h"
+#include "runtime/kernels/matmul/weight_form.h"
 
 #if defined(SL_SANITIZED)
 #define SL_UNROLL

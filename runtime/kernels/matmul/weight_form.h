@@ -11,15 +11,7 @@
 #include <stdbool.h>
 
 #include "runtime/gguf/tensor_type.h"
-#include "runtime/kernels/kernels.h"
-
-/* For inner loops whose constant arguments must become constants of the machine code. Sanitizers
- * see the same steps once, for all constants: compiling them for each takes minutes there. */
-#ifdef SL_SANITIZED
-#define SL_ALWAYS_INLINE static inline
-#else
-#define SL_ALWAYS_INLINE static inline __attribute__((always_inline))
-#endif
+#include "runtime/kernels/kernel_sets.h"
 
 /* X(NAME) for each type: the kernel sets make a function of each. */
 #define SL_FOR_FLOAT_TYPES(X) X(F32) X(F16) X(BF16)
@@ -137,6 +129,8 @@ extern const int8_t sl_codebook_iq4[16], sl_codebook_fp4[16];
 
 /* Bytes of a file's block of `type`, which has a form, taken apart. */
 void sl_weight_split(uint32_t type, const uint8_t *bytes, sl_weight_block *out);
+/* Block b of a row of quantized weights, packed or not. */
+void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, sl_weight_block *out);
 /* Scale and minimum, 0 where there is none, of inputs 16 i .. 16 i + 15. */
 void sl_weight_scale(sl_weight_form form, const sl_weight_block *block, size_t i, float *scale_out,
                      float *minimum_out);

@@ -1,7 +1,8 @@
 /* test_matmul.c - linear maps of every weight type against double precision, and contract 1: bits
  * do not depend on how rows and columns are cut. */
-#include "runtime/gguf/gguf.h"
+#include "runtime/gguf/tensor_type.h"
 #include "runtime/kernels/matmul/pack.h"
+#include "runtime/kernels/matmul/weight_form.h"
 #include "tests/support/matrix_types.h"
 #include "tests/unit/kernels/kernel_cases.h"
 
