@@ -54,8 +54,9 @@ static float add_block(sl_weight_form form, const sl_weight_block *block, const 
 static float dot_quantized(const sl_matrix *w, size_t j, const sl_activations *a, size_t t)
 {
     sl_weight_form form = sl_weight_form_of(w->type);
+    size_t n_blocks = sl_matrix_n_blocks(w);
     float out = 0;
-    for (size_t b = 0; b < w->n_in / form.block; b++) {
+    for (size_t b = 0; b < n_blocks; b++) {
         sl_weight_block block;
         sl_matrix_block(w, j, b, &block);
         out = add_block(form, &block, a, t * a->width + b * form.block, out);

@@ -32,7 +32,7 @@ void sl_matrix_row(const sl_matrix *w, size_t row, float *out)
         for (size_t i = 0; i < w->n_in; i++) out[i] = sl_bf16_to_f32(((const uint16_t *)data)[i]);
         return;
     default:
-        for (size_t b = 0; b < w->n_in / form.block; b++) {
+        for (size_t b = 0; b < sl_matrix_n_blocks(w); b++) {
             sl_weight_block block;
             sl_matrix_block(w, row, b, &block);
             widen_block(form, &block, out + b * form.block);

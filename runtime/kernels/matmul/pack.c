@@ -10,10 +10,16 @@ enum { N_QUADS = SL_BLOCK / 4, QUADS_BYTES = SL_PANEL * 4 };
 
 size_t sl_n_panels(const sl_matrix *w) { return (w->n_out + SL_PANEL - 1) / SL_PANEL; }
 
-size_t sl_panel_bytes(const sl_matrix *w)
+size_t sl_matrix_n_blocks(const sl_matrix *w)
 {
     sl_weight_form form = sl_weight_form_of(w->type);
-    return w->n_in / form.block * sl_form_block_bytes(form) * SL_PANEL;
+    SL_ASSERT(form.block > 0 && w->n_in >= form.block);
+    return w->n_in / form.block;
+}
+
+size_t sl_panel_bytes(const sl_matrix *w)
+{
+    return sl_matrix_n_blocks(w) * sl_form_block_bytes(sl_weight_form_of(w->type)) * SL_PANEL;
 }
 
 size_t sl_packed_bytes(const sl_matrix *w)
@@ -90,7 +96,7 @@ static void get_block(sl_weight_form form, const uint8_t *panel, size_t row, sl_
 void sl_pack(const sl_matrix *w, size_t begin, size_t end, void *out)
 {
     sl_weight_form form = sl_weight_form_of(w->type);
-    size_t n_blocks = w->n_in / form.block, block_bytes = w->row_bytes / n_blocks,
+    size_t n_blocks = sl_matrix_n_blocks(w), block_bytes = w->row_bytes / n_blocks,
            step = sl_form_block_bytes(form) * SL_PANEL;
     SL_ASSERT(!w->packed && end <= sl_n_panels(w) && w->row_bytes == n_blocks * block_bytes);
     for (size_t panel = begin; panel < end; panel++) {
@@ -110,13 +116,14 @@ void sl_pack(const sl_matrix *w, size_t begin, size_t end, void *out)
 
 void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, sl_weight_block *out)
 {
-    sl_weight_form form = sl_weight_form_of(w->type);
+    size_t n_blocks = sl_matrix_n_blocks(w);
     if (w->packed) {
-        size_t panel_bytes = sl_panel_bytes(w), n_blocks = w->n_in / form.block;
+        size_t panel_bytes = sl_panel_bytes(w);
         const uint8_t *panel = (const uint8_t *)w->data + row / SL_PANEL * panel_bytes;
-        get_block(form, panel + b * (panel_bytes / n_blocks), row % SL_PANEL, out);
+        get_block(sl_weight_form_of(w->type), panel + b * (panel_bytes / n_blocks), row % SL_PANEL,
+                  out);
     } else {
         const uint8_t *from = sl_matrix_row_data(w, row);
-        sl_weight_split(w->type, from + b * (w->row_bytes / (w->n_in / form.block)), out);
+        sl_weight_split(w->type, from + b * (w->row_bytes / n_blocks), out);
     }
 }

@@ -129,6 +129,8 @@ extern const int8_t sl_codebook_iq4[16], sl_codebook_fp4[16];
 
 /* Bytes of a file's block of `type`, which has a form, taken apart. */
 void sl_weight_split(uint32_t type, const uint8_t *bytes, sl_weight_block *out);
+/* Blocks of a row. */
+size_t sl_matrix_n_blocks(const sl_matrix *w);
 /* Block b of a row of quantized weights, packed or not. */
 void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, sl_weight_block *out);
 /* Scale and minimum, 0 where there is none, of inputs 16 i .. 16 i + 15. */
