@@ -1,6 +1,6 @@
 /* comm/comm.h - moves messages between the ranks of a pipeline. The front door of comm, which knows
- * buffers and floats, no frames and no models; comm/codec makes rows smaller, comm/transport holds
- * the networks.
+ * buffers and floats, no frames and no models; comm/codec makes rows smaller, comm/transport owns
+ * the networks (MPI, one rank alone, a simulated one), each behind the functions here.
  *
  * Links form a ring: a rank receives from the one before it and sends to the one after it (the
  * last stage's results go to rank 0); heartbeats go both ways. One sl_comm per process (one

@@ -1,8 +1,9 @@
-/* proto/wire.h - checked encode and decode of every message and on-disk record. Schema:
- * sluice.proto. Layout of a frame message: u32 little-endian header bytes, u64 little-endian XXH3
- * of the header, the protobuf header (it holds the payload's bytes and XXH3), the payload (hidden
- * rows, encoded by comm's codec; never in the protobuf). A hello starts with the same two words,
- * and so do a journal, after its magic, and each of its entries. Decoding trusts nothing: checksums
+/* proto/wire.h - checked encode and decode of every message and on-disk record: the
+ * front door of proto, which knows plain structs and moves nothing. Schema: sluice.proto. Layout
+ * of a frame message: u32 little-endian header bytes, u64 little-endian XXH3 of the header, the
+ * protobuf header (it holds the payload's bytes and XXH3), the payload (hidden rows, encoded by
+ * comm's codec; never in the protobuf). A hello starts with the same two words, and so do a
+ * journal, after its magic, and each of its entries. Decoding trusts nothing: checksums
  * come first, counts are bounded by the limits, memory comes from a fixed arena inside sl_wire. */
 #ifndef SL_WIRE_H
 #define SL_WIRE_H

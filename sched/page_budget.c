@@ -22,9 +22,9 @@ static uint64_t expected_head_pages(const sl_page_budget *b, const sl_page_reque
     if (request->prunes_prompt) return pruned_pages(b, request, generated);
     sl_head_retention retention = {
         .sinks = b->sinks, .window = b->window, .keep = sl_head_retention_with_margin(keep)};
-    uint64_t alone = sl_head_pages_expected(retention, request->n_prompt + generated);
+    uint64_t first = sl_head_pages_expected(retention, request->n_prompt + generated);
     uint64_t shared = b->forks ? sl_head_pages_expected(retention, request->n_prompt) : 0;
-    return alone + (request->n_choices - 1) * (alone - shared + 1);
+    return first + (request->n_choices - 1) * (first - shared + 1);
 }
 
 static uint64_t expected_on(const sl_page_budget *b, const sl_page_request *request, uint32_t rank)

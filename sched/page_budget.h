@@ -19,7 +19,8 @@ typedef struct {
     uint64_t *expected;       /* [n_ranks] pages of the requests let in, the caller's */
 } sl_page_budget;
 
-/* A request in numbers. What was taken for it is given back by the same ones. */
+/* A request in numbers. What is given back must be the numbers that were
+ * taken. */
 typedef struct {
     uint32_t n_prompt, max_tokens, n_choices;
     /* All tokens of the prompt are in pages when its last one is read. */

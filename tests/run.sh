@@ -20,7 +20,7 @@ esac
 passed=0 failed=0 skipped=0 broken=()
 scratch=$(mktemp -d)
 beside=
-trap '[ -z "$beside" ] || kill -- "-$beside"; rm -rf "$scratch"' EXIT
+trap '[ -z "$beside" ] || kill -- "-$beside" 2>/dev/null; rm -rf "$scratch"' EXIT
 
 # Run one check; what it says and how it ended is kept for `count`.
 run() {

@@ -1,4 +1,5 @@
-/* comm/codec/codec.h - a frame's hidden rows as bytes, per link. Knows floats, not models.
+/* comm/codec/codec.h - a frame's hidden rows as bytes, per link: the front door of
+ * comm/codec, which knows floats, not models.
  * One sl_codec per thread that uses it; its buffers are taken at open. */
 #ifndef SL_CODEC_H
 #define SL_CODEC_H

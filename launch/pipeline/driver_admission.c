@@ -219,7 +219,7 @@ static uint32_t tokens_sent(const sl_driver *d, const sl_driver_request *r)
 }
 
 /* It had all pools for itself, and they were full: it fails with the numbers. */
-static void fail_alone(sl_driver *d, sl_driver_request *r)
+static void fail_only_request(sl_driver *d, sl_driver_request *r)
 {
     sl_request *request = r->request;
     const sl_choice *first = &request->choices[0];
@@ -242,7 +242,7 @@ void sl_driver_restart_youngest(sl_driver *d)
     sl_driver_request *r = sl_driver_requests_youngest(&d->requests.active);
     SL_ASSERT(r);
     if (d->progress.requests_active == 1) {
-        fail_alone(d, r);
+        fail_only_request(d, r);
         return;
     }
     close_sequences(d, r);

@@ -49,7 +49,7 @@ static const struct {
     sl_setup_part part;
     unsigned needs;
     sl_status (*open)(sl_model_setup *m);
-} PARTS[] = {
+} STEPS[] = {
     {SL_SETUP_KERNELS, 0, open_kernels},
     {SL_SETUP_FILE, 0, open_file},
     {SL_SETUP_SHAPE, SL_SETUP_FILE, open_shape},
@@ -60,26 +60,26 @@ static const struct {
     {SL_SETUP_TOKENIZER, SL_SETUP_FILE, open_tokenizer},
     {SL_SETUP_CHAT, SL_SETUP_TOKENIZER, open_chat},
 };
-enum { N_PARTS = sizeof PARTS / sizeof *PARTS };
+enum { N_STEPS = sizeof STEPS / sizeof *STEPS };
 
 /* ---- all of them ---- */
 
 /* Needs come earlier in the table, so one way back through it finds them all. */
 static unsigned with_needs(unsigned parts)
 {
-    for (int i = N_PARTS - 1; i >= 0; i--)
-        if (parts & PARTS[i].part) parts |= PARTS[i].needs;
+    for (int i = N_STEPS - 1; i >= 0; i--)
+        if (parts & STEPS[i].part) parts |= STEPS[i].needs;
     return parts;
 }
 
 sl_status sl_model_setup_open(sl_model_setup *setup, unsigned parts)
 {
     unsigned missing = with_needs(parts) & ~setup->opened;
-    for (int i = 0; i < N_PARTS; i++) {
-        if (!(missing & PARTS[i].part)) continue;
-        sl_status status = PARTS[i].open(setup);
+    for (int i = 0; i < N_STEPS; i++) {
+        if (!(missing & STEPS[i].part)) continue;
+        sl_status status = STEPS[i].open(setup);
         if (status != SL_OK) return status;
-        setup->opened |= PARTS[i].part;
+        setup->opened |= STEPS[i].part;
     }
     return SL_OK;
 }

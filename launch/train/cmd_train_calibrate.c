@@ -299,8 +299,7 @@ static sl_status open_log(calibration *c)
     if (!c->job.settings->train_log || sl_train_job_rank(&c->job) != 0) return SL_OK;
     c->job.log = fopen(c->job.settings->train_log, "ab");
     if (c->job.log) return SL_OK;
-    sl_error("cannot write %s", c->job.settings->train_log);
-    return SL_ERR_FILE;
+    return sl_file_error("write", c->job.settings->train_log);
 }
 
 /* Rates are of tokens that leave the window. */

@@ -181,8 +181,7 @@ static sl_status open_log(training *t)
     if (rank_of(t) != 0) return SL_OK;
     t->job.log = fopen(t->log_path, t->point.round > 0 ? "ab" : "wb");
     if (t->job.log) return SL_OK;
-    sl_error("cannot write %s: %s", t->log_path, strerror(errno));
-    return SL_ERR_FILE;
+    return sl_file_error("write", t->log_path);
 }
 
 /* The pieces a count of them comes to, dealt out to ranks: at least one each unless there are

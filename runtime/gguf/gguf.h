@@ -1,6 +1,7 @@
 /* runtime/gguf/gguf.h - a GGUF file (v2, v3): its keys, its tensors and their bytes.
  * Format: ggml docs/gguf.md. Every count, offset, size and shape is checked before use; nothing
- * here trusts a byte of the file. Knows no model: what keys and tensors mean is for others to say.
+ * here trusts a byte of the file. The front door of
+ * runtime/gguf, which knows no model: what keys and tensors mean is for others to say.
  * The header is read into memory and parsed once; the bytes of a tensor are read when the caller
  * asks for them, into the caller's memory. Nothing is mapped: a file that is cut or written over
  * meanwhile gives an error, or the bytes read before, never a signal.

@@ -1,5 +1,7 @@
 /* runtime/kernels/kernels.h - the arithmetic, one table per kernel set. The front door of
- * runtime/kernels, which knows rows, blocks and pages, no layers, models or files.
+ * runtime/kernels, which knows rows, blocks and pages, no layers, models or files: matmul owns how
+ * weights are multiplied and packed (its own door: pack.h), attend how queries meet a page, kv how
+ * a page is filled and copied (kv_layout.h is the door of both), rows what is done to rows.
  * The best that the CPU supports is chosen; SLUICE_KERNELS=ref|avx2|avx512|amx forces another, and
  * amx-emulated is amx with its tiles in software, for tests. A kernel is a single-threaded pure
  * function over a range; who calls it splits ranges over threads.
@@ -45,9 +47,9 @@ typedef struct {
     uint16_t *bf16;  /* [n_rows][width] */
 } sl_activations;
 
-/* Blocks of activations to int8, as the oracle does: scale = f16(max|x| / 127), q = clip(rint(x /
- * scale), -127, 127), sum and half_sum = scale * sum of q. x, q: [n_blocks][32]; scale, sum: [n_blocks];
- * half_sum: [n_blocks][2]. */
+/* Blocks of activations to int8: scale = f16(max|x| / 127), q = clip(rint(x /
+ * scale), -127, 127), sum and half_sum = scale * sum of q.
+ * x, q: [n_blocks][32]; scale, sum: [n_blocks]; half_sum: [n_blocks][2]. */
 typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum,
                          float *half_sum);
 

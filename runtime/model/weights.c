@@ -381,9 +381,10 @@ static sl_status read_packed(loader *l, const sl_gguf_tensor *t, const sl_matrix
         rows.n_out = w->n_out - row < step ? w->n_out - row : step;
         rows.data = l->piece;
         status = read_piece(l, t, row * w->row_bytes, rows.n_out * w->row_bytes, l->piece);
+        sl_matrix before = *w;
+        before.n_out = row;
         if (status == SL_OK)
-            sl_team_run(l->team, pack_share,
-                        &(packing){&rows, out + row / SL_PANEL * sl_panel_bytes(w)});
+            sl_team_run(l->team, pack_share, &(packing){&rows, out + sl_packed_bytes(&before)});
     }
     return status;
 }

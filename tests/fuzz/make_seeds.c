@@ -60,7 +60,7 @@ static void make_kinds(void)
     sl_gguf_put_tensor(&w, "t.f16", SL_TYPE_F16, (const uint64_t[]){5}, 1, zeros, 10);
     sl_gguf_put_tensor(&w, "t.q4_1", SL_TYPE_Q4_1, (const uint64_t[]){32, 1, 2, 1}, 4, zeros, 40);
     sl_gguf_put_tensor(&w, "t.q8_0", SL_TYPE_Q8_0, (const uint64_t[]){32}, 1, zeros, 34);
-    sl_gguf_put_tensor(&w, "t.unknown", 14, (const uint64_t[]){256}, 1, zeros, 32);
+    sl_gguf_put_tensor(&w, "t.unknown", 24, (const uint64_t[]){256}, 1, zeros, 32);
     save_gguf(&w, "kinds");
 }
 

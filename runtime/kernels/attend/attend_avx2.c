@@ -16,7 +16,7 @@ typedef __m256 vec;
 static inline vec v_set1(float x) { return _mm256_set1_ps(x); }
 static inline vec v_set1_half(uint16_t x) { return v_set1(_cvtsh_ss(x)); }
 static inline vec v_load(const float *x) { return _mm256_loadu_ps(x); }
-static inline vec v_load_half(const void *x) { return _mm256_cvtph_ps(_mm_loadu_si128(x)); }
+static inline vec v_load_f16(const void *x) { return _mm256_cvtph_ps(_mm_loadu_si128(x)); }
 static inline vec v_load_bfloat(const void *x)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(x)), 16));

@@ -17,7 +17,7 @@ typedef __m512 vec;
 static inline vec v_set1(float x) { return _mm512_set1_ps(x); }
 static inline vec v_set1_half(uint16_t x) { return v_set1(_cvtsh_ss(x)); }
 static inline vec v_load(const float *x) { return _mm512_loadu_ps(x); }
-static inline vec v_load_half(const void *x) { return _mm512_cvtph_ps(_mm256_loadu_si256(x)); }
+static inline vec v_load_f16(const void *x) { return _mm512_cvtph_ps(_mm256_loadu_si256(x)); }
 static inline vec v_load_bfloat(const void *x)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(x)), 16));

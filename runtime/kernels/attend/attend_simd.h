@@ -63,11 +63,11 @@ SL_ALWAYS_INLINE vec panel_load(panel b, form f, size_t row, size_t column, int 
     const int8_t *bytes = (const int8_t *)b.data + i;
     switch (f) {
     case F32: return v_load((const float *)b.data + i);
-    case F16: fetch_ahead(b, halves, 2 * first); return v_load_half(halves);
+    case F16: fetch_ahead(b, halves, 2 * first); return v_load_f16(halves);
     case BF16: fetch_ahead(b, halves, 2 * first); return v_load_bfloat(halves);
     case Q8_KEYS:
         fetch_ahead(b, bytes, first);
-        return v_mul(v_load_int8(bytes), v_load_half(b.scales + row / SL_BLOCK * b.width + column));
+        return v_mul(v_load_int8(bytes), v_load_f16(b.scales + row / SL_BLOCK * b.width + column));
     case Q8_VALUES:
         fetch_ahead(b, bytes, first);
         return v_mul(v_load_int8(bytes), v_set1_half(b.scales[i / SL_BLOCK]));

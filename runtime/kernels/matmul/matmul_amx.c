@@ -9,7 +9,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
-#include "runtime/kernels/matmul/pack.h"
+#include "runtime/kernels/matmul/panel.h"
 #include "runtime/kernels/matmul/vectors_avx512.h"
 #include "runtime/kernels/tiles_amx.h"
 

@@ -25,7 +25,7 @@ static inline void v_store_first(float *x, size_t n, vec v)
     _mm256_maskstore_ps(x, sl_tail_mask_avx2(n), v);
 }
 
-static inline vec v_load_half(const void *x) { return _mm256_cvtph_ps(_mm_loadu_si128(x)); }
+static inline vec v_load_f16(const void *x) { return _mm256_cvtph_ps(_mm_loadu_si128(x)); }
 static inline ivec i_load(const void *x) { return _mm256_loadu_si256(x); }
 static inline ivec i_and(ivec v, char mask) { return _mm256_and_si256(v, _mm256_set1_epi8(mask)); }
 static inline ivec i_or(ivec a, ivec b) { return _mm256_or_si256(a, b); }

@@ -4,7 +4,7 @@
  * where the inner sums are exact integers. Sums over groups, and over i of float weights, are f32
  * in ascending order. */
 #include "runtime/base/log.h"
-#include "runtime/kernels/matmul/weight_form.h"
+#include "runtime/kernels/matmul/panel.h"
 
 /* ---- rows of numbers: one element ---- */
 

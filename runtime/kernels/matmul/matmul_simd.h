@@ -13,7 +13,7 @@
  * there are. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
-#include "runtime/kernels/matmul/pack.h"
+#include "runtime/kernels/matmul/panel.h"
 #include "runtime/kernels/matmul/panel_simd.h"
 
 enum {
@@ -27,6 +27,9 @@ typedef struct {
     const uint8_t *panel;
     size_t column, step;
 } strip;
+
+/* Vectors of a strip are panels apart. */
+_Static_assert((int)TILE_VECTORS == 1 || (int)LANES == (int)SL_PANEL, "a vector is a panel");
 
 static strip strip_of(const sl_matrix *w, size_t column)
 {
@@ -49,7 +52,8 @@ SL_ALWAYS_INLINE void dot_group(int rows, int vectors, sl_weight_form form, cons
         for (int v = 0; v < vectors; v++) dot[r][v] = i_zero();
     SL_UNROLL
     for (size_t i = 0; i < n; i++) {
-        /* of nibbles both of a byte, one after the other */
+        /* two quads of the same bytes are taken in a row, so that these are loaded once; groups of
+         * 8 quads begin at quad 0 */
         size_t quad = form.low_bits == 4 && n == 8 ? i / 2 + i % 2 * 4 : first + i;
         ivec w[TILE_VECTORS];
         for (int v = 0; v < vectors; v++) {

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
-#include "runtime/kernels/matmul/weight_form.h"
+#include "runtime/kernels/matmul/panel.h"
 
 static void widen_block(sl_weight_form form, const sl_weight_block *block, float *out)
 {

@@ -16,9 +16,8 @@
 
 /* Bytes of the packed matrix; 0: its type is not packed. */
 size_t sl_packed_bytes(const sl_matrix *w);
-/* Panels of a matrix, and bytes of one. */
+/* Panels of a matrix. */
 size_t sl_n_panels(const sl_matrix *w);
-size_t sl_panel_bytes(const sl_matrix *w);
 /* Write panels [begin, end) of w, which is in rows, to their places in out, the whole packed
  * matrix. */
 void sl_pack(const sl_matrix *w, size_t begin, size_t end, void *out);

@@ -50,7 +50,8 @@ SL_ALWAYS_INLINE ivec panel_codes(sl_weight_form form, const uint8_t *planes, si
 }
 
 typedef struct {
-    vec scale, minimum; /* minimum: 0 where there is none, -offset * scale where there is one */
+    vec scale,
+        minimum; /* minimum: of codes with an offset, -offset * scale; 0 where the type has none */
 } panel_scale;
 
 /* 2^(exponent - 128), which may be denormal, from two normal factors. */
@@ -70,8 +71,8 @@ SL_ALWAYS_INLINE panel_scale panel_scale_of(sl_weight_form form, const uint8_t *
         out.scale = power_of_two(i_widen_unsigned(small));
         return out;
     }
-    vec d = v_load_half(f16 + column * sizeof(uint16_t)), m = d;
-    if (sl_form_has_minimum(form)) m = v_load_half(f16 + (SL_PANEL + column) * sizeof(uint16_t));
+    vec d = v_load_f16(f16 + column * sizeof(uint16_t)), m = d;
+    if (sl_form_has_minimum(form)) m = v_load_f16(f16 + (SL_PANEL + column) * sizeof(uint16_t));
     switch (form.scales) {
     case SL_SCALE_INT8: d = v_mul(d, v_from_integers(i_widen_signed(small))); break;
     case SL_SCALE_INT8_HALVES:

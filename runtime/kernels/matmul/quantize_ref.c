@@ -1,5 +1,6 @@
 /* runtime/kernels/matmul/quantize_ref.c - activations to int8: per block of 32
- *   scale = f16(max|x| / 127), q = clip(rint(x / scale), -127, 127), sum and half_sum = scale * sum of q.
+ *   scale = f16(max|x| / 127), q = clip(rint(x / scale), -127, 127),
+ *   sum and half_sum = scale * sum of q.
  * A scale beyond f16 stops at 65504. A NaN makes its block's scale NaN, so it stays visible in
  * the product. */
 #include <math.h>

@@ -14,7 +14,7 @@ static inline vec v_set1(float x) { return _mm512_set1_ps(x); }
 static inline vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vec v_from_integers(ivec v) { return _mm512_cvtepi32_ps(v); }
-static inline vec v_load_half(const void *x) { return _mm512_cvtph_ps(_mm256_loadu_si256(x)); }
+static inline vec v_load_f16(const void *x) { return _mm512_cvtph_ps(_mm256_loadu_si256(x)); }
 static inline vec v_exponent(ivec v) { return _mm512_castsi512_ps(_mm512_slli_epi32(v, 23)); }
 
 static inline ivec i_load(const void *x) { return _mm512_loadu_si512(x); }

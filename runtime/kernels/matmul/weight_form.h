@@ -1,6 +1,7 @@
 /* runtime/kernels/matmul/weight_form.h - how the weights of each quantized type are made up: the one
- * table that packing, the reference and the vector kernels follow. A new type is a row here, a
- * function of weight_block.c that takes a block of the file apart, and a row of gguf/tensor_type.c.
+ * table that packing, the reference and the vector kernels follow. A new type is a row of
+ * gguf/tensor_type.c, one here and in SL_FOR_QUANTIZED_TYPES, and a function of weight_form.c that
+ * takes a block of the file apart; tests/golden/weights and tests/support/synth_blocks.c ask for it.
  *
  * A weight is scale * (code - offset), or scale * code + minimum. A code is a small integer, which
  * may be an index into a codebook; its bits lie in one plane or two. A scale, and a minimum, belong
@@ -129,10 +130,6 @@ extern const int8_t sl_codebook_iq4[16], sl_codebook_fp4[16];
 
 /* Bytes of a file's block of `type`, which has a form, taken apart. */
 void sl_weight_split(uint32_t type, const uint8_t *bytes, sl_weight_block *out);
-/* Blocks of a row. */
-size_t sl_matrix_n_blocks(const sl_matrix *w);
-/* Block b of a row of quantized weights, packed or not. */
-void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, sl_weight_block *out);
 /* Scale and minimum, 0 where there is none, of inputs 16 i .. 16 i + 15. */
 void sl_weight_scale(sl_weight_form form, const sl_weight_block *block, size_t i, float *scale_out,
                      float *minimum_out);

@@ -2,7 +2,7 @@
  * do not depend on how rows and columns are cut. */
 #include "runtime/gguf/tensor_type.h"
 #include "runtime/kernels/matmul/pack.h"
-#include "runtime/kernels/matmul/weight_form.h"
+#include "runtime/kernels/matmul/panel.h"
 #include "tests/support/matrix_types.h"
 #include "tests/unit/kernels/kernel_cases.h"
 
@@ -30,6 +30,12 @@ enum { N_LAYOUTS = sizeof layouts / sizeof layouts[0] };
 
 static const struct layout *layout_of(uint32_t type);
 
+static void has_all_types(const sl_kernels *k, dice *d)
+{
+    for (size_t i = 0; i < N_LAYOUTS; i++)
+        check(k->matmul[layouts[i].type], k, d, "no kernel for type %u\n", layouts[i].type);
+}
+
 /* The runtime has no type that is not above. */
 static int check_layouts(void **unused)
 {
@@ -41,7 +47,9 @@ static int check_layouts(void **unused)
         const struct layout *l = layout_of(types[i]);
         assert_true(sl_type_block(l->type, &elements, &bytes));
         assert_true(elements == l->elements && bytes == l->bytes);
+        if (elements > 1) assert_int_equal(sl_weight_form_of(l->type).block, elements);
     }
+    for_all_sets(has_all_types, 1);
     return 0;
 }
 
@@ -358,10 +366,11 @@ static void solves_long_rows(const sl_kernels *k, dice *d)
                 solve(k, d, layouts[i].type, 19, widths[n], 5);
 }
 
-/* The largest integers there are: nibbles 15, bytes -128 and 127 against -127 and 127. */
 /* Inputs of a small problem. */
 static size_t few_inputs(const struct layout *l) { return l->elements > 96 ? 512 : 96; }
 
+/* The largest integers there are: all bits of codes, and bytes of -128 and 127, against -127 and
+ * 127. */
 static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
 {
     static const uint8_t fills[] = {0xff, 0x80, 0x7f};

@@ -1,4 +1,4 @@
-/* runtime/kernels/matmul/weight_block.c - blocks of the file taken apart, one function a layout
+/* runtime/kernels/matmul/weight_form.c - blocks of the file taken apart, one function a layout
  * (ggml-common.h), and what their numbers mean. */
 #include <math.h>
 #include <string.h>
@@ -14,7 +14,7 @@ const int8_t sl_codebook_fp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, 
 
 enum { N_SMALL = SL_FORM_BLOCK_MAX / SL_BLOCK };
 
-/* 16 bytes of two codes each: the low nibbles first. */
+/* n_bytes of two codes each: first all low nibbles, then all high ones. */
 static void split_nibbles(const uint8_t *bytes, size_t n_bytes, uint8_t *code)
 {
     for (size_t i = 0; i < n_bytes; i++) {
@@ -87,7 +87,7 @@ static void split_q5_k(const uint8_t *bytes, sl_weight_block *out)
 }
 
 /* 64 bytes of four codes each: of 128 inputs, byte k has those of k, k + 32, k + 64, k + 96. */
-static void split_pairs(const uint8_t *bytes, uint8_t *code)
+static void split_two_bits(const uint8_t *bytes, uint8_t *code)
 {
     for (size_t i = 0; i < 2; i++)
         for (size_t j = 0; j < 4; j++)
@@ -99,7 +99,7 @@ static void split_q2_k(const uint8_t *bytes, sl_weight_block *out)
 {
     enum { PAIRS = 16, F16 = PAIRS + 64 };
     memcpy(out->small, bytes, sizeof out->small);
-    split_pairs(bytes + PAIRS, out->code);
+    split_two_bits(bytes + PAIRS, out->code);
     memcpy(out->f16, bytes + F16, sizeof out->f16);
 }
 
@@ -108,7 +108,7 @@ static void split_q3_k(const uint8_t *bytes, sl_weight_block *out)
     enum { PAIRS = 32, SCALES = PAIRS + 64, F16 = SCALES + 12 };
     const uint8_t *s = bytes + SCALES;
     memcpy(out->f16, bytes + F16, sizeof *out->f16);
-    split_pairs(bytes + PAIRS, out->code);
+    split_two_bits(bytes + PAIRS, out->code);
     for (size_t i = 0; i < N_SMALL; i++)
         for (size_t k = 0; k < SL_BLOCK; k++)
             out->code[i * SL_BLOCK + k] |= (uint8_t)((bytes[k] >> i & 1) << 2);
@@ -124,7 +124,7 @@ static void split_q6_k(const uint8_t *bytes, sl_weight_block *out)
     uint8_t high[SL_FORM_BLOCK_MAX];
     split_nibbles(bytes, 64, out->code);
     split_nibbles(bytes + 64, 64, out->code + 128);
-    split_pairs(bytes + HIGH, high);
+    split_two_bits(bytes + HIGH, high);
     for (size_t i = 0; i < SL_FORM_BLOCK_MAX; i++) out->code[i] |= (uint8_t)(high[i] << 4);
     memcpy(out->small, bytes + SCALES, sizeof out->small);
     memcpy(out->f16, bytes + F16, sizeof *out->f16);
@@ -169,7 +169,8 @@ void sl_weight_scale(sl_weight_form form, const sl_weight_block *block, size_t i
                      float *minimum_out)
 {
     const uint8_t *small = block->small[i / 2];
-    float d = sl_f16_to_f32(block->f16[0]), m = sl_f16_to_f32(block->f16[1]);
+    float d = sl_form_n_f16(form) > 0 ? sl_f16_to_f32(block->f16[0]) : 0;
+    float m = sl_form_n_f16(form) > 1 ? sl_f16_to_f32(block->f16[1]) : 0;
     *minimum_out = 0;
     switch (form.scales) {
     case SL_SCALE_F16: *scale_out = d; break;
