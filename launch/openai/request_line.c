@@ -11,7 +11,7 @@
 #include <xxhash.h>
 
 #include "launch/openai/request_json.h"
-#include "runtime/text/utf8.h"
+#include "runtime/base/utf8.h"
 
 /* What jansson takes: an object with its table, a member with its key, any other value in its place
  * in an array, a string beside its text. One of the copies is the line with its surrogates
@@ -177,19 +177,6 @@ static void skip_spaces(cursor *c)
     while (c->at < c->end && (*c->at == ' ' || *c->at == '\t' || *c->at == '\r')) c->at++;
 }
 
-static size_t put_utf8(char *out, int32_t point)
-{
-    if (point < 0x80) {
-        out[0] = (char)point;
-        return 1;
-    }
-    size_t n = point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i > 0; i--, point >>= 6) out[i] = (char)(0x80 | (point & 0x3F));
-    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    out[0] = (char)(lead[n] | point);
-    return n;
-}
-
 static const int32_t REPLACEMENT = 0xFFFD;
 
 /* What the escape at `at` stands for; *n_out: the bytes it takes. An unknown one is the
@@ -221,7 +208,7 @@ static size_t unescape(raw_text raw, char *out)
     size_t written = 0;
     for (size_t at = 0, n; at < raw.bytes; at += n) {
         if (raw.data[at] == '\\' && at + 1 < raw.bytes) {
-            written += put_utf8(out + written, escaped(raw, at, &n));
+            written += sl_utf8_put((uint32_t)escaped(raw, at, &n), out + written);
             continue;
         }
         const uint8_t *text = (const uint8_t *)raw.data + at;
@@ -229,7 +216,7 @@ static size_t unescape(raw_text raw, char *out)
             memcpy(out + written, text, n);
             written += n;
         } else {
-            written += put_utf8(out + written, REPLACEMENT);
+            written += sl_utf8_put((uint32_t)REPLACEMENT, out + written);
         }
     }
     return written;

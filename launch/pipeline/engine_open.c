@@ -11,7 +11,7 @@
 #include "launch/pipeline/engine_agree.h"
 #include "launch/pipeline/engine_plan.h"
 #include "runtime/base/log.h"
-#include "runtime/text/utf8.h"
+#include "runtime/base/utf8.h"
 
 sl_status sl_engine_open_comm(sl_engine *e)
 {

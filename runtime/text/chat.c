@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/utf8.h"
 #include "runtime/text/chat_forms.h"
 #include "runtime/text/template_text.h"
 
@@ -143,33 +144,16 @@ static void add_own(rendering *r, const char *text)
 
 /* ---- white space, as Python's str.strip has it ---- */
 
-/* Bytes of the white space that the text begins with, or 0. */
-static size_t blank_bytes(const char *text, size_t n)
-{
-    const uint8_t *s = (const uint8_t *)text;
-    if (n >= 1 && (s[0] == ' ' || (s[0] >= '\t' && s[0] <= '\r') || (s[0] >= 0x1C && s[0] <= 0x1F)))
-        return 1;
-    if (n >= 2 && s[0] == 0xC2 && (s[1] == 0x85 || s[1] == 0xA0)) return 2;
-    if (n < 3 || s[0] < 0xE1 || s[0] > 0xE3 || s[1] >> 6 != 2 || s[2] >> 6 != 2) return 0;
-    uint32_t c = (s[0] & 0xFU) << 12 | (s[1] & 0x3FU) << 6 | (s[2] & 0x3FU);
-    bool blank = c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-                 c == 0x202F || c == 0x205F || c == 0x3000;
-    return blank ? 3 : 0;
-}
-
 static sl_text strip_left(sl_text text)
 {
-    for (size_t n; (n = blank_bytes(text.data, text.bytes)) > 0; text.bytes -= n) text.data += n;
+    for (size_t n; (n = sl_utf8_blank_bytes(text.data, text.bytes)) > 0; text.bytes -= n)
+        text.data += n;
     return text;
 }
 
 static sl_text strip_right(sl_text text)
 {
-    for (size_t n = 1; n <= 3 && n <= text.bytes;) {
-        bool blank = blank_bytes(text.data + text.bytes - n, n) == n;
-        if (blank) text.bytes -= n;
-        n = blank ? 1 : n + 1;
-    }
+    for (size_t n; (n = sl_utf8_blank_bytes_before(text.data, text.bytes)) > 0;) text.bytes -= n;
     return text;
 }
 

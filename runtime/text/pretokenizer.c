@@ -13,7 +13,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
-#include "runtime/text/utf8.h"
+#include "runtime/base/utf8.h"
 
 #define SPACES \
     "\\t-\\r " \

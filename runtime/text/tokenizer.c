@@ -10,7 +10,7 @@
 #include "runtime/text/merges.h"
 #include "runtime/text/piece_text.h"
 #include "runtime/text/pretokenizer.h"
-#include "runtime/text/utf8.h"
+#include "runtime/base/utf8.h"
 #include "runtime/text/vocabulary.h"
 
 struct sl_tokenizer {
