@@ -13,7 +13,8 @@ rooms='
 runtime/base
 runtime/frame           runtime/base
 runtime/gguf            runtime/base
-runtime/text            runtime/base runtime/gguf
+runtime/text/jinja      runtime/base
+runtime/text            runtime/base runtime/gguf runtime/text/jinja
 runtime/kernels         runtime/base runtime/gguf
 runtime/kernels/matmul  runtime/base runtime/gguf runtime/kernels
 runtime/kernels/attend  runtime/base runtime/kernels
@@ -31,7 +32,7 @@ comm                    runtime/base
 comm/codec              runtime/base
 comm/transport          runtime/base comm
 
-launch/json             runtime/base
+launch/json             runtime/base runtime/text/jinja
 launch/machine          runtime/base comm
 launch/options          runtime/base runtime/kernels runtime/gate comm/codec launch/machine
 launch/setup            runtime/* comm/* sched launch/options launch/machine
