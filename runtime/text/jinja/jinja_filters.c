@@ -29,6 +29,12 @@ static sl_jinja_value filter_attr(sl_jinja_context *c, sl_jinja_value self, argu
     return sl_jinja_attribute(c, self, sl_jinja_text_of(c, "attr", name));
 }
 
+/* What map and select go through: nothing of a value that is false, whatever it is. */
+static sl_jinja_list items_of_true(sl_jinja_context *c, sl_jinja_value value)
+{
+    return sl_jinja_truth(value) ? sl_jinja_items(c, value) : (sl_jinja_list){0};
+}
+
 /* ---- map ---- */
 
 static sl_jinja_value map_attribute(sl_jinja_context *c, sl_jinja_value self, arguments a)
@@ -36,7 +42,7 @@ static sl_jinja_value map_attribute(sl_jinja_context *c, sl_jinja_value self, ar
     sl_jinja_value got[2];
     const sl_jinja_value list = sl_jinja_new_list(c);
     if (!sl_jinja_bind(c, "map", a, "attribute default", 1, got)) return self;
-    const sl_jinja_list items = sl_jinja_items(c, self);
+    const sl_jinja_list items = items_of_true(c, self);
     for (size_t i = 0; i < items.n && sl_jinja_spend(c, 1); i++) {
         sl_jinja_value item = sl_jinja_at_path(c, items.items[i], got[0]);
         if (item.kind == SL_JINJA_UNDEFINED && got[1].kind != SL_JINJA_ABSENT) item = got[1];
@@ -60,7 +66,7 @@ static sl_jinja_value filter_map(sl_jinja_context *c, sl_jinja_value self, argum
     const sl_jinja_arguments rest = behind(a, 1);
     const sl_jinja_value list = sl_jinja_new_list(c);
     if (sl_jinja_enter(c)) {
-        const sl_jinja_list items = sl_jinja_items(c, self);
+        const sl_jinja_list items = items_of_true(c, self);
         for (size_t i = 0; i < items.n && sl_jinja_spend(c, 1); i++)
             sl_jinja_list_add(&c->memory, list, filter->call(c, items.items[i], &rest));
     }
@@ -92,7 +98,7 @@ static sl_jinja_value select_items(sl_jinja_context *c, sl_jinja_value self, arg
     }
     const sl_jinja_value path = n_paths ? a->values[0] : (sl_jinja_value){.kind = SL_JINJA_ABSENT};
     const sl_jinja_value list = sl_jinja_new_list(c);
-    const sl_jinja_list items = sl_jinja_items(c, self);
+    const sl_jinja_list items = items_of_true(c, self);
     for (size_t i = 0; i < items.n && sl_jinja_spend(c, 1); i++) {
         const sl_jinja_value asked = sl_jinja_at_path(c, items.items[i], path);
         if (decides(c, asked, test, &rest) == wanted)

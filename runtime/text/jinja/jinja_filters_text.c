@@ -95,24 +95,26 @@ static sl_jinja_value filter_string(sl_jinja_context *c, sl_jinja_value self, ar
     return sl_jinja_bind_none(c, "string", a) ? as_string(c, self) : self;
 }
 
+static sl_jinja_value safe_string(sl_jinja_context *c, sl_jinja_text text)
+{
+    text.safe = true;
+    return sl_jinja_string(&c->memory, text);
+}
+
+static sl_jinja_value filter_safe(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return sl_jinja_bind_none(c, "safe", a) ? safe_string(c, sl_jinja_str(c, self)) : self;
+}
+
 static sl_jinja_value filter_escape(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
-    static const char letters[] = "&<>'\"";
-    static const char *const names[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
     sl_jinja_builder out;
-    size_t done = 0;
     if (!sl_jinja_bind_none(c, "escape", a)) return self;
     const sl_jinja_text text = sl_jinja_str(c, self);
+    if (text.safe || !sl_jinja_spend_on(c, text.bytes)) return self;
     sl_jinja_build(&out, &c->memory);
-    for (size_t at = 0; at < text.bytes; at++) {
-        const char *found = text.data[at] ? strchr(letters, text.data[at]) : NULL;
-        if (!found) continue;
-        sl_jinja_add(&out, sl_jinja_slice(text, done, at - done));
-        sl_jinja_add_string(&out, names[found - letters]);
-        done = at + 1;
-    }
-    sl_jinja_add(&out, sl_jinja_slice(text, done, text.bytes - done));
-    return sl_jinja_finish(c, &out);
+    sl_jinja_add_escaped(&out, text);
+    return safe_string(c, sl_jinja_built(&out));
 }
 
 /* So many blanks, or the text itself. */
@@ -268,7 +270,7 @@ static sl_jinja_value filter_round(sl_jinja_context *c, sl_jinja_value self, arg
 static const sl_jinja_builtin filters[] = {
     {"trim", filter_trim},       {"upper", filter_upper},   {"lower", filter_lower},
     {"title", filter_title},     {"string", filter_string}, {"capitalize", filter_capitalize},
-    {"replace", filter_replace}, {"safe", filter_string},   {"escape", filter_escape},
+    {"replace", filter_replace}, {"safe", filter_safe},   {"escape", filter_escape},
     {"e", filter_escape},        {"indent", filter_indent}, {"tojson", filter_tojson},
     {"int", filter_int},         {"float", filter_float},   {"abs", filter_abs},
     {"round", filter_round},

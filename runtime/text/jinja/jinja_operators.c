@@ -88,13 +88,23 @@ static sl_jinja_value join_lists(sl_jinja_context *c, sl_jinja_value a, sl_jinja
     return list;
 }
 
+/* Beside a safe text, one that is not is escaped. */
 static sl_jinja_value join_texts(sl_jinja_context *c, sl_jinja_text a, sl_jinja_text b)
 {
     sl_jinja_builder out;
     sl_jinja_build(&out, &c->memory);
-    sl_jinja_add(&out, a);
-    sl_jinja_add(&out, b);
-    return sl_jinja_finish(c, &out);
+    if (!sl_jinja_spend_on(c, a.bytes + b.bytes)) return sl_jinja_none;
+    if (b.safe && !a.safe)
+        sl_jinja_add_escaped(&out, a);
+    else
+        sl_jinja_add(&out, a);
+    if (a.safe && !b.safe)
+        sl_jinja_add_escaped(&out, b);
+    else
+        sl_jinja_add(&out, b);
+    sl_jinja_text text = sl_jinja_built(&out);
+    text.safe = a.safe || b.safe;
+    return sl_jinja_string(&c->memory, text);
 }
 
 static sl_jinja_value repeat(sl_jinja_context *c, sl_jinja_value value, int64_t times)

@@ -15,7 +15,8 @@ sl_jinja_text sl_jinja_slice(sl_jinja_text text, size_t from, size_t bytes)
     return (sl_jinja_text){.data = text.data + from,
                            .bytes = bytes,
                            .origin = text.origin,
-                           .origins = text.origins ? text.origins + from : NULL};
+                           .origins = text.origins ? text.origins + from : NULL,
+                           .safe = text.safe};
 }
 
 bool sl_jinja_text_equal(sl_jinja_text a, sl_jinja_text b)
@@ -268,6 +269,21 @@ void sl_jinja_add_cased(sl_jinja_builder *builder, sl_jinja_text text, sl_jinja_
             sl_jinja_add(builder, sl_jinja_slice(text, at, n));
         }
     }
+}
+
+void sl_jinja_add_escaped(sl_jinja_builder *builder, sl_jinja_text text)
+{
+    static const char letters[] = "&<>'\"";
+    static const char *const names[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+    size_t done = 0;
+    for (size_t at = 0; at < text.bytes; at++) {
+        const char *found = text.data[at] ? strchr(letters, text.data[at]) : NULL;
+        if (!found) continue;
+        sl_jinja_add(builder, sl_jinja_slice(text, done, at - done));
+        sl_jinja_add_string(builder, names[found - letters]);
+        done = at + 1;
+    }
+    sl_jinja_add(builder, sl_jinja_slice(text, done, text.bytes - done));
 }
 
 /* As str.replace has it with nothing to be replaced: in front of each character and at the end. */

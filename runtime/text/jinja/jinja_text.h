@@ -23,6 +23,7 @@ typedef struct {
     size_t bytes;
     sl_jinja_origin origin;
     const uint8_t *origins; /* of a mixed text, SL_JINJA_OWN or SL_JINJA_GIVEN for each byte */
+    bool safe;              /* Jinja's Markup: what is added to it by "+" is escaped for HTML */
 } sl_jinja_text;
 
 /* A text of the template's own. */
@@ -78,6 +79,8 @@ sl_jinja_text sl_jinja_built(const sl_jinja_builder *builder);
 /* How letters change. Those of ASCII, Latin-1, Greek and Cyrillic; others stay. */
 typedef enum { SL_JINJA_LOWER, SL_JINJA_UPPER } sl_jinja_case;
 void sl_jinja_add_cased(sl_jinja_builder *builder, sl_jinja_text text, sl_jinja_case to);
+/* "&", "<", ">" and quotes as HTML has them. */
+void sl_jinja_add_escaped(sl_jinja_builder *builder, sl_jinja_text text);
 /* Every `old` becomes `new`, at most `most` of them. An empty `old` is between all characters. */
 void sl_jinja_add_replaced(sl_jinja_builder *builder, sl_jinja_text text, sl_jinja_text old,
                            sl_jinja_text new, size_t most);

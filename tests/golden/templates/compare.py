@@ -40,7 +40,9 @@ class Generation(jinja2.ext.Extension):
 
 
 def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    # transformers refuses what a filter gives as a generator; to us it is a list
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys,
+                      default=list)
 
 
 def raise_exception(message):
