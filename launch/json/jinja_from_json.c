@@ -17,9 +17,9 @@ static sl_jinja_value from_object(sl_jinja_memory *memory, const json_t *object)
     const sl_jinja_value dict = sl_jinja_dict_new(memory);
     const char *key;
     json_t *item;
-    json_object_foreach((json_t *)object, key, item) {
-        const sl_jinja_value name =
-            sl_jinja_string_copy(memory, key, strlen(key), SL_JINJA_GIVEN);
+    json_object_foreach((json_t *)object, key, item)
+    {
+        const sl_jinja_value name = sl_jinja_string_copy(memory, key, strlen(key), SL_JINJA_GIVEN);
         sl_jinja_dict_add(memory, dict, name, sl_jinja_from_json(memory, item));
     }
     return dict;

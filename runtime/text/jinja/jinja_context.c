@@ -179,7 +179,8 @@ bool sl_jinja_bind(sl_jinja_context *c, const char *what, const sl_jinja_argumen
     for (size_t i = 0; i < a->n_named && !c->failed; i++) {
         const int place = place_of(names, a->named[i].name);
         if (place < 0 || out[place].kind != SL_JINJA_ABSENT)
-            sl_jinja_fail(c, "%s: the argument '%.*s' is %s", what, SL_JINJA_SHOWN(a->named[i].name),
+            sl_jinja_fail(c, "%s: the argument '%.*s' is %s", what,
+                          SL_JINJA_SHOWN(a->named[i].name),
                           place < 0 ? "not known" : "given twice");
         else
             out[place] = a->named[i].value;

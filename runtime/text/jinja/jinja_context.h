@@ -13,7 +13,7 @@ typedef struct sl_jinja_scope {
     struct sl_jinja_binding {
         sl_jinja_text name;
         sl_jinja_value value;
-    } *bindings;
+    } * bindings;
     size_t n, capacity;
 } sl_jinja_scope;
 
@@ -60,7 +60,6 @@ typedef struct sl_jinja_macro {
 typedef struct sl_jinja_loop {
     const sl_jinja_value *items;
     size_t n, index;
-    const struct sl_jinja_loop *around;
 } sl_jinja_loop;
 
 /* ---- errors and bounds ---- */

@@ -86,8 +86,7 @@ sl_jinja_value sl_jinja_evaluate_call(sl_jinja_context *c, const sl_jinja_node *
     switch (callee.kind) {
     case SL_JINJA_MACRO: return sl_jinja_call_macro(c, callee.macro, &arguments, caller);
     case SL_JINJA_FUNCTION: return callee.function->call(c, undefined, &arguments);
-    case SL_JINJA_METHOD:
-        return callee.method->builtin->call(c, callee.method->self, &arguments);
+    case SL_JINJA_METHOD: return callee.method->builtin->call(c, callee.method->self, &arguments);
     default: return sl_jinja_fail_kind(c, "a call", callee);
     }
 }
@@ -96,8 +95,7 @@ static sl_jinja_value evaluate_test(sl_jinja_context *c, const sl_jinja_node *no
 {
     sl_jinja_arguments arguments = {0};
     const sl_jinja_builtin *test = sl_jinja_find_test(node->name);
-    if (!test)
-        return sl_jinja_fail(c, "the test '%.*s' is not known", SL_JINJA_SHOWN(node->name));
+    if (!test) return sl_jinja_fail(c, "the test '%.*s' is not known", SL_JINJA_SHOWN(node->name));
     const sl_jinja_value value = sl_jinja_evaluate(c, node->first);
     if (!evaluate_arguments(c, node->items, &arguments)) return undefined;
     c->line = node->line;
@@ -189,8 +187,8 @@ static sl_jinja_value evaluate_sign(sl_jinja_context *c, const sl_jinja_node *no
 static sl_jinja_value evaluate_access(sl_jinja_context *c, const sl_jinja_node *node)
 {
     const sl_jinja_value value = sl_jinja_evaluate(c, node->first);
-    const sl_jinja_value key =
-        node->kind == SL_JINJA_ITEM ? sl_jinja_evaluate(c, node->second) : undefined;
+    const sl_jinja_value key = node->kind == SL_JINJA_ITEM ? sl_jinja_evaluate(c, node->second)
+                                                           : undefined;
     if (c->failed) return undefined;
     c->line = node->line;
     return node->kind == SL_JINJA_ITEM ? sl_jinja_item(c, value, key)
@@ -211,8 +209,7 @@ static sl_jinja_value evaluate_kind(sl_jinja_context *c, const sl_jinja_node *no
         return sl_jinja_evaluate_call(c, node, (sl_jinja_value){.kind = SL_JINJA_ABSENT});
     case SL_JINJA_FILTER: return apply_filter(c, node, sl_jinja_evaluate(c, node->first));
     case SL_JINJA_TEST: return evaluate_test(c, node);
-    case SL_JINJA_NOT:
-        return sl_jinja_boolean(!sl_jinja_truth(sl_jinja_evaluate(c, node->first)));
+    case SL_JINJA_NOT: return sl_jinja_boolean(!sl_jinja_truth(sl_jinja_evaluate(c, node->first)));
     case SL_JINJA_NEGATE:
     case SL_JINJA_PLUS: return evaluate_sign(c, node);
     case SL_JINJA_BINARY: return evaluate_binary(c, node);

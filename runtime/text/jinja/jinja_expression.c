@@ -172,8 +172,7 @@ static sl_jinja_node *parse_primary(sl_jinja_parser *p)
 
 static sl_jinja_node *parse_argument(sl_jinja_parser *p)
 {
-    const bool keyword = p->token.kind == SL_JINJA_T_NAME &&
-                         p->ahead.kind == SL_JINJA_T_OPERATOR &&
+    const bool keyword = p->token.kind == SL_JINJA_T_NAME && p->ahead.kind == SL_JINJA_T_OPERATOR &&
                          sl_jinja_text_is(p->ahead.text, "=");
     if (!keyword) return sl_jinja_parse_expression(p);
     sl_jinja_node *node = sl_jinja_node_new(p, SL_JINJA_KEYWORD);
@@ -195,7 +194,8 @@ static sl_jinja_node *parse_arguments(sl_jinja_parser *p)
         if (sl_jinja_at_operator(p, "*") || sl_jinja_at_operator(p, "**"))
             sl_jinja_parser_fail(p, "'*' in front of an argument is not supported");
         sl_jinja_node *argument = parse_argument(p);
-        if (items.last && items.last->kind == SL_JINJA_KEYWORD && argument->kind != SL_JINJA_KEYWORD)
+        if (items.last && items.last->kind == SL_JINJA_KEYWORD &&
+            argument->kind != SL_JINJA_KEYWORD)
             sl_jinja_parser_fail(p, "an argument without a name stands behind one with a name");
         sl_jinja_nodes_add(&items, argument);
     }
@@ -309,8 +309,8 @@ static sl_jinja_node *parse_test(sl_jinja_parser *p, sl_jinja_node *value)
     }
     if (!negated) return node;
     sl_jinja_node *not = sl_jinja_node_new(p, SL_JINJA_NOT);
-    not->first = node;
-    return not;
+    not ->first = node;
+    return not ;
 }
 
 static sl_jinja_node *parse_filters_and_tests(sl_jinja_parser *p, sl_jinja_node *node)
@@ -383,9 +383,9 @@ static sl_jinja_node *parse_sum(sl_jinja_parser *p)
 
 static bool take_comparison(sl_jinja_parser *p, sl_jinja_operation *out)
 {
-    static const operator_row rows[] = {
-        {"==", SL_JINJA_EQUAL}, {"!=", SL_JINJA_NOT_EQUAL}, {"<", SL_JINJA_LESS},
-        {"<=", SL_JINJA_LESS_EQUAL}, {">", SL_JINJA_GREATER}, {">=", SL_JINJA_GREATER_EQUAL}};
+    static const operator_row rows[] = {{"==", SL_JINJA_EQUAL},  {"!=", SL_JINJA_NOT_EQUAL},
+                                        {"<", SL_JINJA_LESS},    {"<=", SL_JINJA_LESS_EQUAL},
+                                        {">", SL_JINJA_GREATER}, {">=", SL_JINJA_GREATER_EQUAL}};
     if (take_operator(p, rows, 6, out)) return true;
     const bool not_in = sl_jinja_at_name(p, "not") && p->ahead.kind == SL_JINJA_T_NAME &&
                         sl_jinja_text_is(p->ahead.text, "in");

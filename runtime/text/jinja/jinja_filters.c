@@ -128,16 +128,20 @@ static sl_jinja_value filter_rejectattr(sl_jinja_context *c, sl_jinja_value self
 }
 
 static const sl_jinja_builtin filters[] = {
-    {"default", filter_default},       {"d", filter_default},
-    {"attr", filter_attr},             {"map", filter_map},
-    {"select", filter_select},         {"reject", filter_reject},
-    {"selectattr", filter_selectattr}, {"rejectattr", filter_rejectattr},
+    {"default", filter_default},
+    {"d", filter_default},
+    {"attr", filter_attr},
+    {"map", filter_map},
+    {"select", filter_select},
+    {"reject", filter_reject},
+    {"selectattr", filter_selectattr},
+    {"rejectattr", filter_rejectattr},
 };
 
 const sl_jinja_builtin *sl_jinja_find_filter(sl_jinja_text name)
 {
-    const sl_jinja_builtin *found =
-        sl_jinja_find_builtin(filters, sizeof filters / sizeof *filters, name);
+    const sl_jinja_builtin *found = sl_jinja_find_builtin(filters, sizeof filters / sizeof *filters,
+                                                          name);
     if (!found) found = sl_jinja_find_text_filter(name);
     return found ? found : sl_jinja_find_list_filter(name);
 }

@@ -75,9 +75,9 @@ static void sort(sl_jinja_context *c, keyed *all, keyed *spare, size_t n, int si
     sort(c, all + half, spare, n - half, sign);
     size_t left = 0, right = half;
     for (size_t i = 0; i < n; i++) {
-        const bool take_right =
-            left == half ||
-            (right < n && sign * sl_jinja_order(c, all[right].key, all[left].key) < 0);
+        const bool take_right = left == half ||
+                                (right < n &&
+                                 sign * sl_jinja_order(c, all[right].key, all[left].key) < 0);
         spare[i] = all[take_right ? right++ : left++];
     }
     memcpy(all, spare, n * sizeof *all);
@@ -116,8 +116,8 @@ static sl_jinja_value filter_dictsort(sl_jinja_context *c, sl_jinja_value self, 
                   sl_jinja_truth(got[0]), sl_jinja_truth(got[2]));
 }
 
-static sl_jinja_value least(sl_jinja_context *c, const char *what, sl_jinja_value self,
-                            arguments a, int sign)
+static sl_jinja_value least(sl_jinja_context *c, const char *what, sl_jinja_value self, arguments a,
+                            int sign)
 {
     sl_jinja_value got[2];
     if (!sl_jinja_bind(c, what, a, "case_sensitive attribute", 0, got)) return self;
@@ -246,10 +246,10 @@ static sl_jinja_value filter_sum(sl_jinja_context *c, sl_jinja_value self, argum
 }
 
 static const sl_jinja_builtin filters[] = {
-    {"length", filter_length}, {"count", filter_length},     {"first", filter_first},
-    {"last", filter_last},     {"join", filter_join},        {"list", filter_list},
+    {"length", filter_length}, {"count", filter_length},      {"first", filter_first},
+    {"last", filter_last},     {"join", filter_join},         {"list", filter_list},
     {"items", filter_items},   {"dictsort", filter_dictsort}, {"sort", filter_sort},
-    {"unique", filter_unique}, {"min", filter_min},          {"max", filter_max},
+    {"unique", filter_unique}, {"min", filter_min},           {"max", filter_max},
     {"sum", filter_sum},       {"reverse", filter_reverse},
 };
 

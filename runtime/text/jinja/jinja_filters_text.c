@@ -27,8 +27,7 @@ static sl_jinja_value by_method(sl_jinja_context *c, const char *name, sl_jinja_
                                 arguments a)
 {
     const sl_jinja_value text = as_string(c, self);
-    const sl_jinja_builtin *method =
-        sl_jinja_method_of(SL_JINJA_STRING, sl_jinja_text_own(name));
+    const sl_jinja_builtin *method = sl_jinja_method_of(SL_JINJA_STRING, sl_jinja_text_own(name));
     return sl_jinja_is_string(text) ? method->call(c, text, a) : text;
 }
 
@@ -270,7 +269,7 @@ static sl_jinja_value filter_round(sl_jinja_context *c, sl_jinja_value self, arg
 static const sl_jinja_builtin filters[] = {
     {"trim", filter_trim},       {"upper", filter_upper},   {"lower", filter_lower},
     {"title", filter_title},     {"string", filter_string}, {"capitalize", filter_capitalize},
-    {"replace", filter_replace}, {"safe", filter_safe},   {"escape", filter_escape},
+    {"replace", filter_replace}, {"safe", filter_safe},     {"escape", filter_escape},
     {"e", filter_escape},        {"indent", filter_indent}, {"tojson", filter_tojson},
     {"int", filter_int},         {"float", filter_float},   {"abs", filter_abs},
     {"round", filter_round},

@@ -159,8 +159,8 @@ static const sl_jinja_builtin functions[] = {
 
 sl_jinja_value sl_jinja_find_function(const sl_jinja_context *c, sl_jinja_text name)
 {
-    const sl_jinja_builtin *function =
-        sl_jinja_find_builtin(functions, sizeof functions / sizeof *functions, name);
+    const sl_jinja_builtin *function = sl_jinja_find_builtin(
+        functions, sizeof functions / sizeof *functions, name);
     if (!function || (function->call == function_strftime && !c->options->now))
         return (sl_jinja_value){.kind = SL_JINJA_ABSENT};
     return (sl_jinja_value){.kind = SL_JINJA_FUNCTION, .function = function};

@@ -17,7 +17,10 @@ static bool stands(const sl_jinja_lexer *l, size_t at, const char *what)
     return at <= l->bytes && n <= l->bytes - at && memcmp(l->text + at, what, n) == 0;
 }
 
-static char char_at(const sl_jinja_lexer *l, size_t at) { return at < l->bytes ? l->text[at] : '\0'; }
+static char char_at(const sl_jinja_lexer *l, size_t at)
+{
+    return at < l->bytes ? l->text[at] : '\0';
+}
 
 /* Go on to `to`, counting lines. */
 static void advance(sl_jinja_lexer *l, size_t to)
@@ -66,12 +69,8 @@ bool sl_jinja_lex_init(sl_jinja_lexer *l, sl_jinja_memory *memory, sl_jinja_erro
         copy[n++] = text[i] == '\r' ? '\n' : text[i];
     }
     if (n > 0 && copy[n - 1] == '\n') n--; /* keep_trailing_newline is not set */
-    *l = (sl_jinja_lexer){.memory = memory,
-                          .error = error,
-                          .text = copy,
-                          .bytes = n,
-                          .line = 1,
-                          .line_starts = true};
+    *l = (sl_jinja_lexer){
+        .memory = memory, .error = error, .text = copy, .bytes = n, .line = 1, .line_starts = true};
     return true;
 }
 
@@ -381,10 +380,10 @@ static sl_jinja_token lex_expression(sl_jinja_lexer *l)
     advance(l, skip_blanks(l, l->at));
     if (l->at == l->bytes) return fail(l, "'%s' is missing", block ? "%}" : "}}");
     const char c = l->text[l->at];
-    const size_t end = l->n_brackets > 0     ? 0
-                       : block               ? mark_end(l, l->at, "%}", true)
-                       : c == '+'            ? 0
-                                             : mark_end(l, l->at, "}}", false);
+    const size_t end = l->n_brackets > 0 ? 0
+                       : block           ? mark_end(l, l->at, "%}", true)
+                       : c == '+'        ? 0
+                                         : mark_end(l, l->at, "}}", false);
     if (end) {
         const sl_jinja_token t = token(l, block ? SL_JINJA_T_BLOCK_END : SL_JINJA_T_PRINT_END,
                                        text_between(l, l->at, l->at));

@@ -54,7 +54,7 @@ static void split_words(sl_jinja_context *c, sl_jinja_value list, sl_jinja_text 
                sl_jinja_strip(sl_jinja_slice(rest, end, rest.bytes - end), SL_JINJA_LEFT, NULL)
                        .bytes == rest.bytes - end)
             end += sl_jinja_char_bytes(rest, end);
-        if (most == 0) end = sl_jinja_strip(rest, SL_JINJA_RIGHT, NULL).bytes;
+        if (most == 0) end = rest.bytes;
         add_text(c, list, sl_jinja_slice(rest, 0, end));
         rest = sl_jinja_strip(sl_jinja_slice(rest, end, rest.bytes - end), SL_JINJA_LEFT, NULL);
     }
@@ -247,8 +247,7 @@ static sl_jinja_value method_find(sl_jinja_context *c, sl_jinja_value self, argu
     sl_jinja_value part;
     if (!sl_jinja_bind(c, "find", a, "sub", 1, &part) || !sl_jinja_spend_on(c, self.text->bytes))
         return part;
-    return char_number(*self.text,
-                       sl_jinja_find(*self.text, sl_jinja_text_of(c, "find", part), 0));
+    return char_number(*self.text, sl_jinja_find(*self.text, sl_jinja_text_of(c, "find", part), 0));
 }
 
 static sl_jinja_value method_rfind(sl_jinja_context *c, sl_jinja_value self, arguments a)

@@ -137,7 +137,10 @@ static sl_jinja_value refuse(sl_jinja_context *c, sl_jinja_operation operation, 
                          sl_jinja_kind_name(a.kind), sl_jinja_kind_name(b.kind));
 }
 
-static bool can_repeat(sl_jinja_value v) { return sl_jinja_is_string(v) || v.kind == SL_JINJA_LIST; }
+static bool can_repeat(sl_jinja_value v)
+{
+    return sl_jinja_is_string(v) || v.kind == SL_JINJA_LIST;
+}
 
 sl_jinja_value sl_jinja_calculate(sl_jinja_context *c, sl_jinja_operation operation,
                                   sl_jinja_value a, sl_jinja_value b)
@@ -185,8 +188,6 @@ static sl_jinja_value loop_attribute(sl_jinja_context *c, const sl_jinja_loop *l
                                      sl_jinja_text name)
 {
     const int64_t i = (int64_t)loop->index, n = (int64_t)loop->n;
-    int64_t depth = 0;
-    for (const sl_jinja_loop *l = loop->around; l; l = l->around) depth++;
     if (sl_jinja_text_is(name, "index")) return sl_jinja_integer(i + 1);
     if (sl_jinja_text_is(name, "index0")) return sl_jinja_integer(i);
     if (sl_jinja_text_is(name, "first")) return sl_jinja_boolean(i == 0);
@@ -194,8 +195,8 @@ static sl_jinja_value loop_attribute(sl_jinja_context *c, const sl_jinja_loop *l
     if (sl_jinja_text_is(name, "length")) return sl_jinja_integer(n);
     if (sl_jinja_text_is(name, "revindex")) return sl_jinja_integer(n - i);
     if (sl_jinja_text_is(name, "revindex0")) return sl_jinja_integer(n - i - 1);
-    if (sl_jinja_text_is(name, "depth")) return sl_jinja_integer(depth + 1);
-    if (sl_jinja_text_is(name, "depth0")) return sl_jinja_integer(depth);
+    if (sl_jinja_text_is(name, "depth")) return sl_jinja_integer(1);
+    if (sl_jinja_text_is(name, "depth0")) return sl_jinja_integer(0);
     if (sl_jinja_text_is(name, "previtem") && i > 0) return loop->items[i - 1];
     if (sl_jinja_text_is(name, "nextitem") && i + 1 < n) return loop->items[i + 1];
     return sl_jinja_undefined(c, name);
@@ -258,8 +259,8 @@ sl_jinja_value sl_jinja_item(sl_jinja_context *c, sl_jinja_value value, sl_jinja
     if (index < 0 || index >= (int64_t)n) return no_item(c, value, key);
     if (!text) return value.list->items[index];
     const size_t at = sl_jinja_char_place(*value.text, (size_t)index);
-    return sl_jinja_string(&c->memory, sl_jinja_slice(*value.text, at,
-                                                      sl_jinja_char_bytes(*value.text, at)));
+    return sl_jinja_string(&c->memory,
+                           sl_jinja_slice(*value.text, at, sl_jinja_char_bytes(*value.text, at)));
 }
 
 /* ---- slices ---- */
@@ -303,7 +304,8 @@ static sl_jinja_value slice_text(sl_jinja_context *c, sl_jinja_text text, slice_
         c, (sl_jinja_value){.kind = SL_JINJA_STRING, .text = &text});
     sl_jinja_builder out;
     sl_jinja_build(&out, &c->memory);
-    for (int64_t i = r.from; (r.step > 0 ? i < r.to : i > r.to) && i < (int64_t)chars.n; i += r.step)
+    for (int64_t i = r.from; (r.step > 0 ? i < r.to : i > r.to) && i < (int64_t)chars.n;
+         i += r.step)
         if (sl_jinja_is_string(chars.items[i])) sl_jinja_add(&out, *chars.items[i].text);
     return sl_jinja_finish(c, &out);
 }

@@ -200,16 +200,11 @@ static sl_jinja_node *parse_statement(sl_jinja_parser *p)
         const char *name;
         sl_jinja_node *(*parse)(sl_jinja_parser *p);
     } statements[] = {
-        {"if", parse_if},
-        {"for", parse_for},
-        {"set", parse_set},
-        {"macro", parse_macro},
-        {"call", parse_call_block},
-        {"filter", parse_filter_block},
-        {"with", parse_with},
-        {"generation", parse_generation},
-        {"print", parse_print},
-        {"break", parse_jump},
+        {"if", parse_if},           {"for", parse_for},
+        {"set", parse_set},         {"macro", parse_macro},
+        {"call", parse_call_block}, {"filter", parse_filter_block},
+        {"with", parse_with},       {"generation", parse_generation},
+        {"print", parse_print},     {"break", parse_jump},
         {"continue", parse_jump},
     };
     for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)

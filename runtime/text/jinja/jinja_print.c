@@ -24,7 +24,9 @@ void sl_jinja_float_text(double number, char out[SL_JINJA_FLOAT_BYTES])
 {
     if (isnan(number) || isinf(number)) {
         snprintf(out, SL_JINJA_FLOAT_BYTES, "%s",
-                 isnan(number) ? "nan" : number > 0 ? "inf" : "-inf");
+                 isnan(number) ? "nan"
+                 : number > 0  ? "inf"
+                               : "-inf");
         return;
     }
     char digits[SL_JINJA_FLOAT_BYTES];
@@ -46,11 +48,11 @@ static bool is_printable(uint32_t c)
 {
     static const struct {
         uint32_t first, last;
-    } hidden[] = {{0, 0x1F},          {0x7F, 0xA0},       {0xAD, 0xAD},       {0x600, 0x605},
-                  {0x61C, 0x61C},     {0x6DD, 0x6DD},     {0x70F, 0x70F},     {0x1680, 0x1680},
-                  {0x180E, 0x180E},   {0x2000, 0x200F},   {0x2028, 0x202F},   {0x205F, 0x206F},
-                  {0x3000, 0x3000},   {0xD800, 0xF8FF},   {0xFEFF, 0xFEFF},   {0xFFF0, 0xFFFB},
-                  {0xFFFE, 0xFFFF},   {0x1D173, 0x1D17A}, {0xE0000, 0xE00FF}, {0xE01F0, 0x10FFFF}};
+    } hidden[] = {{0, 0x1F},        {0x7F, 0xA0},       {0xAD, 0xAD},       {0x600, 0x605},
+                  {0x61C, 0x61C},   {0x6DD, 0x6DD},     {0x70F, 0x70F},     {0x1680, 0x1680},
+                  {0x180E, 0x180E}, {0x2000, 0x200F},   {0x2028, 0x202F},   {0x205F, 0x206F},
+                  {0x3000, 0x3000}, {0xD800, 0xF8FF},   {0xFEFF, 0xFEFF},   {0xFFF0, 0xFFFB},
+                  {0xFFFE, 0xFFFF}, {0x1D173, 0x1D17A}, {0xE0000, 0xE00FF}, {0xE01F0, 0x10FFFF}};
     for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
         if (c >= hidden[i].first && c <= hidden[i].last) return false;
     return true;

@@ -18,8 +18,7 @@ sl_jinja_limits sl_jinja_limits_usual(void)
 
 /* ---- assigning ---- */
 
-static void assign_attribute(sl_jinja_context *c, const sl_jinja_node *target,
-                             sl_jinja_value value)
+static void assign_attribute(sl_jinja_context *c, const sl_jinja_node *target, sl_jinja_value value)
 {
     const sl_jinja_value *holder = sl_jinja_lookup(c, target->name);
     if (c->failed) return;
@@ -44,10 +43,8 @@ static void assign(sl_jinja_context *c, const sl_jinja_node *target, sl_jinja_va
     const sl_jinja_list items = sl_jinja_items(c, value);
     const sl_jinja_node *part = target->items;
     size_t i = 0;
-    for (; part && i < items.n && !c->failed; part = part->next)
-        assign(c, part, items.items[i++]);
-    if (part || i < items.n)
-        sl_jinja_fail(c, "%zu values cannot be given to these names", items.n);
+    for (; part && i < items.n && !c->failed; part = part->next) assign(c, part, items.items[i++]);
+    if (part || i < items.n) sl_jinja_fail(c, "%zu values cannot be given to these names", items.n);
 }
 
 /* ---- blocks ---- */
@@ -131,12 +128,6 @@ static sl_jinja_list filtered(sl_jinja_context *c, const sl_jinja_node *node, sl
     return sl_jinja_is_list(list) ? *list.list : (sl_jinja_list){0};
 }
 
-static const sl_jinja_loop *loop_around(sl_jinja_context *c)
-{
-    const sl_jinja_value *loop = sl_jinja_lookup(c, sl_jinja_text_own("loop"));
-    return loop && loop->kind == SL_JINJA_LOOP ? loop->loop : NULL;
-}
-
 static void execute_for(sl_jinja_context *c, const sl_jinja_node *node)
 {
     const sl_jinja_value over = sl_jinja_evaluate(c, node->second);
@@ -152,7 +143,7 @@ static void execute_for(sl_jinja_context *c, const sl_jinja_node *node)
         c->scope = around;
         return;
     }
-    *loop = (sl_jinja_loop){.items = items.items, .n = items.n, .around = loop_around(c)};
+    *loop = (sl_jinja_loop){.items = items.items, .n = items.n};
     for (; loop->index < items.n && sl_jinja_spend(c, 1); loop->index++) {
         within->n = 0; /* what an iteration sets is gone in the next */
         sl_jinja_assign(c, sl_jinja_text_own("loop"),
@@ -182,8 +173,7 @@ static void assign_others(sl_jinja_context *c, const sl_jinja_node *node,
 {
     if (node->operation & SL_JINJA_USES_VARARGS) {
         const sl_jinja_value rest = sl_jinja_list_new(&c->memory, SL_JINJA_TUPLE);
-        for (size_t i = n_taken; i < a->n; i++)
-            sl_jinja_list_add(&c->memory, rest, a->values[i]);
+        for (size_t i = n_taken; i < a->n; i++) sl_jinja_list_add(&c->memory, rest, a->values[i]);
         sl_jinja_assign(c, sl_jinja_text_own("varargs"), rest);
     } else if (a->n > n_taken) {
         sl_jinja_fail(c, "the macro '%.*s' takes %zu arguments, not %zu",
@@ -293,7 +283,8 @@ void sl_jinja_execute(sl_jinja_context *c, const sl_jinja_node *nodes)
             c->line = nodes->line;
             execute_one(c, nodes);
             if (c->out->failed && !c->failed && !c->memory.refused)
-                sl_jinja_fail(c, "more than %zu bytes are printed", c->options->limits.output_bytes);
+                sl_jinja_fail(c, "more than %zu bytes are printed",
+                              c->options->limits.output_bytes);
         }
     }
     sl_jinja_leave(c);
@@ -344,8 +335,7 @@ void sl_jinja_output_free(sl_jinja_output *out)
 }
 
 sl_status sl_jinja_run(const sl_jinja *jinja, sl_jinja_value globals,
-                       const sl_jinja_options *options, sl_jinja_output *out,
-                       sl_jinja_error *error)
+                       const sl_jinja_options *options, sl_jinja_output *out, sl_jinja_error *error)
 {
     *error = (sl_jinja_error){0};
     sl_jinja_context c = {.options = options,
@@ -360,8 +350,7 @@ sl_status sl_jinja_run(const sl_jinja *jinja, sl_jinja_value globals,
     c.out = &printed;
     if (sl_jinja_scope_open(&c, NULL)) sl_jinja_execute(&c, jinja->body);
     sl_jinja_spend(&c, 0); /* memory may have been refused at the end */
-    const sl_status status = c.failed ? SL_ERR_REQUEST
-                                      : copy_output(sl_jinja_built(&printed), out);
+    const sl_status status = c.failed ? SL_ERR_REQUEST : copy_output(sl_jinja_built(&printed), out);
     sl_jinja_memory_fini(&c.memory);
     return status;
 }

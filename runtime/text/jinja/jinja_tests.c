@@ -8,10 +8,10 @@
 typedef const sl_jinja_arguments *arguments;
 
 /* A test that asks of the value alone. */
-#define TEST(name, condition)                                                               \
+#define TEST(name, condition)                                                                \
     static sl_jinja_value test_##name(sl_jinja_context *c, sl_jinja_value self, arguments a) \
-    {                                                                                       \
-        return sl_jinja_bind_none(c, #name, a) ? sl_jinja_boolean(condition) : self;        \
+    {                                                                                        \
+        return sl_jinja_bind_none(c, #name, a) ? sl_jinja_boolean(condition) : self;         \
     }
 
 TEST(defined, self.kind != SL_JINJA_UNDEFINED)
@@ -28,8 +28,8 @@ TEST(sequence, self.kind == SL_JINJA_UNDEFINED || self.kind == SL_JINJA_STRING |
 TEST(iterable, self.kind == SL_JINJA_UNDEFINED || self.kind == SL_JINJA_STRING ||
                    self.kind == SL_JINJA_DICT || self.kind == SL_JINJA_LOOP ||
                    sl_jinja_is_list(self))
-TEST(callable, self.kind == SL_JINJA_MACRO || self.kind == SL_JINJA_FUNCTION ||
-                   self.kind == SL_JINJA_METHOD)
+TEST(callable,
+     self.kind == SL_JINJA_MACRO || self.kind == SL_JINJA_FUNCTION || self.kind == SL_JINJA_METHOD)
 TEST(true, self.kind == SL_JINJA_BOOLEAN && self.boolean)
 TEST(false, self.kind == SL_JINJA_BOOLEAN && !self.boolean)
 
@@ -42,10 +42,10 @@ static sl_jinja_value holds(sl_jinja_context *c, sl_jinja_operation operation, s
     return sl_jinja_boolean(sl_jinja_holds(c, operation, self, other));
 }
 
-#define COMPARING_TEST(name, operation)                                                     \
+#define COMPARING_TEST(name, operation)                                                      \
     static sl_jinja_value test_##name(sl_jinja_context *c, sl_jinja_value self, arguments a) \
-    {                                                                                       \
-        return holds(c, operation, self, a);                                                \
+    {                                                                                        \
+        return holds(c, operation, self, a);                                                 \
     }
 
 COMPARING_TEST(eq, SL_JINJA_EQUAL)
@@ -59,8 +59,8 @@ COMPARING_TEST(in, SL_JINJA_IN)
 static sl_jinja_value remainder_is(sl_jinja_context *c, sl_jinja_value self, int64_t divisor,
                                    int64_t expected)
 {
-    const sl_jinja_value rest =
-        sl_jinja_calculate(c, SL_JINJA_MODULO, self, sl_jinja_integer(divisor));
+    const sl_jinja_value rest = sl_jinja_calculate(c, SL_JINJA_MODULO, self,
+                                                   sl_jinja_integer(divisor));
     return sl_jinja_boolean(sl_jinja_same(rest, sl_jinja_integer(expected)));
 }
 

@@ -40,8 +40,7 @@ sl_jinja_value sl_jinja_string_copy(sl_jinja_memory *memory, const char *text, s
     char *copy = sl_jinja_take(memory, bytes + 1);
     if (!copy) return nothing;
     if (bytes > 0) memcpy(copy, text, bytes);
-    return sl_jinja_string(memory,
-                           (sl_jinja_text){.data = copy, .bytes = bytes, .origin = origin});
+    return sl_jinja_string(memory, (sl_jinja_text){.data = copy, .bytes = bytes, .origin = origin});
 }
 
 sl_jinja_value sl_jinja_list_new(sl_jinja_memory *memory, sl_jinja_kind kind)
@@ -183,13 +182,20 @@ bool sl_jinja_same(sl_jinja_value a, sl_jinja_value b)
 const char *sl_jinja_kind_name(sl_jinja_kind kind)
 {
     static const char *const names[] = {
-        [SL_JINJA_ABSENT] = "nothing",          [SL_JINJA_UNDEFINED] = "an undefined value",
-        [SL_JINJA_NONE] = "none",               [SL_JINJA_BOOLEAN] = "a boolean",
-        [SL_JINJA_INTEGER] = "an integer",      [SL_JINJA_FLOAT] = "a float",
-        [SL_JINJA_STRING] = "a string",         [SL_JINJA_LIST] = "a list",
-        [SL_JINJA_TUPLE] = "a tuple",           [SL_JINJA_DICT] = "a dictionary",
-        [SL_JINJA_NAMESPACE] = "a namespace",   [SL_JINJA_LOOP] = "a loop",
-        [SL_JINJA_MACRO] = "a macro",           [SL_JINJA_FUNCTION] = "a function",
+        [SL_JINJA_ABSENT] = "nothing",
+        [SL_JINJA_UNDEFINED] = "an undefined value",
+        [SL_JINJA_NONE] = "none",
+        [SL_JINJA_BOOLEAN] = "a boolean",
+        [SL_JINJA_INTEGER] = "an integer",
+        [SL_JINJA_FLOAT] = "a float",
+        [SL_JINJA_STRING] = "a string",
+        [SL_JINJA_LIST] = "a list",
+        [SL_JINJA_TUPLE] = "a tuple",
+        [SL_JINJA_DICT] = "a dictionary",
+        [SL_JINJA_NAMESPACE] = "a namespace",
+        [SL_JINJA_LOOP] = "a loop",
+        [SL_JINJA_MACRO] = "a macro",
+        [SL_JINJA_FUNCTION] = "a function",
         [SL_JINJA_METHOD] = "a method",
     };
     return names[kind];

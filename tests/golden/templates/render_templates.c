@@ -10,8 +10,14 @@
 #include "runtime/base/log.h"
 #include "runtime/text/jinja/jinja.h"
 
-static const struct tm now = {.tm_year = 125, .tm_mon = 2, .tm_mday = 4, .tm_hour = 5, .tm_min = 6,
-                              .tm_sec = 7, .tm_wday = 2, .tm_yday = 62};
+static const struct tm now = {.tm_year = 125,
+                              .tm_mon = 2,
+                              .tm_mday = 4,
+                              .tm_hour = 5,
+                              .tm_min = 6,
+                              .tm_sec = 7,
+                              .tm_wday = 2,
+                              .tm_yday = 62};
 
 static json_t *render(const json_t *template, const json_t *globals)
 {
