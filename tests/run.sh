@@ -104,6 +104,10 @@ if [ -z "${SLUICE_TEST_VOCABS:-}" ]; then
     SLUICE_TEST_VOCABS=$(tests/golden/tokenizer/fetch_vocabs.sh) || { echo "0 passed, 1 failed" && exit 1; }
 fi
 export SLUICE_TEST_VOCABS
+if [ -z "${SLUICE_TEST_TEMPLATES:-}" ]; then
+    SLUICE_TEST_TEMPLATES=$(tests/golden/templates/fetch_templates.sh) || { echo "0 passed, 1 failed" && exit 1; }
+fi
+export SLUICE_TEST_TEMPLATES
 
 check "clang-format" format
 check "build dev" build dev

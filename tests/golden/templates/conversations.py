@@ -111,5 +111,7 @@ def cases():
                          "add_generation_prompt": True}
     yield "reasoning effort", {**TOKENS, "messages": CONVERSATIONS["system_turns"], "reasoning_effort": "high",
                                "add_generation_prompt": True, "model_identity": "You are <X>."}
+    yield "functions", {**TOKENS, "messages": CONVERSATIONS["system_turns"], "functions": "[{}]",
+                        "datetime": "4 March 2025", "add_generation_prompt": True}
     yield "documents", {**TOKENS, "messages": [USER], "add_generation_prompt": True, "documents": [
         {"title": "Sums", "text": "2+2=4", "doc_id": 1}, {"title": "Ü", "text": "x\ny", "doc_id": 2}]}

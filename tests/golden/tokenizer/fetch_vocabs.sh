@@ -1,12 +1,10 @@
 #!/usr/bin/env bash
 # tests/golden/tokenizer/fetch_vocabs.sh - print the folder of other people's vocabularies and chat
 # templates that goldens are compared on, fetching them once (77 MB).
-# They travel in the source package of llama-cpp-python on PyPI, with llama.cpp in it; pip's own
-# settings (mirror, proxy) apply. Kept in $SLUICE_CACHE, by default the user's cache folder.
+# They travel in the source package of llama-cpp-python (fetch_llama_cpp.sh). Kept in $SLUICE_CACHE, by
+# default the user's cache folder.
 set -euo pipefail
 
-package=llama-cpp-python==0.3.36
-sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 cache=${SLUICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice}
 folder=$cache/vocabs-0.3.36
 
@@ -19,31 +17,8 @@ fi
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-echo "fetch_vocabs: fetching the sources of llama-cpp-python (77 MB)" >&2
-# pip downloads no source package without asking its build system for metadata. Only the archive is
-# wanted, so this stands for the build system, and nothing of the package is run.
-mkdir -p "$work/stub/scikit_build_core"
-cat >"$work/stub/scikit_build_core/build.py" <<'PYTHON'
-import pathlib
-
-
-def prepare_metadata_for_build_wheel(folder, settings=None):
-    info = pathlib.Path(folder, "llama_cpp_python-0.3.36.dist-info")
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: llama_cpp_python\nVersion: 0.3.36\n")
-    return info.name
-PYTHON
-if ! PYTHONPATH=$work/stub python3 -m pip download --quiet --disable-pip-version-check --no-deps \
-    --no-binary :all: --no-build-isolation --dest "$work" "$package" >"$work/log" 2>&1; then
-    cat "$work/log" >&2
-    echo "fetch_vocabs: pip could not download $package" >&2
-    exit 1
-fi
-if ! echo "$sha256  $(echo "$work"/*.tar.gz)" | sha256sum --check --status; then
-    echo "fetch_vocabs: the package is not the one that was expected (SHA-256 differs)" >&2
-    exit 1
-fi
-python3 - "$work"/*.tar.gz "$work/out" <<'PYTHON'
+archive=$("$(dirname "$0")/../fetch_llama_cpp.sh" "$work")
+python3 - "$archive" "$work/out" <<'PYTHON'
 import ast
 import pathlib
 import re
