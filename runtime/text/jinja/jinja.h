@@ -27,8 +27,8 @@ typedef struct {
     size_t memory_bytes; /* that values made by the run take */
     size_t output_bytes;
 } sl_jinja_limits;
-/* What templates of real models never come near: 20 million steps (seconds), 200 levels, 256 MB, and
- * 64 MB. */
+/* What templates of real models never come near: 20 million steps (seconds), 200 levels, 256 MB,
+ * and 64 MB of output. */
 sl_jinja_limits sl_jinja_limits_usual(void);
 
 /* What is wrong, and where: "chat template, line 12: the filter 'foo' is not known". */
@@ -55,8 +55,8 @@ typedef struct {
     const struct tm *now; /* what strftime_now prints; NULL: templates do not have it */
 } sl_jinja_options;
 
-/* Compile text[bytes], which need not outlive the call. SL_ERR_FORMAT and *error: it is no template,
- * or one that is not run here. SL_ERR_MEMORY. */
+/* Compile text[bytes], which need not outlive the call. SL_ERR_FORMAT and *error: it is no
+ * template, or one that is not run here. SL_ERR_MEMORY. */
 sl_status sl_jinja_open(const char *text, size_t bytes, sl_jinja **jinja_out,
                         sl_jinja_error *error);
 void sl_jinja_close(sl_jinja *jinja); /* NULL is fine */

@@ -118,8 +118,8 @@ static size_t put_time(char letter, const struct tm *t, char *out, size_t out_by
     }
 }
 
-/* The directive at a '%', such as "%d", or "%-d" without zeros in front: added, and its bytes. 0: it
- * is not known. */
+/* The directive at a '%', such as "%d", or "%-d" without zeros in front: added, and its bytes. 0:
+ * it is not known. */
 static size_t add_time(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_text format, size_t at)
 {
     const bool bare = at + 1 < format.bytes && format.data[at + 1] == '-';

@@ -1,5 +1,5 @@
-/* runtime/text/jinja/jinja_functions.h - the functions that templates may call by name: range, dict,
- * namespace, raise_exception, strftime_now. */
+/* runtime/text/jinja/jinja_functions.h - the functions that templates may call by name: range,
+ * dict, namespace, raise_exception, strftime_now. */
 #ifndef SL_JINJA_FUNCTIONS_H
 #define SL_JINJA_FUNCTIONS_H
 

@@ -1,5 +1,6 @@
 /* runtime/text/jinja/jinja_value.c - see jinja_value.h. Dictionaries are looked through from their
- * beginning: those of chats have a handful of keys, and a run pays a step for every few looked at. */
+ * beginning: those of chats have a handful of keys, and a run pays a step for every few that are
+ * looked at. */
 #include "runtime/text/jinja/jinja_value.h"
 
 #include <string.h>

@@ -1,8 +1,9 @@
 /* runtime/text/jinja/jinja_value.h - the values of a template, as Python has them: plain, passed by
- * value, their texts, lists and dictionaries in an sl_jinja_memory. Whoever renders a template makes
- * the document it prints with these (messages, tools, what else the request says). Knows how values
- * are held and found, not what templates do with them. Functions that make or change something
- * give, or return, what is refused by memory->refused: callers may check it once, at the end. */
+ * value, their texts, lists and dictionaries in an sl_jinja_memory. Whoever renders a template
+ * makes the document it prints with these (messages, tools, what else the request says). Knows how
+ * values are held and found, not what templates do with them. Where memory is refused, a value is
+ * undefined or an item is left out, and memory->refused stays set: callers check it once, at the
+ * end. */
 #ifndef SL_JINJA_VALUE_H
 #define SL_JINJA_VALUE_H
 

@@ -1,5 +1,6 @@
 /* tests/unit/text/jinja/test_jinja_values.c - expressions, filters, tests and methods of the Jinja
- * of chat templates. What is printed was printed by jinja2 3.1.6, set up as transformers does it. */
+ * of chat templates. What is printed was printed by jinja2 3.1.6, set up as transformers does
+ * it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
