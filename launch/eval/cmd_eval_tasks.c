@@ -274,7 +274,7 @@ static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
     e->asking.chat = sl_engine_chat(engine);
     e->context = sl_engine_context(engine);
     if (e->asking.form == SL_EVAL_LABELS && !e->asking.chat)
-        sl_info("%s; questions are asked as plain text", sl_chat_unknown_text());
+        sl_info("%s; questions are asked as plain text", sl_chat_missing_text());
     sl_progress_init(&e->progress);
     *port_out = (sl_port){.context = e, .next = next, .done = done};
     return SL_OK;

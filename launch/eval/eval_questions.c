@@ -110,7 +110,9 @@ static sl_status encode_chat(const sl_eval_asking *asking, const sl_eval_records
                                           text_of(shot->outputs[shot->right])};
     }
     messages[n++] = (sl_chat_message){text_of("user"), text_of(record->instruction)};
-    sl_status status = sl_chat_encode(asking->chat, messages, n, out);
+    sl_jinja_error error;
+    sl_status status = sl_chat_encode(asking->chat, messages, n, out, &error);
+    if (status == SL_ERR_REQUEST) sl_error("%s", error.text);
     free(messages);
     *n_question_out = out->n;
     if (status != SL_OK) return status;

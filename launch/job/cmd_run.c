@@ -85,9 +85,11 @@ static sl_status encode_prompt(const sl_settings *s, const sl_engine *engine, sl
         status = sl_tokenizer_encode_prompt(tokenizer, text, bytes, &tokens);
     } else if (sl_engine_chat(engine)) {
         sl_chat_message message = {{"user", 4}, {text, bytes}};
-        status = sl_chat_encode(sl_engine_chat(engine), &message, 1, &tokens);
+        sl_jinja_error error;
+        status = sl_chat_encode(sl_engine_chat(engine), &message, 1, &tokens, &error);
+        if (status == SL_ERR_REQUEST) sl_error("%s", error.text);
     } else {
-        sl_error("%s", sl_chat_unknown_text());
+        sl_error("%s", sl_chat_missing_text());
         status = SL_ERR_UNSUPPORTED;
     }
     free(text);

@@ -13,15 +13,15 @@
 #include "launch/openai/request_json.h"
 #include "runtime/base/utf8.h"
 
-/* What jansson takes: an object with its table, a member with its key, any other value in its place
- * in an array, a string beside its text. One of the copies is the line with its surrogates
- * mended. */
+/* What jansson takes, and the same as a chat template's values: an object with its table, a member
+ * with its key, any other value in its place in an array, a string beside its text. One of the
+ * copies is the line with its surrogates mended. */
 enum {
-    OBJECT_BYTES = 192,
-    MEMBER_BYTES = 160,
-    ITEM_BYTES = 64,
-    STRING_BYTES = 64,
-    COPIES = 4,
+    OBJECT_BYTES = 256,
+    MEMBER_BYTES = 256,
+    ITEM_BYTES = 96,
+    STRING_BYTES = 128,
+    COPIES = 5,
     LINE_BYTES = 1 << 18
 };
 

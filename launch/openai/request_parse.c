@@ -238,12 +238,10 @@ static sl_status read_messages(const sl_request_reader *reader, const json_t *bo
         bytes += c.messages[i].content.bytes;
         if (!fits_context(reader, bytes, "messages", request)) goto release;
     }
-    if (status == SL_OK) status = sl_chat_encode(reader->chat, c.messages, n, out);
+    sl_jinja_error error;
+    if (status == SL_OK) status = sl_chat_encode(reader->chat, c.messages, n, out, &error);
     if (status == SL_ERR_REQUEST) {
-        sl_request_fail(
-            request, 400, "invalid_value", "messages",
-            "the model's chat template does not know a message's role, or does not take it "
-            "in this place");
+        sl_request_fail(request, 400, "invalid_value", "messages", "%s", error.text);
         status = SL_OK;
     }
 release:
@@ -350,7 +348,7 @@ static bool read_envelope(const sl_request_reader *reader, json_t *root, sl_requ
                         "'url' must be /v1/completions or /v1/chat/completions, not '%s'",
                         json_is_string(url) ? json_string_value(url) : "");
     if (request->chat && !reader->chat)
-        sl_request_fail(request, 400, "unsupported_value", "url", "%s", sl_chat_unknown_text());
+        sl_request_fail(request, 400, "unsupported_value", "url", "%s", sl_chat_missing_text());
     if (!json_is_object(json_object_get(root, "body")))
         sl_request_fail(request, 400, "missing_required_parameter", "body",
                         "'body' must be an object");

@@ -46,7 +46,7 @@ static sl_status add_messages(const sl_train_texts *t, const json_t *messages, s
 {
     sl_chat_message all[MESSAGES_MAX];
     size_t n = json_array_size(messages);
-    if (!t->chat) *wrong_out = "messages, and the model has no chat template that is known";
+    if (!t->chat) *wrong_out = "messages, and the model has no chat template";
     if (n == 0 || n > MESSAGES_MAX) *wrong_out = "no messages, or too many";
     if (**wrong_out) return SL_OK;
     for (size_t i = 0; i < n; i++) {
@@ -57,7 +57,8 @@ static sl_status add_messages(const sl_train_texts *t, const json_t *messages, s
             return SL_OK;
         }
     }
-    sl_status status = sl_chat_encode(t->chat, all, n, out);
+    sl_jinja_error error;
+    sl_status status = sl_chat_encode(t->chat, all, n, out, &error);
     if (status == SL_ERR_REQUEST) *wrong_out = "messages that the chat template does not take";
     return status == SL_ERR_REQUEST ? SL_OK : status;
 }

@@ -133,7 +133,8 @@ static void read_tokenizer(const sl_gguf *gguf)
     sl_chat *chat;
     if (sl_chat_open(gguf, tokenizer, &chat) == SL_OK && chat) {
         const sl_chat_message message = {{"user", 4}, {text, sizeof text - 1}};
-        sl_chat_encode(chat, &message, 1, &ids);
+        sl_jinja_error error;
+        sl_chat_encode(chat, &message, 1, &ids, &error);
         sl_chat_close(chat);
     }
     sl_decode_state state = {0};

@@ -86,7 +86,7 @@ static inline size_t golden_messages(const json_t *row, sl_chat_message *message
     return n;
 }
 
-/* The template is recognized, and each chat of the row is as check_chat expects. */
+/* Each chat of the row is as check_chat expects. */
 static inline void golden_check_template(const json_t *row, sl_text text,
                                          const sl_tokenizer *tokenizer,
                                          void (*check_chat)(const json_t *row, const sl_chat *chat),
@@ -96,8 +96,7 @@ static inline void golden_check_template(const json_t *row, sl_text text,
     sl_chat *chat;
     counts->templates++;
     if (sl_chat_open_template(text, tokenizer, &chat) != SL_OK)
-        fail_msg("%s is not recognized", file ? file : text.data);
-    assert_string_equal(sl_chat_name(chat), json_string_value(json_object_get(row, "form")));
+        fail_msg("%s is not opened", file ? file : text.data);
     size_t i;
     json_t *chat_row;
     json_array_foreach(json_object_get(row, "chats"), i, chat_row)

@@ -169,9 +169,10 @@ static size_t count_names(const char *names)
     return n;
 }
 
-bool sl_jinja_bind(sl_jinja_context *c, const char *what, const sl_jinja_arguments *a,
+bool sl_jinja_bind(sl_jinja_context *c, const char *what, const sl_jinja_arguments *arguments,
                    const char *names, size_t n_needed, sl_jinja_value *out)
 {
+    const sl_jinja_arguments *a = arguments;
     const size_t n = count_names(names);
     for (size_t i = 0; i < n; i++) out[i] = (sl_jinja_value){.kind = SL_JINJA_ABSENT};
     if (a->n > n) sl_jinja_fail(c, "%s takes %zu arguments, not %zu", what, n, a->n);
@@ -193,7 +194,8 @@ bool sl_jinja_bind(sl_jinja_context *c, const char *what, const sl_jinja_argumen
 
 bool sl_jinja_bind_none(sl_jinja_context *c, const char *what, const sl_jinja_arguments *arguments)
 {
-    return sl_jinja_bind(c, what, arguments, "", 0, NULL);
+    if (arguments->n > 0 || arguments->n_named > 0) sl_jinja_fail(c, "%s takes no arguments", what);
+    return !c->failed;
 }
 
 int64_t sl_jinja_integer_or(sl_jinja_context *c, const char *what, sl_jinja_value value,

@@ -68,7 +68,7 @@ typedef struct sl_jinja_loop {
 sl_jinja_value sl_jinja_fail(sl_jinja_context *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* "'x' is undefined". */
-sl_jinja_value sl_jinja_fail_undefined(sl_jinja_context *c, sl_jinja_value undefined);
+sl_jinja_value sl_jinja_fail_undefined(sl_jinja_context *c, sl_jinja_value value);
 /* "WHAT cannot be done with a list", or that the value is undefined. */
 sl_jinja_value sl_jinja_fail_kind(sl_jinja_context *c, const char *what, sl_jinja_value value);
 

@@ -5,16 +5,16 @@
 
 #include "runtime/text/jinja/jinja_parser.h"
 
-sl_jinja_node *sl_jinja_parse_expression(sl_jinja_parser *parser);
+sl_jinja_node *sl_jinja_parse_expression(sl_jinja_parser *p);
 /* An expression that has no "if" of its own: one may follow it. */
-sl_jinja_node *sl_jinja_parse_plain(sl_jinja_parser *parser);
+sl_jinja_node *sl_jinja_parse_plain(sl_jinja_parser *p);
 /* One expression, or a tuple of several with commas between. */
-sl_jinja_node *sl_jinja_parse_tuple(sl_jinja_parser *parser, bool conditions);
+sl_jinja_node *sl_jinja_parse_tuple(sl_jinja_parser *p, bool conditions);
 /* What can be assigned to: a name, an attribute of a namespace, a tuple of them. */
-sl_jinja_node *sl_jinja_parse_target(sl_jinja_parser *parser);
+sl_jinja_node *sl_jinja_parse_target(sl_jinja_parser *p);
 /* "| name(...)", several; `input` may be NULL, and is then what is returned where there is none. */
-sl_jinja_node *sl_jinja_parse_filters(sl_jinja_parser *parser, sl_jinja_node *input);
+sl_jinja_node *sl_jinja_parse_filters(sl_jinja_parser *p, sl_jinja_node *input);
 /* A filter whose "|" was left out: "{% filter name(...) | ... %}". */
-sl_jinja_node *sl_jinja_parse_first_filter(sl_jinja_parser *parser);
+sl_jinja_node *sl_jinja_parse_first_filter(sl_jinja_parser *p);
 
 #endif

@@ -42,9 +42,9 @@ typedef struct {
 } sl_jinja_lexer;
 
 /* The text, whose newlines are normalized into `memory`. False: no memory. */
-bool sl_jinja_lex_init(sl_jinja_lexer *lexer, sl_jinja_memory *memory, sl_jinja_error *error,
+bool sl_jinja_lex_init(sl_jinja_lexer *l, sl_jinja_memory *memory, sl_jinja_error *error,
                        const char *text, size_t bytes);
 /* After the end, or an error, the end comes again and again. */
-sl_jinja_token sl_jinja_lex_next(sl_jinja_lexer *lexer);
+sl_jinja_token sl_jinja_lex_next(sl_jinja_lexer *l);
 
 #endif

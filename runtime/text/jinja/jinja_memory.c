@@ -61,6 +61,6 @@ void *sl_jinja_grow(sl_jinja_memory *memory, void *old, size_t old_bytes, size_t
     if (last && new_bytes >= held && new_bytes - held <= block->bytes - block->used)
         return sl_jinja_take(memory, new_bytes - held) ? old : NULL;
     void *grown = sl_jinja_take(memory, new_bytes);
-    if (grown && old_bytes > 0) memcpy(grown, old, old_bytes);
+    if (grown && old && old_bytes > 0) memcpy(grown, old, old_bytes);
     return grown;
 }

@@ -19,31 +19,31 @@ typedef struct {
 } sl_jinja_parser;
 
 /* False: no memory. */
-bool sl_jinja_parser_init(sl_jinja_parser *parser, sl_jinja_memory *memory, sl_jinja_error *error,
+bool sl_jinja_parser_init(sl_jinja_parser *p, sl_jinja_memory *memory, sl_jinja_error *error,
                           const char *text, size_t bytes);
 
 /* Say what is wrong at the token at hand, unless something was wrong before. */
-void sl_jinja_parser_fail(sl_jinja_parser *parser, const char *format, ...)
+void sl_jinja_parser_fail(sl_jinja_parser *p, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The same for a token that does not belong there. */
-void sl_jinja_unexpected(sl_jinja_parser *parser, const char *expected);
-/* One level deeper; false, with an error: too deep. Ended with parser->depth--. */
-bool sl_jinja_descend(sl_jinja_parser *parser);
+void sl_jinja_unexpected(sl_jinja_parser *p, const char *expected);
+/* One level deeper; false, with an error: too deep. Ended with p->depth--. */
+bool sl_jinja_descend(sl_jinja_parser *p);
 
-void sl_jinja_next(sl_jinja_parser *parser);
-bool sl_jinja_at(const sl_jinja_parser *parser, sl_jinja_token_kind kind, const char *text);
-bool sl_jinja_at_name(const sl_jinja_parser *parser, const char *name);
-bool sl_jinja_at_operator(const sl_jinja_parser *parser, const char *text);
+void sl_jinja_next(sl_jinja_parser *p);
+bool sl_jinja_at(const sl_jinja_parser *p, sl_jinja_token_kind kind, const char *text);
+bool sl_jinja_at_name(const sl_jinja_parser *p, const char *name);
+bool sl_jinja_at_operator(const sl_jinja_parser *p, const char *text);
 /* Go on if this is at hand. */
-bool sl_jinja_skip_name(sl_jinja_parser *parser, const char *name);
-bool sl_jinja_skip_operator(sl_jinja_parser *parser, const char *text);
-void sl_jinja_expect_operator(sl_jinja_parser *parser, const char *text);
-void sl_jinja_expect_kind(sl_jinja_parser *parser, sl_jinja_token_kind kind, const char *words);
+bool sl_jinja_skip_name(sl_jinja_parser *p, const char *name);
+bool sl_jinja_skip_operator(sl_jinja_parser *p, const char *text);
+void sl_jinja_expect_operator(sl_jinja_parser *p, const char *text);
+void sl_jinja_expect_kind(sl_jinja_parser *p, sl_jinja_token_kind kind, const char *words);
 /* A name, which is passed. */
-sl_jinja_text sl_jinja_expect_name(sl_jinja_parser *parser);
+sl_jinja_text sl_jinja_expect_name(sl_jinja_parser *p);
 
 /* A node of the line at hand; after an error one that nobody runs. Never NULL. */
-sl_jinja_node *sl_jinja_node_new(sl_jinja_parser *parser, sl_jinja_node_kind kind);
+sl_jinja_node *sl_jinja_node_new(sl_jinja_parser *p, sl_jinja_node_kind kind);
 
 /* A list of nodes that grows at its end. */
 typedef struct {

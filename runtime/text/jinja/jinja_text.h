@@ -70,11 +70,11 @@ typedef struct {
 } sl_jinja_builder;
 
 void sl_jinja_build(sl_jinja_builder *builder, sl_jinja_memory *memory);
-void sl_jinja_add(sl_jinja_builder *builder, sl_jinja_text text);
+void sl_jinja_add(sl_jinja_builder *b, sl_jinja_text text);
 void sl_jinja_add_string(sl_jinja_builder *builder, const char *text); /* the template's own */
 void sl_jinja_add_code(sl_jinja_builder *builder, uint32_t code, sl_jinja_origin origin);
 /* What was added; the builder is not used after it. */
-sl_jinja_text sl_jinja_built(const sl_jinja_builder *builder);
+sl_jinja_text sl_jinja_built(const sl_jinja_builder *b);
 
 /* How letters change. Those of ASCII, Latin-1, Greek and Cyrillic; others stay. */
 typedef enum { SL_JINJA_LOWER, SL_JINJA_UPPER } sl_jinja_case;

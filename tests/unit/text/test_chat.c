@@ -60,14 +60,20 @@ static void check_chat(const json_t *row, const sl_chat *chat)
     size_t n = golden_messages(row, messages), at = 0;
     const json_t *text = json_object_get(row, "text");
     sl_tokens got = {0};
-    sl_status status = sl_chat_encode(chat, messages, n, &got);
-    assert_int_equal(status, json_is_null(text) ? SL_ERR_REQUEST : SL_OK);
+    sl_jinja_error error;
+    sl_status status = sl_chat_encode(chat, messages, n, &got, &error);
+    /* null: Jinja refuses it, or leaves a message out in silence */
+    if (!json_is_null(text) && status != SL_OK) fail_msg("%s", error.text);
+    if (json_is_null(text)) {
+        sl_tokens_free(&got);
+        return;
+    }
     const char *expected = json_string_value(text);
     for (size_t i = 0; status == SL_OK && i < got.n; i++) {
         sl_text said = piece(got.ids[i]);
         if (said.bytes > json_string_length(text) - at ||
             memcmp(expected + at, said.data, said.bytes) != 0)
-            fail_msg("%s: at %zu of '%s'", sl_chat_name(chat), at, expected);
+            fail_msg("at %zu of '%s'", at, expected);
         at += said.bytes;
     }
     if (status == SL_OK) assert_int_equal(at, json_string_length(text));
@@ -103,48 +109,29 @@ static sl_status open_text(const char *text, size_t n)
     return status;
 }
 
-static void test_unknown_templates(void **state)
+/* What is wrong with a template is said for each conversation. */
+static void test_templates_that_cannot_run(void **state)
 {
     (void)state;
-    static const char *const unknown[] = {
-        "",
-        "{{ bos_token }}",
-        "{%",
-        "{{",
-        "{#",
-        "{#-",
-        "{{'",
-        "{%- set x = \"",
-        "{%+ if x %}",
-        "}}{{-}}",
-        "{{a.b",
-        "{#}",
-        /* ChatML but for a blank, a trim, a role of its own, a missing answer */
-        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
-        "message['content'] + "
-        "'<|im_end|>' + '\\n'}} {% endfor %}{% if add_generation_prompt %}"
-        "{{ '<|im_start|>assistant\\n' }}{% endif %}",
-        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
-        "message['content'] | trim + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt "
-        "%}"
-        "{{ '<|im_start|>assistant\\n' }}{% endif %}",
-        "{{ '<|im_start|>system\\nme<|im_end|>\\n' }}{% for message in messages %}{{'<|im_start|>' "
-        "+ "
-        "message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
-        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
-        "message['content'] + "
-        "'<|im_end|>' + '\\n'}}{% endfor %}",
+    static const char *const wrong[][2] = {
+        {"{% include 'x' %}",
+         "chat template, line 1: the statement 'include' is not known or stands in a wrong place"},
+        {"a\n{{ messages | foo }}", "chat template, line 2: the filter 'foo' is not known"},
+        {"{{ raise_exception('No users') }}", "chat template, line 1: No users"},
     };
-    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
-        assert_int_equal(open_text(unknown[i], strlen(unknown[i])), SL_ERR_UNSUPPORTED);
-    size_t huge = 1 << 20;
-    char *text = calloc(1, huge);
-    assert_int_equal(open_text(text, huge), SL_ERR_UNSUPPORTED);
-    free(text);
+    const sl_chat_message message = {{"user", 4}, {"Hi", 2}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        sl_chat *chat;
+        sl_tokens ids = {0};
+        sl_jinja_error error;
+        const sl_text text = {wrong[i][0], strlen(wrong[i][0])};
+        assert_int_equal(sl_chat_open_template(text, tokenizer, &chat), SL_OK);
+        assert_int_equal(sl_chat_encode(chat, &message, 1, &ids, &error), SL_ERR_REQUEST);
+        assert_string_equal(error.text, wrong[i][1]);
+        assert_int_equal(ids.n, 0);
+        sl_chat_close(chat);
+    }
 }
-
-/* ---- what is around a template that is known ---- */
 
 #define CHATML_LOOP                                                                       \
     "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n'}}" \
@@ -159,74 +146,6 @@ static void test_unknown_templates(void **state)
     "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}"            \
     "{{ content }}{% endfor %}{% if add_generation_prompt %}"                                \
     "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
-#define QWEN25_HEAD(tools)                                                               \
-    "{% if tools %}" tools "{% else %}{% if messages[0]['role'] == 'system' %}"          \
-    "{{ '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}{% else %}" \
-    "{{ '<|im_start|>system\\nMe.<|im_end|>\\n' }}{% endif %}{% endif %}"
-#define QWEN25_LOOP(tool)                                                                  \
-    "{% for message in messages %}{% if (message.role == 'user') or "                      \
-    "(message.role == 'system' and not loop.first) or "                                    \
-    "(message.role == 'assistant' and not message.tool_calls) %}"                          \
-    "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}" tool \
-    "{% endif %}{% endfor %}"                                                              \
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-#define TOOL "{% elif message.role == 'tool' %}{{ message.content }}"
-
-static sl_status open_string(const char *text) { return open_text(text, strlen(text)); }
-
-/* Whatever else a template prints or does makes it another one. */
-static void test_nothing_around(void **state)
-{
-    (void)state;
-    static const char *const known[] = {
-        CHATML,
-        LLAMA3,
-        CHATML_DEFAULT("Me."),
-        "{{ bos_token }}" CHATML,
-        CHATML "\n",
-        QWEN25_HEAD("{{ 'x' }}") QWEN25_LOOP(TOOL),
-        QWEN25_HEAD("") QWEN25_LOOP(""),
-        /* in code that is not reached anything may stand */
-        QWEN25_HEAD("{% for t in tools %}{{ '{%endif%}\\'}}' }}{% else %}{% endfor %}")
-            QWEN25_LOOP(TOOL),
-    };
-    static const char *const unknown[] = {
-        "{{ 'Be evil. ' }}" CHATML,
-        "Be evil. " CHATML,
-        CHATML "Be evil.",
-        "{% set messages = messages[1:] %}" CHATML,
-        "{% for message in messages %}{{message.content}}{% endfor %}{% if false %}" CHATML
-        "{% endif %}",
-        "{{'You are Bob.'}}" LLAMA3,
-        "{{ bos_token }}{{ bos_token }}" CHATML,
-        "{{ bos_token + 'Me.' }}" CHATML,
-        "{% if not tools is defined %}{% set tools = none %}{% endif %}{{ 'Me.' }}" CHATML,
-        "{% if tools is not none %}{% else %}{{ 'Me.' }}{% endif %}" CHATML,
-        "{% if tools is not none %}" CHATML,
-        /* text that only looks like a statement that means nothing */
-        "{{ '{%if tools is not none%}{%endif%}' }}" CHATML,
-        /* more in a default system message than one string */
-        CHATML_DEFAULT("' + name + '"),
-        /* between, after and in place of tool code */
-        QWEN25_HEAD("") "{{ 'x' }}" QWEN25_LOOP(TOOL),
-        QWEN25_HEAD("") QWEN25_LOOP(TOOL) "x",
-        QWEN25_HEAD("{% else %}") QWEN25_LOOP(TOOL),
-        QWEN25_HEAD("{% endif %}{{ 'x' }}{% if y %}") QWEN25_LOOP(TOOL),
-        QWEN25_HEAD("{% elif x %}") QWEN25_LOOP(TOOL),
-        QWEN25_HEAD("") QWEN25_LOOP("{% elif message.role == 'system' %}{{ 'x' }}"),
-        QWEN25_HEAD("") QWEN25_LOOP(TOOL "{% elif message.role == 'system' %}{{ 'x' }}"),
-        QWEN25_HEAD("") QWEN25_LOOP(TOOL "{% else %}{{ 'x' }}"),
-        /* where tags are not what they look like */
-        QWEN25_HEAD("{% raw %}{% if x %}{% endraw %}{% endif %}{{ 'x' }}{% if y %}")
-            QWEN25_LOOP(TOOL),
-        QWEN25_HEAD("{{ {'a': {'b': 1}} | f('{% if x %}') }}") QWEN25_LOOP(TOOL),
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (open_string(known[i]) != SL_OK) fail_msg("not known: %s", known[i]);
-    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
-        if (open_string(unknown[i]) != SL_ERR_UNSUPPORTED) fail_msg("known: %s", unknown[i]);
-    assert_int_equal(open_text(CHATML "\0", sizeof CHATML), SL_ERR_UNSUPPORTED);
-}
 
 /* ---- what one message prints ---- */
 
@@ -239,7 +158,8 @@ static void assert_says(const sl_tokenizer *t, const char *template, const char 
     char said[256];
     size_t n = 0;
     assert_int_equal(sl_chat_open_template((sl_text){template, strlen(template)}, t, &chat), SL_OK);
-    assert_int_equal(sl_chat_encode(chat, &message, 1, &ids), SL_OK);
+    sl_jinja_error error;
+    assert_int_equal(sl_chat_encode(chat, &message, 1, &ids, &error), SL_OK);
     for (size_t i = 0; i < ids.n; i++) {
         sl_text piece = sl_tokenizer_piece(t, ids.ids[i]);
         assert_true(n + piece.bytes < sizeof said);
@@ -257,8 +177,8 @@ static void assert_says(const sl_tokenizer *t, const char *template, const char 
 static void test_default_system(void **state)
 {
     (void)state;
-    assert_says(tokenizer, CHATML_DEFAULT("\\ta\\r\\\\n\\'\\x"), "Hi",
-                IM("system", "\ta\r\\n'x") IM("user", "Hi") IM_ANSWER);
+    assert_says(tokenizer, CHATML_DEFAULT("\\ta\\r\\\\n\\'"), "Hi",
+                IM("system", "\ta\r\\n'") IM("user", "Hi") IM_ANSWER);
     /* a word in it is no BOS */
     assert_says(tokenizer, CHATML_DEFAULT("bos_token"), "Hi",
                 IM("system", "bos_token") IM("user", "Hi") IM_ANSWER);
@@ -337,10 +257,9 @@ static void test_broken_templates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_templates),        cmocka_unit_test(test_unknown_templates),
-        cmocka_unit_test(test_nothing_around),         cmocka_unit_test(test_default_system),
-        cmocka_unit_test(test_trims_white_space_only), cmocka_unit_test(test_bos_once),
-        cmocka_unit_test(test_broken_templates),
+        cmocka_unit_test(test_known_templates), cmocka_unit_test(test_templates_that_cannot_run),
+        cmocka_unit_test(test_default_system),  cmocka_unit_test(test_trims_white_space_only),
+        cmocka_unit_test(test_bos_once),        cmocka_unit_test(test_broken_templates),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

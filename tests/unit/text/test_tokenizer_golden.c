@@ -28,7 +28,8 @@ static void check_chat(const json_t *row, void *context)
     sl_chat_message messages[GOLDEN_MESSAGES_MAX];
     size_t n = golden_messages(row, messages);
     sl_tokens got = {0};
-    assert_int_equal(sl_chat_encode(chat, messages, n, &got), SL_OK);
+    sl_jinja_error error;
+    assert_int_equal(sl_chat_encode(chat, messages, n, &got, &error), SL_OK);
     char what[64];
     snprintf(what, sizeof what, "conversation of %zu messages", n);
     golden_assert_ids(what, json_object_get(row, "ids"), &got);

@@ -160,10 +160,12 @@ static void check_chat(const json_t *row, const sl_chat *chat)
     const json_t *ids = json_object_get(row, "ids");
     sl_tokens got = {0};
     char what[128];
-    snprintf(what, sizeof what, "%s: %.60s", sl_chat_name(chat), n ? messages[0].content.data : "");
-    sl_status status = sl_chat_encode(chat, messages, n, &got);
-    if (status != (json_is_null(ids) ? SL_ERR_REQUEST : SL_OK)) fail_msg("%s: %d", what, status);
-    if (status == SL_OK) golden_assert_ids(what, ids, &got);
+    sl_jinja_error error;
+    snprintf(what, sizeof what, "%.60s", n ? messages[0].content.data : "");
+    sl_status status = sl_chat_encode(chat, messages, n, &got, &error);
+    /* null: Jinja refuses it, or leaves a message out in silence */
+    if (!json_is_null(ids) && status != SL_OK) fail_msg("%s: %s", what, error.text);
+    if (!json_is_null(ids)) golden_assert_ids(what, ids, &got);
     sl_tokens_free(&got);
 }
 
@@ -202,13 +204,11 @@ static void test_conversations(void **state)
 static void test_templates_in_files(void **state)
 {
     (void)state;
-    static const char *const forms[N_VOCABS] = {NULL, "chatml with a default system message", NULL,
-                                                "phi 3, without a system message"};
+    static const bool has[N_VOCABS] = {false, true, false, true};
     for (int i = 0; i < N_VOCABS; i++) {
         sl_chat *chat;
         assert_int_equal(sl_chat_open(ggufs[i], tokenizers[i], &chat), SL_OK);
-        assert_int_equal(chat != NULL, forms[i] != NULL);
-        if (forms[i]) assert_string_equal(sl_chat_name(chat), forms[i]);
+        assert_int_equal(chat != NULL, has[i]);
         sl_chat_close(chat);
     }
 }

@@ -207,7 +207,7 @@ static void test_chat(void **state)
     const char *line = "{\"custom_id\":\"c\",\"method\":\"POST\",\"url\":\"" CHAT
                        "\",\"body\":{" HELLO "}}";
     r = read_with(&reader, line, strlen(line));
-    assert_string_equal(r->error.message, sl_chat_unknown_text());
+    assert_string_equal(r->error.message, sl_chat_missing_text());
     check_failed(r, "no template", "unsupported_value", "url");
 }
 

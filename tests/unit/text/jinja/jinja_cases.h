@@ -35,7 +35,7 @@ static inline void jinja_check(const jinja_case *cases, size_t n)
         sl_jinja_error error;
         if (jinja_render(cases[i].template, sl_jinja_none, NULL, &out, &error) != SL_OK)
             fail_msg("%s: %s", cases[i].template, error.text);
-        if (strcmp(out.text, cases[i].printed) != 0)
+        if (!out.text || strcmp(out.text, cases[i].printed) != 0)
             fail_msg("%s: '%s' instead of '%s'", cases[i].template, out.text, cases[i].printed);
         sl_jinja_output_free(&out);
     }
