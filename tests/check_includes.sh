@@ -36,7 +36,7 @@ launch/json             runtime/base runtime/text/jinja
 launch/machine          runtime/base comm
 launch/options          runtime/base runtime/kernels runtime/gate comm/codec launch/machine
 launch/setup            runtime/* comm/* sched launch/options launch/machine
-launch/openai           runtime/base runtime/frame runtime/text launch/json
+launch/openai           runtime/base runtime/frame runtime/text runtime/text/jinja launch/json
 launch/pipeline         runtime/* comm/* proto sched launch/openai launch/setup launch/options launch/machine
 launch/output           runtime/* launch/pipeline launch/setup launch/options launch/machine launch/json
 launch/job              runtime/* comm/* proto sched launch/output launch/pipeline launch/openai launch/setup launch/options launch/machine launch/json

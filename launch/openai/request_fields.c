@@ -76,8 +76,11 @@ static const struct {
     const char *name;
     unsigned known;
 } others[] = {
-    {"model", BOTH},      {"prompt", COMPLETION}, {"messages", CHAT}, {"echo", COMPLETION},
-    {"stop", BOTH},       {"logprobs", CHAT},     {"seed", BOTH},     {"stop_token_ids", BOTH},
+    {"tools", CHAT},      {"chat_template_kwargs", CHAT},
+    {"model", BOTH},      {"prompt", COMPLETION},
+    {"messages", CHAT},   {"echo", COMPLETION},
+    {"stop", BOTH},       {"logprobs", CHAT},
+    {"seed", BOTH},       {"stop_token_ids", BOTH},
     {"logit_bias", BOTH}, {"ignore_eos", BOTH},
 };
 
@@ -104,6 +107,29 @@ void sl_request_warn_unknown(const sl_request_reader *reader, const char *where,
     for (size_t i = 0; name[i] && i < sizeof shown - 1; i++)
         shown[i] = name[i] >= ' ' && name[i] <= '~' ? name[i] : '?';
     sl_warn("job: ignoring the unknown field '%s' of %s", shown, where);
+}
+
+void sl_request_warn_unknown_of(const sl_request_reader *reader, json_t *object,
+                                const char *const *known, const char *where)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value)
+    {
+        const char *const *name = known;
+        while (*name && strcmp(*name, key) != 0) name++;
+        if (!*name && !json_is_null(value)) sl_request_warn_unknown(reader, where, key);
+    }
+}
+
+bool sl_request_fits_context(const sl_request_reader *reader, size_t bytes, const char *param,
+                             sl_request *request)
+{
+    if (bytes / sl_tokenizer_decode_bytes_max(reader->tokenizer) <= reader->context) return true;
+    sl_request_fail(request, 400, "context_length_exceeded", param,
+                    "'%s' has %zu bytes of text, which cannot fit in the context of %u tokens",
+                    param, bytes, reader->context);
+    return false;
 }
 
 static bool is_honoured(const char *name, unsigned here)

@@ -9,6 +9,13 @@
 
 /* Warn, once a job, that `name` of `where` is ignored. */
 void sl_request_warn_unknown(const sl_request_reader *reader, const char *where, const char *name);
+/* The same for the fields of `object` that are not in the list, which NULL ends. */
+void sl_request_warn_unknown_of(const sl_request_reader *reader, json_t *object,
+                                const char *const *known, const char *where);
+/* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many
+ * times its bytes. False: the request has its error, for this parameter. */
+bool sl_request_fits_context(const sl_request_reader *reader, size_t bytes, const char *param,
+                             sl_request *request);
 
 typedef struct {
     int64_t max_tokens; /* -1: the default */

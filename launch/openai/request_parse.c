@@ -9,6 +9,7 @@
 #include "launch/openai/request_fields.h"
 #include "launch/openai/request_json.h"
 #include "launch/openai/request_line.h"
+#include "launch/openai/request_messages.h"
 #include "runtime/base/numbers.h"
 
 enum { CUSTOM_ID_BYTES_MAX = 512, MODEL_BYTES_MAX = 512, COMPLETION_TOKENS_DEFAULT = 16 };
@@ -19,32 +20,6 @@ static bool is_usable_id(const json_t *id)
     if (json_is_number(id)) return true;
     const size_t bytes = json_string_length(id);
     return bytes >= 1 && bytes <= CUSTOM_ID_BYTES_MAX && strlen(json_string_value(id)) == bytes;
-}
-
-/* Warn about fields of `object` that are not in the list, which NULL ends. */
-static void warn_unknown(const sl_request_reader *reader, json_t *object, const char *const *known,
-                         const char *where)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach(object, key, value)
-    {
-        const char *const *name = known;
-        while (*name && strcmp(*name, key) != 0) name++;
-        if (!*name && !json_is_null(value)) sl_request_warn_unknown(reader, where, key);
-    }
-}
-
-/* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many
- * times its bytes. */
-static bool fits_context(const sl_request_reader *reader, size_t bytes, const char *param,
-                         sl_request *request)
-{
-    if (bytes / sl_tokenizer_decode_bytes_max(reader->tokenizer) <= reader->context) return true;
-    sl_request_fail(request, 400, "context_length_exceeded", param,
-                    "'%s' has %zu bytes of text, which cannot fit in the context of %u tokens",
-                    param, bytes, reader->context);
-    return false;
 }
 
 /* --- completion prompts --- */
@@ -89,7 +64,7 @@ static sl_status read_text(const sl_request_reader *reader, const json_t *prompt
     sl_text text = {json_string_value(prompt), json_string_length(prompt)};
     if (wanted->truncate != 0)
         text = cut_text(reader, prompt);
-    else if (!fits_context(reader, text.bytes, "prompt", request))
+    else if (!sl_request_fits_context(reader, text.bytes, "prompt", request))
         return SL_OK;
     return sl_tokenizer_encode_prompt(reader->tokenizer, text.data, text.bytes, out);
 }
@@ -128,125 +103,6 @@ static sl_status read_prompt(const sl_request_reader *reader, const json_t *body
     }
     if (status == SL_OK && out->n == 0)
         sl_request_fail(request, 400, "invalid_value", "prompt", "'prompt' is empty");
-    return status;
-}
-
-/* --- chat messages --- */
-
-/* Messages as the chat template wants them; the texts stay in the JSON, but for contents of
- * several parts, which are joined in `joined`. */
-typedef struct {
-    sl_chat_message *messages;
-    char *joined, *next;
-} conversation;
-
-static sl_text text_of(const json_t *string)
-{
-    return (sl_text){json_string_value(string), json_string_length(string)};
-}
-
-/* Parts become one text with a line end between two of them. */
-static bool join_parts(const json_t *parts, size_t index, sl_request *request, conversation *c,
-                       sl_text *content_out)
-{
-    char *start = c->next;
-    size_t i;
-    json_t *part;
-    json_array_foreach(parts, i, part)
-    {
-        const json_t *text = json_object_get(part, "text");
-        if (!sl_request_json_is(json_object_get(part, "type"), "text") || !json_is_string(text)) {
-            sl_request_fail(request, 400, "unsupported_value", "messages",
-                            "message %zu: part %zu of its content is not of type text", index, i);
-            return false;
-        }
-        if (i > 0) *c->next++ = '\n';
-        memcpy(c->next, json_string_value(text), json_string_length(text));
-        c->next += json_string_length(text);
-    }
-    *content_out = (sl_text){start, (size_t)(c->next - start)};
-    return true;
-}
-
-/* What would be part of the prompt if templates knew it. */
-static bool has_more(json_t *message, size_t index, sl_request *request)
-{
-    static const char *const unsupported[] = {"tool_calls", "function_call", "audio",
-                                              "prefix",     "partial",       NULL};
-    for (size_t i = 0; unsupported[i]; i++) {
-        const json_t *field = sl_request_json_field(message, unsupported[i]);
-        const bool empty = json_is_false(field) ||
-                           (json_is_array(field) && json_array_size(field) == 0);
-        if (!field || empty) continue;
-        sl_request_fail(request, 400, "unsupported_value", "messages",
-                        "message %zu: '%s' is not supported", index, unsupported[i]);
-        return true;
-    }
-    return false;
-}
-
-/* A developer is who o1 and its kin call the system. */
-static sl_text role_of(const json_t *role)
-{
-    return sl_request_json_is(role, "developer") ? (sl_text){"system", 6} : text_of(role);
-}
-
-static bool read_message(const sl_request_reader *reader, json_t *message, size_t index,
-                         sl_request *request, conversation *c)
-{
-    static const char *const known[] = {"role",      "content",           "name",
-                                        "refusal",   "annotations",       "tool_calls",
-                                        "audio",     "tool_call_id",      "function_call",
-                                        "reasoning", "reasoning_content", "cache_control",
-                                        "prefix",    "partial",           NULL};
-    if (has_more(message, index, request)) return false;
-    const json_t *role = json_object_get(message, "role");
-    const json_t *content = sl_request_json_field(message, "content");
-    /* An assistant may have had nothing to say. */
-    const bool silent = !content && sl_request_json_is(role, "assistant");
-    if (!json_is_string(role) || !(silent || json_is_string(content) || json_is_array(content))) {
-        sl_request_fail(request, 400, "invalid_value", "messages",
-                        "message %zu must be an object with a role and a content, which is a "
-                        "text or an array of parts",
-                        index);
-        return false;
-    }
-    warn_unknown(reader, message, known, "messages");
-    c->messages[index].role = role_of(role);
-    c->messages[index].content = silent ? (sl_text){"", 0} : text_of(content);
-    return silent || json_is_string(content) ||
-           join_parts(content, index, request, c, &c->messages[index].content);
-}
-
-static sl_status read_messages(const sl_request_reader *reader, const json_t *body,
-                               size_t line_bytes, sl_request *request, sl_tokens *out)
-{
-    const json_t *list = sl_request_json_field(body, "messages");
-    const size_t n = json_array_size(list);
-    if (n == 0) {
-        sl_request_fail(request, 400, list ? "invalid_value" : "missing_required_parameter",
-                        "messages", "'messages' must be an array of at least one message");
-        return SL_OK;
-    }
-    /* A part takes more bytes of its line than it adds to the joined texts. */
-    conversation c = {.messages = calloc(n, sizeof *c.messages), .joined = malloc(line_bytes)};
-    c.next = c.joined;
-    sl_status status = c.messages && c.joined ? SL_OK : SL_ERR_MEMORY;
-    size_t bytes = 0;
-    for (size_t i = 0; status == SL_OK && i < n; i++) {
-        if (!read_message(reader, json_array_get(list, i), i, request, &c)) goto release;
-        bytes += c.messages[i].content.bytes;
-        if (!fits_context(reader, bytes, "messages", request)) goto release;
-    }
-    sl_jinja_error error;
-    if (status == SL_OK) status = sl_chat_encode(reader->chat, c.messages, n, out, &error);
-    if (status == SL_ERR_REQUEST) {
-        sl_request_fail(request, 400, "invalid_value", "messages", "%s", error.text);
-        status = SL_OK;
-    }
-release:
-    free(c.joined);
-    free(c.messages);
     return status;
 }
 
@@ -352,7 +208,7 @@ static bool read_envelope(const sl_request_reader *reader, json_t *root, sl_requ
     if (!json_is_object(json_object_get(root, "body")))
         sl_request_fail(request, 400, "missing_required_parameter", "body",
                         "'body' must be an object");
-    warn_unknown(reader, root, known, "a line");
+    sl_request_warn_unknown_of(reader, root, known, "a line");
     return request->error.http_status == 0;
 }
 
@@ -384,8 +240,7 @@ static sl_status add_prompts(const json_t *body, sl_request *request)
     return SL_OK;
 }
 
-static sl_status read_body(const sl_request_reader *reader, json_t *body, size_t line_bytes,
-                           sl_request *request)
+static sl_status read_body(const sl_request_reader *reader, json_t *body, sl_request *request)
 {
     sl_request_lengths wanted;
     sl_status status = read_model(reader, body, request);
@@ -397,7 +252,7 @@ static sl_status read_body(const sl_request_reader *reader, json_t *body, size_t
     sl_request *r = request;
     for (; r && status == SL_OK && request->error.http_status == 0; r = r->also) {
         sl_tokens prompt = {0};
-        status = r->chat ? read_messages(reader, body, line_bytes, r, &prompt)
+        status = r->chat ? sl_request_messages_read(reader, body, r, &prompt)
                          : read_prompt(reader, body, &wanted, index++, r, &prompt);
         r->prompt = prompt.ids;
         r->n_prompt = prompt.n;
@@ -466,7 +321,7 @@ sl_status sl_request_read(const sl_request_reader *reader, const char *line, siz
         sl_request_fail(request, 400, "invalid_json", "", "line %" PRIu64 " is not an object",
                         number);
     else if (read_envelope(reader, root, request))
-        status = read_body(reader, json_object_get(root, "body"), bytes, request);
+        status = read_body(reader, json_object_get(root, "body"), request);
     if (status == SL_OK) *request_out = request;
 
 release:

@@ -49,7 +49,7 @@ typedef struct {
 
 static const word WORDS[] = {
     /* OpenAI */
-    {"tools", SL_URL_BOTH, EMPTY, NO_TOOLS},
+    {"tools", SL_URL_COMPLETIONS, EMPTY, "a completion has a 'prompt'"},
     {"tool_choice", SL_URL_BOTH, EMPTY | NO_TOOL, NO_TOOLS},
     {"functions", SL_URL_BOTH, EMPTY, "functions cannot be called"},
     {"function_call", SL_URL_BOTH, EMPTY | NO_TOOL, "functions cannot be called"},
@@ -116,7 +116,7 @@ static const word WORDS[] = {
     {"thinking_token_budget", SL_URL_BOTH, LESS, REASONING},
     /* vLLM: chat */
     {"chat_template", SL_URL_BOTH, EMPTY, TEMPLATE},
-    {"chat_template_kwargs", SL_URL_BOTH, EMPTY, TEMPLATE},
+    {"chat_template_kwargs", SL_URL_COMPLETIONS, EMPTY, "a completion has a 'prompt'"},
     {"add_generation_prompt", SL_URL_BOTH, YES, "the model's reply begins a message of its own"},
     {"continue_final_message", SL_URL_BOTH, NO, "the model's reply begins a message of its own"},
     {"add_special_tokens", SL_URL_COMPLETIONS, YES, "give the prompt as token ids"},

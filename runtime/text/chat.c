@@ -133,16 +133,19 @@ static sl_status put_bos(const sl_chat *chat, size_t at, sl_tokens *out)
 }
 
 sl_status sl_chat_encode_names(const sl_chat *chat, sl_jinja_memory *memory, sl_jinja_value names,
-                               sl_tokens *out, sl_jinja_error *error)
+                               size_t bytes_max, sl_tokens *out, sl_jinja_error *error)
 {
     const sl_tokenizer *t = chat->tokenizer;
-    const sl_jinja_options options = {.limits = sl_jinja_limits_usual()};
+    sl_jinja_options options = {.limits = sl_jinja_limits_usual()};
     sl_jinja_output printed;
+    if (bytes_max < options.limits.output_bytes) options.limits.output_bytes = bytes_max;
     *error = chat->error;
     if (!chat->jinja) return SL_ERR_REQUEST;
     add_default(memory, names, "bos_token", token_text(memory, t, sl_tokenizer_bos(t)));
     add_default(memory, names, "eos_token", token_text(memory, t, sl_tokenizer_eos(t)));
     add_default(memory, names, "add_generation_prompt", sl_jinja_boolean(true));
+    add_default(memory, names, "tools", sl_jinja_none);
+    add_default(memory, names, "documents", sl_jinja_none);
     if (memory->refused) {
         sl_error("no memory for what a chat template is given");
         return SL_ERR_MEMORY;
@@ -156,6 +159,9 @@ sl_status sl_chat_encode_names(const sl_chat *chat, sl_jinja_memory *memory, sl_
     return status;
 }
 
+/* More than that no template makes of a conversation that is meant to be read. */
+enum { TEMPLATE_ADDS_BYTES = 1 << 20, TEMPLATE_REPEATS = 4 };
+
 sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, size_t n_messages,
                          sl_tokens *out, sl_jinja_error *error)
 {
@@ -163,7 +169,9 @@ sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, s
     sl_jinja_memory_init(&memory, SIZE_MAX);
     const sl_jinja_value names = sl_jinja_dict_new(&memory);
     sl_jinja_dict_set_own(&memory, names, "messages", messages_of(&memory, messages, n_messages));
-    const sl_status status = sl_chat_encode_names(chat, &memory, names, out, error);
+    size_t bytes = TEMPLATE_ADDS_BYTES;
+    for (size_t i = 0; i < n_messages; i++) bytes += TEMPLATE_REPEATS * messages[i].content.bytes;
+    const sl_status status = sl_chat_encode_names(chat, &memory, names, bytes, out, error);
     sl_jinja_memory_fini(&memory);
     return status;
 }

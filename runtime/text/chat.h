@@ -36,9 +36,10 @@ const char *sl_chat_missing_text(void);
 sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, size_t n_messages,
                          sl_tokens *out, sl_jinja_error *error);
 /* The same with all names that a template may use, a dictionary in `memory`: messages, tools ...
- * What is not in it is added: bos_token, eos_token, and add_generation_prompt, which is true. */
+ * What is not in it is added, as transformers does: bos_token, eos_token, add_generation_prompt,
+ * which is true, tools and documents, which are none. What prints more than bytes_max is refused. */
 sl_status sl_chat_encode_names(const sl_chat *chat, sl_jinja_memory *memory, sl_jinja_value names,
-                               sl_tokens *out, sl_jinja_error *error);
+                               size_t bytes_max, sl_tokens *out, sl_jinja_error *error);
 /* A role as a message has it: those that are known are the template's words, so that one which
  * prints "<|" and a role and "|>" has printed a special token. */
 sl_jinja_value sl_chat_role(sl_jinja_memory *memory, sl_text role);

@@ -116,7 +116,8 @@ const sl_jinja_value *sl_jinja_lookup(sl_jinja_context *c, sl_jinja_text name)
         const struct sl_jinja_binding *binding = find_in(scope, name);
         if (binding) return &binding->value;
     }
-    return c->globals.kind == SL_JINJA_DICT ? sl_jinja_dict_find_text(c->globals.dict, name) : NULL;
+    if (c->globals.kind != SL_JINJA_DICT || !sl_jinja_spend_on(c, c->globals.dict->n)) return NULL;
+    return sl_jinja_dict_find_text(c->globals.dict, name);
 }
 
 /* ---- making values ---- */

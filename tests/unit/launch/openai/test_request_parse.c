@@ -336,7 +336,8 @@ static void test_bad_fields(void **state)
         {CHAT, HELLO ",\"maxTokens\":2", "unknown_parameter", "maxTokens"},
         {CHAT, HELLO ",\"temprature\":2", "unknown_parameter", "temprature"},
         {COMPLETIONS, "\"prompt\":\"x\",\"sotp\":\"y\"", "unknown_parameter", "sotp"},
-        {CHAT, HELLO ",\"tools\":[{\"type\":\"function\"}]", "unsupported_value", "tools"},
+        {CHAT, HELLO ",\"tools\":{\"type\":\"function\"}", "invalid_type", "tools"},
+        {COMPLETIONS, "\"prompt\":\"x\",\"tools\":[{}]", "unsupported_value", "tools"},
         {CHAT, HELLO ",\"tool_choice\":\"required\"", "unsupported_value", "tool_choice"},
         {CHAT, HELLO ",\"functions\":[{}]", "unsupported_value", "functions"},
         {CHAT, HELLO ",\"response_format\":{\"type\":\"json_object\"}", "unsupported_value",
@@ -360,7 +361,7 @@ static void test_bad_fields(void **state)
         {CHAT, "\"messages\":[{\"role\":\"user\",\"content\":[\"text\"]}]", "unsupported_value",
          "messages"},
         {CHAT, "\"messages\":[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{}]}]",
-         "unsupported_value", "messages"},
+         "invalid_value", "messages"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         check_failed(read_fields(&plain, rows[i].url, rows[i].fields), rows[i].fields, rows[i].code,

@@ -21,7 +21,6 @@ static void test_known_fields(void **state)
         "\"early_stopping\":true",
         "\"logits_processors\":[\"a\"]",
         "\"chat_template\":\"x\"",
-        "\"chat_template_kwargs\":{\"enable_thinking\":false}",
         "\"add_generation_prompt\":false",
         "\"continue_final_message\":true",
         "\"documents\":[{}]",

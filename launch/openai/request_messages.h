@@ -1,0 +1,15 @@
+/* launch/openai/request_messages.h - the conversation of a chat request: its messages, tools and what
+ * it says to the template itself, checked, and printed by the model's chat template. */
+#ifndef SL_REQUEST_MESSAGES_H
+#define SL_REQUEST_MESSAGES_H
+
+#include <jansson.h>
+
+#include "launch/openai/openai.h"
+
+/* Append the prompt's ids to *out. What is wrong with the body, or with its template, becomes the
+ * request's error. SL_ERR_MEMORY. */
+sl_status sl_request_messages_read(const sl_request_reader *reader, const json_t *body,
+                                   sl_request *request, sl_tokens *out);
+
+#endif
