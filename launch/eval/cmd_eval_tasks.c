@@ -334,7 +334,8 @@ const sl_command sl_cmd_eval_tasks = {
     .examples = "  sluice eval tasks -m model.gguf --tasks arc_easy.json,piqa.json --limit 500\n"
                 "  sluice eval tasks -m model.gguf -g gate.gguf --keep 0.25 --shots 8 --tasks "
                 "arc_easy.json",
-    .groups = {sl_options_model, QUESTIONS, sl_options_context, sl_options_threads,
-               sl_options_chunk, sl_options_sequences, SL_OPTIONS_SERVING, sl_options_talk},
+    .groups = {sl_options_model, sl_options_chat_template, QUESTIONS, sl_options_context,
+               sl_options_threads, sl_options_chunk, sl_options_sequences, SL_OPTIONS_SERVING,
+               sl_options_talk},
     .run = eval_tasks_command,
 };

@@ -281,7 +281,8 @@ const sl_command sl_cmd_batch = {
         "keep\n"
         "both together. Exit status: 0 all succeeded, 3 some requests ended as error records, 2\n"
         "usage, 4 a file, 5 memory, 75 interrupted: run again.",
-    .groups = {sl_options_model, JOB, sl_options_context, sl_options_threads, sl_options_chunk,
-               sl_options_sequences, SL_OPTIONS_SERVING, sl_options_talk},
+    .groups = {sl_options_model, sl_options_chat_template, JOB, sl_options_context,
+               sl_options_threads, sl_options_chunk, sl_options_sequences, SL_OPTIONS_SERVING,
+               sl_options_talk},
     .run = batch_command,
 };

@@ -242,7 +242,8 @@ const sl_command sl_cmd_run = {
     .examples = "  sluice run -m model.gguf -p 'Once upon a time' -n 64\n"
                 "  sluice run -m model.gguf --chat -f question.txt --temperature 0.7\n"
                 "  mpirun -n 3 sluice run -m model.gguf -f long.txt -n 100 -v",
-    .groups = {sl_options_model, sl_options_prompt, SAMPLING, sl_options_seed, sl_options_context,
-               sl_options_threads, sl_options_chunk, SL_OPTIONS_SERVING, sl_options_talk},
+    .groups = {sl_options_model, sl_options_chat_template, sl_options_prompt, SAMPLING,
+               sl_options_seed, sl_options_context, sl_options_threads, sl_options_chunk,
+               SL_OPTIONS_SERVING, sl_options_talk},
     .run = run_command,
 };

@@ -12,6 +12,12 @@ const sl_option sl_options_model[] = {
     {0},
 };
 
+const sl_option sl_options_chat_template[] = {
+    {"chat-template", 0, "FILE", NULL, "a chat template to use instead of the model's",
+     SL_SETS_TEXT(chat_template)},
+    {0},
+};
+
 const sl_option sl_options_prompt[] = {
     {"prompt", 'p', "TEXT", NULL, "the prompt", SL_SETS_TEXT(prompt)},
     {"file", 'f', "FILE", NULL, "read the prompt from FILE (- is stdin)", SL_SETS_TEXT(file)},

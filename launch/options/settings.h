@@ -55,6 +55,7 @@ typedef struct {
     const char *prompt, *file;
     uint32_t n_tokens;
     bool chat;
+    const char *chat_template; /* NULL: the model's own */
     double temperature, top_p, min_p;
     uint32_t top_k;
     uint64_t seed;

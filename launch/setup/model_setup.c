@@ -1,9 +1,12 @@
 /* launch/setup/model_setup.c - see model_setup.h. */
 #include "launch/setup/model_setup.h"
 
+#include <stdlib.h>
+
 #include "launch/setup/policy_choice.h"
 #include "launch/setup/retention.h"
 #include "runtime/base/log.h"
+#include "runtime/base/read_file.h"
 
 /* ---- one part each ---- */
 
@@ -40,9 +43,20 @@ static sl_status open_tokenizer(sl_model_setup *m)
     return sl_tokenizer_open(m->gguf, &m->tokenizer);
 }
 
+/* One that the user gave is wrong from the start; the file's is so for chat requests alone. */
 static sl_status open_chat(sl_model_setup *m)
 {
-    return sl_chat_open(m->gguf, m->tokenizer, &m->chat);
+    char *text;
+    size_t bytes;
+    if (!m->settings->chat_template) return sl_chat_open(m->gguf, m->tokenizer, &m->chat);
+    sl_status status = sl_read_file(m->settings->chat_template, &text, &bytes);
+    if (status != SL_OK) return status;
+    status = sl_chat_open_template((sl_text){text, bytes}, m->tokenizer, &m->chat);
+    free(text);
+    const char *wrong = status == SL_OK ? sl_chat_wrong(m->chat) : NULL;
+    if (!wrong) return status;
+    sl_error("%s: %s", m->settings->chat_template, wrong);
+    return SL_ERR_OPTION;
 }
 
 static const struct {

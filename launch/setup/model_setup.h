@@ -43,7 +43,7 @@ typedef struct {
     sl_gate_file *gate_file; /* NULL: none */
     sl_policy policy;
     sl_tokenizer *tokenizer;
-    sl_chat *chat; /* NULL: the template is not known */
+    sl_chat *chat; /* NULL: the file has no template */
 } sl_model_setup;
 
 /* Open those of `parts` that are not open yet. After an error, logged, the setup is closed with

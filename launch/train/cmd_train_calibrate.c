@@ -389,8 +389,8 @@ const sl_command sl_cmd_train_calibrate = {
         "novel.txt,wiki.txt,chat.jsonl -o gate.gguf\n"
         "  sluice train calibrate -m model.gguf -g warm.gguf --text novel.txt --rates 0.5,0.25 "
         "--windows 128 -o gate.gguf",
-    .groups = {sl_options_model, sl_options_seed, sl_train_options_output, sl_train_options_gate,
-               sl_train_options_lengths, MEASURING, sl_options_threads, sl_options_sinks,
-               sl_options_talk},
+    .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
+               sl_train_options_gate, sl_train_options_lengths, MEASURING, sl_options_threads,
+               sl_options_sinks, sl_options_talk},
     .run = train_calibrate_command,
 };

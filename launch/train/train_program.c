@@ -113,8 +113,9 @@ const sl_command sl_cmd_train_warm = {
         "warm.gguf\n"
         "  sluice train calibrate -m model.gguf -g warm.gguf --text other.txt -o gate.gguf\n"
         "  sluice show report warm.gguf.log.jsonl -o curves.png",
-    .groups = {sl_options_model, sl_options_seed, sl_train_options_output, sl_train_options_gate,
-               TEXTS, sl_train_options_lengths, LEARNING, sl_train_options_type, sl_options_threads,
-               sl_options_sinks, sl_options_window, sl_options_talk},
+    .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
+               sl_train_options_gate, TEXTS, sl_train_options_lengths, LEARNING,
+               sl_train_options_type, sl_options_threads, sl_options_sinks, sl_options_window,
+               sl_options_talk},
     .run = train_warm_command,
 };

@@ -53,6 +53,8 @@ void sl_chat_close(sl_chat *chat)
     free(chat);
 }
 
+const char *sl_chat_wrong(const sl_chat *chat) { return chat->jinja ? NULL : chat->error.text; }
+
 /* ---- names ---- */
 
 sl_jinja_value sl_chat_role(sl_jinja_memory *memory, sl_text role)

@@ -23,6 +23,8 @@ void sl_chat_close(sl_chat *chat); /* NULL is fine */
 /* The same with a template of the caller's, which need not outlive the call. */
 sl_status sl_chat_open_template(sl_text template, const sl_tokenizer *tokenizer,
                                 sl_chat **chat_out);
+/* Why the template cannot be run, lent; NULL: it can. */
+const char *sl_chat_wrong(const sl_chat *chat);
 /* One sentence for the user: no template; use /v1/completions or `run` without --chat. */
 const char *sl_chat_missing_text(void);
 
