@@ -276,7 +276,7 @@ const sl_command sl_cmd_batch = {
         "A line of IN: {\"custom_id\": \"a\", \"method\": \"POST\", \"url\": "
         "\"/v1/chat/completions\",\n"
         "\"body\": {\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}}, or "
-        "/v1/completions with \"prompt\".\n"
+        "/v1/completions and \"prompt\".\n"
         "Interrupted? Run the same line again: nothing is done twice. OUT.job is OUT's journal: "
         "keep\n"
         "both together. Exit status: 0 all succeeded, 3 some requests ended as error records, 2\n"

@@ -220,6 +220,12 @@ def test_run(tool):
     talked = tool.json(*words, "--chat")
     e2e.check(talked["prompt_tokens"] > value["prompt_tokens"],
               "--chat adds nothing to the prompt")
+    template = tool.bench.write("own.jinja", b"{{ messages[0]['content'] }}{% if x %}{{ x | foo }}{% endif %}")
+    bare = tool.json(*words, "--chat", "--chat-template", template)
+    e2e.check(bare["prompt_tokens"] in (value["prompt_tokens"], value["prompt_tokens"] - 1),
+              "--chat-template is not the template")
+    wrong = tool.bench.write("wrong.jinja", b"\n{% include 'x' %}")
+    tool.refuse(2, "chat template, line 2: the statement 'include'", *words, "--chat", "--chat-template", wrong)
     drawn = [tool.run(0, *words, "--temperature", 1, "--top-p", 0.9, "--seed", s)[0]
              for s in (1, 1, 2)]
     e2e.check(drawn[0] == drawn[1] != drawn[2], f"seeds 1, 1, 2 draw {drawn}")
