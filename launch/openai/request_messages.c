@@ -1,5 +1,5 @@
-/* launch/openai/request_messages.c - see request_messages.h. A template is given what it would be by
- * transformers: messages with their contents as texts, calls of tools with their arguments as
+/* launch/openai/request_messages.c - see request_messages.h. A template is given what it would be
+ * by transformers: messages with their contents as texts, calls of tools with their arguments as
  * objects. */
 #include "launch/openai/request_messages.h"
 

@@ -1,5 +1,5 @@
-/* launch/openai/request_messages.h - the conversation of a chat request: its messages, tools and what
- * it says to the template itself, checked, and printed by the model's chat template. */
+/* launch/openai/request_messages.h - the conversation of a chat request: its messages, tools and
+ * what it says to the template itself, checked, and printed by the model's chat template. */
 #ifndef SL_REQUEST_MESSAGES_H
 #define SL_REQUEST_MESSAGES_H
 

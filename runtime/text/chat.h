@@ -39,7 +39,8 @@ sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, s
                          sl_tokens *out, sl_jinja_error *error);
 /* The same with all names that a template may use, a dictionary in `memory`: messages, tools ...
  * What is not in it is added, as transformers does: bos_token, eos_token, add_generation_prompt,
- * which is true, tools and documents, which are none. What prints more than bytes_max is refused. */
+ * which is true, tools and documents, which are none. What prints more than bytes_max is
+ * refused. */
 sl_status sl_chat_encode_names(const sl_chat *chat, sl_jinja_memory *memory, sl_jinja_value names,
                                size_t bytes_max, sl_tokens *out, sl_jinja_error *error);
 /* A role as a message has it: those that are known are the template's words, so that one which

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/utf8.h"
 #include "runtime/text/bpe.h"
 #include "runtime/text/merges.h"
 #include "runtime/text/piece_text.h"
 #include "runtime/text/pretokenizer.h"
-#include "runtime/base/utf8.h"
 #include "runtime/text/vocabulary.h"
 
 struct sl_tokenizer {

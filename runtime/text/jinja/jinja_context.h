@@ -1,6 +1,6 @@
 /* runtime/text/jinja/jinja_context.h - one run of a template: what it may still use, what names
- * mean at the moment, and its first error, after which nothing it does counts. Functions of a run return
- * an undefined value after an error; whoever loops looks at `failed`. */
+ * mean at the moment, and its first error, after which nothing it does counts. Functions of a run
+ * return an undefined value after an error; whoever loops looks at `failed`. */
 #ifndef SL_JINJA_CONTEXT_H
 #define SL_JINJA_CONTEXT_H
 
