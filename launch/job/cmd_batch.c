@@ -78,6 +78,15 @@ static void add_split(sl_job_identity *identity, const sl_engine *engine)
     add_option(identity, "split", list);
 }
 
+/* Its text decides what chats say, not its name. */
+static void add_chat_template(sl_job_identity *identity, const sl_engine *engine)
+{
+    char hash[32];
+    snprintf(hash, sizeof hash, "%016llx",
+             (unsigned long long)sl_engine_chat_template_hash(engine));
+    add_option(identity, "chat-template", hash);
+}
+
 /* What a result depends on, each as what it came to. Ranks, threads, chunk and lossless codecs do
  * not change a byte; a lossy one rounds once a link, so then ranks do, and which layers they
  * have. */
@@ -95,6 +104,7 @@ static sl_job_identity identity_of(const sl_engine *engine)
     if (sl_policy_has_rate(policy->kind)) add_real(&identity, "keep", policy->keep);
     if (policy->has_threshold) add_real(&identity, "threshold", (double)policy->threshold);
     if (policy->steer > 0) add_real(&identity, "steer", (double)policy->steer);
+    if (sl_engine_chat_template_hash(engine) != 0) add_chat_template(&identity, engine);
     if (!sl_codec_kind_lossless(sl_engine_codec(engine))) {
         add_option(&identity, "codec", sl_codec_kind_name(sl_engine_codec(engine)));
         add_number(&identity, "ranks", (uint32_t)sl_engine_ranks(engine));

@@ -97,6 +97,11 @@ sl_team_options sl_engine_team(const sl_engine *engine)
 
 uint64_t sl_engine_model_hash(const sl_engine *engine) { return engine->model_hash; }
 
+uint64_t sl_engine_chat_template_hash(const sl_engine *engine)
+{
+    return engine->model.chat_template_hash;
+}
+
 sl_status sl_engine_model_verdict(const sl_engine *engine)
 {
     return sl_model_check_ready(engine->check);

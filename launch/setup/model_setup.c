@@ -2,6 +2,7 @@
 #include "launch/setup/model_setup.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
 
 #include "launch/setup/policy_choice.h"
 #include "launch/setup/retention.h"
@@ -51,6 +52,7 @@ static sl_status open_chat(sl_model_setup *m)
     if (!m->settings->chat_template) return sl_chat_open(m->gguf, m->tokenizer, &m->chat);
     sl_status status = sl_read_file(m->settings->chat_template, &text, &bytes);
     if (status != SL_OK) return status;
+    m->chat_template_hash = XXH3_64bits(text, bytes);
     status = sl_chat_open_template((sl_text){text, bytes}, m->tokenizer, &m->chat);
     free(text);
     const char *wrong = status == SL_OK ? sl_chat_wrong(m->chat) : NULL;

@@ -44,6 +44,7 @@ typedef struct {
     sl_policy policy;
     sl_tokenizer *tokenizer;
     sl_chat *chat; /* NULL: the file has no template */
+    uint64_t chat_template_hash; /* of --chat-template's text; 0: none was given */
 } sl_model_setup;
 
 /* Open those of `parts` that are not open yet. After an error, logged, the setup is closed with

@@ -172,6 +172,19 @@ def test_what_would_mix(jobs):
     e2e.check(refused.returncode == 2 and b"ref/f16" in refused.stderr, refused.stderr.decode())
 
 
+def test_other_template(jobs):
+    """Results of one chat template are not mixed with those of another: its text counts, not its name."""
+    jobs.fresh()
+    source = jobs.bench.job("good.jsonl", good(2))
+    first = jobs.bench.write("first.jinja", "{{ messages[0]['content'] }}")
+    same = jobs.bench.write("same.jinja", "{{ messages[0]['content'] }}")
+    other = jobs.bench.write("other.jinja", "> {{ messages[0]['content'] }}")
+    jobs.batch([0], source, "--chat-template", first)
+    jobs.resume(source, "--chat-template", same)
+    jobs.refuse(2, "--chat-template", source, "--chat-template", other)
+    jobs.refuse(2, "--chat-template", source)
+
+
 def test_edited_requests(jobs):
     jobs.fresh()
     lines = good(3)
@@ -324,7 +337,7 @@ def body(bench):
                 context=1024)
     tests = [test_all_good, test_some_bad, test_retry_errors, test_another_job,
              test_duplicate_ids, test_unknown_fields, test_second_process]
-    tests += [test_what_would_mix, test_edited_requests, test_no_files]
+    tests += [test_what_would_mix, test_other_template, test_edited_requests, test_no_files]
     alone = [test_out_is_stdout, test_files_that_change, test_file_size_limit]
     for ranks in (0, 2):
         jobs = Jobs(bench, ranks)
