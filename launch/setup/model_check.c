@@ -76,7 +76,7 @@ static void fill_told(sl_model_check *c, told *mine)
     gethostname(mine->host, sizeof mine->host - 1);
     put_path(sl_gguf_path(c->options.gguf), mine->path, sizeof mine->path);
     sl_sums_have_holes(c->options.gguf, loaded, c->picked);
-    sl_sum_names(c->picked, loaded->n, mine->holes);
+    sl_sum_names(c->options.gguf, c->picked, loaded->n, mine->holes);
     for (uint32_t i = 0; i < SL_SUM_LAYERS; i++) {
         mine->others[i] = loaded->sums[i];
         mine->has_other[i] = loaded->known[i];
@@ -136,7 +136,7 @@ static sl_status compare_rank(sl_model_check *c, int r)
     char names[SL_SUM_NAMES_BYTES];
     const told *theirs = told_by(c, r), *mine = told_by(c, 0);
     if (!pick_wrong(c, r)) return SL_OK;
-    sl_sum_names(c->picked, c->right.n, names);
+    sl_sum_names(c->options.gguf, c->picked, c->right.n, names);
     if (c->from_sums)
         sl_error(
             "rank %d on %s: %s has other bytes than %s says, in %s: it is damaged, or another. "
@@ -246,11 +246,12 @@ static void watch_files(sl_model_check *c)
 {
     for (int i = 0; i < WATCHED; i++) {
         watched *w = &c->files[i];
-        sl_file_change change = w->file && !w->said ? sl_gguf_change(w->file) : SL_FILE_SAME;
+        const char *path;
+        sl_file_change change = w->file && !w->said ? sl_gguf_change(w->file, &path) : SL_FILE_SAME;
         if (change == SL_FILE_SAME) continue;
         w->said = true;
-        sl_warn("%s %s while the job runs: results are of what was loaded before",
-                sl_gguf_path(w->file), sl_file_change_text(change));
+        sl_warn("%s %s while the job runs: results are of what was loaded before", path,
+                sl_file_change_text(change));
     }
 }
 
@@ -347,10 +348,11 @@ sl_status sl_model_check_end(sl_model_check *check)
     stop_thread(check);
     for (int i = 0; i < WATCHED; i++) {
         const sl_gguf *file = check->files[i].file;
-        sl_file_change change = file ? sl_gguf_change(file) : SL_FILE_SAME;
+        const char *path;
+        sl_file_change change = file ? sl_gguf_change(file, &path) : SL_FILE_SAME;
         if (change == SL_FILE_SAME) continue;
-        sl_error("%s %s while the job ran: the results are of what was loaded before",
-                 sl_gguf_path(file), sl_file_change_text(change));
+        sl_error("%s %s while the job ran: the results are of what was loaded before", path,
+                 sl_file_change_text(change));
         status = SL_ERR_FILE;
     }
     return status;

@@ -28,6 +28,24 @@ static void shape_text(const sl_gguf_tensor *t, char *out, size_t out_bytes)
         sl_append(out, out_bytes, &n, "%" PRIu64 "%s", t->dims[d], d ? "][" : "]");
 }
 
+static size_t count_tensors(const sl_gguf *gguf, size_t part)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++)
+        n += sl_gguf_tensor_at(gguf, i)->part == part;
+    return n;
+}
+
+static void print_parts(const sl_gguf *gguf)
+{
+    for (size_t i = 0; i < sl_gguf_n_parts(gguf); i++) {
+        sl_plain_room path;
+        printf("  part %zu: %s, %zu tensors, %.1f MB\n", i + 1,
+               sl_plain_string(sl_gguf_part_path(gguf, i), &path), count_tensors(gguf, i),
+               sl_megabytes(sl_gguf_part_bytes(gguf, i)));
+    }
+}
+
 static void print_tensors(const sl_gguf *gguf)
 {
     for (size_t i = 0; i < sl_gguf_n_tensors(gguf); i++) {
@@ -46,6 +64,7 @@ static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
     printf("%s: GGUF v%u, %zu keys, %zu tensors, %.1f MB\n",
            sl_plain_string(sl_gguf_path(gguf), &path), sl_gguf_version(gguf), sl_gguf_n_keys(gguf),
            sl_gguf_n_tensors(gguf), sl_megabytes(sl_gguf_bytes(gguf)));
+    if (sl_gguf_n_parts(gguf) > 1) print_parts(gguf);
     for (size_t i = 0; i < sl_gguf_n_keys(gguf); i++) {
         char line[640];
         sl_gguf_describe_key(gguf, i, line, sizeof line);
@@ -73,6 +92,19 @@ static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
            sl_weights_embedding_bytes(gguf), sl_weights_layer_bytes(gguf, 0),
            sl_weights_head_bytes(gguf, shape),
            (size_t)shape->n_layers * shape->n_kv_heads * shape->head_dim * 4);
+}
+
+static json_t *parts_json(const sl_gguf *gguf)
+{
+    json_t *parts = json_array();
+    for (size_t i = 0; i < sl_gguf_n_parts(gguf); i++) {
+        sl_json_object part = sl_json_begin();
+        sl_json_set_text(&part, "path", sl_gguf_part_path(gguf, i));
+        sl_json_set_count(&part, "bytes", sl_gguf_part_bytes(gguf, i));
+        sl_json_set_count(&part, "tensors", count_tensors(gguf, i));
+        json_array_append_new(parts, sl_json_end(&part));
+    }
+    return parts;
 }
 
 static json_t *tensors_json(const sl_gguf *gguf)
@@ -115,6 +147,7 @@ static json_t *model_json(const sl_gguf *gguf, const sl_model_shape *shape)
     sl_json_set_text(&model, "path", sl_gguf_path(gguf));
     sl_json_set_count(&model, "bytes", sl_gguf_bytes(gguf));
     sl_json_set_count(&model, "version", sl_gguf_version(gguf));
+    if (sl_gguf_n_parts(gguf) > 1) sl_json_set_item(&model, "parts", parts_json(gguf));
     sl_json_set_flag(&model, "runnable", shape != NULL);
     sl_json_set_item(&model, "tensors", tensors_json(gguf));
     if (shape) sl_json_set_item(&model, "shape", shape_json(shape));

@@ -20,21 +20,28 @@
 static sl_status compare(const sl_gguf *gguf, const char *path, const sl_sums *found,
                          const sl_sums *kept)
 {
+    char names[SL_SUM_NAMES_BYTES];
+    bool *differs = calloc(found->n, sizeof *differs);
+    if (!differs) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
     for (uint32_t i = 0; i < found->n; i++) {
         char name[SL_SUM_NAME_BYTES];
-        if (found->sums[i] == kept->sums[i]) continue;
+        differs[i] = found->sums[i] != kept->sums[i];
+        if (!differs[i]) continue;
         sl_sum_name(i, name);
         sl_error("%s: %s has sum %016" PRIx64 ", in %s it is %016" PRIx64, sl_gguf_path(gguf), name,
                  found->sums[i], path, kept->sums[i]);
         status = SL_ERR_FORMAT;
     }
+    sl_sum_names(gguf, differs, found->n, names);
+    free(differs);
     if (status == SL_OK)
         sl_info("%s is as %s says", sl_gguf_path(gguf), path);
     else
         sl_error(
-            "%s is damaged or another: copy it again (or, if it was changed on purpose, remove %s)",
-            sl_gguf_path(gguf), path);
+            "%s is damaged or another, in %s: copy it again (or, if it was changed on purpose, "
+            "remove %s)",
+            sl_gguf_path(gguf), names, path);
     return status;
 }
 
@@ -88,7 +95,7 @@ static sl_status check_holes(const char *path, const sl_gguf *gguf, const sl_sum
     if (!holed) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
     if (sl_sums_have_holes(gguf, found, holed)) {
-        sl_sum_names(holed, found->n, names);
+        sl_sum_names(gguf, holed, found->n, names);
         sl_error("%s is not written: bytes of %s were never written (holes), in %s. It may be a "
                  "copy that was cut off: compare the sums printed here with another copy's; if the "
                  "zeros are meant, keep them under that name yourself",

@@ -7,19 +7,19 @@
 
 sl_status sl_gguf_bad(const sl_gguf_cursor *c, const char *what)
 {
-    sl_error("%s: at byte %zu: %s", c->gguf->path, c->at, what);
+    sl_error("%s: at byte %zu: %s", c->part->path, c->at, what);
     return SL_ERR_FORMAT;
 }
 
-size_t sl_gguf_left(const sl_gguf_cursor *c) { return c->gguf->n_bytes - c->at; }
+size_t sl_gguf_left(const sl_gguf_cursor *c) { return c->part->n_bytes - c->at; }
 
 sl_status sl_gguf_take(sl_gguf_cursor *c, size_t n, const uint8_t **out)
 {
     if (n > sl_gguf_left(c)) return sl_gguf_bad(c, "the file ends too early");
-    if (n > SL_GGUF_HEADER_BYTES_MAX - c->at)
-        return sl_gguf_bad(c, "this ends a header of more than 256 MB");
-    if (n > c->gguf->n_held - c->at) return SL_AGAIN; /* more of the header must be read */
-    *out = c->gguf->bytes + c->at;
+    if (n > c->part->limits.bytes - c->at)
+        return sl_gguf_bad(c, "this ends a header, or those of all parts, of more than 256 MB");
+    if (n > c->part->n_held - c->at) return SL_AGAIN; /* more of the header must be read */
+    *out = c->part->bytes + c->at;
     c->at += n;
     return SL_OK;
 }

@@ -28,17 +28,16 @@ enum {
 };
 static const uint8_t KIND_BYTES[N_KINDS] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
-enum { KEYS_MAX = 1 << 16, TEXTS_MAX = 1 << 24 };
-
 /* ---- reading ---- */
 
 /* A view is twice as large as an empty string, so a file of these is bounded by their number. */
-static sl_status take_texts(sl_gguf_cursor *c, sl_gguf *g, sl_gguf_entry *e)
+static sl_status take_texts(sl_gguf_cursor *c, sl_gguf_part *p, sl_gguf_entry *e)
 {
     if (e->n > sl_gguf_left(c) / sizeof(uint64_t))
         return sl_gguf_bad(c, "more strings than the file has room for");
-    if (e->n > TEXTS_MAX - g->n_texts) return sl_gguf_bad(c, "more strings than any vocabulary");
-    g->n_texts += (size_t)e->n;
+    if (e->n > p->limits.texts - p->n_texts)
+        return sl_gguf_bad(c, "more strings than any vocabulary");
+    p->n_texts += (size_t)e->n;
     e->texts = calloc(e->n ? e->n : 1, sizeof *e->texts);
     if (!e->texts) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
@@ -47,7 +46,7 @@ static sl_status take_texts(sl_gguf_cursor *c, sl_gguf *g, sl_gguf_entry *e)
     return status;
 }
 
-static sl_status take_value(sl_gguf_cursor *c, sl_gguf *g, sl_gguf_entry *e)
+static sl_status take_value(sl_gguf_cursor *c, sl_gguf_part *p, sl_gguf_entry *e)
 {
     e->n = 1;
     sl_status status = sl_gguf_take_u32(c, &e->kind);
@@ -60,24 +59,24 @@ static sl_status take_value(sl_gguf_cursor *c, sl_gguf *g, sl_gguf_entry *e)
     }
     if (status != SL_OK) return status;
     if (e->kind >= N_KINDS) return sl_gguf_bad(c, "unknown kind of value");
-    if (e->kind == KIND_TEXT) return take_texts(c, g, e);
+    if (e->kind == KIND_TEXT) return take_texts(c, p, e);
     if (e->n > sl_gguf_left(c) / KIND_BYTES[e->kind])
         return sl_gguf_bad(c, "an array is longer than the file");
     return sl_gguf_take(c, (size_t)e->n * KIND_BYTES[e->kind], &e->data);
 }
 
-static sl_status take_keys(sl_gguf_cursor *c, sl_gguf *g, uint64_t n)
+static sl_status take_keys(sl_gguf_cursor *c, sl_gguf_part *p, uint64_t n)
 {
     /* key length, kind and one byte at least */
-    if (n > KEYS_MAX || n > sl_gguf_left(c) / 13)
+    if (n > p->limits.keys || n > sl_gguf_left(c) / 13)
         return sl_gguf_bad(c, "more keys than the file has room for");
-    g->entries = calloc(n ? n : 1, sizeof *g->entries);
-    if (!g->entries) return SL_ERR_MEMORY;
+    p->entries = calloc(n ? n : 1, sizeof *p->entries);
+    if (!p->entries) return SL_ERR_MEMORY;
     sl_status status = SL_OK;
     for (uint64_t i = 0; i < n && status == SL_OK; i++) {
-        status = sl_gguf_take_text(c, &g->entries[i].key);
-        if (status == SL_OK) g->n_entries++;
-        if (status == SL_OK) status = take_value(c, g, &g->entries[i]);
+        status = sl_gguf_take_text(c, &p->entries[i].key);
+        if (status == SL_OK) p->n_entries++;
+        if (status == SL_OK) status = take_value(c, p, &p->entries[i]);
     }
     return status;
 }
@@ -88,37 +87,42 @@ static int compare_entries(const void *a, const void *b)
                            (*(const sl_gguf_entry *const *)b)->key);
 }
 
-static sl_status index_keys(sl_gguf *g)
+static sl_status index_keys(sl_gguf_part *p)
 {
-    g->by_key = calloc(g->n_entries + 1, sizeof *g->by_key);
-    if (!g->by_key) return SL_ERR_MEMORY;
-    for (size_t i = 0; i < g->n_entries; i++) g->by_key[i] = &g->entries[i];
-    qsort(g->by_key, g->n_entries, sizeof *g->by_key, compare_entries);
-    for (size_t i = 1; i < g->n_entries; i++) {
-        sl_text key = g->by_key[i]->key;
-        if (sl_text_compare(g->by_key[i - 1]->key, key) != 0) continue;
-        sl_error("%s: key %.*s is there twice", g->path,
+    p->by_key = calloc(p->n_entries + 1, sizeof *p->by_key);
+    if (!p->by_key) return SL_ERR_MEMORY;
+    for (size_t i = 0; i < p->n_entries; i++) p->by_key[i] = &p->entries[i];
+    qsort(p->by_key, p->n_entries, sizeof *p->by_key, compare_entries);
+    for (size_t i = 1; i < p->n_entries; i++) {
+        sl_text key = p->by_key[i]->key;
+        if (sl_text_compare(p->by_key[i - 1]->key, key) != 0) continue;
+        sl_error("%s: key %.*s is there twice", p->path,
                  (int)sl_plain_prefix(key.data, key.bytes, 80), key.data);
         return SL_ERR_FORMAT;
     }
     return SL_OK;
 }
 
-sl_status sl_gguf_parse_keys(sl_gguf_cursor *c, sl_gguf *g, uint64_t n)
+sl_status sl_gguf_parse_keys(sl_gguf_cursor *c, sl_gguf_part *p, uint64_t n)
 {
-    sl_status status = take_keys(c, g, n);
-    return status == SL_OK ? index_keys(g) : status;
+    sl_status status = take_keys(c, p, n);
+    return status == SL_OK ? index_keys(p) : status;
 }
 
 /* ---- values ---- */
 
-static const sl_gguf_entry *find_key(const sl_gguf *g, const char *key)
+static const sl_gguf_entry *find_in(const sl_gguf_part *p, const char *key)
 {
     sl_gguf_entry wanted = {.key = {key, strlen(key)}};
     const sl_gguf_entry *pointer = &wanted;
-    const sl_gguf_entry **found = bsearch(&pointer, g->by_key, g->n_entries, sizeof *g->by_key,
+    const sl_gguf_entry **found = bsearch(&pointer, p->by_key, p->n_entries, sizeof *p->by_key,
                                           compare_entries);
     return found ? *found : NULL;
+}
+
+static const sl_gguf_entry *find_key(const sl_gguf *g, const char *key)
+{
+    return find_in(&g->parts[0], key);
 }
 
 /* One number of any integer kind; false for other kinds and for u64 beyond i64. */
@@ -184,15 +188,29 @@ static const sl_gguf_entry *find_scalar(const sl_gguf *g, const char *key)
     return e && !e->array ? e : NULL;
 }
 
-bool sl_gguf_has(const sl_gguf *gguf, const char *key) { return find_key(gguf, key) != NULL; }
+bool sl_gguf_part_has(const sl_gguf_part *part, const char *key)
+{
+    return find_in(part, key) != NULL;
+}
+
+bool sl_gguf_part_u32(const sl_gguf_part *part, const char *key, uint32_t *out)
+{
+    const sl_gguf_entry *e = find_in(part, key);
+    int64_t value;
+    if (!e || e->array || !integer_at(e, 0, &value) || value < 0 || value > UINT32_MAX)
+        return false;
+    *out = (uint32_t)value;
+    return true;
+}
+
+bool sl_gguf_has(const sl_gguf *gguf, const char *key)
+{
+    return sl_gguf_part_has(&gguf->parts[0], key);
+}
 
 bool sl_gguf_u32(const sl_gguf *gguf, const char *key, uint32_t *out)
 {
-    const sl_gguf_entry *e = find_scalar(gguf, key);
-    int64_t value;
-    if (!e || !integer_at(e, 0, &value) || value < 0 || value > UINT32_MAX) return false;
-    *out = (uint32_t)value;
-    return true;
+    return sl_gguf_part_u32(&gguf->parts[0], key, out);
 }
 
 bool sl_gguf_u64(const sl_gguf *gguf, const char *key, uint64_t *out)
@@ -274,9 +292,12 @@ bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_
     return true;
 }
 
-sl_text sl_gguf_key_at(const sl_gguf *gguf, size_t index) { return gguf->entries[index].key; }
+sl_text sl_gguf_key_at(const sl_gguf *gguf, size_t index)
+{
+    return gguf->parts[0].entries[index].key;
+}
 
-size_t sl_gguf_n_keys(const sl_gguf *gguf) { return gguf->n_entries; }
+size_t sl_gguf_n_keys(const sl_gguf *gguf) { return gguf->parts[0].n_entries; }
 
 enum { KEY_SHOWN = 80, TEXT_SHOWN = 60 }; /* bytes that are described of longer ones */
 
@@ -308,7 +329,7 @@ static void describe_value(const sl_gguf_entry *e, char *out, size_t out_bytes)
 /* One line, and no escape sequence reaches a terminal. */
 int sl_gguf_describe_key(const sl_gguf *gguf, size_t index, char *out, size_t out_bytes)
 {
-    const sl_gguf_entry *e = &gguf->entries[index];
+    const sl_gguf_entry *e = &gguf->parts[0].entries[index];
     char key[4 * KEY_SHOWN + 8], value[4 * TEXT_SHOWN + 16];
     sl_plain(e->key.data, sl_plain_prefix(e->key.data, e->key.bytes, KEY_SHOWN), key, sizeof key);
     describe_value(e, value, sizeof value);

@@ -9,7 +9,7 @@
 #include "runtime/base/log.h"
 
 enum { VERSION = 3, ALIGNMENT = 32 };
-enum { U32 = 4, I32 = 5, F32 = 6, BOOL = 7, STRING = 8, ARRAY = 9, U64 = 10 };
+enum { U16 = 2, U32 = 4, I32 = 5, F32 = 6, BOOL = 7, STRING = 8, ARRAY = 9, U64 = 10 };
 
 static void put(gguf_bytes *to, const void *bytes, size_t n)
 {
@@ -69,6 +69,11 @@ void sl_gguf_writer_fini(sl_gguf_writer *w)
     free(w->infos.bytes);
     free(w->data.bytes);
     *w = (sl_gguf_writer){0};
+}
+
+void sl_gguf_put_u16(sl_gguf_writer *w, const char *key, uint16_t value)
+{
+    put_value(w, key, U16, &value, sizeof value);
 }
 
 void sl_gguf_put_u32(sl_gguf_writer *w, const char *key, uint32_t value)

@@ -25,6 +25,7 @@ typedef struct {
 
 void sl_gguf_writer_fini(sl_gguf_writer *w);
 
+void sl_gguf_put_u16(sl_gguf_writer *w, const char *key, uint16_t value);
 void sl_gguf_put_u32(sl_gguf_writer *w, const char *key, uint32_t value);
 void sl_gguf_put_i32(sl_gguf_writer *w, const char *key, int32_t value);
 void sl_gguf_put_u64(sl_gguf_writer *w, const char *key, uint64_t value);

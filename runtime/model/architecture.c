@@ -16,15 +16,6 @@ static const sl_architecture *named(sl_text name)
 sl_status sl_architecture_find(const sl_gguf *gguf, const sl_architecture **out)
 {
     sl_text architecture;
-    uint32_t n_parts = 1;
-    sl_status status = sl_key_optional_count(gguf, "split.count", 0, UINT32_MAX, &n_parts);
-    if (status != SL_OK) return status;
-    if (n_parts > 1) {
-        sl_error("%s: one of the %u files of a split model, which is not supported: merge them "
-                 "(llama-gguf-split --merge)",
-                 sl_gguf_path(gguf), n_parts);
-        return SL_ERR_UNSUPPORTED;
-    }
     if (!sl_gguf_text(gguf, "general.architecture", &architecture)) {
         sl_error("%s: key general.architecture is missing", sl_gguf_path(gguf));
         return SL_ERR_FORMAT;

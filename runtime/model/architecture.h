@@ -33,8 +33,8 @@ typedef struct {
 
 extern const sl_architecture sl_architecture_llama;
 
-/* The architecture of a file. SL_ERR_FORMAT, SL_ERR_UNSUPPORTED: it has none, an unknown one, or is
- * a part of a model; logged. */
+/* The architecture of a file. SL_ERR_FORMAT, SL_ERR_UNSUPPORTED: it has none, or an unknown one;
+ * logged. */
 sl_status sl_architecture_find(const sl_gguf *gguf, const sl_architecture **out);
 /* The same of a file that sl_architecture_find accepted. */
 const sl_architecture *sl_architecture_of(const sl_gguf *gguf);

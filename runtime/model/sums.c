@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "runtime/base/append.h"
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
@@ -55,23 +56,6 @@ void sl_sum_name(uint32_t group, char *out)
         snprintf(out, SL_SUM_NAME_BYTES, "blk.%u", group - SL_SUM_LAYERS);
 }
 
-void sl_sum_names(const bool *picked, uint32_t n, char *out)
-{
-    enum { NAMED = 6 };
-    uint32_t found = 0;
-    size_t length = 0;
-    out[0] = '\0';
-    for (uint32_t i = 0; i < n; i++) {
-        char name[SL_SUM_NAME_BYTES];
-        if (!picked[i] || found++ >= NAMED) continue;
-        sl_sum_name(i, name);
-        length += (size_t)snprintf(out + length, SL_SUM_NAMES_BYTES - length, "%s%s",
-                                   found > 1 ? ", " : "", name);
-    }
-    if (found > NAMED)
-        snprintf(out + length, SL_SUM_NAMES_BYTES - length, " and %u more", found - NAMED);
-}
-
 /* Whether a tensor's name is the group's, a dot, and more. */
 static bool is_of(sl_text name, uint32_t group)
 {
@@ -97,6 +81,43 @@ bool sl_sum_group(sl_text name, uint32_t n_groups, uint32_t *group_out)
     if (group >= n_groups || !is_of(name, group)) return false;
     *group_out = group;
     return true;
+}
+
+enum { NAMED = 6 }; /* of a list, before "and 7 more" */
+
+/* " (parts 2, 3 of 3)", of those that have the picked groups; nothing for a model in one file. */
+static void append_parts(const sl_gguf *gguf, const bool *picked, uint32_t n, char *out,
+                         size_t *length)
+{
+    char list[SL_SUM_NAMES_BYTES / 2] = "";
+    size_t used = 0, n_parts = sl_gguf_n_parts(gguf), last = n_parts;
+    uint32_t found = 0, group;
+    for (size_t i = 0; n_parts > 1 && i < sl_gguf_n_tensors(gguf); i++) { /* part by part */
+        const sl_gguf_tensor *t = sl_gguf_tensor_at(gguf, i);
+        if (t->part == last || !sl_sum_group(t->name, n, &group) || !picked[group]) continue;
+        last = t->part;
+        if (found++ < NAMED)
+            sl_append(list, sizeof list, &used, "%s%u", found > 1 ? ", " : "", t->part + 1);
+    }
+    if (found > NAMED) sl_append(list, sizeof list, &used, " and %u more", found - NAMED);
+    if (found > 0)
+        sl_append(out, SL_SUM_NAMES_BYTES, length, " (part%s %s of %zu)", found > 1 ? "s" : "",
+                  list, n_parts);
+}
+
+void sl_sum_names(const sl_gguf *gguf, const bool *picked, uint32_t n, char *out)
+{
+    uint32_t found = 0;
+    size_t length = 0;
+    out[0] = '\0';
+    for (uint32_t i = 0; i < n; i++) {
+        char name[SL_SUM_NAME_BYTES];
+        if (!picked[i] || found++ >= NAMED) continue;
+        sl_sum_name(i, name);
+        sl_append(out, SL_SUM_NAMES_BYTES, &length, "%s%s", found > 1 ? ", " : "", name);
+    }
+    if (found > NAMED) sl_append(out, SL_SUM_NAMES_BYTES, &length, " and %u more", found - NAMED);
+    append_parts(gguf, picked, n, out, &length);
 }
 
 uint64_t sl_sum_seed(sl_text name) { return XXH3_64bits(name.data, name.bytes); }
@@ -138,7 +159,8 @@ static bool is_hole(const sl_gguf *gguf, const sl_gguf_tensor *t)
 {
     if (!sl_gguf_has_hole(gguf, t)) return false;
     sl_warn("%s: bytes of tensor %.*s were never written (a hole): is the copy whole?",
-            sl_gguf_path(gguf), (int)(t->name.bytes < 80 ? t->name.bytes : 80), t->name.data);
+            sl_gguf_part_path(gguf, t->part), (int)(t->name.bytes < 80 ? t->name.bytes : 80),
+            t->name.data);
     return true;
 }
 

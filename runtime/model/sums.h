@@ -4,7 +4,7 @@
  *
  * MODEL.sums is text, one group a line, named as in the file:
  *     # sluice sums 1: XXH3-64 of the tensors of model.gguf
- *     header 0123456789abcdef        everything before the tensors
+ *     header 0123456789abcdef        everything before the tensors, of all parts
  *     token_embd 0123456789abcdef
  *     blk.0 0123456789abcdef
  *     ...
@@ -40,9 +40,9 @@ void sl_sums_fini(sl_sums *sums); /* all zero is fine */
 
 /* "token_embd", "blk.12"; into out[SL_SUM_NAME_BYTES]. */
 void sl_sum_name(uint32_t group, char *out);
-/* "blk.3, blk.4 and 7 more", of the groups that are picked[n]; into out[SL_SUM_NAMES_BYTES], empty:
- * none. */
-void sl_sum_names(const bool *picked, uint32_t n, char *out);
+/* "blk.3, blk.4 and 7 more", of the groups that are picked[n], and, where the model is split, the
+ * parts that have them, " (parts 2, 3 of 3)"; into out[SL_SUM_NAMES_BYTES], empty: none. */
+void sl_sum_names(const sl_gguf *gguf, const bool *picked, uint32_t n, char *out);
 /* The group of a tensor of this name; false: none. */
 bool sl_sum_group(sl_text name, uint32_t n_groups, uint32_t *group_out);
 /* A tensor's hash begins with its name: XXH3 of its bytes with this seed, added to its group's
@@ -71,7 +71,7 @@ char *sl_sums_text(const sl_gguf *gguf, const sl_sums *sums, size_t *bytes_out);
 /* Read such a text into `sums`, made for the model it shall be of. SL_ERR_FORMAT, logged with
  * `path`: damaged, or of another model. */
 sl_status sl_sums_parse(const char *path, const char *text, size_t bytes, sl_sums *sums);
-/* The file's name: the model's, and ".sums". false: too long. */
+/* The file's name: the model's (its first part's), and ".sums". false: too long. */
 bool sl_sums_path(const sl_gguf *gguf, char *out, size_t out_bytes);
 /* Read MODEL.sums. SL_END, quietly: there is none, or it is empty. SL_ERR_FILE, SL_ERR_FORMAT:
  * logged. */

@@ -1,6 +1,7 @@
 /* tests/support/synth_gguf.c - random tensors under a Llama's names, quantized as ggml does. */
 #include "tests/support/synth_gguf.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +16,20 @@ enum { BLOCK = 32 }; /* values that are encoded at once, of any type */
 
 typedef struct {
     const synth_shape *shape;
-    sl_gguf_writer *w;
+    sl_gguf_writer *parts; /* [n_parts] */
+    uint32_t n_parts;
+    uint64_t n_tensors; /* of all parts; not used for one */
+    uint64_t n_added;
     seeded random;
 } maker;
+
+static void add_tensor(maker *m, const char *name, uint32_t type, const uint64_t *dims,
+                       uint32_t n_dims, const void *data, size_t n_bytes)
+{
+    uint64_t part = m->n_parts > 1 ? m->n_added * m->n_parts / m->n_tensors : 0;
+    sl_gguf_put_tensor(&m->parts[part], name, type, dims, n_dims, data, n_bytes);
+    m->n_added++;
+}
 
 /* Mean 0, deviation 1: the sum of four uniforms is normal enough, and exact everywhere,
  * where a logarithm and a cosine would be the C library's own. */
@@ -118,8 +130,7 @@ static void put_tensor(maker *m, const char *name, uint32_t type, uint32_t n_in,
         for (int k = 0; k < BLOCK; k++) x[k] = mean + deviation * next_normal(&m->random);
         ENCODERS[type](x, data + i * step);
     }
-    sl_gguf_put_tensor(m->w, name, type, (const uint64_t[]){n_in, n_out}, n_out ? 2 : 1, data,
-                       n_bytes);
+    add_tensor(m, name, type, (const uint64_t[]){n_in, n_out}, n_out ? 2 : 1, data, n_bytes);
     free(data);
 }
 
@@ -148,7 +159,7 @@ static void put_bias(maker *m, uint32_t layer, const char *what, uint32_t n)
     float *x = malloc(n * sizeof *x);
     SL_ASSERT(x);
     for (uint32_t i = 0; i < n; i++) x[i] = 0.3f * next_normal(&m->random);
-    sl_gguf_put_tensor(m->w, name, SL_TYPE_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
+    add_tensor(m, name, SL_TYPE_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
     free(x);
 }
 
@@ -189,8 +200,8 @@ static void put_rope_freqs(maker *m)
     uint32_t n = m->shape->head_dim / 2;
     SL_ASSERT(n <= sizeof divisors / sizeof *divisors);
     for (uint32_t i = 0; i < n; i++) divisors[i] = 1 + 7 * (float)i / (float)(n - 1);
-    sl_gguf_put_tensor(m->w, "rope_freqs.weight", SL_TYPE_F32, (const uint64_t[]){n}, 1, divisors,
-                       n * sizeof *divisors);
+    add_tensor(m, "rope_freqs.weight", SL_TYPE_F32, (const uint64_t[]){n}, 1, divisors,
+               n * sizeof *divisors);
 }
 
 static void put_rope_keys(const synth_rope *rope, sl_gguf_writer *w)
@@ -242,12 +253,17 @@ synth_shape synth_shape_default(void)
                          .tie = SYNTH_TIED};
 }
 
-void synth_gguf_put(const synth_shape *shape, sl_gguf_writer *w)
+static void put_all(const synth_shape *shape, uint32_t n_parts, uint64_t n_tensors,
+                    sl_gguf_writer *parts)
 {
     SL_ASSERT(shape->kv_heads > 0 && shape->heads % shape->kv_heads == 0);
     SL_ASSERT(shape->head_dim > 0 && shape->head_dim % 16 == 0);
-    maker m = {.shape = shape, .w = w, .random = seeded_from(shape->seed)};
-    put_keys(shape, w);
+    maker m = {.shape = shape,
+               .parts = parts,
+               .n_parts = n_parts,
+               .n_tensors = n_tensors,
+               .random = seeded_from(shape->seed)};
+    put_keys(shape, &parts[0]);
     put_matrix(&m, "token_embd.weight", shape->head_type, shape->width, shape->vocab, 3);
     for (uint32_t i = 0; i < shape->layers; i++) put_layer(&m, i);
     put_norm(&m, "output_norm.weight");
@@ -256,10 +272,36 @@ void synth_gguf_put(const synth_shape *shape, sl_gguf_writer *w)
         put_matrix(&m, "output.weight", shape->head_type, shape->width, shape->vocab, 3);
 }
 
+void synth_gguf_put(const synth_shape *shape, sl_gguf_writer *w) { put_all(shape, 1, 0, w); }
+
+static void save_part(sl_gguf_writer *w, uint32_t no, uint32_t count, uint64_t n_tensors,
+                      const char *path)
+{
+    char name[PATH_MAX];
+    size_t n = strlen(path);
+    SL_ASSERT(n > 5 && strcmp(path + n - 5, ".gguf") == 0 && n + 20 < sizeof name);
+    snprintf(name, sizeof name, "%.*s-%05u-of-%05u.gguf", (int)n - 5, path, no + 1, count);
+    sl_gguf_put_u16(w, "split.no", (uint16_t)no);
+    sl_gguf_put_u16(w, "split.count", (uint16_t)count);
+    sl_gguf_put_i32(w, "split.tensors.count", (int32_t)n_tensors);
+    SL_ASSERT(sl_gguf_writer_save(w, name) == SL_OK);
+}
+
 void synth_gguf_save(const synth_shape *shape, const char *path)
 {
-    sl_gguf_writer w = {0};
-    synth_gguf_put(shape, &w);
-    SL_ASSERT(sl_gguf_writer_save(&w, path) == SL_OK);
-    sl_gguf_writer_fini(&w);
+    sl_gguf_writer whole = {0};
+    synth_gguf_put(shape, &whole);
+    if (shape->parts == 0) SL_ASSERT(sl_gguf_writer_save(&whole, path) == SL_OK);
+    uint64_t n_tensors = whole.n_tensors;
+    sl_gguf_writer_fini(&whole);
+    if (shape->parts == 0) return;
+
+    sl_gguf_writer *parts = calloc(shape->parts, sizeof *parts);
+    SL_ASSERT(parts);
+    put_all(shape, shape->parts, n_tensors, parts);
+    for (uint32_t i = 0; i < shape->parts; i++) {
+        save_part(&parts[i], i, shape->parts, n_tensors, path);
+        sl_gguf_writer_fini(&parts[i]);
+    }
+    free(parts);
 }

@@ -33,13 +33,16 @@ typedef struct {
     synth_tie tie;
     synth_bias bias; /* of every linear map of a layer */
     synth_rope rope;
+    uint32_t parts; /* of the files it is saved in; 0: one that is not split */
 } synth_shape;
 
 /* A small one: 4 layers, width 96, 6 heads, 2 KV heads of 16, 512 tokens, Q4_1 and Q8_0. */
 synth_shape synth_shape_default(void);
 
-/* Add all keys and tensors. Asserts the shape is possible. */
+/* Add all keys and tensors, to one file. Asserts the shape is possible. */
 void synth_gguf_put(const synth_shape *shape, sl_gguf_writer *w);
+/* Save it as `path`; a split one as NAME-00001-of-00003.gguf and so on, for a path of NAME.gguf, with
+ * as many tensors in each part, and the keys of llama.cpp's gguf-split. */
 void synth_gguf_save(const synth_shape *shape, const char *path);
 
 #endif

@@ -12,6 +12,7 @@
 enum { SEED, LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCAB, CONTEXT, ROPE_BASE };
 enum { TYPE = 100, ATTENTION_TYPE, FFN_TYPE, HEAD_TYPE, TIED, UNTIED, BIASED };
 enum { ROPE_SCALING = 200, ROPE_FACTOR, ROPE_CONTEXT, ROPE_LLAMA3_KEYS, ROPE_FREQS };
+enum { SPLIT = 300 };
 
 static const struct option options[] = {
     {"seed", required_argument, NULL, SEED},
@@ -36,6 +37,7 @@ static const struct option options[] = {
     {"rope-context", required_argument, NULL, ROPE_CONTEXT},
     {"rope-llama3-keys", no_argument, NULL, ROPE_LLAMA3_KEYS},
     {"rope-freqs", no_argument, NULL, ROPE_FREQS},
+    {"split", required_argument, NULL, SPLIT},
     {0},
 };
 
@@ -91,6 +93,7 @@ static void set(synth_shape *shape, int option, const char *value)
     case ROPE_FACTOR: shape->rope.factor = (float)number(value); break;
     case ROPE_CONTEXT: shape->rope.context = number(value); break;
     case ROPE_LLAMA3_KEYS: shape->rope.llama3_keys = true; break;
+    case SPLIT: shape->parts = number(value); break;
     case ROPE_FREQS: shape->rope.freqs = true; break;
     default: usage("unknown option");
     }

@@ -85,9 +85,7 @@ static void test_unsupported_keys(void **state)
         model_open(&m);
         model_close(&m);
     }
-    model m = model_make(SYNTH_TIED, add_u32, "split.count");
-    check_refused(&m, SL_ERR_UNSUPPORTED, "one of the 8 files of a split model");
-    m = model_make(SYNTH_TIED, add_false, "llama.attention.causal");
+    model m = model_make(SYNTH_TIED, add_false, "llama.attention.causal");
     check_refused(&m, SL_ERR_UNSUPPORTED, "llama.attention.causal");
     m = model_make(SYNTH_TIED, NULL, NULL);
     gguf_set_u32(gguf_after(m.bytes, m.n_bytes, "llama.attention.value_length") + 4, 32);
@@ -129,7 +127,6 @@ static void test_unread_keys(void **state)
         {add_text, "llama.tensor_data_layout", SL_ERR_UNSUPPORTED},
         {add_u32, "llama.rope.scaling.low_freq_factor", SL_ERR_UNSUPPORTED},
         {add_real, "llama.rope.scaling.yarn_ext_factor", SL_ERR_UNSUPPORTED},
-        {add_text, "split.count", SL_ERR_FORMAT},
         {add_zero, "llama.attention.causal", SL_ERR_FORMAT},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
