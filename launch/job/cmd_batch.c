@@ -16,6 +16,7 @@
 #include "launch/pipeline/engine.h"
 #include "runtime/base/append.h"
 #include "runtime/base/log.h"
+#include "runtime/gguf/gguf.h"
 #include "sched/split.h"
 
 typedef struct {
@@ -129,11 +130,22 @@ static sl_status job_options(const sl_settings *settings, sl_job_options *option
     return SL_OK;
 }
 
+/* The first part is the file of -m, which `check` compared. */
+static sl_status check_parts(const sl_settings *settings, const sl_engine *engine)
+{
+    const sl_gguf *gguf = sl_engine_gguf(engine);
+    sl_status status = SL_OK;
+    for (size_t i = 1; i < sl_gguf_n_parts(gguf) && status == SL_OK; i++)
+        status = sl_job_check_other(settings->output, "-m", sl_gguf_part_path(gguf, i));
+    return status;
+}
+
 static sl_status open_job(const sl_settings *settings, const sl_engine *engine, sl_job **job_out)
 {
     sl_job_identity identity = identity_of(engine);
     sl_job_options options;
-    sl_status status = job_options(settings, &options);
+    sl_status status = check_parts(settings, engine);
+    if (status == SL_OK) status = job_options(settings, &options);
     if (status == SL_OK)
         status = sl_job_open(settings->input, settings->output, &identity, &options, job_out);
     if (status != SL_OK) return status;

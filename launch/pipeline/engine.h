@@ -55,6 +55,7 @@ uint32_t sl_engine_context(const sl_engine *engine);
 /* A longer text has more tokens than the context, however it is cut into them. */
 uint64_t sl_engine_text_bytes_max(const sl_engine *engine);
 uint32_t sl_engine_sequences(const sl_engine *engine);
+const sl_gguf *sl_engine_gguf(const sl_engine *engine); /* the model's file */
 const sl_model_shape *sl_engine_shape(const sl_engine *engine);
 const char *sl_engine_kernels(const sl_engine *engine); /* the set's name */
 const char *sl_engine_kv(const sl_engine *engine);      /* the type of the cache */

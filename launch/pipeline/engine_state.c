@@ -53,6 +53,7 @@ sl_assembly_options sl_engine_assembly_options(const sl_engine *engine)
 
 int sl_engine_ranks(const sl_engine *engine) { return sl_comm_ranks(engine->comm); }
 
+const sl_gguf *sl_engine_gguf(const sl_engine *engine) { return engine->model.gguf; }
 const sl_tokenizer *sl_engine_tokenizer(const sl_engine *engine) { return engine->model.tokenizer; }
 
 const sl_chat *sl_engine_chat(const sl_engine *engine) { return engine->model.chat; }

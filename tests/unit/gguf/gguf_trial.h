@@ -27,5 +27,6 @@ sl_status trial_run_within(const uint8_t *bytes, size_t n_bytes, size_t asked_ma
 /* The groups of tests, each in the file of its name; they return how many failed. */
 int gguf_disk_tests(void);
 int gguf_hostile_tests(void);
+int gguf_split_tests(void);
 
 #endif

@@ -238,5 +238,6 @@ int main(void)
     int failed = cmocka_run_group_tests_name("gguf", tests, NULL, NULL);
     failed += gguf_disk_tests();
     failed += gguf_hostile_tests();
+    failed += gguf_split_tests();
     return failed;
 }
