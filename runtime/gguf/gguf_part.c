@@ -115,32 +115,26 @@ static sl_status read_header(sl_gguf_part *p, size_t n)
 sl_status sl_gguf_part_open(const char *path, const sl_gguf_limits *limits, size_t first_read_bytes,
                             sl_gguf_part *out)
 {
-    sl_gguf_part p = {.path = strdup(path), .file = -1, .limits = *limits};
-    if (!p.path) return SL_ERR_MEMORY;
-    sl_status status = open_file(&p);
-    if (status == SL_OK) status = read_header(&p, first_read_bytes);
-    if (status == SL_OK)
-        *out = p;
-    else
-        sl_gguf_part_close(&p);
+    *out = (sl_gguf_part){.path = strdup(path), .file = -1, .limits = *limits};
+    if (!out->path) return SL_ERR_MEMORY;
+    sl_status status = open_file(out);
+    if (status == SL_OK) status = read_header(out, first_read_bytes);
+    if (status != SL_OK) sl_gguf_part_close(out);
     return status;
 }
 
 sl_status sl_gguf_part_open_memory(const void *bytes, size_t n_bytes, const char *name,
                                    const sl_gguf_limits *limits, sl_gguf_part *out)
 {
-    sl_gguf_part p = {.path = strdup(name),
-                      .file = -1,
-                      .bytes = bytes,
-                      .n_held = n_bytes,
-                      .n_bytes = n_bytes,
-                      .limits = *limits};
-    if (!p.path) return SL_ERR_MEMORY;
-    sl_status status = parse_or_say(&p);
-    if (status == SL_OK)
-        *out = p;
-    else
-        sl_gguf_part_close(&p);
+    *out = (sl_gguf_part){.path = strdup(name),
+                          .file = -1,
+                          .bytes = bytes,
+                          .n_held = n_bytes,
+                          .n_bytes = n_bytes,
+                          .limits = *limits};
+    if (!out->path) return SL_ERR_MEMORY;
+    sl_status status = parse_or_say(out);
+    if (status != SL_OK) sl_gguf_part_close(out);
     return status;
 }
 
