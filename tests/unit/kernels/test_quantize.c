@@ -57,7 +57,8 @@ static void check_block(const sl_kernels *k, dice *d, const sl_activations *a, s
           "scale %g of %g\n", scale, wanted);
     check_sum(k, d, q, SL_BLOCK, scale, (double)a->sum[b]);
     for (size_t h = 0; h < 2; h++)
-        check_sum(k, d, q + h * (SL_BLOCK / 2), SL_BLOCK / 2, scale, (double)a->half_sum[2 * b + h]);
+        check_sum(k, d, q + h * (SL_BLOCK / 2), SL_BLOCK / 2, scale,
+                  (double)a->half_sum[2 * b + h]);
     for (size_t i = 0; i < SL_BLOCK; i++) {
         double nearest = scale > 0 ? fmin(fmax((double)x[i] / scale, -127), 127) : 0;
         check(fabs(q[i] - nearest) <= 0.5 + 1e-4, k, d, "q %d of %g\n", q[i], nearest);
