@@ -18,6 +18,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/numbers.h"
 #include "runtime/base/plain.h"
+#include "runtime/model/architecture.h"
 #include "runtime/model/weights.h"
 
 static void shape_text(const sl_gguf_tensor *t, char *out, size_t out_bytes)
@@ -58,6 +59,34 @@ static void print_tensors(const sl_gguf *gguf)
     }
 }
 
+static uint32_t layers_of_kind(const sl_model_shape *shape, uint32_t kind)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < shape->n_layers; i++) n += shape->kind_of[i] == kind;
+    return n;
+}
+
+static void print_rope(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t kind)
+{
+    static const char *const SCALING[] = {[SL_ROPE_PLAIN] = "not scaled",
+                                          [SL_ROPE_LINEAR] = "scaled linearly",
+                                          [SL_ROPE_LLAMA3] = "scaled as Llama 3's",
+                                          [SL_ROPE_YARN] = "scaled by YaRN"};
+    const sl_rope *rope = &shape->kinds[kind].rope;
+    uint32_t n_layers = layers_of_kind(shape, kind);
+    if (n_layers == 0) return;
+    if (n_layers < shape->n_layers) printf("%u of the layers: ", n_layers);
+    if (rope->dim == 0) {
+        printf("no rope\n");
+        return;
+    }
+    bool scaled = rope->scaling != SL_ROPE_PLAIN && rope->factor != 1;
+    printf("rope: %u of each head, base %g, %s", rope->dim, (double)rope->base,
+           SCALING[scaled ? rope->scaling : SL_ROPE_PLAIN]);
+    if (scaled) printf(" by %g", (double)rope->factor);
+    printf("%s\n", sl_gguf_find(gguf, "rope_freqs.weight") ? ", divided by rope_freqs" : "");
+}
+
 static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
 {
     sl_plain_room path;
@@ -72,21 +101,13 @@ static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
     }
     print_tensors(gguf);
     if (!shape) return;
-    printf("llama: %u layers, width %u, FFN %u, %u heads, %u KV heads of %u, context %u, "
+    printf("%s: %u layers, width %u, FFN %u, %u heads, %u KV heads of %u, context %u, "
            "vocabulary %u, "
            "%s head\n",
-           shape->n_layers, shape->width, shape->ffn_width, shape->n_heads, shape->n_kv_heads,
-           shape->head_dim, shape->context, shape->vocab, shape->tied ? "tied" : "own");
-    static const char *const SCALING[] = {[SL_ROPE_PLAIN] = "not scaled",
-                                          [SL_ROPE_LINEAR] = "scaled linearly",
-                                          [SL_ROPE_LLAMA3] = "scaled as Llama 3's",
-                                          [SL_ROPE_YARN] = "scaled by YaRN"};
-    const sl_rope *rope = &shape->rope;
-    bool scaled = rope->scaling != SL_ROPE_PLAIN && rope->factor != 1;
-    printf("rope: %u of each head, base %g, %s", rope->dim, (double)rope->base,
-           SCALING[scaled ? rope->scaling : SL_ROPE_PLAIN]);
-    if (scaled) printf(" by %g", (double)rope->factor);
-    printf("%s\n", sl_gguf_find(gguf, "rope_freqs.weight") ? ", divided by rope_freqs" : "");
+           sl_architecture_of(gguf)->name, shape->n_layers, shape->width, shape->ffn_width,
+           shape->n_heads, shape->n_kv_heads, shape->head_dim, shape->context, shape->vocab,
+           shape->tied ? "tied" : "own");
+    for (uint32_t kind = 0; kind < shape->n_kinds; kind++) print_rope(gguf, shape, kind);
     printf("bytes: embedding %" PRIu64 ", layer 0 %" PRIu64 ", head %" PRIu64
            "; f16 cache %zu bytes a token\n",
            sl_weights_embedding_bytes(gguf), sl_weights_layer_bytes(gguf, 0),

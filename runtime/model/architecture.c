@@ -1,14 +1,26 @@
 /* runtime/model/architecture.c - see architecture.h. */
 #include "runtime/model/architecture.h"
 
+#include "runtime/base/append.h"
 #include "runtime/base/log.h"
 #include "runtime/model/model_keys.h"
 
-static const sl_architecture *const ARCHITECTURES[] = {&sl_architecture_llama};
+static const sl_architecture *const ARCHITECTURES[] = {
+    &sl_architecture_llama, &sl_architecture_qwen2, &sl_architecture_qwen3,
+    &sl_architecture_smollm3};
+
+enum { N_ARCHITECTURES = sizeof ARCHITECTURES / sizeof *ARCHITECTURES };
+
+static void list_names(char *out, size_t out_bytes)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < N_ARCHITECTURES; i++)
+        sl_append(out, out_bytes, &n, "%s%s", n > 0 ? ", " : "", ARCHITECTURES[i]->name);
+}
 
 static const sl_architecture *named(sl_text name)
 {
-    for (size_t i = 0; i < sizeof ARCHITECTURES / sizeof *ARCHITECTURES; i++)
+    for (size_t i = 0; i < N_ARCHITECTURES; i++)
         if (sl_text_is(name, ARCHITECTURES[i]->name)) return ARCHITECTURES[i];
     return NULL;
 }
@@ -22,8 +34,10 @@ sl_status sl_architecture_find(const sl_gguf *gguf, const sl_architecture **out)
     }
     *out = named(architecture);
     if (*out) return SL_OK;
-    sl_error("%s: architecture '%.*s' is not supported, only 'llama' is", sl_gguf_path(gguf),
-             sl_key_shown(architecture), architecture.data);
+    char known[256];
+    list_names(known, sizeof known);
+    sl_error("%s: architecture '%.*s' is not supported, there are: %s", sl_gguf_path(gguf),
+             sl_key_shown(architecture), architecture.data, known);
     return SL_ERR_UNSUPPORTED;
 }
 

@@ -8,15 +8,31 @@
 
 #include "runtime/kernels/rows/rope.h"
 
+enum { SL_LAYERS_MAX = 1024, SL_LAYER_KINDS_MAX = 4 };
+
+/* The steps of a layer that its tensors do not tell. A norm or a bias is a step of the layers that
+ * have its tensor (layer_weights.h). */
+typedef struct {
+    sl_rope rope; /* of queries and keys; dim 0: none */
+} sl_layer_kind;
+
 typedef struct {
     uint32_t n_layers, width, ffn_width;
     uint32_t n_heads, n_kv_heads, head_dim;
     uint32_t context; /* trained length, tokens; after any scaling of rope */
     float rms_eps;
-    sl_rope rope;
+    /* The plan: layer i is of kinds[kind_of[i]]. */
+    uint32_t n_kinds;
+    sl_layer_kind kinds[SL_LAYER_KINDS_MAX];
+    uint8_t kind_of[SL_LAYERS_MAX];
     /* these from the tensors, all else from keys */
     uint32_t vocab;
     bool tied; /* the head is the embedding */
 } sl_model_shape;
+
+static inline const sl_layer_kind *sl_layer_kind_of(const sl_model_shape *shape, uint32_t layer)
+{
+    return &shape->kinds[shape->kind_of[layer]];
+}
 
 #endif

@@ -1,6 +1,6 @@
-/* runtime/model/weights.c - the architecture's table says which tensors a layer has and their
- * shapes; checking, sizing, binding and loading all walk it. Owns nothing: weights live in the
- * caller's arena. */
+/* runtime/model/weights.c - one table says which tensors a layer may have and their shapes
+ * (layer_weights.h); checking, sizing, binding and loading all walk it. Owns nothing: weights live
+ * in the caller's arena. */
 #include "runtime/model/weights.h"
 
 #include <math.h>
@@ -22,6 +22,7 @@ static uint64_t dim_size(const sl_model_shape *shape, sl_dim which)
     switch (which) {
     case SL_DIM_NONE: return 1;
     case SL_DIM_WIDTH: return shape->width;
+    case SL_DIM_HEAD: return shape->head_dim;
     case SL_DIM_HEADS: return (uint64_t)shape->n_heads * shape->head_dim;
     case SL_DIM_KV_HEADS: return (uint64_t)shape->n_kv_heads * shape->head_dim;
     case SL_DIM_FFN: return shape->ffn_width;
@@ -95,10 +96,11 @@ static sl_status check_divisors(const sl_gguf *gguf, const sl_gguf_tensor *t)
 static sl_status check_rope_freqs(const sl_gguf *gguf, const sl_model_shape *shape)
 {
     const sl_gguf_tensor *t = sl_gguf_find(gguf, ROPE_FREQS);
+    const sl_rope *rope = &shape->kinds[0].rope;
     if (!t) return SL_OK;
-    sl_status status = check_tensor(gguf, ROPE_FREQS, shape->rope.dim / 2, 1);
+    sl_status status = check_tensor(gguf, ROPE_FREQS, rope->dim / 2, 1);
     if (status != SL_OK) return status;
-    if (shape->rope.scaling == SL_ROPE_LLAMA3) {
+    if (rope->scaling == SL_ROPE_LLAMA3) {
         sl_error("%s: tensor %s beside rope scaling 'llama3': either, not both", sl_gguf_path(gguf),
                  ROPE_FREQS);
         return SL_ERR_UNSUPPORTED;
@@ -106,23 +108,30 @@ static sl_status check_rope_freqs(const sl_gguf *gguf, const sl_model_shape *sha
     return check_divisors(gguf, t);
 }
 
+static bool may_have(const sl_architecture *architecture, sl_tensor_set set)
+{
+    return (architecture->required | architecture->optional) & set;
+}
+
 /* Whether this is exactly a name that binding looks up; "blk.00.attn_q.weight" is not. */
 static bool is_known(const sl_architecture *architecture, sl_text name, const sl_model_shape *shape)
 {
-    static const char *const OTHERS[] = {"token_embd.weight", "output_norm.weight", "output.weight",
-                                         ROPE_FREQS};
+    static const char *const OTHERS[] = {"token_embd.weight", "output_norm.weight",
+                                         "output.weight"};
     char text[64], again[96], *end;
     if (name.bytes >= sizeof text || memchr(name.data, 0, name.bytes)) return false;
     snprintf(text, sizeof text, "%.*s", (int)name.bytes, name.data);
     for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++)
         if (!strcmp(text, OTHERS[i])) return true;
+    if (!strcmp(text, ROPE_FREQS)) return may_have(architecture, SL_TENSORS_ROPE_FREQS);
     if (strncmp(text, "blk.", 4) != 0) return false;
     unsigned long layer = strtoul(text + 4, &end, 10);
     if (*end != '.' || layer >= shape->n_layers) return false;
     snprintf(again, sizeof again, "blk.%lu.%s", layer, end + 1);
     bool found = false;
-    for (size_t k = 0; k < architecture->n_layer_tensors; k++)
-        found |= !strcmp(end + 1, architecture->layer_tensors[k].suffix);
+    for (size_t k = 0; k < SL_LAYER_TENSORS; k++)
+        found |= may_have(architecture, sl_layer_tensors[k].set) &&
+                 !strcmp(end + 1, sl_layer_tensors[k].suffix);
     return found && !strcmp(text, again);
 }
 
@@ -156,10 +165,10 @@ static sl_status check_tensors(const sl_gguf *gguf, sl_model_shape *shape)
         status = check_tensor(gguf, "output.weight", shape->width, shape->vocab);
     if (status == SL_OK) status = check_rope_freqs(gguf, shape);
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
-        for (size_t k = 0; k < architecture->n_layer_tensors && status == SL_OK; k++) {
-            const sl_layer_tensor *which = &architecture->layer_tensors[k];
+        for (size_t k = 0; k < SL_LAYER_TENSORS && status == SL_OK; k++) {
+            const sl_layer_tensor *which = &sl_layer_tensors[k];
             char name[64];
-            if (which->presence == SL_TENSOR_OPTIONAL && !find_layer_tensor(gguf, layer, which))
+            if (!(architecture->required & which->set) && !find_layer_tensor(gguf, layer, which))
                 continue;
             snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
             status = check_tensor(gguf, name, dim_size(shape, which->in),
@@ -190,10 +199,9 @@ static uint64_t named_bytes(const sl_gguf *gguf, const char *name)
 
 uint64_t sl_weights_layer_bytes(const sl_gguf *gguf, uint32_t layer)
 {
-    const sl_architecture *architecture = sl_architecture_of(gguf);
     uint64_t bytes = 0;
-    for (size_t k = 0; k < architecture->n_layer_tensors; k++) {
-        const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, &architecture->layer_tensors[k]);
+    for (size_t k = 0; k < SL_LAYER_TENSORS; k++) {
+        const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, &sl_layer_tensors[k]);
         if (t) bytes += t->data_bytes;
     }
     return bytes;
@@ -251,9 +259,8 @@ static sl_matrix bind_matrix(const sl_gguf_tensor *t, size_t bytes, sl_arena *ar
 
 static void bind_layer(const sl_gguf *gguf, uint32_t layer, sl_arena *arena, sl_layer_weights *out)
 {
-    const sl_architecture *architecture = sl_architecture_of(gguf);
-    for (size_t k = 0; k < architecture->n_layer_tensors; k++) {
-        const sl_layer_tensor *which = &architecture->layer_tensors[k];
+    for (size_t k = 0; k < SL_LAYER_TENSORS; k++) {
+        const sl_layer_tensor *which = &sl_layer_tensors[k];
         const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, which);
         char *place = (char *)out + which->offset;
         if (which->out == SL_DIM_NONE)
@@ -417,10 +424,9 @@ static sl_status load_vector(loader *l, const char *name, const float *place)
 
 static sl_status load_layer(loader *l, uint32_t layer, sl_layer_weights *weights)
 {
-    const sl_architecture *architecture = sl_architecture_of(l->gguf);
     sl_status status = SL_OK;
-    for (size_t k = 0; k < architecture->n_layer_tensors && status == SL_OK; k++) {
-        const sl_layer_tensor *which = &architecture->layer_tensors[k];
+    for (size_t k = 0; k < SL_LAYER_TENSORS && status == SL_OK; k++) {
+        const sl_layer_tensor *which = &sl_layer_tensors[k];
         void *place = (char *)weights + which->offset;
         char name[64];
         snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);

@@ -9,17 +9,9 @@
 #include "runtime/base/team.h"
 #include "runtime/gguf/gguf.h"
 #include "runtime/kernels/kernels.h"
+#include "runtime/model/layer_weights.h"
 #include "runtime/model/shape.h"
 #include "runtime/model/sums.h"
-
-typedef struct {
-    const float *attn_norm, *ffn_norm; /* [width] */
-    sl_matrix q, k, v, o;              /* [heads * head_dim][width] and back */
-    sl_matrix gate, up, down;          /* [ffn_width][width] and back */
-    /* added to what the maps give; NULL: the file has none */
-    const float *q_bias, *k_bias, *v_bias, *o_bias;
-    const float *gate_bias, *up_bias, *down_bias;
-} sl_layer_weights;
 
 typedef struct {
     sl_model_shape shape;
@@ -31,8 +23,8 @@ typedef struct {
     sl_matrix head;                  /* [vocab][width]; last stage, else data NULL */
 } sl_weights;
 
-/* Read the shape and check every tensor against it: all there (biases and rope_freqs may be), of
- * the right shape, a type we have kernels for, none unknown to us. SL_ERR_FORMAT,
+/* Read the shape and check every tensor against it: all there that the architecture needs, of the
+ * right shape, a type we have kernels for, none that it does not know. SL_ERR_FORMAT,
  * SL_ERR_UNSUPPORTED: logged, naming tensor or key, what it is and what was expected. */
 sl_status sl_model_shape_read(const sl_gguf *gguf, sl_model_shape *shape_out);
 

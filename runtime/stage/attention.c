@@ -123,7 +123,7 @@ static void attend_prompt(sl_layer_context *c, sl_member me, sl_frame *frame, co
     uint32_t step = sl_layer_block_tokens(s), n_blocks = (span->n_tokens + step - 1) / step;
     uint32_t delay = 0;
     sl_share rows = sl_team_share(me, span->n_tokens, 1);
-    sl_layer_rotate(c, span->first_row + rows.begin, span->first_row + rows.end);
+    sl_layer_finish_heads(c, layer, span->first_row + rows.begin, span->first_row + rows.end);
     sl_team_barrier(me);
     if (c->gates) {
         int64_t began_ns = sl_clock_now_ns();
@@ -190,7 +190,7 @@ static void put_decode(const sl_layer_context *c, const sl_span *span, uint32_t 
 {
     const sl_model_shape *s = c->shape;
     uint32_t delay = 0;
-    sl_layer_rotate(c, span->first_row, span->first_row + 1);
+    sl_layer_finish_heads(c, layer, span->first_row, span->first_row + 1);
     if (c->gates)
         delay = sl_gates_score_decode(c->gates, layer, span, sl_layer_prompt_tokens(c, span),
                                       thread);

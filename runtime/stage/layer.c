@@ -59,12 +59,15 @@ static sl_activations norm_rows(const sl_layer_context *c, sl_member me, const f
 
 /* ---- rotary embedding, and what layers share of a frame ---- */
 
-static void fill_angles(const sl_layer_context *c, sl_member me, const sl_span *span)
+/* Of one kind of layers, which may have no rope. */
+static void fill_angles(const sl_layer_context *c, sl_member me, uint32_t kind, const sl_span *span)
 {
-    sl_share tokens = sl_team_share(me, span->n_tokens, 1);
+    const sl_rope_table *rope = &c->ropes[kind];
+    float *cos_sin = c->shared.cos_sin[kind];
+    sl_share tokens = sl_team_share(me, cos_sin ? span->n_tokens : 0, 1);
     for (uint32_t t = (uint32_t)tokens.begin; t < tokens.end; t++)
-        sl_rope_angles(&c->rope, span->position + t,
-                       c->shared.cos_sin + (size_t)(span->first_row + t) * c->shape->rope.dim);
+        sl_rope_angles(rope, span->position + t,
+                       cos_sin + (size_t)(span->first_row + t) * rope->dim);
 }
 
 static uint32_t list_decode_spans(const sl_layer_context *c, const sl_frame *frame)
@@ -81,7 +84,9 @@ static uint32_t list_decode_spans(const sl_layer_context *c, const sl_frame *fra
 void sl_layer_begin_frame(sl_layer_context *context, sl_member me, const sl_frame *frame)
 {
     if (me.thread == 0) context->shared.n_decode = list_decode_spans(context, frame);
-    for (uint32_t i = 0; i < frame->n_spans; i++) fill_angles(context, me, &frame->spans[i]);
+    for (uint32_t kind = 0; kind < context->shape->n_kinds; kind++)
+        for (uint32_t i = 0; i < frame->n_spans; i++)
+            fill_angles(context, me, kind, &frame->spans[i]);
     sl_team_barrier(me);
     lap(context, me, SL_STEP_EMBED);
 }
@@ -134,10 +139,10 @@ static void add_feed_forward(const sl_layer_context *c, sl_member me, const sl_l
     lap_maps(c, me, SL_STEP_FFN_OUT, n_rows, (const sl_matrix *[]){&w->down}, 1);
 }
 
-void sl_layer_forward(sl_layer_context *context, sl_member me, const sl_layer_weights *weights,
-                      uint32_t index, sl_frame *frame)
+void sl_layer_forward(sl_layer_context *context, sl_member me, uint32_t index, sl_frame *frame)
 {
     sl_layer_context *c = context;
+    const sl_layer_weights *weights = &c->weights->layers[index];
     sl_activations in = norm_rows(c, me, frame->hidden, weights->attn_norm, frame->n_rows);
     project(c, me, weights, index, &in);
     sl_attention_run(c, me, frame, index);

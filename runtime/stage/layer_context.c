@@ -43,6 +43,16 @@ static sl_activations take_input(const sl_kernels *kernels, sl_arena *arena, siz
                             .half_sum = sl_arena_array(arena, float, rows *width / SL_BLOCK * 2)};
 }
 
+static void init_rope(sl_layer_context *context, uint32_t kind, sl_arena *arena)
+{
+    const sl_rope *rope = &context->shape->kinds[kind].rope;
+    sl_rope_table *table = &context->ropes[kind];
+    if (rope->dim == 0) return;
+    table->frequency = sl_arena_array(arena, double, rope->dim / 2);
+    if (table->frequency) sl_rope_table_fill(rope, context->weights->rope_freqs, table);
+    context->shared.cos_sin[kind] = sl_arena_array(arena, float, context->rows_max * rope->dim);
+}
+
 void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,
                            sl_arena *arena)
 {
@@ -53,16 +63,12 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
     size_t partials = (size_t)context->decode_max * s->n_kv_heads *
                       sl_cache_decode_runs_max(context->cache) * sl_layer_query_group(s);
 
-    double *frequency = sl_arena_array(arena, double, s->rope.dim / 2);
-    context->rope.frequency = frequency;
-    if (frequency) sl_rope_table_fill(&s->rope, context->rope_freqs, &context->rope);
-
     context->rows_max = rows;
     sl_layer_scratch *shared = &context->shared;
     shared->q = sl_arena_array(arena, float, rows *heads_width);
     shared->k = sl_arena_array(arena, float, rows *kv_width);
     shared->v = sl_arena_array(arena, float, rows *kv_width);
-    shared->cos_sin = sl_arena_array(arena, float, rows * s->rope.dim);
+    for (uint32_t kind = 0; kind < s->n_kinds; kind++) init_rope(context, kind, arena);
     shared->normed = take_input(context->kernels, arena, rows, s->width);
     shared->attended = take_input(context->kernels, arena, rows, heads_width);
     shared->hidden = take_input(context->kernels, arena, rows, s->ffn_width);
@@ -102,16 +108,28 @@ sl_activations sl_layer_input(const sl_layer_context *c, const sl_activations *a
     return in;
 }
 
-void sl_layer_rotate(const sl_layer_context *c, size_t begin, size_t end)
+/* x: [n_heads][head_dim], one row's. */
+static void finish_heads(const sl_layer_context *c, const float *norm, const sl_rope_table *rope,
+                         const float *cos_sin, size_t n_heads, float *x)
+{
+    size_t head_dim = c->shape->head_dim;
+    if (norm) c->kernels->rmsnorm(x, norm, n_heads, head_dim, c->shape->rms_eps, x);
+    if (cos_sin) sl_rope_apply(rope, cos_sin, n_heads, head_dim, x);
+}
+
+void sl_layer_finish_heads(const sl_layer_context *c, uint32_t layer, size_t begin, size_t end)
 {
     const sl_model_shape *s = c->shape;
     const sl_layer_scratch *b = &c->shared;
+    const sl_layer_weights *w = &c->weights->layers[layer];
+    uint8_t kind = s->kind_of[c->layer_begin + layer];
+    const sl_rope_table *rope = &c->ropes[kind];
     for (size_t row = begin; row < end; row++) {
-        const float *cos_sin = b->cos_sin + row * s->rope.dim;
-        sl_rope_apply(b->q + row * s->n_heads * s->head_dim, s->n_heads, s->head_dim, s->rope.dim,
-                      cos_sin);
-        sl_rope_apply(b->k + row * s->n_kv_heads * s->head_dim, s->n_kv_heads, s->head_dim,
-                      s->rope.dim, cos_sin);
+        const float *cos_sin = b->cos_sin[kind] ? b->cos_sin[kind] + row * rope->dim : NULL;
+        finish_heads(c, w->q_norm, rope, cos_sin, s->n_heads,
+                     b->q + row * s->n_heads * s->head_dim);
+        finish_heads(c, w->k_norm, rope, cos_sin, s->n_kv_heads,
+                     b->k + row * s->n_kv_heads * s->head_dim);
     }
 }
 

@@ -16,8 +16,8 @@
 /* What threads share while a frame passes; sized for rows_max. */
 typedef struct {
     sl_activations normed, attended, hidden; /* rows entering linear maps; n_rows is the frame's */
-    float *q, *k, *v; /* [rows][heads * head_dim], [rows][kv_heads * head_dim] */
-    float *cos_sin;   /* [rows][rope.dim] */
+    float *q, *k, *v;                   /* [rows][heads * head_dim], [rows][kv_heads * head_dim] */
+    float *cos_sin[SL_LAYER_KINDS_MAX]; /* [rows][rope.dim] of a kind; NULL: it has no rope */
     /* decode attention's partial results: [decode row][kv_head][run], then merged in order */
     sl_softmax *run_state;  /* [..][group] */
     float *run_acc;         /* [..][group][head_dim] */
@@ -45,7 +45,7 @@ enum { SL_QUERY_ROWS = 256 }; /* query rows that share one pass over the tiles *
 
 typedef struct sl_layer_context {
     const sl_model_shape *shape;
-    const float *rope_freqs; /* as in sl_weights */
+    const sl_weights *weights; /* of the stage */
     const sl_kernels *kernels;
     sl_cache *cache;
     sl_admission *admission;
@@ -56,14 +56,14 @@ typedef struct sl_layer_context {
     uint32_t decode_max;   /* decode spans of a frame */
     uint32_t layer_begin;  /* of the stage, in the model */
     size_t rows_max;       /* of a frame */
-    sl_rope_table rope;
+    sl_rope_table ropes[SL_LAYER_KINDS_MAX];
     sl_layer_scratch shared;
     sl_thread_scratch *own; /* [threads] */
     uint64_t *kept;         /* [layers of the stage][kv_heads] eligible tokens kept so far */
     int64_t gate_ns;        /* spent on gates so far, but for what decode overlaps */
 } sl_layer_context;
 
-/* Fill in `rope`, `shared` and `own` from the arena for frames within the limits; what stands
+/* Fill in `ropes`, `shared` and `own` from the arena for frames within the limits; what stands
  * before them is set by the caller. */
 void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *limits,
                            sl_arena *arena);
@@ -80,8 +80,9 @@ bool sl_layer_prunes_at_prompt_end(const sl_layer_context *context);
 /* The first n_rows of `all` as they enter a linear map: those of prompts in bf16 where the kernel
  * set has tiles. Rows of generated tokens come before those of prompts (sl_frame_check). */
 sl_activations sl_layer_input(const sl_layer_context *c, const sl_activations *all, size_t n_rows);
-/* Rotary embedding of q and k of rows [begin, end). */
-void sl_layer_rotate(const sl_layer_context *c, size_t begin, size_t end);
+/* What comes between the maps of q and k and attention, for rows [begin, end) of layer `layer` of
+ * the stage: the norms of each head and rotary embedding, where the layer has them. */
+void sl_layer_finish_heads(const sl_layer_context *c, uint32_t layer, size_t begin, size_t end);
 /* Queries of one KV head's group for rows [row, row + n), scaled, as [n * group][head_dim]. */
 void sl_layer_queries(const sl_layer_context *c, uint32_t head, size_t row, size_t n, float *out);
 /* Where softmax of a prompt row ended, [group]; kept for prompt-end policies only. */

@@ -130,7 +130,7 @@ void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **
     init_policy(stage, arena);
     stage->context = (sl_layer_context){
         .shape = &stage->options.weights->shape,
-        .rope_freqs = options->weights->rope_freqs,
+        .weights = options->weights,
         .kernels = options->kernels,
         .cache = &stage->cache,
         .admission = &stage->admission,
@@ -408,7 +408,7 @@ static void run_layers(const passage *p, sl_member me)
     const sl_weights *w = p->stage->options.weights;
     sl_layer_begin_frame(c, me, p->frame);
     for (uint32_t i = 0; i < w->layer_end - w->layer_begin; i++)
-        sl_layer_forward(c, me, &w->layers[i], i, p->frame);
+        sl_layer_forward(c, me, i, p->frame);
 }
 
 static void tell_results(const passage *p, sl_member me)

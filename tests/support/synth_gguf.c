@@ -1,4 +1,4 @@
-/* tests/support/synth_gguf.c - random tensors under a Llama's names, quantized as ggml does. */
+/* tests/support/synth_gguf.c - random tensors under their names in files, quantized as ggml does. */
 #include "tests/support/synth_gguf.h"
 
 #include <limits.h>
@@ -14,8 +14,32 @@
 
 enum { BLOCK = 32 }; /* values that are encoded at once, of any type */
 
+/* What the layers of an architecture have beside a Llama's. */
+typedef struct {
+    const char *name;
+    bool qkv_biases, qk_norms;
+} traits;
+
+static const traits ARCHITECTURES[] = {
+    {"llama", false, false},
+    {"qwen2", true, false},
+    {"qwen3", false, true},
+    {"smollm3", false, false},
+};
+
+static const traits *traits_of(const char *name)
+{
+    if (!name) return &ARCHITECTURES[0];
+    for (size_t i = 0; i < sizeof ARCHITECTURES / sizeof *ARCHITECTURES; i++)
+        if (strcmp(name, ARCHITECTURES[i].name) == 0) return &ARCHITECTURES[i];
+    return NULL;
+}
+
+bool synth_architecture_known(const char *name) { return traits_of(name) != NULL; }
+
 typedef struct {
     const synth_shape *shape;
+    const traits *traits;
     sl_gguf_writer *parts; /* [n_parts] */
     uint32_t n_parts;
     uint64_t n_tensors; /* of all parts; not used for one */
@@ -151,28 +175,46 @@ static const char *layer_name(char out[64], uint32_t layer, const char *what)
     return out;
 }
 
-/* Large enough that leaving one out is heard; of any length. */
+/* Of any length, in f32. */
+static void put_vector(maker *m, const char *name, uint32_t n, float mean, float deviation)
+{
+    float *x = malloc(n * sizeof *x);
+    SL_ASSERT(x);
+    for (uint32_t i = 0; i < n; i++) x[i] = mean + deviation * next_normal(&m->random);
+    add_tensor(m, name, SL_TYPE_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
+    free(x);
+}
+
+/* Large enough that leaving one out is heard. */
 static void put_bias(maker *m, uint32_t layer, const char *what, uint32_t n)
 {
     char name[64];
     snprintf(name, sizeof name, "blk.%u.%s.bias", layer, what);
-    float *x = malloc(n * sizeof *x);
-    SL_ASSERT(x);
-    for (uint32_t i = 0; i < n; i++) x[i] = 0.3f * next_normal(&m->random);
-    add_tensor(m, name, SL_TYPE_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
-    free(x);
+    put_vector(m, name, n, 0, 0.3f);
 }
 
 static void put_biases(maker *m, uint32_t layer)
 {
     const synth_shape *s = m->shape;
-    put_bias(m, layer, "attn_q", s->heads * s->head_dim);
-    put_bias(m, layer, "attn_k", s->kv_heads * s->head_dim);
-    put_bias(m, layer, "attn_v", s->kv_heads * s->head_dim);
+    bool all = s->bias == SYNTH_BIASED;
+    if (all || m->traits->qkv_biases) {
+        put_bias(m, layer, "attn_q", s->heads * s->head_dim);
+        put_bias(m, layer, "attn_k", s->kv_heads * s->head_dim);
+        put_bias(m, layer, "attn_v", s->kv_heads * s->head_dim);
+    }
+    if (!all) return;
     put_bias(m, layer, "attn_output", s->width);
     put_bias(m, layer, "ffn_gate", s->ffn);
     put_bias(m, layer, "ffn_up", s->ffn);
     put_bias(m, layer, "ffn_down", s->width);
+}
+
+/* Of each head: they undo how large queries and keys are, and so make them large again. */
+static void put_qk_norms(maker *m, uint32_t layer)
+{
+    char name[64];
+    put_vector(m, layer_name(name, layer, "attn_q_norm"), m->shape->head_dim, 1.5f, 0.4f);
+    put_vector(m, layer_name(name, layer, "attn_k_norm"), m->shape->head_dim, 1.5f, 0.4f);
 }
 
 static void put_layer(maker *m, uint32_t i)
@@ -190,7 +232,8 @@ static void put_layer(maker *m, uint32_t i)
     put_matrix(m, layer_name(name, i, "ffn_gate"), s->ffn_type, s->width, s->ffn, 1);
     put_matrix(m, layer_name(name, i, "ffn_up"), s->ffn_type, s->width, s->ffn, 1);
     put_matrix(m, layer_name(name, i, "ffn_down"), s->ffn_type, s->ffn, s->width, 1);
-    if (s->bias == SYNTH_BIASED) put_biases(m, i);
+    put_biases(m, i);
+    if (m->traits->qk_norms) put_qk_norms(m, i);
 }
 
 /* Like Llama 3.1's: fast pairs as they are, slow ones by 1/8. */
@@ -204,35 +247,57 @@ static void put_rope_freqs(maker *m)
                n * sizeof *divisors);
 }
 
-static void put_rope_keys(const synth_rope *rope, sl_gguf_writer *w)
+/* Keys of the architecture's own: "llama.WHAT". */
+static const char *key_name(char out[96], const maker *m, const char *what)
 {
-    if (rope->type) sl_gguf_put_string(w, "llama.rope.scaling.type", rope->type);
-    if (rope->factor > 0) sl_gguf_put_f32(w, "llama.rope.scaling.factor", rope->factor);
-    if (rope->context > 0)
-        sl_gguf_put_u32(w, "llama.rope.scaling.original_context_length", rope->context);
-    if (!rope->llama3_keys) return;
-    sl_gguf_put_f32(w, "llama.rope.scaling.low_freq_factor", 1);
-    sl_gguf_put_f32(w, "llama.rope.scaling.high_freq_factor", 4);
+    snprintf(out, 96, "%s.%s", m->traits->name, what);
+    return out;
 }
 
-static void put_keys(const synth_shape *s, sl_gguf_writer *w)
+static void put_number(maker *m, const char *what, uint32_t value)
 {
-    sl_gguf_put_string(w, "general.architecture", "llama");
-    sl_gguf_put_string(w, "general.name", "synthetic");
-    sl_gguf_put_u32(w, "llama.block_count", s->layers);
-    sl_gguf_put_u32(w, "llama.context_length", s->context);
-    sl_gguf_put_u32(w, "llama.embedding_length", s->width);
-    sl_gguf_put_u32(w, "llama.feed_forward_length", s->ffn);
-    sl_gguf_put_u32(w, "llama.attention.head_count", s->heads);
-    sl_gguf_put_u32(w, "llama.attention.head_count_kv", s->kv_heads);
-    sl_gguf_put_u32(w, "llama.attention.key_length", s->head_dim);
-    sl_gguf_put_u32(w, "llama.attention.value_length", s->head_dim);
-    sl_gguf_put_f32(w, "llama.rope.freq_base", s->rope_base);
-    sl_gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    sl_gguf_put_u32(w, "llama.vocab_size", s->vocab);
-    sl_gguf_put_u32(w, "llama.rope.dimension_count", s->head_dim);
-    put_rope_keys(&s->rope, w);
-    synth_vocab_put(w, s->vocab);
+    char key[96];
+    sl_gguf_put_u32(&m->parts[0], key_name(key, m, what), value);
+}
+
+static void put_real(maker *m, const char *what, float value)
+{
+    char key[96];
+    sl_gguf_put_f32(&m->parts[0], key_name(key, m, what), value);
+}
+
+static void put_rope_keys(maker *m)
+{
+    const synth_rope *rope = &m->shape->rope;
+    char key[96];
+    if (rope->type)
+        sl_gguf_put_string(&m->parts[0], key_name(key, m, "rope.scaling.type"), rope->type);
+    if (rope->factor > 0) put_real(m, "rope.scaling.factor", rope->factor);
+    if (rope->context > 0) put_number(m, "rope.scaling.original_context_length", rope->context);
+    if (!rope->llama3_keys) return;
+    put_real(m, "rope.scaling.low_freq_factor", 1);
+    put_real(m, "rope.scaling.high_freq_factor", 4);
+}
+
+static void put_keys(maker *m)
+{
+    const synth_shape *s = m->shape;
+    sl_gguf_put_string(&m->parts[0], "general.architecture", m->traits->name);
+    sl_gguf_put_string(&m->parts[0], "general.name", "synthetic");
+    put_number(m, "block_count", s->layers);
+    put_number(m, "context_length", s->context);
+    put_number(m, "embedding_length", s->width);
+    put_number(m, "feed_forward_length", s->ffn);
+    put_number(m, "attention.head_count", s->heads);
+    put_number(m, "attention.head_count_kv", s->kv_heads);
+    put_number(m, "attention.key_length", s->head_dim);
+    put_number(m, "attention.value_length", s->head_dim);
+    put_real(m, "rope.freq_base", s->rope_base);
+    put_real(m, "attention.layer_norm_rms_epsilon", 1e-5f);
+    put_number(m, "vocab_size", s->vocab);
+    put_number(m, "rope.dimension_count", s->head_dim);
+    put_rope_keys(m);
+    synth_vocab_put(&m->parts[0], s->vocab);
 }
 
 synth_shape synth_shape_default(void)
@@ -259,11 +324,13 @@ static void put_all(const synth_shape *shape, uint32_t n_parts, uint64_t n_tenso
     SL_ASSERT(shape->kv_heads > 0 && shape->heads % shape->kv_heads == 0);
     SL_ASSERT(shape->head_dim > 0 && shape->head_dim % 16 == 0);
     maker m = {.shape = shape,
+               .traits = traits_of(shape->architecture),
                .parts = parts,
                .n_parts = n_parts,
                .n_tensors = n_tensors,
                .random = seeded_from(shape->seed)};
-    put_keys(shape, &parts[0]);
+    SL_ASSERT(m.traits);
+    put_keys(&m);
     put_matrix(&m, "token_embd.weight", shape->head_type, shape->width, shape->vocab, 3);
     for (uint32_t i = 0; i < shape->layers; i++) put_layer(&m, i);
     put_norm(&m, "output_norm.weight");

@@ -1,4 +1,4 @@
-/* tests/support/synth_gguf.h - a random Llama of any shape, equal on every machine.
+/* tests/support/synth_gguf.h - a random model of any shape, equal on every machine.
  * Weights are seeded and scaled so that activations stay near 1 and logits are lively: the best
  * token is mostly clear of the second. The vocabulary is byte-level with ChatML specials, so
  * any text can be tokenized and `sluice` runs on the file end to end. */
@@ -14,7 +14,7 @@
 typedef enum { SYNTH_TIED, SYNTH_UNTIED } synth_tie;
 typedef enum { SYNTH_UNBIASED, SYNTH_BIASED } synth_bias;
 
-/* llama.rope.scaling.* and rope_freqs.weight; all zero: none of them. */
+/* ARCHITECTURE.rope.scaling.* and rope_freqs.weight; all zero: none of them. */
 typedef struct {
     const char *type; /* NULL: no key */
     float factor;     /* 0: no key */
@@ -27,14 +27,17 @@ typedef struct {
  * the vocabulary needs SYNTH_VOCAB_MIN tokens (synth_vocab.h). */
 typedef struct {
     uint64_t seed;
+    const char *architecture; /* NULL: llama; one that synth_architecture_known() */
     uint32_t layers, width, ffn, heads, kv_heads, head_dim, vocab, context;
     float rope_base;
     uint32_t attention_type, ffn_type, head_type; /* of matrices; head: embedding and output */
     synth_tie tie;
-    synth_bias bias; /* of every linear map of a layer */
+    synth_bias bias; /* of every linear map of a layer; qwen2 has some anyway */
     synth_rope rope;
     uint32_t parts; /* of the files it is saved in; 0: one that is not split */
 } synth_shape;
+
+bool synth_architecture_known(const char *name);
 
 /* A small one: 4 layers, width 96, 6 heads, 2 KV heads of 16, 512 tokens, Q4_1 and Q8_0. */
 synth_shape synth_shape_default(void);

@@ -12,7 +12,7 @@
 enum { SEED, LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCAB, CONTEXT, ROPE_BASE };
 enum { TYPE = 100, ATTENTION_TYPE, FFN_TYPE, HEAD_TYPE, TIED, UNTIED, BIASED };
 enum { ROPE_SCALING = 200, ROPE_FACTOR, ROPE_CONTEXT, ROPE_LLAMA3_KEYS, ROPE_FREQS };
-enum { SPLIT = 300 };
+enum { SPLIT = 300, ARCHITECTURE };
 
 static const struct option options[] = {
     {"seed", required_argument, NULL, SEED},
@@ -38,6 +38,7 @@ static const struct option options[] = {
     {"rope-llama3-keys", no_argument, NULL, ROPE_LLAMA3_KEYS},
     {"rope-freqs", no_argument, NULL, ROPE_FREQS},
     {"split", required_argument, NULL, SPLIT},
+    {"architecture", required_argument, NULL, ARCHITECTURE},
     {0},
 };
 
@@ -95,6 +96,10 @@ static void set(synth_shape *shape, int option, const char *value)
     case ROPE_LLAMA3_KEYS: shape->rope.llama3_keys = true; break;
     case SPLIT: shape->parts = number(value); break;
     case ROPE_FREQS: shape->rope.freqs = true; break;
+    case ARCHITECTURE:
+        if (!synth_architecture_known(value)) usage("unknown architecture");
+        shape->architecture = value;
+        break;
     default: usage("unknown option");
     }
 }

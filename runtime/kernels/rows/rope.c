@@ -54,6 +54,7 @@ static double magnitude_of(const sl_rope *r)
 void sl_rope_table_fill(const sl_rope *rope, const float *divisors, sl_rope_table *table)
 {
     table->dim = rope->dim;
+    table->pairing = rope->pairing;
     table->magnitude = magnitude_of(rope);
     for (uint32_t i = 0; i < rope->dim / 2; i++) {
         double frequency = pow((double)rope->base, -2.0 * i / rope->dim);
@@ -73,13 +74,32 @@ void sl_rope_angles(const sl_rope_table *table, uint32_t position, float *cos_si
     }
 }
 
-void sl_rope_apply(float *x, size_t n_heads, size_t head_dim, size_t dim, const float *cos_sin)
+static void turn_adjacent(const float *cos_sin, size_t dim, float *x)
+{
+    for (size_t i = 0; i < dim; i += 2) {
+        float c = cos_sin[i], s = cos_sin[i + 1], first = x[i], second = x[i + 1];
+        x[i] = first * c - second * s;
+        x[i + 1] = first * s + second * c;
+    }
+}
+
+static void turn_halves(const float *cos_sin, size_t dim, float *x)
+{
+    size_t half = dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        float c = cos_sin[2 * i], s = cos_sin[2 * i + 1], first = x[i], second = x[i + half];
+        x[i] = first * c - second * s;
+        x[i + half] = first * s + second * c;
+    }
+}
+
+void sl_rope_apply(const sl_rope_table *table, const float *cos_sin, size_t n_heads,
+                   size_t head_dim, float *x)
 {
     for (size_t head = 0; head < n_heads; head++, x += head_dim) {
-        for (size_t i = 0; i < dim; i += 2) {
-            float c = cos_sin[i], s = cos_sin[i + 1], even = x[i], odd = x[i + 1];
-            x[i] = even * c - odd * s;
-            x[i + 1] = even * s + odd * c;
-        }
+        if (table->pairing == SL_ROPE_HALVES)
+            turn_halves(cos_sin, table->dim, x);
+        else
+            turn_adjacent(cos_sin, table->dim, x);
     }
 }

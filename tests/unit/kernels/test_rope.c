@@ -4,12 +4,11 @@
 
 #include "tests/unit/kernels/kernel_cases.h"
 
-static void turns_by_position(void **unused)
+static void check_turns(sl_rope_pairing pairing)
 {
-    (void)unused;
     enum { HEADS = 3, HEAD_DIM = 48, ROPE_DIM = 32 };
     static const uint32_t positions[] = {0, 1, 2, 63, 511, 8191, 131071};
-    static const sl_rope rope = {.dim = ROPE_DIM, .base = 100000, .magnitude = 1};
+    const sl_rope rope = {.dim = ROPE_DIM, .pairing = pairing, .base = 100000, .magnitude = 1};
     double frequency[ROPE_DIM / 2];
     sl_rope_table table = {.frequency = frequency};
     sl_rope_table_fill(&rope, NULL, &table);
@@ -18,25 +17,34 @@ static void turns_by_position(void **unused)
         float x[HEADS * HEAD_DIM], before[HEADS * HEAD_DIM], cos_sin[ROPE_DIM];
         for (size_t i = 0; i < HEADS * HEAD_DIM; i++) before[i] = x[i] = dice_float(&d);
         sl_rope_angles(&table, positions[p], cos_sin);
-        sl_rope_apply(x, HEADS, HEAD_DIM, ROPE_DIM, cos_sin);
+        sl_rope_apply(&table, cos_sin, HEADS, HEAD_DIM, x);
 
         for (size_t h = 0; h < HEADS; h++) {
             const float *was = before + h * HEAD_DIM, *is = x + h * HEAD_DIM;
             for (size_t i = 0; i < ROPE_DIM / 2; i++) {
+                size_t a = pairing == SL_ROPE_HALVES ? i : 2 * i;
+                size_t b = pairing == SL_ROPE_HALVES ? i + ROPE_DIM / 2 : 2 * i + 1;
                 long double angle = positions[p] *
                                     powl(100000, -2.0L * (long double)i / (long double)ROPE_DIM);
                 double c = (double)cosl(angle), s = (double)sinl(angle);
-                double even = was[2 * i], odd = was[2 * i + 1];
+                double first = was[a], second = was[b];
                 assert_true(fabs(cos_sin[2 * i] - c) <= UNIT * fabs(c) + 1e-10);
                 assert_true(fabs(cos_sin[2 * i + 1] - s) <= UNIT * fabs(s) + 1e-10);
-                double bound = 4 * UNIT * (fabs(even) + fabs(odd));
-                assert_true(fabs(is[2 * i] - (even * c - odd * s)) <= bound);
-                assert_true(fabs(is[2 * i + 1] - (even * s + odd * c)) <= bound);
+                double bound = 4 * UNIT * (fabs(first) + fabs(second));
+                assert_true(fabs(is[a] - (first * c - second * s)) <= bound);
+                assert_true(fabs(is[b] - (first * s + second * c)) <= bound);
             }
             assert_memory_equal(is + ROPE_DIM, was + ROPE_DIM,
                                 sizeof(float) * (HEAD_DIM - ROPE_DIM));
         }
     }
+}
+
+static void turns_by_position(void **unused)
+{
+    (void)unused;
+    check_turns(SL_ROPE_ADJACENT);
+    check_turns(SL_ROPE_HALVES);
 }
 
 /* ---- scalings of a head of 128: pairs turn so many times slower than plain ones ---- */

@@ -20,8 +20,9 @@ static void test_shape(void **state)
         sl_model_shape s = model_open(&m);
         assert_true(s.n_layers == LAYERS && s.width == WIDTH && s.ffn_width == FFN);
         assert_true(s.n_heads == HEADS && s.n_kv_heads == KV_HEADS && s.head_dim == HEAD_DIM);
-        assert_true(s.rope.dim == HEAD_DIM && s.context == 2048 && s.vocab == VOCAB);
-        assert_true(s.rope.base == 10000 && s.rms_eps == 1e-5F && s.tied == (tie == SYNTH_TIED));
+        assert_true(s.kinds[0].rope.dim == HEAD_DIM && s.context == 2048 && s.vocab == VOCAB);
+        assert_true(s.kinds[0].rope.base == 10000 && s.rms_eps == 1e-5F &&
+                    s.tied == (tie == SYNTH_TIED));
         model_close(&m);
     }
 }
@@ -38,8 +39,8 @@ static void test_shape_defaults(void **state)
                                        "llama.rope.freq_base"};
     for (int i = 0; i < 4; i++) *gguf_name(m.bytes, m.n_bytes, keys[i]) = 'x';
     sl_model_shape s = model_open(&m);
-    assert_true(s.n_kv_heads == HEADS && s.head_dim == HEAD_DIM && s.rope.dim == HEAD_DIM);
-    assert_true(s.rope.base == 10000);
+    assert_true(s.n_kv_heads == HEADS && s.head_dim == HEAD_DIM && s.kinds[0].rope.dim == HEAD_DIM);
+    assert_true(s.kinds[0].rope.base == 10000);
     model_close(&m);
 }
 
@@ -92,7 +93,8 @@ static void test_unsupported_keys(void **state)
     check_refused(&m, SL_ERR_UNSUPPORTED, "llama.attention.value_length");
     m = model_make(SYNTH_TIED, NULL, NULL);
     memcpy(gguf_after(m.bytes, m.n_bytes, "general.architecture") + 12, "bloom", 5);
-    check_refused(&m, SL_ERR_UNSUPPORTED, "'bloom'");
+    check_refused(&m, SL_ERR_UNSUPPORTED,
+                  "'bloom' is not supported, there are: llama, qwen2, qwen3, smollm3");
 }
 
 static void test_missing_keys(void **state)
@@ -148,7 +150,7 @@ static void test_unread_keys(void **state)
     uint8_t *base = gguf_after(m.bytes, m.n_bytes, "llama.rope.freq_base");
     gguf_set_u32(base, 4);
     gguf_set_u32(base + 4, 1000000);
-    assert_true(model_open(&m).rope.base == 1e6F);
+    assert_true(model_open(&m).kinds[0].rope.base == 1e6F);
     model_close(&m);
 }
 
@@ -210,7 +212,7 @@ static model make_rope(const synth_rope *rope)
 
 static sl_rope rope_of(model m)
 {
-    sl_rope rope = model_open(&m).rope;
+    sl_rope rope = model_open(&m).kinds[0].rope;
     model_close(&m);
     return rope;
 }
