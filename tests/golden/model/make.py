@@ -17,6 +17,7 @@ import tempfile
 
 import numpy as np
 from gguf import GGUFReader
+from gguf.quants import dequantize
 
 HERE = pathlib.Path(__file__).parent
 # What tests/support/make_model is told; tests read it from the golden.
@@ -39,7 +40,20 @@ SYNTHETIC = {
     "synth_llama3": (F32 + "--rope-scaling llama3 --rope-factor 8 --rope-context 32 "
                      "--rope-llama3-keys"),
     "synth_yarn": F32 + "--rope-base 500 --rope-scaling yarn --rope-factor 4 --rope-context 512",
+    "synth_qwen2": F32 + "--architecture qwen2",
+    "synth_qwen3": F32 + "--architecture qwen3 --head-dim 32",  # heads wider than the model
+    "synth_smollm3": F32 + "--architecture smollm3 --layers 6",  # the fourth without rope
 }
+
+# What each architecture does beside a Llama: without any of these the test must fail. "position": keys
+# are turned as if they were one later.
+STEPS = {
+    "synth_qwen2": ["bias", "halves", "position"],
+    "synth_qwen3": ["attn_q", "attn_k", "halves", "position"],  # the norms of both
+    "synth_smollm3": ["no rope", "position"],
+}
+# What tests/golden/test_golden_synth.c allows models of f32 weights, on average.
+ALLOWED = 0.0006
 
 
 def load_oracle(path):
@@ -50,28 +64,97 @@ def load_oracle(path):
 
 
 def extended(oracle):
-    """The oracle's model with what it leaves out: biases, scaled rope, K and V rounded to f16, int8
-    activations for quantized weights only. Written from the papers, apart from Sluice's code."""
+    """The oracle's model with what it leaves out: other architectures, biases, scaled rope, K and V
+    rounded to f16, int8 activations for quantized weights only. Written from the papers and the
+    published models' own code, apart from Sluice's. `without` names steps to leave out (STEPS)."""
 
     class Model(oracle.Model):
-        def __init__(self, path):
-            super().__init__(path)
-            self.types = {t.name: t.tensor_type.name for t in GGUFReader(path).tensors}
+        def __init__(self, path, without=()):
+            reader = GGUFReader(path)
+            self.meta = {k: f.contents() for k, f in reader.fields.items()}
+            self.architecture = self.meta["general.architecture"]
+            self.without = without
+            self.n_layers = self.get("block_count")
+            self.n_heads = self.get("attention.head_count")
+            self.n_kv_heads = self.get("attention.head_count_kv")
+            self.head_dim = self.get("attention.key_length")
+            self.eps = self.get("attention.layer_norm_rms_epsilon")
+            self.rope_base = self.get("rope.freq_base")
+            self.rope_dim = self.get("rope.dimension_count")
+            self.w, self.types = {}, {}
+            for t in reader.tensors:
+                shape = [int(n) for n in reversed(t.shape)]
+                values = dequantize(t.data, t.tensor_type).reshape(shape)
+                self.w[t.name] = values.astype(np.float32)
+                self.types[t.name] = t.tensor_type.name
+            self.w.setdefault("output.weight", self.w["token_embd.weight"])
             self.types.setdefault("output.weight", self.types["token_embd.weight"])
             self.frequencies, self.magnitude = scaled_frequencies(self)
-            assert self.n_kv_heads < self.n_heads  # rope tells keys from queries by it
+
+        def get(self, key, default=None):
+            return self.meta.get(f"{self.architecture}.{key}", default)
 
         def linear(self, x, name):
             self.q8 = self.types[name] not in ("F32", "F16", "BF16")
-            out = super().linear(x, name) + self.w.get(name.replace(".weight", ".bias"), 0)
-            return in_cache(out) if ".attn_v." in name else out
+            bias = self.w.get(name.replace(".weight", ".bias"), 0)
+            return super().linear(x, name) + (0 if "bias" in self.without else bias)
+
+        def turns(self, layer):
+            """SmolLM3: no rope in every fourth layer."""
+            if "no rope" in self.without:
+                return True
+            return self.architecture != "smollm3" or (layer + 1) % 4 != 0
 
         def rope(self, x, positions):
+            """Qwen's pairs are halves of a head, as Hugging Face has them; the others are adjacent."""
             angle = positions[:, None] * self.frequencies
             turn = (self.magnitude * np.exp(1j * angle))[:, None]
-            pairs = (x[..., 0::2] + 1j * x[..., 1::2]) * turn
-            out = np.stack([pairs.real, pairs.imag], -1).reshape(x.shape)
-            return in_cache(out) if x.shape[1] == self.n_kv_heads else out
+            halves = self.architecture.startswith("qwen") and "halves" not in self.without
+            half = x.shape[-1] // 2
+            real, imaginary = (x[..., :half], x[..., half:]) if halves else (x[..., 0::2], x[..., 1::2])
+            pairs = (real + 1j * imaginary) * turn
+            if halves:
+                return np.concatenate([pairs.real, pairs.imag], -1)
+            return np.stack([pairs.real, pairs.imag], -1).reshape(x.shape)
+
+        def heads(self, x, name, layer, positions):
+            """Queries or keys: mapped, normed where the model has that, turned where it does."""
+            if name == "attn_k" and "position" in self.without:
+                positions = positions + 1
+            x = self.linear(x, f"blk.{layer}.{name}.weight")
+            x = x.reshape(len(positions), -1, self.head_dim)
+            norm = f"blk.{layer}.{name}_norm.weight"
+            if norm in self.w and name not in self.without:
+                x = self.norm(x, norm)
+            return self.rope(x, positions) if self.turns(layer) else x
+
+        def attention(self, x, layer, positions):
+            n, group = len(positions), self.n_heads // self.n_kv_heads
+            q = self.heads(x, "attn_q", layer, positions)
+            k = in_cache(self.heads(x, "attn_k", layer, positions))
+            v = in_cache(self.linear(x, f"blk.{layer}.attn_v.weight"))
+            v = v.reshape(n, self.n_kv_heads, -1)
+            visible = np.tri(n, dtype=bool)
+            out = np.empty((n, self.n_heads, self.head_dim))
+            for head in range(self.n_heads):
+                score = q[:, head] @ k[:, head // group].T / np.sqrt(self.head_dim)
+                score = np.where(visible, score, -np.inf)
+                score = np.exp(score - score.max(-1, keepdims=True))
+                out[:, head] = score / score.sum(-1, keepdims=True) @ v[:, head // group]
+            return self.linear(out.reshape(n, -1), f"blk.{layer}.attn_output.weight")
+
+        def feed_forward(self, x, layer):
+            gate = self.linear(x, f"blk.{layer}.ffn_gate.weight")
+            up = self.linear(x, f"blk.{layer}.ffn_up.weight")
+            return self.linear(gate / (1 + np.exp(-gate)) * up, f"blk.{layer}.ffn_down.weight")
+
+        def logits(self, ids):
+            positions = np.arange(len(ids), dtype=np.float64)
+            x = self.w["token_embd.weight"][ids].astype(np.float64)
+            for i in range(self.n_layers):
+                x = x + self.attention(self.norm(x, f"blk.{i}.attn_norm.weight"), i, positions)
+                x = x + self.feed_forward(self.norm(x, f"blk.{i}.ffn_norm.weight"), i)
+            return self.linear(self.norm(x, "output_norm.weight"), "output.weight")
 
     return Model
 
@@ -82,8 +165,7 @@ def in_cache(x):
 
 def scaled_frequencies(model):
     """Radians a position of each pair, and what cosines and sines are multiplied by."""
-    get = lambda key, default=None: model.meta.get("llama." + key, default)
-    dim, base = model.rope_dim, model.rope_base
+    get, dim, base = model.get, model.rope_dim, model.rope_base
     assert dim == model.head_dim
     pair = np.arange(dim // 2)
     frequency = base ** (-2.0 * pair / dim) / model.w.get("rope_freqs.weight", np.ones(dim // 2))
@@ -166,14 +248,31 @@ def synthetic_ids():
     return np.random.default_rng(1).integers(8, 512, 64)
 
 
+def compared(logits, ids, rows):
+    """The log-probabilities that a test compares: of the next id, and of the best of `rows`."""
+    logp = log_softmax(logits)
+    best_ids = np.argsort(-rows, -1, kind="stable")[:-1, :8]
+    return np.take_along_axis(logp[:-1], np.concatenate([best_ids, ids[1:, None]], 1), 1)
+
+
+def check_sharp(model_class, path, name, logits, ids):
+    """A model without one of its steps is far outside of what the test allows."""
+    for step in STEPS.get(name, []):
+        wrong = model_class(path, [step]).logits(ids)
+        off = np.abs(compared(wrong, ids, logits) - compared(logits, ids, logits)).mean()
+        print(f"{name} without {step!r}: off by {off:.3f} on average")
+        assert off > 20 * ALLOWED, f"{name}: the test would not see that {step!r} is missing"
+
+
 def make_synthetic(oracle, a):
-    ids = synthetic_ids()
+    ids, model_class = synthetic_ids(), extended(oracle)
     for name, options in SYNTHETIC.items():
         words = (SHAPE + options).strip()
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/model.gguf"
             subprocess.run([a.make_model, *words.split(), path], check=True)
-            logits = extended(oracle)(path).logits(ids)
+            logits = model_class(path).logits(ids)
+            check_sharp(model_class, path, name, logits, ids)
             write(name, {"make_model": words, "ids": ids.tolist(),
                          "nll": [round(float(x), 6) for x in oracle.nll(logits[:-1], ids[1:])],
                          "top": [best(row, 8) for row in log_softmax(logits)]})
