@@ -40,6 +40,11 @@ static const sl_gguf_tensor *find_layer_tensor(const sl_gguf *gguf, uint32_t lay
 
 /* ---- checking tensors ---- */
 
+static bool may_have(const sl_architecture *architecture, sl_tensor_set set)
+{
+    return (architecture->required | architecture->optional) & set;
+}
+
 static sl_status check_type(const sl_gguf *gguf, const char *name, const sl_gguf_tensor *t,
                             sl_type_use use)
 {
@@ -108,11 +113,6 @@ static sl_status check_rope_freqs(const sl_gguf *gguf, const sl_model_shape *sha
     return check_divisors(gguf, t);
 }
 
-static bool may_have(const sl_architecture *architecture, sl_tensor_set set)
-{
-    return (architecture->required | architecture->optional) & set;
-}
-
 /* Whether this is exactly a name that binding looks up; "blk.00.attn_q.weight" is not. */
 static bool is_known(const sl_architecture *architecture, sl_text name, const sl_model_shape *shape)
 {
@@ -151,6 +151,22 @@ static sl_status check_none_unknown(const sl_gguf *gguf, const sl_model_shape *s
     return SL_OK;
 }
 
+static sl_status check_layer(const sl_gguf *gguf, const sl_architecture *architecture,
+                             const sl_model_shape *shape, uint32_t layer)
+{
+    sl_status status = SL_OK;
+    for (size_t k = 0; k < SL_LAYER_TENSORS && status == SL_OK; k++) {
+        const sl_layer_tensor *which = &sl_layer_tensors[k];
+        char name[64];
+        if (!may_have(architecture, which->set)) continue; /* refused by name if it is there */
+        if (!(architecture->required & which->set) && !find_layer_tensor(gguf, layer, which))
+            continue;
+        snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
+        status = check_tensor(gguf, name, dim_size(shape, which->in), dim_size(shape, which->out));
+    }
+    return status;
+}
+
 static sl_status check_tensors(const sl_gguf *gguf, sl_model_shape *shape)
 {
     const sl_architecture *architecture = sl_architecture_of(gguf);
@@ -163,18 +179,10 @@ static sl_status check_tensors(const sl_gguf *gguf, sl_model_shape *shape)
     if (status == SL_OK) status = check_tensor(gguf, "output_norm.weight", shape->width, 1);
     if (status == SL_OK && !shape->tied)
         status = check_tensor(gguf, "output.weight", shape->width, shape->vocab);
-    if (status == SL_OK) status = check_rope_freqs(gguf, shape);
-    for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
-        for (size_t k = 0; k < SL_LAYER_TENSORS && status == SL_OK; k++) {
-            const sl_layer_tensor *which = &sl_layer_tensors[k];
-            char name[64];
-            if (!(architecture->required & which->set) && !find_layer_tensor(gguf, layer, which))
-                continue;
-            snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
-            status = check_tensor(gguf, name, dim_size(shape, which->in),
-                                  dim_size(shape, which->out));
-        }
-    }
+    if (status == SL_OK && may_have(architecture, SL_TENSORS_ROPE_FREQS))
+        status = check_rope_freqs(gguf, shape);
+    for (uint32_t layer = 0; layer < shape->n_layers && status == SL_OK; layer++)
+        status = check_layer(gguf, architecture, shape, layer);
     return status == SL_OK ? check_none_unknown(gguf, shape) : status;
 }
 

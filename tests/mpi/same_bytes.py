@@ -205,6 +205,19 @@ def every_weight_type(bench):
     return 2 * len(MIXES)
 
 
+def every_architecture(bench):
+    """Those beside llama, on one rank and on three: SmolLM3's layer without rope is on a rank that also
+    has others, and Qwen3's heads together are wider than the model."""
+    names = {"qwen2": {}, "qwen3": {"head_dim": 32}, "smollm3": {"layers": 6}}
+    for name, shape in names.items():
+        model = bench.model(f"{name}.gguf", seed=SEED, architecture=name, **shape)
+        runner = Runner(bench, model, bench.job("few.jsonl", requests()[:6]))
+        found, _, _ = runner.run(name, 0, "-t", 2)
+        again, _, _ = runner.run(f"{name}, 3 ranks", 3, "-t", 1, "--chunk", 50, "--sequences", 2)
+        e2e.compare(found, again, name)
+    return 2 * len(names)
+
+
 def without_cache_bytes(found):
     """Records but for the cache's bytes: a gate has state of its own."""
     return {id: re.sub(rb'"cache_bytes":\d+', b'"cache_bytes":0', line) for id, line in found.items()}
@@ -291,6 +304,7 @@ def body(bench):
     n += lossy_codecs(bench, runner, reference)
     n += every_kernel_set(bench, runner)
     n += every_weight_type(bench)
+    n += every_architecture(bench)
     n += small_cache(bench)
     print(f"{n} runs of equal bytes ({generated} tokens of 21 good requests each)")
 

@@ -131,6 +131,21 @@ static void test_load_optional(void **state)
     assert_null(w.rope_freqs);
     assert_true(!l->q_bias && !l->k_bias && !l->v_bias && !l->o_bias);
     assert_true(!l->gate_bias && !l->up_bias && !l->down_bias);
+    assert_true(!l->q_norm && !l->k_norm);
+    model_close(&m);
+}
+
+/* Norms of heads are loaded where the architecture has them. */
+static void test_load_qk_norms(void **state)
+{
+    (void)state;
+    synth_shape shape = synth_shape_default();
+    shape.architecture = "qwen3";
+    model m = model_make_of(&shape);
+    sl_model_shape s = model_open(&m);
+    sl_weights w = load_quietly(m.gguf, &s, 1, LAYERS);
+    check_vector(m.gguf, w.layers[2].q_norm, "blk.3.attn_q_norm.weight");
+    check_vector(m.gguf, w.layers[2].k_norm, "blk.3.attn_k_norm.weight");
     model_close(&m);
 }
 
@@ -248,12 +263,14 @@ static void test_hash_sees_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),        cmocka_unit_test(test_load_optional),
-        cmocka_unit_test(test_one_bias),    cmocka_unit_test(test_splits),
-        cmocka_unit_test(test_splits_full), cmocka_unit_test(test_hash_sees_all),
+        cmocka_unit_test(test_load),          cmocka_unit_test(test_load_optional),
+        cmocka_unit_test(test_load_qk_norms), cmocka_unit_test(test_one_bias),
+        cmocka_unit_test(test_splits),        cmocka_unit_test(test_splits_full),
+        cmocka_unit_test(test_hash_sees_all),
     };
     int failed = cmocka_run_group_tests_name("weights", tests, NULL, NULL);
     failed += weights_tensors_tests();
     failed += weights_keys_tests();
+    failed += weights_architectures_tests();
     return failed;
 }

@@ -13,7 +13,7 @@
 #include "runtime/base/log.h"
 #include "tests/support/capture.h"
 
-static model encode(const synth_shape *shape, add_more add, const char *what)
+model model_make_with(const synth_shape *shape, add_more add, const char *what)
 {
     sl_gguf_writer w = {0};
     synth_gguf_put(shape, &w);
@@ -24,13 +24,13 @@ static model encode(const synth_shape *shape, add_more add, const char *what)
     return m;
 }
 
-model model_make_of(const synth_shape *shape) { return encode(shape, NULL, NULL); }
+model model_make_of(const synth_shape *shape) { return model_make_with(shape, NULL, NULL); }
 
 model model_make(synth_tie tie, add_more add, const char *what)
 {
     synth_shape shape = synth_shape_default();
     shape.tie = tie;
-    return encode(&shape, add, what);
+    return model_make_with(&shape, add, what);
 }
 
 model model_make_full(void)

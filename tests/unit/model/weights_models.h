@@ -23,7 +23,9 @@ typedef struct {
 model model_make_of(const synth_shape *shape);
 /* Puts one more key or tensor into a file; `what` is its name, or a text. */
 typedef void (*add_more)(sl_gguf_writer *w, const char *what);
-/* A model of the default shape; `add` may be NULL. */
+/* `add` may be NULL. */
+model model_make_with(const synth_shape *shape, add_more add, const char *what);
+/* The same of the default shape. */
 model model_make(synth_tie tie, add_more add, const char *what);
 /* With every optional tensor, and an own head. */
 model model_make_full(void);
@@ -41,5 +43,6 @@ void add_vector(sl_gguf_writer *w, const char *name);
 /* The groups of tests, each in the file of its name; they return how many failed. */
 int weights_tensors_tests(void);
 int weights_keys_tests(void);
+int weights_architectures_tests(void);
 
 #endif

@@ -312,6 +312,28 @@ static void test_same_bits(void **state)
     }
 }
 
+/* Layers of other architectures: norms of heads before they are turned, halves turned, layers that
+ * are not. */
+static void test_same_bits_architectures(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"qwen2", "qwen3", "smollm3"};
+    static const char *const sets[] = {"ref", "avx2", "avx512", "amx-emulated"};
+    static batch b;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {
+            const sl_kernels *kernels = sl_kernels_named(sets[k]);
+            if (!kernels) continue;
+            synth_shape shape = small_shape();
+            shape.architecture = names[i];
+            shape.layers = 5;
+            shape.head_dim = 32;
+            make_batch(&b, 20 + i, JOBS, 70);
+            check_ways(&shape, kernels, one_stage, &b, 2);
+        }
+    }
+}
+
 /* Long enough for two runs of pages in decode, and three blocks of queries in a span. */
 static void test_same_bits_long(void **state)
 {
@@ -401,6 +423,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_same_bits_architectures),
         cmocka_unit_test(test_same_bits_long),
         cmocka_unit_test(test_rows_as_prompt),
     };
