@@ -96,18 +96,30 @@ static void put_zeros(sl_gguf_writer *w, const char *name, uint32_t type, uint64
                        n_in / weights * n_out * bytes);
 }
 
+/* Keys of an architecture's own. */
+static void put_shape(sl_gguf_writer *w, const char *architecture)
+{
+    static const struct {
+        const char *name;
+        uint32_t value;
+    } numbers[] = {{"block_count", 1},          {"embedding_length", 32},
+                   {"feed_forward_length", 32}, {"context_length", 64},
+                   {"attention.head_count", 2}, {"attention.head_count_kv", 1}};
+    char key[96];
+    sl_gguf_put_string(w, "general.architecture", architecture);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        snprintf(key, sizeof key, "%s.%s", architecture, numbers[i].name);
+        sl_gguf_put_u32(w, key, numbers[i].value);
+    }
+    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", architecture);
+    sl_gguf_put_f32(w, key, 1e-5F);
+}
+
 /* One layer of width 32 with two heads of 16. */
-static void make_model(void)
+static void make_model(const char *architecture, const char *name)
 {
     sl_gguf_writer w = {0};
-    sl_gguf_put_string(&w, "general.architecture", "llama");
-    sl_gguf_put_u32(&w, "llama.block_count", 1);
-    sl_gguf_put_u32(&w, "llama.embedding_length", 32);
-    sl_gguf_put_u32(&w, "llama.feed_forward_length", 32);
-    sl_gguf_put_u32(&w, "llama.context_length", 64);
-    sl_gguf_put_u32(&w, "llama.attention.head_count", 2);
-    sl_gguf_put_u32(&w, "llama.attention.head_count_kv", 1);
-    sl_gguf_put_f32(&w, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
+    put_shape(&w, architecture);
     put_words(&w);
     put_zeros(&w, "token_embd.weight", SL_TYPE_Q8_0, 32, 10);
     put_zeros(&w, "output_norm.weight", SL_TYPE_F32, 32, 1);
@@ -120,7 +132,11 @@ static void make_model(void)
     put_zeros(&w, "blk.0.ffn_gate.weight", SL_TYPE_Q4_1, 32, 32);
     put_zeros(&w, "blk.0.ffn_up.weight", SL_TYPE_Q4_1, 32, 32);
     put_zeros(&w, "blk.0.ffn_down.weight", SL_TYPE_Q4_1, 32, 32);
-    save_gguf(&w, "model");
+    if (strcmp(architecture, "qwen3") == 0) {
+        put_zeros(&w, "blk.0.attn_q_norm.weight", SL_TYPE_F32, 16, 1);
+        put_zeros(&w, "blk.0.attn_k_norm.weight", SL_TYPE_F32, 16, 1);
+    }
+    save_gguf(&w, name);
 }
 
 static void make_tokenizers(void)
@@ -460,7 +476,10 @@ int main(int argc, char **argv)
     }
     corpus = argv[1];
     make_kinds();
-    make_model();
+    make_model("llama", "model");
+    make_model("qwen2", "model-qwen2");
+    make_model("qwen3", "model-qwen3");
+    make_model("smollm3", "model-smollm3");
     make_tokenizers();
     make_frames();
     make_records();

@@ -144,7 +144,7 @@ static void put_tensor(maker *m, const char *name, uint32_t type, uint32_t n_in,
 {
     size_t n_values = (size_t)n_in * (n_out ? n_out : 1), weights, bytes;
     bool known = sl_type_block(type, &weights, &bytes);
-    SL_ASSERT(known && n_in % BLOCK == 0 && n_in % weights == 0);
+    SL_ASSERT(known && n_in > 0 && n_in % BLOCK == 0 && n_in % weights == 0);
     size_t n_bytes = n_values / weights * bytes, step = n_bytes / (n_values / BLOCK);
     uint8_t *data = malloc(n_bytes);
     SL_ASSERT(data);
