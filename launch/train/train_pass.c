@@ -15,6 +15,7 @@ static sl_teacher_options teacher_options(const sl_train_pass *p)
                                 .n_kv_heads = s->n_kv_heads,
                                 .head_dim = s->head_dim,
                                 .width = s->width,
+                                .attention_scale = s->attention_scale,
                                 .tokens_max = p->options.tokens_max,
                                 .window = p->options.window,
                                 .threads = p->stage.options.threads};

@@ -44,6 +44,7 @@ static const sl_kernels kernels_ref = {
     .matmul = sl_matmul_ref,
     .rmsnorm = sl_rmsnorm_ref,
     .swiglu = sl_swiglu_ref,
+    .geglu = sl_geglu_ref,
     .add = sl_add_ref,
     .kv = {&kv_ref[SL_KV_F16], &kv_ref[SL_KV_BF16], &kv_ref[SL_KV_Q8_0]},
     .peak = sl_peak_ref,
@@ -67,6 +68,7 @@ static const sl_kernels kernels_avx2 = {
     .matmul = sl_matmul_avx2,
     .rmsnorm = sl_rmsnorm_avx2,
     .swiglu = sl_swiglu_avx2,
+    .geglu = sl_geglu_avx2,
     .add = sl_add_avx2,
     .kv = {&kv_avx2[SL_KV_F16], &kv_avx2[SL_KV_BF16], &kv_avx2[SL_KV_Q8_0]},
     .peak = sl_peak_avx2,
@@ -90,6 +92,7 @@ static const sl_kernels kernels_avx512 = {
     .matmul = sl_matmul_avx512,
     .rmsnorm = sl_rmsnorm_avx2,
     .swiglu = sl_swiglu_avx512,
+    .geglu = sl_geglu_avx512,
     .add = sl_add_avx2,
     .kv = {&kv_avx512[SL_KV_F16], &kv_avx512[SL_KV_BF16], &kv_avx512[SL_KV_Q8_0]},
     .peak = sl_peak_avx512,
@@ -101,7 +104,7 @@ static const sl_kernels kernels_avx512 = {
     .merge = sl_softmax_merge, .finish = sl_softmax_finish
 #define KERNELS_AMX                                                                         \
     .quantize = sl_quantize_avx512, .rmsnorm = sl_rmsnorm_avx2, .swiglu = sl_swiglu_avx512, \
-    .add = sl_add_avx2, .kv_best = SL_KV_BF16, .peak = sl_peak_avx512
+    .geglu = sl_geglu_avx512, .add = sl_add_avx2, .kv_best = SL_KV_BF16, .peak = sl_peak_avx512
 
 static const sl_kv_layout kv_amx = {KV_TILED, .attend = sl_kv_bf16_attend_amx,
                                     .attend_prompt = sl_kv_bf16_attend_amx,

@@ -74,11 +74,15 @@ typedef void sl_kv_attend(const sl_kv_tile *tiles, size_t n_tiles, const float *
 typedef void sl_kv_scores(const void *page, const float *q, size_t n_rows, size_t head_dim,
                           float *out);
 
+/* Of geglu's u (kernels.h), as x (LINEAR + CUBIC x^2). */
+#define SL_GELU_LINEAR 1.5957691216F
+#define SL_GELU_CUBIC  0.0713548163F
+
 sl_quantize sl_quantize_ref;
 extern sl_matmul *const sl_matmul_ref[SL_TYPES];
 void sl_rmsnorm_ref(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
                     float *out);
-void sl_swiglu_ref(const float *gate, const float *up, size_t n, float *out);
+sl_glu sl_swiglu_ref, sl_geglu_ref;
 void sl_add_ref(const float *y, size_t n, float *x);
 sl_kv_put sl_kv_f16_put_ref, sl_kv_bf16_put, sl_kv_q8_0_put_ref;
 sl_kv_attend sl_kv_f16_attend_ref, sl_kv_bf16_attend_ref, sl_kv_q8_0_attend_ref;
@@ -90,7 +94,7 @@ extern sl_matmul *const sl_matmul_avx2[SL_TYPES];
 sl_matmul sl_matmul_F32_avx2, sl_matmul_F16_avx2, sl_matmul_BF16_avx2;
 void sl_rmsnorm_avx2(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
                      float *out);
-void sl_swiglu_avx2(const float *gate, const float *up, size_t n, float *out);
+sl_glu sl_swiglu_avx2, sl_geglu_avx2;
 void sl_add_avx2(const float *y, size_t n, float *x);
 sl_kv_put sl_kv_f16_put_avx2, sl_kv_q8_0_put_avx2;
 sl_kv_attend sl_kv_f16_attend_avx2, sl_kv_bf16_attend_avx2, sl_kv_q8_0_attend_avx2;
@@ -99,7 +103,7 @@ sl_kv_scores sl_kv_f16_scores_avx2, sl_kv_bf16_scores_avx2, sl_kv_q8_0_scores_av
 /* The avx512 set is avx2 but for what takes the time. */
 sl_quantize sl_quantize_avx512;
 extern sl_matmul *const sl_matmul_avx512[SL_TYPES];
-void sl_swiglu_avx512(const float *gate, const float *up, size_t n, float *out);
+sl_glu sl_swiglu_avx512, sl_geglu_avx512;
 sl_kv_attend sl_kv_f16_attend_avx512, sl_kv_bf16_attend_avx512, sl_kv_q8_0_attend_avx512;
 sl_kv_attend sl_kv_f16_attend_prompt_avx512, sl_kv_bf16_attend_prompt_avx512,
     sl_kv_q8_0_attend_prompt_avx512;

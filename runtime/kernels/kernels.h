@@ -60,6 +60,9 @@ typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scal
 typedef void sl_matmul(const sl_matrix *w, const sl_activations *a, size_t out_begin,
                        size_t out_end, bool add, float *out, size_t out_stride);
 
+/* A gated linear unit: act(gate[i]) * up[i] for all i < n. out may be gate or up. */
+typedef void sl_glu(const float *gate, const float *up, size_t n, float *out);
+
 typedef struct sl_kernels {
     const char *name; /* "ref", "avx2", "avx512", "amx", "amx-emulated" */
 
@@ -75,9 +78,11 @@ typedef struct sl_kernels {
     void (*rmsnorm)(const float *x, const float *gain, size_t n_rows, size_t width, float eps,
                     float *out);
 
-    /* out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. Shazeer 2020, arXiv:2002.05202.
-     * out may be gate or up. */
-    void (*swiglu)(const float *gate, const float *up, size_t n, float *out);
+    /* out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. Shazeer 2020, arXiv:2002.05202. */
+    sl_glu *swiglu;
+    /* With the tanh form of GELU (Hendrycks & Gimpel 2016, arXiv:1606.08415), written with exp:
+     * out[i] = gate[i] / (1 + exp(-u)) * up[i], u = 2 sqrt(2/pi) (gate[i] + 0.044715 gate[i]^3). */
+    sl_glu *geglu;
 
     /* x[i] += y[i]. */
     void (*add)(const float *y, size_t n, float *x);

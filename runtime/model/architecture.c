@@ -6,7 +6,7 @@
 #include "runtime/model/model_keys.h"
 
 static const sl_architecture *const ARCHITECTURES[] = {
-    &sl_architecture_llama, &sl_architecture_qwen2, &sl_architecture_qwen3,
+    &sl_architecture_llama, &sl_architecture_gemma3, &sl_architecture_qwen2, &sl_architecture_qwen3,
     &sl_architecture_smollm3};
 
 enum { N_ARCHITECTURES = sizeof ARCHITECTURES / sizeof *ARCHITECTURES };

@@ -1,6 +1,6 @@
 /* runtime/model/architecture.h - the seam between a model file and the rest of the runtime: how the
  * keys of an architecture make a shape, with the plan of its layers (shape.h), and which tensors it
- * has. Another architecture is a file like llama.c, qwen.c and smollm3.c, its row declared below
+ * has. Another architecture is a file like llama.c or gemma3.c, its row declared below
  * and listed in architecture.c; the stage follows the plan and asks for no names. Knows no
  * arithmetic and reads no weights. Rows are constants. */
 #ifndef SL_ARCHITECTURE_H
@@ -19,6 +19,7 @@ typedef struct {
     uint32_t required, optional; /* sl_tensor_set of its files; one in neither is refused */
 } sl_architecture;
 
+extern const sl_architecture sl_architecture_gemma3;
 extern const sl_architecture sl_architecture_llama;
 extern const sl_architecture sl_architecture_qwen2;
 extern const sl_architecture sl_architecture_qwen3;

@@ -22,4 +22,8 @@ const sl_layer_tensor sl_layer_tensors[SL_LAYER_TENSORS] = {
     {"ffn_down.bias", SL_TENSORS_OTHER_BIASES, SL_DIM_WIDTH, SL_DIM_NONE, PLACE(down_bias)},
     {"attn_q_norm.weight", SL_TENSORS_QK_NORMS, SL_DIM_HEAD, SL_DIM_NONE, PLACE(q_norm)},
     {"attn_k_norm.weight", SL_TENSORS_QK_NORMS, SL_DIM_HEAD, SL_DIM_NONE, PLACE(k_norm)},
+    {"post_attention_norm.weight", SL_TENSORS_POST_NORMS, SL_DIM_WIDTH, SL_DIM_NONE,
+     PLACE(attn_post_norm)},
+    {"post_ffw_norm.weight", SL_TENSORS_POST_NORMS, SL_DIM_WIDTH, SL_DIM_NONE,
+     PLACE(ffn_post_norm)},
 };

@@ -14,6 +14,8 @@ typedef struct {
     sl_matrix q, k, v, o;              /* [heads * head_dim][width] and back */
     sl_matrix gate, up, down;          /* [ffn_width][width] and back */
     const float *q_norm, *k_norm;      /* [head_dim] of each head, before it is turned */
+    /* [width] of what attention and FFN add to the hidden state */
+    const float *attn_post_norm, *ffn_post_norm;
     /* added to what the maps give */
     const float *q_bias, *k_bias, *v_bias, *o_bias;
     const float *gate_bias, *up_bias, *down_bias;
@@ -25,7 +27,8 @@ typedef enum {
     SL_TENSORS_QKV_BIASES = 1 << 1,
     SL_TENSORS_OTHER_BIASES = 1 << 2, /* of all other matrices */
     SL_TENSORS_QK_NORMS = 1 << 3,
-    SL_TENSORS_ROPE_FREQS = 1 << 4, /* of no layer: rope_freqs.weight */
+    SL_TENSORS_POST_NORMS = 1 << 4,
+    SL_TENSORS_ROPE_FREQS = 1 << 5, /* of no layer: rope_freqs.weight */
 } sl_tensor_set;
 
 /* The sides that a tensor's rows and columns have. */
@@ -46,7 +49,7 @@ typedef struct {
     size_t offset;  /* of its place in sl_layer_weights */
 } sl_layer_tensor;
 
-enum { SL_LAYER_TENSORS = 18 };
+enum { SL_LAYER_TENSORS = 20 };
 extern const sl_layer_tensor sl_layer_tensors[SL_LAYER_TENSORS];
 
 #endif

@@ -16,11 +16,17 @@ typedef struct {
     sl_rope rope; /* of queries and keys; dim 0: none */
 } sl_layer_kind;
 
+/* The FFN's gated linear unit (kernels.h). */
+typedef enum { SL_SWIGLU, SL_GEGLU } sl_activation;
+
 typedef struct {
     uint32_t n_layers, width, ffn_width;
     uint32_t n_heads, n_kv_heads, head_dim;
     uint32_t context; /* trained length, tokens; after any scaling of rope */
     float rms_eps;
+    float embedding_scale; /* of what the embedding gives; 1 mostly */
+    float attention_scale; /* of scores, 1/sqrt(head_dim) mostly */
+    sl_activation activation;
     /* The plan: layer i is of kinds[kind_of[i]]. */
     uint32_t n_kinds;
     sl_layer_kind kinds[SL_LAYER_KINDS_MAX];

@@ -164,6 +164,8 @@ sl_status sl_transformer_keys_read(const sl_model_keys *keys, sl_rope_pairing pa
     if (status == SL_OK) status = check_heads(keys, &s, rope);
     if (status == SL_OK) status = check_none_unknown(keys, rope->scaling);
     if (status == SL_OK) status = read_epsilon(keys, &s.rms_eps);
+    s.embedding_scale = 1;
+    s.attention_scale = 1.0F / sqrtf((float)s.head_dim);
     if (status == SL_OK) *shape_out = s;
     return status;
 }

@@ -7,8 +7,8 @@
 #include "runtime/model/model_keys.h"
 #include "runtime/model/shape.h"
 
-/* All of the shape but vocab and tied, every layer of one kind: rope turns all of them. Statuses as
- * those of sl_architecture's read_shape. */
+/* All of the shape but vocab and tied, as a Llama has it: every layer of one kind, with rope; scales
+ * and activation are the common ones. Statuses as those of sl_architecture's read_shape. */
 sl_status sl_transformer_keys_read(const sl_model_keys *keys, sl_rope_pairing pairing,
                                    sl_model_shape *shape_out);
 

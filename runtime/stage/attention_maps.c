@@ -41,7 +41,7 @@ static void map_head(const sl_layer_context *c, const sl_frame *frame, uint32_t 
     const uint8_t *flags = sl_frame_flags(frame, c->layer_begin + layer, kv_head);
     const float *q = c->shared.q + (size_t)head * s->head_dim;
     const float *k = c->shared.k + (size_t)kv_head * s->head_dim;
-    float scale = 1.0F / sqrtf((float)s->head_dim);
+    float scale = s->attention_scale;
     for (uint32_t t = 0; t < n; t++) {
         float *row = map + (size_t)t * n;
         const float *query = q + (size_t)t * s->n_heads * s->head_dim;

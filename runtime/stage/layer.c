@@ -114,14 +114,41 @@ static void project(sl_layer_context *c, sl_member me, const sl_layer_weights *w
     }
 }
 
+/* x += norm(map(in)): what was computed behind the layer's last input is of no use any more, so its
+ * rows are room for it. */
+static void add_normed(const sl_layer_context *c, sl_member me, const sl_activations *in,
+                       const sl_linear *map, const float *norm, float *x)
+{
+    size_t width = c->shape->width;
+    float *given = c->shared.normed.x;
+    sl_linear_run(c->kernels, me, in, &(sl_linear){map->matrix, map->bias, given}, 1);
+    sl_team_barrier(me);
+    sl_share rows = sl_team_share(me, in->n_rows, 1);
+    for (size_t row = rows.begin; row < rows.end; row++) {
+        float *y = given + row * width;
+        c->kernels->rmsnorm(y, norm, 1, width, c->shape->rms_eps, y);
+        c->kernels->add(y, width, x + row * width);
+    }
+}
+
+/* The hidden state x += map(in), normed in layers that have `norm`. */
+static void add_to_hidden(const sl_layer_context *c, sl_member me, const sl_activations *in,
+                          const sl_linear *map, const float *norm, sl_step step)
+{
+    if (norm)
+        add_normed(c, me, in, map, norm, map->out);
+    else
+        sl_linear_add(c->kernels, me, in, map);
+    sl_team_barrier(me);
+    lap_maps(c, me, step, in->n_rows, &map->matrix, 1);
+}
+
 static void add_attended(const sl_layer_context *c, sl_member me, const sl_layer_weights *w,
                          size_t n_rows, float *x)
 {
     sl_activations attended = sl_layer_input(c, &c->shared.attended, n_rows);
-    sl_linear map = {&w->o, w->o_bias, x};
-    sl_linear_add(c->kernels, me, &attended, &map);
-    sl_team_barrier(me);
-    lap_maps(c, me, SL_STEP_OUT, n_rows, (const sl_matrix *[]){&w->o}, 1);
+    add_to_hidden(c, me, &attended, &(sl_linear){&w->o, w->o_bias, x}, w->attn_post_norm,
+                  SL_STEP_OUT);
 }
 
 static void add_feed_forward(const sl_layer_context *c, sl_member me, const sl_layer_weights *w,
@@ -130,13 +157,12 @@ static void add_feed_forward(const sl_layer_context *c, sl_member me, const sl_l
     sl_activations in = norm_rows(c, me, x, w->ffn_norm, n_rows);
     sl_activations hidden = sl_layer_input(c, &c->shared.hidden, n_rows);
     sl_linear gate = {&w->gate, w->gate_bias, NULL}, up = {&w->up, w->up_bias, NULL};
-    sl_linear down = {&w->down, w->down_bias, x};
-    sl_linear_swiglu(c->kernels, me, &in, &gate, &up, w->down.type, &hidden);
+    sl_glu *glu = c->shape->activation == SL_GEGLU ? c->kernels->geglu : c->kernels->swiglu;
+    sl_linear_glu(c->kernels, me, &in, &gate, &up, glu, w->down.type, &hidden);
     sl_team_barrier(me);
     lap_maps(c, me, SL_STEP_FFN_IN, n_rows, (const sl_matrix *[]){&w->gate, &w->up}, 2);
-    sl_linear_add(c->kernels, me, &hidden, &down);
-    sl_team_barrier(me);
-    lap_maps(c, me, SL_STEP_FFN_OUT, n_rows, (const sl_matrix *[]){&w->down}, 1);
+    add_to_hidden(c, me, &hidden, &(sl_linear){&w->down, w->down_bias, x}, w->ffn_post_norm,
+                  SL_STEP_FFN_OUT);
 }
 
 void sl_layer_forward(sl_layer_context *context, sl_member me, uint32_t index, sl_frame *frame)

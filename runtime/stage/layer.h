@@ -1,5 +1,5 @@
 /* runtime/stage/layer.h - one transformer layer over the rows of a frame (Touvron et al. 2023,
- * arXiv:2302.13971): x += Wo attention(norm(x)); x += Wdown swiglu(norm(x)). The layer's weights and
+ * arXiv:2302.13971): x += Wo attention(norm(x)); x += Wdown glu(norm(x)). The layer's weights and
  * its kind (runtime/model/shape.h) say which steps there are between. */
 #ifndef SL_LAYER_H
 #define SL_LAYER_H

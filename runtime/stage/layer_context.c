@@ -1,8 +1,6 @@
 /* runtime/stage/layer_context.c - see layer_context.h. */
 #include "runtime/stage/layer_context.h"
 
-#include <math.h>
-
 uint32_t sl_layer_query_group(const sl_model_shape *shape)
 {
     return shape->n_heads / shape->n_kv_heads;
@@ -138,9 +136,9 @@ void sl_layer_queries(const sl_layer_context *c, uint32_t head, size_t row, size
     const sl_model_shape *s = c->shape;
     size_t group_width = (size_t)sl_layer_query_group(s) * s->head_dim,
            width = (size_t)s->n_heads * s->head_dim;
-    float scale = 1.0F / sqrtf((float)s->head_dim);
     for (size_t t = 0; t < n; t++) {
         const float *from = c->shared.q + (row + t) * width + head * group_width;
-        for (size_t i = 0; i < group_width; i++) out[t * group_width + i] = from[i] * scale;
+        for (size_t i = 0; i < group_width; i++)
+            out[t * group_width + i] = from[i] * s->attention_scale;
     }
 }

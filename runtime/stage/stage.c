@@ -391,8 +391,12 @@ static void embed(const sl_stage *stage, sl_member me, sl_frame *frame)
 {
     const sl_matrix *embedding = &stage->options.weights->embedding;
     sl_share rows = sl_team_share(me, frame->n_rows, 1);
-    for (size_t row = rows.begin; row < rows.end; row++)
-        sl_matrix_row(embedding, (size_t)frame->tokens[row], frame->hidden + row * embedding->n_in);
+    float scale = stage->options.weights->shape.embedding_scale;
+    for (size_t row = rows.begin; row < rows.end; row++) {
+        float *x = frame->hidden + row * embedding->n_in;
+        sl_matrix_row(embedding, (size_t)frame->tokens[row], x);
+        for (size_t i = 0; i < embedding->n_in && scale != 1; i++) x[i] *= scale;
+    }
     sl_team_barrier(me);
 }
 

@@ -89,7 +89,7 @@ static void add_block(const sl_teacher *t, uint32_t n_worth, uint32_t first, uin
     const sl_teacher_options *o = &t->options;
     size_t d = o->head_dim, stride = o->tokens_max, n_keys = first + n;
     if (n_keys <= o->window) return;
-    sl_dense_multiply(n, n_keys, d, 1.0F / sqrtf((float)d), plain(s->q + first * d, d),
+    sl_dense_multiply(n, n_keys, d, o->attention_scale, plain(s->q + first * d, d),
                       transposed(s->k, d), 0, s->weight, stride);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t query = first + i, far = sl_saturating_sub_u32(query + 1, o->window);

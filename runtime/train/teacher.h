@@ -18,8 +18,9 @@
 
 typedef struct {
     uint32_t n_heads, n_kv_heads, head_dim, width;
-    uint32_t tokens_max; /* of a piece */
-    uint32_t window;     /* what queries nearer than this see is kept anyway */
+    float attention_scale; /* of scores */
+    uint32_t tokens_max;   /* of a piece */
+    uint32_t window;       /* what queries nearer than this see is kept anyway */
     int threads;
 } sl_teacher_options;
 

@@ -27,7 +27,7 @@ static const struct {
     {"synth_q4_untied", &INT8}, {"synth_q4_0", &INT8},        {"synth_biased", &EXACT},
     {"synth_linear", &EXACT},   {"synth_rope_freqs", &EXACT}, {"synth_llama3", &EXACT},
     {"synth_yarn", &EXACT},     {"synth_qwen2", &EXACT},      {"synth_qwen3", &EXACT},
-    {"synth_smollm3", &EXACT},
+    {"synth_smollm3", &EXACT},  {"synth_gemma3", &EXACT},
 };
 
 /* What is expected, and how far off it was. */

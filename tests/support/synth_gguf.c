@@ -17,14 +17,15 @@ enum { BLOCK = 32 }; /* values that are encoded at once, of any type */
 /* What the layers of an architecture have beside a Llama's. */
 typedef struct {
     const char *name;
-    bool qkv_biases, qk_norms;
+    bool qkv_biases, qk_norms, post_norms;
 } traits;
 
 static const traits ARCHITECTURES[] = {
-    {"llama", false, false},
-    {"qwen2", true, false},
-    {"qwen3", false, true},
-    {"smollm3", false, false},
+    {.name = "llama"},
+    {.name = "qwen2", .qkv_biases = true},
+    {.name = "qwen3", .qk_norms = true},
+    {.name = "smollm3"},
+    {.name = "gemma3", .qk_norms = true, .post_norms = true},
 };
 
 static const traits *traits_of(const char *name)
@@ -234,6 +235,9 @@ static void put_layer(maker *m, uint32_t i)
     put_matrix(m, layer_name(name, i, "ffn_down"), s->ffn_type, s->ffn, s->width, 1);
     put_biases(m, i);
     if (m->traits->qk_norms) put_qk_norms(m, i);
+    if (!m->traits->post_norms) return;
+    put_norm(m, layer_name(name, i, "post_attention_norm"));
+    put_norm(m, layer_name(name, i, "post_ffw_norm"));
 }
 
 /* Like Llama 3.1's: fast pairs as they are, slow ones by 1/8. */

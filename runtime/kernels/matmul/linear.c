@@ -1,5 +1,5 @@
 /* runtime/kernels/matmul/linear.c - the product of a map is computed in pieces of columns and rows,
- * each of which stays in the cache for what comes behind it: bias, sum, SwiGLU, quantization. Who
+ * each of which stays in the cache for what comes behind it: bias, sum, gated linear unit, quantization. Who
  * computes a piece never changes its bits (contract 1). */
 #include "runtime/kernels/matmul/linear.h"
 
@@ -137,9 +137,9 @@ void sl_linear_add(const sl_kernels *kernels, sl_member me, const sl_activations
     run(kernels, me, a, map, 1, true);
 }
 
-void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
-                      const sl_linear *gate, const sl_linear *up, uint32_t next,
-                      const sl_activations *hidden)
+void sl_linear_glu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                   const sl_linear *gate, const sl_linear *up, sl_glu *glu, uint32_t next,
+                   const sl_activations *hidden)
 {
     _Static_assert(PIECE_COLUMNS % SL_BLOCK == 0, "blocks are whole");
     _Alignas(64) float gated[PIECE_ROWS * PIECE_COLUMNS], product[PIECE_ROWS * PIECE_COLUMNS];
@@ -151,7 +151,7 @@ void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activati
         multiply(kernels, gate, a, &p, false, gated, PIECE_COLUMNS);
         multiply(kernels, up, a, &p, false, product, PIECE_COLUMNS);
         SL_ASSERT(p.n_columns == PIECE_COLUMNS);
-        kernels->swiglu(gated, product, p.n_rows * PIECE_COLUMNS, product);
+        glu(gated, product, p.n_rows * PIECE_COLUMNS, product);
         for (size_t t = 0; t < p.n_rows; t++) {
             const float *row = product + t * PIECE_COLUMNS;
             size_t at = (p.row + t) * hidden->width + p.column;

@@ -23,10 +23,11 @@ void sl_linear_run(const sl_kernels *kernels, sl_member me, const sl_activations
 /* out += W a + bias. */
 void sl_linear_add(const sl_kernels *kernels, sl_member me, const sl_activations *a,
                    const sl_linear *map);
-/* swiglu(gate(a), up(a)) as the input of a map with weights of type `next`: hidden->x of a float
- * one, else quantized, or bf16 as a's rows are. The maps' own `out` are not used. */
-void sl_linear_swiglu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
-                      const sl_linear *gate, const sl_linear *up, uint32_t next,
-                      const sl_activations *hidden);
+/* glu(gate(a), up(a)) as the input of a map with weights of type `next`: hidden->x of a float one,
+ * else quantized, or bf16 as a's rows are. The maps' own `out` are not used. `glu` is one of the
+ * kernels. */
+void sl_linear_glu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                   const sl_linear *gate, const sl_linear *up, sl_glu *glu, uint32_t next,
+                   const sl_activations *hidden);
 
 #endif

@@ -43,6 +43,7 @@ SYNTHETIC = {
     "synth_qwen2": F32 + "--architecture qwen2",
     "synth_qwen3": F32 + "--architecture qwen3 --head-dim 32",  # heads wider than the model
     "synth_smollm3": F32 + "--architecture smollm3 --layers 6",  # the fourth without rope
+    "synth_gemma3": F32 + "--architecture gemma3 --head-dim 32",
 }
 
 # What each architecture does beside a Llama: without any of these the test must fail. "position": keys
@@ -51,6 +52,8 @@ STEPS = {
     "synth_qwen2": ["bias", "halves", "position"],
     "synth_qwen3": ["attn_q", "attn_k", "halves", "position"],  # the norms of both
     "synth_smollm3": ["no rope", "position"],
+    "synth_gemma3": ["attn_q", "attn_k", "post_attention_norm", "post_ffw_norm", "embedding scale",
+                     "gelu", "halves", "position"],
 }
 # What tests/golden/test_golden_synth.c allows models of f32 weights, on average.
 ALLOWED = 0.0006
@@ -106,10 +109,10 @@ def extended(oracle):
             return self.architecture != "smollm3" or (layer + 1) % 4 != 0
 
         def rope(self, x, positions):
-            """Qwen's pairs are halves of a head, as Hugging Face has them; the others are adjacent."""
+            """Pairs of Qwen and Gemma are halves of a head, as Hugging Face has them; others adjacent."""
             angle = positions[:, None] * self.frequencies
             turn = (self.magnitude * np.exp(1j * angle))[:, None]
-            halves = self.architecture.startswith("qwen") and "halves" not in self.without
+            halves = self.architecture.startswith(("qwen", "gemma")) and "halves" not in self.without
             half = x.shape[-1] // 2
             real, imaginary = (x[..., :half], x[..., half:]) if halves else (x[..., 0::2], x[..., 1::2])
             pairs = (real + 1j * imaginary) * turn
@@ -146,14 +149,27 @@ def extended(oracle):
         def feed_forward(self, x, layer):
             gate = self.linear(x, f"blk.{layer}.ffn_gate.weight")
             up = self.linear(x, f"blk.{layer}.ffn_up.weight")
-            return self.linear(gate / (1 + np.exp(-gate)) * up, f"blk.{layer}.ffn_down.weight")
+            if self.architecture == "gemma3" and "gelu" not in self.without:
+                act = gate / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate ** 3)))
+            else:
+                act = gate / (1 + np.exp(-gate))
+            return self.linear(act * up, f"blk.{layer}.ffn_down.weight")
+
+        def post_norm(self, x, layer, name):
+            """Gemma norms what attention and FFN give before it is added."""
+            norm = f"blk.{layer}.{name}.weight"
+            return self.norm(x, norm) if norm in self.w and name not in self.without else x
 
         def logits(self, ids):
             positions = np.arange(len(ids), dtype=np.float64)
             x = self.w["token_embd.weight"][ids].astype(np.float64)
+            if self.architecture == "gemma3" and "embedding scale" not in self.without:
+                x = x * np.sqrt(x.shape[-1])
             for i in range(self.n_layers):
-                x = x + self.attention(self.norm(x, f"blk.{i}.attn_norm.weight"), i, positions)
-                x = x + self.feed_forward(self.norm(x, f"blk.{i}.ffn_norm.weight"), i)
+                attended = self.attention(self.norm(x, f"blk.{i}.attn_norm.weight"), i, positions)
+                x = x + self.post_norm(attended, i, "post_attention_norm")
+                fed = self.feed_forward(self.norm(x, f"blk.{i}.ffn_norm.weight"), i)
+                x = x + self.post_norm(fed, i, "post_ffw_norm")
             return self.linear(self.norm(x, "output_norm.weight"), "output.weight")
 
     return Model

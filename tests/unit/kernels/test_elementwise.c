@@ -1,4 +1,4 @@
-/* test_elementwise.c - rmsnorm, swiglu and add against double precision, and bits that do not
+/* test_elementwise.c - rmsnorm, swiglu, geglu and add against double precision, and bits that do not
  * depend on where a call begins or ends. */
 #include "tests/unit/kernels/kernel_cases.h"
 
@@ -57,6 +57,46 @@ static void swiglu_case(const sl_kernels *k, dice *d)
     free(gate), free(up), free(whole);
 }
 
+/* Of the tanh form itself. u is off by 3 units, and so e^-u by |u| times that. */
+static void check_geglu(const sl_kernels *k, dice *d, double gate, double up, double out)
+{
+    double u = 2 * sqrt(2 / M_PI) * (gate + 0.044715 * gate * gate * gate);
+    double expected = gate / (1 + exp(-u)) * up, part = fmin(fabs(u), 100) * 3 * UNIT;
+    check(fabs(out - expected) <= (5e-7 + part) * fabs(expected) + 1e-36 * fabs(up) + 0x1p-148, k,
+          d, "geglu(%.9g, %.9g) = %.9g, not %.9g\n", gate, up, out, expected);
+}
+
+static void geglu_case(const sl_kernels *k, dice *d)
+{
+    size_t n = 1 + dice_below(d, 200);
+    float *gate = take(n * 4), *up = take(n * 4), *whole = take(n * 4);
+    for (size_t i = 0; i < n; i++) {
+        gate[i] = dice_below(d, 10) ? 12 * dice_float(d) : dice_wild(d) * 0x1p60F;
+        up[i] = dice_float(d);
+    }
+    k->geglu(gate, up, n, whole);
+    for (size_t i = 0; i < n; i++)
+        check_geglu(k, d, (double)gate[i], (double)up[i], (double)whole[i]);
+    for (size_t i = 0, m; i < n; i += m) { /* pieces, into up */
+        m = 1 + dice_below(d, n - i);
+        k->geglu(gate + i, up + i, m, up + i);
+    }
+    check(memcmp(up, whole, n * 4) == 0, k, d, "geglu: pieces differ\n");
+    free(gate), free(up), free(whole);
+}
+
+static void geglu_ends(const sl_kernels *k, dice *d)
+{
+    const float gate[] = {0, -0.0F, 3e38F, 1e-45F, -1e-45F, -3e38F, NAN};
+    enum { N = sizeof gate / sizeof gate[0] };
+    float up[N], out[N];
+    for (size_t i = 0; i < N; i++) up[i] = 1;
+    k->geglu(gate, up, N, out);
+    for (size_t i = 0; i + 2 < N; i++) check_geglu(k, d, (double)gate[i], 1, (double)out[i]);
+    check(out[N - 2] == 0 && isnan(out[N - 1]), k, d, "far below and NaN: %g %g\n",
+          (double)out[N - 2], (double)out[N - 1]);
+}
+
 static void swiglu_ends(const sl_kernels *k, dice *d)
 {
     const float gate[] = {0, -0.0F, 3e38F, -3e38F, 1e-45F, -1e-45F, NAN, -88.8F, 88.8F};
@@ -89,11 +129,14 @@ static void add_case(const sl_kernels *k, dice *d)
 static void rmsnorm(void **unused) { (void)unused, for_all_sets(rmsnorm_case, 300); }
 static void swiglu(void **unused) { (void)unused, for_all_sets(swiglu_case, 500); }
 static void swiglu_extremes(void **unused) { (void)unused, for_all_sets(swiglu_ends, 1); }
+static void geglu(void **unused) { (void)unused, for_all_sets(geglu_case, 500); }
+static void geglu_extremes(void **unused) { (void)unused, for_all_sets(geglu_ends, 1); }
 static void add(void **unused) { (void)unused, for_all_sets(add_case, 100); }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rmsnorm), cmocka_unit_test(swiglu),
-                                       cmocka_unit_test(swiglu_extremes), cmocka_unit_test(add)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rmsnorm),         cmocka_unit_test(swiglu),
+                                       cmocka_unit_test(swiglu_extremes), cmocka_unit_test(geglu),
+                                       cmocka_unit_test(geglu_extremes),  cmocka_unit_test(add)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

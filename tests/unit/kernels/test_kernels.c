@@ -19,7 +19,7 @@ static void tables_are_complete(void **unused)
             print_message("set %s is not tested: this CPU has not what it needs\n", set_names[s]);
         if (!k) continue;
         assert_string_equal(k->name, set_names[s]);
-        assert_true(k->quantize && k->matmul && k->rmsnorm && k->swiglu && k->add);
+        assert_true(k->quantize && k->matmul && k->rmsnorm && k->swiglu && k->geglu && k->add);
         for (int type = 0; type < SL_KV_TYPES; type++) {
             const sl_kv_layout *l = k->kv[type];
             sl_kv_type named = SL_KV_TYPES;

@@ -131,21 +131,23 @@ static void test_load_optional(void **state)
     assert_null(w.rope_freqs);
     assert_true(!l->q_bias && !l->k_bias && !l->v_bias && !l->o_bias);
     assert_true(!l->gate_bias && !l->up_bias && !l->down_bias);
-    assert_true(!l->q_norm && !l->k_norm);
+    assert_true(!l->q_norm && !l->k_norm && !l->attn_post_norm && !l->ffn_post_norm);
     model_close(&m);
 }
 
-/* Norms of heads are loaded where the architecture has them. */
-static void test_load_qk_norms(void **state)
+/* Norms are loaded where the architecture has them. */
+static void test_load_norms(void **state)
 {
     (void)state;
     synth_shape shape = synth_shape_default();
-    shape.architecture = "qwen3";
+    shape.architecture = "gemma3";
     model m = model_make_of(&shape);
     sl_model_shape s = model_open(&m);
     sl_weights w = load_quietly(m.gguf, &s, 1, LAYERS);
     check_vector(m.gguf, w.layers[2].q_norm, "blk.3.attn_q_norm.weight");
     check_vector(m.gguf, w.layers[2].k_norm, "blk.3.attn_k_norm.weight");
+    check_vector(m.gguf, w.layers[2].attn_post_norm, "blk.3.post_attention_norm.weight");
+    check_vector(m.gguf, w.layers[2].ffn_post_norm, "blk.3.post_ffw_norm.weight");
     model_close(&m);
 }
 
@@ -264,7 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load),          cmocka_unit_test(test_load_optional),
-        cmocka_unit_test(test_load_qk_norms), cmocka_unit_test(test_one_bias),
+        cmocka_unit_test(test_load_norms),    cmocka_unit_test(test_one_bias),
         cmocka_unit_test(test_splits),        cmocka_unit_test(test_splits_full),
         cmocka_unit_test(test_hash_sees_all),
     };

@@ -1,5 +1,6 @@
 /* tests/unit/model/weights_architectures_tests.c - what the architectures beside `llama` make of a
  * file: the plan of their layers, their own keys, and the tensors they must, may and may not have. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,7 @@
 
 #include "tests/unit/model/weights_models.h"
 
-static const char *const NAMES[] = {"qwen2", "qwen3", "smollm3"};
+static const char *const NAMES[] = {"qwen2", "qwen3", "smollm3", "gemma3"};
 enum { N_NAMES = sizeof NAMES / sizeof *NAMES };
 
 static synth_shape shape_of(const char *architecture)
@@ -62,6 +63,42 @@ static void test_smollm3(void **state)
     model_close(&m);
 }
 
+/* Scales and activation; a Llama's are plain. */
+static void test_gemma3(void **state)
+{
+    (void)state;
+    synth_shape shape = shape_of("gemma3");
+    model m = model_make_of(&shape);
+    sl_model_shape s = model_open(&m);
+    assert_true(s.embedding_scale == sqrtf(WIDTH) && s.activation == SL_GEGLU);
+    assert_true(s.attention_scale == 0.25F); /* of heads of 16 */
+    assert_int_equal(s.kinds[0].rope.pairing, SL_ROPE_HALVES);
+    model_close(&m);
+
+    shape.layers = 62; /* 27B's, whose heads are wider than their share of the width */
+    shape.width = 192, shape.heads = 3, shape.kv_heads = 1, shape.head_dim = 32;
+    m = model_make_of(&shape);
+    assert_true(model_open(&m).attention_scale == 0.125F);
+    model_close(&m);
+
+    m = make_of("llama");
+    s = model_open(&m);
+    assert_true(s.embedding_scale == 1 && s.activation == SL_SWIGLU && s.attention_scale == 0.25F);
+    model_close(&m);
+}
+
+static void test_post_norms(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"blk.1.post_attention_norm.weight",
+                                        "blk.2.post_ffw_norm.weight"};
+    for (size_t i = 0; i < 2; i++) {
+        model m = make_of("gemma3");
+        gguf_name(m.bytes, m.n_bytes, names[i])[0] = 'x';
+        check_refused(&m, SL_ERR_FORMAT, names[i]);
+    }
+}
+
 /* Both norms of every layer must be there, with a gain for each element of a head. */
 static void test_qk_norms(void **state)
 {
@@ -102,6 +139,7 @@ static void test_foreign_tensors(void **state)
     static const foreign rows[] = {
         {"llama", "blk.0.attn_q_norm.weight"},   {"qwen2", "blk.1.attn_k_norm.weight"},
         {"qwen2", "blk.0.attn_output.bias"},     {"qwen2", "rope_freqs.weight"},
+        {"qwen3", "blk.0.post_ffw_norm.weight"}, {"gemma3", "blk.0.attn_q.bias"},
         {"qwen3", "blk.2.ffn_down.bias"},        {"qwen3", "rope_freqs.weight"},
         {"smollm3", "blk.0.attn_q_norm.weight"}, {"smollm3", "rope_freqs.weight"},
         {"qwen3", "blk.4.attn_q_norm.weight"},   {"qwen3", "blk.0.attn_q_norm.bias"},
@@ -143,6 +181,7 @@ static void test_keys(void **state)
 int weights_architectures_tests(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gemma3),   cmocka_unit_test(test_post_norms),
         cmocka_unit_test(test_qwen),     cmocka_unit_test(test_smollm3),
         cmocka_unit_test(test_qk_norms), cmocka_unit_test(test_biases),
         cmocka_unit_test(test_keys),     cmocka_unit_test(test_foreign_tensors),

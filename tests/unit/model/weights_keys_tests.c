@@ -94,7 +94,7 @@ static void test_unsupported_keys(void **state)
     m = model_make(SYNTH_TIED, NULL, NULL);
     memcpy(gguf_after(m.bytes, m.n_bytes, "general.architecture") + 12, "bloom", 5);
     check_refused(&m, SL_ERR_UNSUPPORTED,
-                  "'bloom' is not supported, there are: llama, qwen2, qwen3, smollm3");
+                  "'bloom' is not supported, there are: llama, gemma3, qwen2, qwen3, smollm3");
 }
 
 static void test_missing_keys(void **state)

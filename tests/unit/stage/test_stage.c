@@ -313,11 +313,11 @@ static void test_same_bits(void **state)
 }
 
 /* Layers of other architectures: norms of heads before they are turned, halves turned, layers that
- * are not. */
+ * are not, norms before what is given is added. */
 static void test_same_bits_architectures(void **state)
 {
     (void)state;
-    static const char *const names[] = {"qwen2", "qwen3", "smollm3"};
+    static const char *const names[] = {"qwen2", "qwen3", "smollm3", "gemma3"};
     static const char *const sets[] = {"ref", "avx2", "avx512", "amx-emulated"};
     static batch b;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

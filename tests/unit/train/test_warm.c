@@ -37,6 +37,7 @@ static void scene_open(scene *s)
                              .n_kv_heads = KV_HEADS,
                              .head_dim = DIM,
                              .width = WIDTH,
+                             .attention_scale = 0.25F,
                              .tokens_max = TOKENS,
                              .window = WINDOW,
                              .threads = THREADS}};
