@@ -43,7 +43,7 @@ typedef struct {
     sl_gate_file *gate_file; /* NULL: none */
     sl_policy policy;
     sl_tokenizer *tokenizer;
-    sl_chat *chat; /* NULL: the file has no template */
+    sl_chat *chat;               /* NULL: the file has no template */
     uint64_t chat_template_hash; /* of --chat-template's text; 0: none was given */
 } sl_model_setup;
 
