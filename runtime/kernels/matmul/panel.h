@@ -8,8 +8,8 @@
 /* Blocks of a row, and bytes of a panel, of a matrix of codes. */
 size_t sl_matrix_n_blocks(const sl_matrix *w);
 size_t sl_panel_bytes(const sl_matrix *w);
-/* Write a block of row `row` of a panel; place: where the block of all its rows is. */
-void sl_panel_put(sl_weight_form form, const sl_weight_block *block, size_t row, uint8_t *place);
+/* Write a block of row `row` of a panel; panel: where that block of all its rows is. */
+void sl_panel_put(sl_weight_form form, const sl_weight_block *block, size_t row, uint8_t *panel);
 /* Block b of a row of w, packed or not. */
 void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, sl_weight_block *out);
 
