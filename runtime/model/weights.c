@@ -30,12 +30,25 @@ static uint64_t dim_size(const sl_model_shape *shape, sl_dim which)
     return 0;
 }
 
+enum { TENSOR_NAME_BYTES = 64 };
+
+static const char *layer_tensor_name(uint32_t layer, const sl_layer_tensor *which,
+                                     char out[TENSOR_NAME_BYTES])
+{
+    snprintf(out, TENSOR_NAME_BYTES, "blk.%u.%s", layer, which->suffix);
+    return out;
+}
+
 static const sl_gguf_tensor *find_layer_tensor(const sl_gguf *gguf, uint32_t layer,
                                                const sl_layer_tensor *which)
 {
-    char name[64];
-    snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
-    return sl_gguf_find(gguf, name);
+    char name[TENSOR_NAME_BYTES];
+    return sl_gguf_find(gguf, layer_tensor_name(layer, which, name));
+}
+
+static const char *head_name(const sl_model_shape *shape)
+{
+    return shape->tied ? "token_embd.weight" : "output.weight";
 }
 
 /* ---- checking tensors ---- */
@@ -157,12 +170,12 @@ static sl_status check_layer(const sl_gguf *gguf, const sl_architecture *archite
     sl_status status = SL_OK;
     for (size_t k = 0; k < SL_LAYER_TENSORS && status == SL_OK; k++) {
         const sl_layer_tensor *which = &sl_layer_tensors[k];
-        char name[64];
+        char name[TENSOR_NAME_BYTES];
         if (!may_have(architecture, which->set)) continue; /* refused by name if it is there */
         if (!(architecture->required & which->set) && !find_layer_tensor(gguf, layer, which))
             continue;
-        snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
-        status = check_tensor(gguf, name, dim_size(shape, which->in), dim_size(shape, which->out));
+        status = check_tensor(gguf, layer_tensor_name(layer, which, name),
+                              dim_size(shape, which->in), dim_size(shape, which->out));
     }
     return status;
 }
@@ -222,13 +235,12 @@ uint64_t sl_weights_embedding_bytes(const sl_gguf *gguf)
 
 uint64_t sl_weights_head_bytes(const sl_gguf *gguf, const sl_model_shape *shape)
 {
-    return named_bytes(gguf, shape->tied ? "token_embd.weight" : "output.weight") +
-           named_bytes(gguf, "output_norm.weight");
+    return named_bytes(gguf, head_name(shape)) + named_bytes(gguf, "output_norm.weight");
 }
 
 static const sl_gguf_tensor *head_tensor(const sl_gguf *gguf, const sl_model_shape *shape)
 {
-    return sl_gguf_find(gguf, shape->tied ? "token_embd.weight" : "output.weight");
+    return sl_gguf_find(gguf, head_name(shape));
 }
 
 /* Without its bytes. */
@@ -436,8 +448,8 @@ static sl_status load_layer(loader *l, uint32_t layer, sl_layer_weights *weights
     for (size_t k = 0; k < SL_LAYER_TENSORS && status == SL_OK; k++) {
         const sl_layer_tensor *which = &sl_layer_tensors[k];
         void *place = (char *)weights + which->offset;
-        char name[64];
-        snprintf(name, sizeof name, "blk.%u.%s", layer, which->suffix);
+        char name[TENSOR_NAME_BYTES];
+        layer_tensor_name(layer, which, name);
         if (which->out == SL_DIM_NONE)
             status = load_vector(l, name, *(const float **)place);
         else
@@ -456,8 +468,7 @@ static sl_status load_all(loader *l, sl_weights *w)
         status = load_layer(l, i, &w->layers[i - w->layer_begin]);
     if (status == SL_OK) status = load_vector(l, "output_norm.weight", w->output_norm);
     if (status == SL_OK && w->head.data)
-        status = load_tensor(l, w->shape.tied ? "token_embd.weight" : "output.weight", w->head.data,
-                             &w->head, PACK_ROWS);
+        status = load_tensor(l, head_name(&w->shape), w->head.data, &w->head, PACK_ROWS);
     if (shared) w->embedding = w->head;
     return status;
 }

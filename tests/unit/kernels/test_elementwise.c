@@ -38,25 +38,6 @@ static void check_swiglu(const sl_kernels *k, dice *d, double gate, double up, d
           "swiglu(%.9g, %.9g) = %.9g, not %.9g\n", gate, up, out, expected);
 }
 
-static void swiglu_case(const sl_kernels *k, dice *d)
-{
-    size_t n = 1 + dice_below(d, 200);
-    float *gate = take(n * 4), *up = take(n * 4), *whole = take(n * 4);
-    for (size_t i = 0; i < n; i++) {
-        gate[i] = dice_below(d, 10) ? 110 * dice_float(d) : dice_wild(d) * 0x1p60F;
-        up[i] = dice_float(d);
-    }
-    k->swiglu(gate, up, n, whole);
-    for (size_t i = 0; i < n; i++)
-        check_swiglu(k, d, (double)gate[i], (double)up[i], (double)whole[i]);
-    for (size_t i = 0, m; i < n; i += m) { /* pieces, into up */
-        m = 1 + dice_below(d, n - i);
-        k->swiglu(gate + i, up + i, m, up + i);
-    }
-    check(memcmp(up, whole, n * 4) == 0, k, d, "swiglu: pieces differ\n");
-    free(gate), free(up), free(whole);
-}
-
 /* Of the tanh form itself. u is off by 3 units, and so e^-u by |u| times that. */
 static void check_geglu(const sl_kernels *k, dice *d, double gate, double up, double out)
 {
@@ -66,23 +47,36 @@ static void check_geglu(const sl_kernels *k, dice *d, double gate, double up, do
           d, "geglu(%.9g, %.9g) = %.9g, not %.9g\n", gate, up, out, expected);
 }
 
-static void geglu_case(const sl_kernels *k, dice *d)
+/* Gates within `range`, some far beyond; pieces are as the whole, also into `up`. */
+static void glu_case(const sl_kernels *k, dice *d, const char *name, sl_glu *glu, float range,
+                     void (*check_one)(const sl_kernels *k, dice *d, double gate, double up,
+                                       double out))
 {
     size_t n = 1 + dice_below(d, 200);
     float *gate = take(n * 4), *up = take(n * 4), *whole = take(n * 4);
     for (size_t i = 0; i < n; i++) {
-        gate[i] = dice_below(d, 10) ? 12 * dice_float(d) : dice_wild(d) * 0x1p60F;
+        gate[i] = dice_below(d, 10) ? range * dice_float(d) : dice_wild(d) * 0x1p60F;
         up[i] = dice_float(d);
     }
-    k->geglu(gate, up, n, whole);
+    glu(gate, up, n, whole);
     for (size_t i = 0; i < n; i++)
-        check_geglu(k, d, (double)gate[i], (double)up[i], (double)whole[i]);
-    for (size_t i = 0, m; i < n; i += m) { /* pieces, into up */
+        check_one(k, d, (double)gate[i], (double)up[i], (double)whole[i]);
+    for (size_t i = 0, m; i < n; i += m) {
         m = 1 + dice_below(d, n - i);
-        k->geglu(gate + i, up + i, m, up + i);
+        glu(gate + i, up + i, m, up + i);
     }
-    check(memcmp(up, whole, n * 4) == 0, k, d, "geglu: pieces differ\n");
+    check(memcmp(up, whole, n * 4) == 0, k, d, "%s: pieces differ\n", name);
     free(gate), free(up), free(whole);
+}
+
+static void swiglu_case(const sl_kernels *k, dice *d)
+{
+    glu_case(k, d, "swiglu", k->swiglu, 110, check_swiglu);
+}
+
+static void geglu_case(const sl_kernels *k, dice *d)
+{
+    glu_case(k, d, "geglu", k->geglu, 12, check_geglu);
 }
 
 static void geglu_ends(const sl_kernels *k, dice *d)
