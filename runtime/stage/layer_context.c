@@ -31,14 +31,9 @@ bool sl_layer_prunes_at_prompt_end(const sl_layer_context *context)
 static sl_activations take_input(const sl_kernels *kernels, sl_arena *arena, size_t rows,
                                  size_t width)
 {
-    return (sl_activations){.width = width,
-                            .bf16 = kernels->round ? sl_arena_array(arena, uint16_t, rows * width)
-                                                   : NULL,
-                            .x = sl_arena_array(arena, float, rows *width),
-                            .q = sl_arena_array(arena, int8_t, rows * width),
-                            .scale = sl_arena_array(arena, float, rows *width / SL_BLOCK),
-                            .sum = sl_arena_array(arena, float, rows *width / SL_BLOCK),
-                            .half_sum = sl_arena_array(arena, float, rows *width / SL_BLOCK * 2)};
+    sl_activations input = sl_activations_take(arena, rows, width);
+    if (kernels->round) input.bf16 = sl_arena_array(arena, uint16_t, rows * width);
+    return input;
 }
 
 static void init_rope(sl_layer_context *context, uint32_t kind, sl_arena *arena)

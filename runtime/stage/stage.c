@@ -59,14 +59,7 @@ static void init_head(sl_stage *stage, sl_arena *arena)
         if (stage->slots) stage->slots[i].tokens = tokens;
     }
     stage->wanted = sl_arena_array(arena, wanted_row, o->limits.rows_max);
-    stage->head_rows = (sl_activations){
-        .width = width,
-        .x = sl_arena_array(arena, float, HEAD_ROWS *width),
-        .q = sl_arena_array(arena, int8_t, HEAD_ROWS * width),
-        .scale = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
-        .sum = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK),
-        .half_sum = sl_arena_array(arena, float, HEAD_ROWS *width / SL_BLOCK * 2),
-    };
+    stage->head_rows = sl_activations_take(arena, HEAD_ROWS, width);
     stage->logits = sl_arena_array(arena, float, HEAD_ROWS *vocab);
     sl_kept_distributions_init(&stage->kept, o->compared_rows, vocab, arena);
     stage->sampler = sl_arena_array(arena, sl_sampler_scratch, o->threads);

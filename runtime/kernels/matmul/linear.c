@@ -94,6 +94,17 @@ static const sl_linear *walk_next(walk *w, piece *out)
 
 /* ---- what is done with them ---- */
 
+sl_activations sl_activations_take(sl_arena *arena, size_t n_rows, size_t width)
+{
+    size_t n = n_rows * width, n_blocks = n / SL_BLOCK;
+    return (sl_activations){.width = width,
+                            .x = sl_arena_array(arena, float, n),
+                            .q = sl_arena_array(arena, int8_t, n),
+                            .scale = sl_arena_array(arena, float, n_blocks),
+                            .sum = sl_arena_array(arena, float, n_blocks),
+                            .half_sum = sl_arena_array(arena, float, 2 * n_blocks)};
+}
+
 /* n numbers that belong to `row` of a, at `at` in its arrays. */
 static void quantize(const sl_kernels *kernels, const sl_activations *a, size_t row, const float *x,
                      size_t at, size_t n)

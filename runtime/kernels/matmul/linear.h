@@ -4,6 +4,7 @@
 #ifndef SL_LINEAR_H
 #define SL_LINEAR_H
 
+#include "runtime/base/arena.h"
 #include "runtime/base/team.h"
 #include "runtime/kernels/kernels.h"
 
@@ -12,6 +13,9 @@ typedef struct {
     const float *bias; /* [n_out], or NULL */
     float *out;        /* [n_rows][n_out] */
 } sl_linear;
+
+/* Room for n_rows rows of `width`, in every form but bf16; n_rows of the result is 0. */
+sl_activations sl_activations_take(sl_arena *arena, size_t n_rows, size_t width);
 
 /* Quantize rows [begin, end) of `a` from a->x, the last n_bf16 of all rounded to bf16. */
 void sl_linear_quantize(const sl_kernels *kernels, const sl_activations *a, size_t begin,
