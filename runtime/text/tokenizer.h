@@ -78,8 +78,9 @@ int32_t sl_tokenizer_bos(const sl_tokenizer *tokenizer);
 int32_t sl_tokenizer_eos(const sl_tokenizer *tokenizer);
 /* The file asks for BOS before a prompt, and has one. */
 bool sl_tokenizer_adds_bos(const sl_tokenizer *tokenizer);
-/* Generation ends here: the file's eos and eot ids, and special tokens known to end a turn
- * or a text (<|endoftext|>, <|im_end|>, <|eot_id|>, </s> ...). */
+/* Generation ends here: the ids that keys of the file say (eos, eot, eom, fim_pad, fim_rep,
+ * fim_sep), and special tokens known to end a turn or a text (<|endoftext|>, <|im_end|>,
+ * <|eot_id|>, </s> ...: vocabulary.c has the list). */
 bool sl_tokenizer_ends(const sl_tokenizer *tokenizer, int32_t id);
 
 /* The same as part of a text. *begins: nothing of it has come yet, so the space that encoding put

@@ -20,11 +20,46 @@ enum {
     VOCAB_MAX = 1 << 20
 };
 
-/* Tokens end a text or a turn by these names, whatever the file says of its eos and of their
- * kind. */
-static const char *const END_NAMES[] = {"<|endoftext|>",   "<|im_end|>",   "<|eot_id|>",
-                                        "<|end_of_text|>", "<|end|>",      "</s>",
-                                        "<|eom_id|>",      "<end_of_turn>"};
+/* Tokens of these names end a text or a turn whatever the file says of their kind: those that
+ * llama.cpp knows (src/llama-vocab.cpp, special_eog_ids), of chats and of code that is filled in. A
+ * name does not count in a vocabulary that has one of those beside it. */
+static const struct {
+    const char *name, *unless[2];
+} END_NAMES[] = {
+    {"<|endoftext|>", {NULL}},
+    {"<|im_end|>", {NULL}},
+    {"<|eot_id|>", {NULL}},
+    {"<|eom_id|>", {NULL}},
+    {"<|end_of_text|>", {NULL}},
+    {"<|end|>", {"<|call|>", "<|calls|>"}}, /* gpt-oss, Solar: ends a message, and more follow */
+    {"<|return|>", {NULL}},
+    {"<|call|>", {NULL}},
+    {"<|calls|>", {NULL}},
+    {"<|flush|>", {NULL}},
+    {"<end_of_turn>", {NULL}},
+    {"<end_of_utterance>", {NULL}},
+    {"<eos>", {NULL}},
+    {"<turn|>", {NULL}},
+    {"<|tool_response>", {NULL}},
+    {"</s>", {"<|tool_response>", "<|plamo:eos|>"}}, /* Gemma 4, PLaMo: an HTML tag */
+    {"<EOT>", {NULL}},
+    {"_<EOT>", {NULL}},
+    {"[EOT]", {NULL}},
+    {"[EOS]", {NULL}},
+    {"[e~[", {NULL}},
+    {"<｜end▁of▁sentence｜>", {NULL}},
+    {"<|fim_pad|>", {NULL}},
+    {"<fim-pad>", {NULL}},
+    {"<fim_pad>", {NULL}},
+    {"<PAD>", {NULL}},
+    {"[PAD]", {NULL}},
+    {"<|fim_repo|>", {NULL}},
+    {"<|repo_name|>", {NULL}},
+    {"<fim-repo>", {NULL}},
+    {"<REPO>", {NULL}},
+    {"<reponame>", {NULL}},
+    {"<|file_sep|>", {NULL}},
+};
 enum { N_END_NAMES = sizeof END_NAMES / sizeof *END_NAMES };
 
 sl_status sl_vocabulary_bad(const sl_gguf *gguf, const char *what, sl_text text)
@@ -183,25 +218,46 @@ static sl_status read_id(const sl_vocabulary *v, const char *key, int32_t *id)
     return sl_vocabulary_bad(v->gguf, "a token id is out of range", (sl_text){key, strlen(key)});
 }
 
+static int32_t special_named(const sl_vocabulary *v, const char *name)
+{
+    return name ? sl_text_table_find(&v->specials, name, strlen(name)) : -1;
+}
+
+/* By name, and by what keys of the file say. */
+static sl_status mark_ends(sl_vocabulary *v)
+{
+    static const char *const keys[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
+                                       "tokenizer.ggml.fim_pad_token_id",
+                                       "tokenizer.ggml.fim_rep_token_id",
+                                       "tokenizer.ggml.fim_sep_token_id"};
+    for (int i = 0; i < N_END_NAMES; i++) {
+        const int32_t id = special_named(v, END_NAMES[i].name);
+        if (id < 0 || special_named(v, END_NAMES[i].unless[0]) >= 0 ||
+            special_named(v, END_NAMES[i].unless[1]) >= 0)
+            continue;
+        v->marks[id] |= SL_TOKEN_ENDS | SL_TOKEN_CONTROL;
+    }
+    if (v->eos >= 0) v->marks[v->eos] |= SL_TOKEN_ENDS;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        int32_t id = -1;
+        const sl_status status = read_id(v, keys[i], &id);
+        if (status != SL_OK) return status;
+        if (id >= 0) v->marks[id] |= SL_TOKEN_ENDS;
+    }
+    return SL_OK;
+}
+
 static sl_status read_ids(sl_vocabulary *v, sl_vocabulary_form form)
 {
     bool sentencepiece = form == SL_VOCABULARY_SENTENCEPIECE;
-    int32_t eot = -1;
     v->unknown = sentencepiece ? 0 : -1;
     v->bos = sentencepiece ? 1 : -1;
     v->eos = sentencepiece ? 2 : -1;
     sl_status status = read_id(v, "tokenizer.ggml.eos_token_id", &v->eos);
-    if (status == SL_OK) status = read_id(v, "tokenizer.ggml.eot_token_id", &eot);
     if (status == SL_OK) status = read_id(v, "tokenizer.ggml.bos_token_id", &v->bos);
     if (status == SL_OK) status = read_id(v, "tokenizer.ggml.unknown_token_id", &v->unknown);
     if (status != SL_OK) return status;
-    if (v->eos >= 0) v->marks[v->eos] |= SL_TOKEN_ENDS;
-    if (eot >= 0) v->marks[eot] |= SL_TOKEN_ENDS;
-    for (int i = 0; i < N_END_NAMES; i++) {
-        int32_t id = sl_text_table_find(&v->specials, END_NAMES[i], strlen(END_NAMES[i]));
-        if (id >= 0) v->marks[id] |= SL_TOKEN_ENDS | SL_TOKEN_CONTROL;
-    }
-    return SL_OK;
+    return mark_ends(v);
 }
 
 static bool is_phi3(const sl_gguf *gguf)

@@ -129,6 +129,44 @@ static void test_specials(void **state)
     assert_true(sl_tokenizer_adds_bos(t));
 }
 
+/* Whether the token of each of these names ends a text, in a vocabulary that has them all as
+ * control tokens. */
+static void check_ends(const char *const *names, size_t n, uint32_t end_bits, const char *key)
+{
+    enum { CONTROL = 3 };
+    synth_spm spm;
+    opened o;
+    sl_gguf_writer w = {0};
+    synth_spm_init(&spm);
+    for (size_t i = 0; i < n; i++) {
+        spm.texts[W + i] = names[i];
+        spm.types[W + i] = CONTROL;
+    }
+    synth_spm_put(&w, &spm);
+    if (key) sl_gguf_put_u32(&w, key, W);
+    open_writer(&w, &o);
+    for (size_t i = 0; i < n; i++)
+        if (sl_tokenizer_ends(o.tokenizer, (int32_t)(W + i)) != (end_bits >> i & 1))
+            fail_msg("%s among %zu, %s", names[i], n, key ? key : "no key");
+    close_opened(&o);
+}
+
+static void test_ends(void **state)
+{
+    (void)state;
+    static const char *const chat[] = {"<|im_start|>", "<|end|>", "<end_of_turn>", "[EOT]",
+                                       "<|fim_pad|>",  "<turn|>", "<|im_end|>",    "</think>"};
+    static const char *const harmony[] = {"<|start|>", "<|end|>", "<|return|>", "<|call|>"};
+    static const char *const turn[] = {"<|turn|>", "<|other|>"};
+    check_ends(chat, 8, 0x7E, NULL);
+    check_ends(harmony, 4, 0xC, NULL); /* a message's end is not the answer's */
+    check_ends(turn, 2, 0, NULL);
+    check_ends(turn, 2, 1, "tokenizer.ggml.eos_token_id");
+    check_ends(turn, 2, 1, "tokenizer.ggml.eot_token_id");
+    check_ends(turn, 2, 1, "tokenizer.ggml.eom_token_id");
+    check_ends(turn, 2, 1, "tokenizer.ggml.fim_sep_token_id");
+}
+
 /* A control token may not come to be from two parts, but ordinary ones may. */
 static void test_parts(void **state)
 {
@@ -404,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_equal_scores),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_specials),
+        cmocka_unit_test(test_ends),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_back_to_text),
         cmocka_unit_test(test_without_space),
