@@ -88,6 +88,7 @@ size_t sl_gguf_part_bytes(const sl_gguf *gguf, size_t part);
 /* Values by key. false: absent, or of another kind; *out is then untouched. Integers of any
  * width and sign convert when they fit; floats from f32 and f64. */
 bool sl_gguf_has(const sl_gguf *gguf, const char *key);
+bool sl_gguf_has_array(const sl_gguf *gguf, const char *key);
 bool sl_gguf_u32(const sl_gguf *gguf, const char *key, uint32_t *out);
 bool sl_gguf_u64(const sl_gguf *gguf, const char *key, uint64_t *out);
 bool sl_gguf_i32(const sl_gguf *gguf, const char *key, int32_t *out);

@@ -208,6 +208,12 @@ bool sl_gguf_has(const sl_gguf *gguf, const char *key)
     return sl_gguf_part_has(&gguf->parts[0], key);
 }
 
+bool sl_gguf_has_array(const sl_gguf *gguf, const char *key)
+{
+    const sl_gguf_entry *e = find_key(gguf, key);
+    return e && e->array;
+}
+
 bool sl_gguf_u32(const sl_gguf *gguf, const char *key, uint32_t *out)
 {
     return sl_gguf_part_u32(&gguf->parts[0], key, out);

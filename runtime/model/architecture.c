@@ -29,7 +29,8 @@ sl_status sl_architecture_find(const sl_gguf *gguf, const sl_architecture **out)
 {
     sl_text architecture;
     if (!sl_gguf_text(gguf, "general.architecture", &architecture)) {
-        sl_error("%s: key general.architecture is missing", sl_gguf_path(gguf));
+        sl_error("%s: key general.architecture is %s", sl_gguf_path(gguf),
+                 sl_gguf_has(gguf, "general.architecture") ? "not a text" : "missing");
         return SL_ERR_FORMAT;
     }
     *out = named(architecture);

@@ -10,12 +10,14 @@
 #include "runtime/model/layer_weights.h"
 #include "runtime/model/shape.h"
 
-typedef struct {
-    const char *name; /* as the key general.architecture has it */
+typedef struct sl_architecture {
+    const char *name; /* as the key general.architecture has it; its keys begin with it */
+    sl_rope_pairing pairing;
     /* Read the keys: all of the shape but vocab and tied. SL_ERR_FORMAT: a key is missing or makes
      * no sense. SL_ERR_UNSUPPORTED: a key says that the model computes something that the runtime
      * does not. Logged, naming the key. */
-    sl_status (*read_shape)(const sl_gguf *gguf, sl_model_shape *shape_out);
+    sl_status (*read_shape)(const sl_gguf *gguf, const struct sl_architecture *architecture,
+                            sl_model_shape *shape_out);
     uint32_t required, optional; /* sl_tensor_set of its files; one in neither is refused */
 } sl_architecture;
 

@@ -1,7 +1,7 @@
 /* runtime/model/model_keys.h - single values of a model file's keys, checked: what every
  * architecture reads its shape with. Knows no key by name.
- * SL_ERR_FORMAT: the key is missing, or of another kind, or out of bounds; logged with its name.
- * Where a key is optional, *out stays what it is without the key. */
+ * SL_ERR_FORMAT: the key is missing, or of another kind, or out of bounds. SL_ERR_UNSUPPORTED: it
+ * is a list. Logged with its name. Where a key is optional and not there, *out stays as it was. */
 #ifndef SL_MODEL_KEYS_H
 #define SL_MODEL_KEYS_H
 
@@ -10,14 +10,13 @@
 
 #include "runtime/gguf/gguf.h"
 
-/* The keys of a file that begin alike: "llama." has all of that architecture. Names below are what
- * follows. */
+/* The keys "ARCHITECTURE.NAME" of a file. Functions below take the NAME. */
 typedef struct {
     const sl_gguf *gguf;
-    const char *prefix;
+    const char *architecture;
 } sl_model_keys;
 
-/* A whole name, for messages. */
+/* A key as it stands in the file. */
 typedef struct {
     char text[96];
 } sl_key_name;
@@ -33,6 +32,9 @@ sl_status sl_key_optional_flag(const sl_model_keys *keys, const char *name, bool
 /* A finite number, `low` at least. */
 sl_status sl_key_optional_number(const sl_model_keys *keys, const char *name, float low,
                                  float *out);
+/* Say that a key is missing, is a list, or is not what was expected ("an integer"). Returns the
+ * status. */
+sl_status sl_key_wrong(const sl_model_keys *keys, const char *name, const char *expected);
 /* A float, or an integer meant as one. false: the key is missing, or neither; nothing is logged. */
 bool sl_key_number(const sl_model_keys *keys, const char *name, float *out);
 

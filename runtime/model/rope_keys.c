@@ -19,10 +19,8 @@ static sl_status read_scaling_kind(const sl_model_keys *keys, sl_rope_scaling *o
     sl_text name = {"linear", 6}; /* a factor alone is linear scaling */
     sl_key_name key = sl_key_named(keys, "rope.scaling.type");
     const char *path = sl_gguf_path(keys->gguf);
-    if (sl_gguf_has(keys->gguf, key.text) && !sl_gguf_text(keys->gguf, key.text, &name)) {
-        sl_error("%s: key %s is not a text", path, key.text);
-        return SL_ERR_FORMAT;
-    }
+    if (sl_gguf_has(keys->gguf, key.text) && !sl_gguf_text(keys->gguf, key.text, &name))
+        return sl_key_wrong(keys, "rope.scaling.type", "a text");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!sl_text_is(name, kinds[i].name)) continue;
         *out = kinds[i].scaling;
@@ -92,13 +90,26 @@ static sl_status read_base(const sl_model_keys *keys, float *out)
     return SL_ERR_FORMAT;
 }
 
+/* llama.cpp turns whole heads in all of these architectures but gemma3, and stops at a file that asks
+ * for less. Gemma 3's files ask for whole heads, too. */
+static sl_status check_dim(const sl_model_keys *keys, uint32_t head_dim)
+{
+    static const char name[] = "rope.dimension_count";
+    uint32_t dim = head_dim;
+    sl_status status = sl_key_optional_count(keys, name, 1, UINT32_MAX, &dim);
+    if (status != SL_OK || dim == head_dim) return status;
+    sl_error("%s: rope over a part of a head is not supported (%s is %u, heads are of %u)",
+             sl_gguf_path(keys->gguf), sl_key_named(keys, name).text, dim, head_dim);
+    return SL_ERR_UNSUPPORTED;
+}
+
 sl_status sl_rope_keys_read(const sl_model_keys *keys, uint32_t head_dim, uint32_t context,
                             sl_rope_pairing pairing, sl_rope *out)
 {
     sl_rope *rope = out;
     *rope = (sl_rope){
         .dim = head_dim, .pairing = pairing, .base = 10000, .magnitude = 1, .context = context};
-    sl_status status = sl_key_optional_count(keys, "rope.dimension_count", 2, head_dim, &rope->dim);
+    sl_status status = check_dim(keys, head_dim);
     if (status == SL_OK) status = read_scaling_kind(keys, &rope->scaling);
     if (status == SL_OK) status = read_factor(keys, &rope->factor);
     if (status == SL_OK)

@@ -1,17 +1,16 @@
 /* runtime/model/smollm3.c - the architecture `smollm3`: a Llama without rope in every fourth layer
  * (NoPE; Yang et al. 2025, arXiv:2501.18795). Files have no key for that interval: llama.cpp has
  * the same constant. */
-#include "runtime/model/architecture.h"
 #include "runtime/model/transformer_keys.h"
 
 enum { NO_ROPE_INTERVAL = 4 };
 enum { TURNED, NOT_TURNED, KINDS };
 
-static sl_status read_shape(const sl_gguf *gguf, sl_model_shape *shape_out)
+static sl_status read_shape(const sl_gguf *gguf, const sl_architecture *architecture,
+                            sl_model_shape *shape_out)
 {
     sl_model_shape s;
-    sl_model_keys keys = {gguf, "smollm3."};
-    sl_status status = sl_transformer_keys_read(&keys, SL_ROPE_ADJACENT, &s);
+    sl_status status = sl_transformer_keys_read(gguf, architecture, &s);
     if (status != SL_OK) return status;
     s.n_kinds = KINDS;
     s.kinds[NOT_TURNED] = (sl_layer_kind){.rope = {.dim = 0}};
@@ -23,6 +22,7 @@ static sl_status read_shape(const sl_gguf *gguf, sl_model_shape *shape_out)
 
 const sl_architecture sl_architecture_smollm3 = {
     .name = "smollm3",
+    .pairing = SL_ROPE_ADJACENT,
     .read_shape = read_shape,
     .required = SL_TENSORS_TRANSFORMER,
     .optional = SL_TENSORS_QKV_BIASES,

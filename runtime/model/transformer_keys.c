@@ -36,9 +36,10 @@ static const struct {
 static sl_status check_numbers(const sl_model_keys *keys)
 {
     for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
-        float value = NAN;
+        float value;
         if (!sl_key_exists(keys, VARIANTS[i].name)) continue;
-        sl_key_number(keys, VARIANTS[i].name, &value);
+        if (!sl_key_number(keys, VARIANTS[i].name, &value))
+            return sl_key_wrong(keys, VARIANTS[i].name, "a number");
         if (value == VARIANTS[i].harmless[0] || value == VARIANTS[i].harmless[1]) continue;
         sl_error("%s: %s is not supported (%s is %g)", sl_gguf_path(keys->gguf), VARIANTS[i].what,
                  sl_key_named(keys, VARIANTS[i].name).text, (double)value);
@@ -99,10 +100,11 @@ static bool is_known(sl_text name, sl_rope_scaling scaling)
 
 static sl_status check_none_unknown(const sl_model_keys *keys, sl_rope_scaling scaling)
 {
-    size_t n = strlen(keys->prefix);
+    sl_key_name prefix = sl_key_named(keys, "");
+    size_t n = strlen(prefix.text);
     for (size_t i = 0; i < sl_gguf_n_keys(keys->gguf); i++) {
         sl_text key = sl_gguf_key_at(keys->gguf, i);
-        if (key.bytes < n || memcmp(key.data, keys->prefix, n) != 0) continue;
+        if (key.bytes < n || memcmp(key.data, prefix.text, n) != 0) continue;
         if (is_known((sl_text){key.data + n, key.bytes - n}, scaling)) continue;
         sl_error("%s: key %.*s is not known for such a model: what it changes would be ignored",
                  sl_gguf_path(keys->gguf), sl_key_shown(key), key.data);
@@ -126,16 +128,14 @@ static sl_status read_heads(const sl_model_keys *keys, sl_model_shape *s)
     return status;
 }
 
-static sl_status check_heads(const sl_model_keys *keys, const sl_model_shape *s,
-                             const sl_rope *rope)
+static sl_status check_heads(const sl_model_keys *keys, const sl_model_shape *s)
 {
     if (s->n_heads % s->n_kv_heads == 0 && s->head_dim % 16 == 0 && s->head_dim != 0 &&
-        s->head_dim <= HEAD_DIM_MAX && rope->dim % 2 == 0)
+        s->head_dim <= HEAD_DIM_MAX)
         return SL_OK;
-    sl_error("%s: %u heads, %u KV heads of %u (rope %u): expected KV heads to divide heads, a head "
-             "of a multiple of 16 up to %d, an even rope",
-             sl_gguf_path(keys->gguf), s->n_heads, s->n_kv_heads, s->head_dim, rope->dim,
-             HEAD_DIM_MAX);
+    sl_error("%s: %u heads, %u KV heads of %u: expected KV heads to divide heads, and a head of a "
+             "multiple of 16 up to %d",
+             sl_gguf_path(keys->gguf), s->n_heads, s->n_kv_heads, s->head_dim, HEAD_DIM_MAX);
     return SL_ERR_UNSUPPORTED;
 }
 
@@ -143,13 +143,13 @@ static sl_status read_epsilon(const sl_model_keys *keys, float *out)
 {
     static const char name[] = "attention.layer_norm_rms_epsilon";
     if (sl_key_exists(keys, name)) return sl_key_optional_number(keys, name, 0, out);
-    sl_error("%s: key %s is missing", sl_gguf_path(keys->gguf), sl_key_named(keys, name).text);
-    return SL_ERR_FORMAT;
+    return sl_key_wrong(keys, name, "a number");
 }
 
-sl_status sl_transformer_keys_read(const sl_model_keys *keys, sl_rope_pairing pairing,
+sl_status sl_transformer_keys_read(const sl_gguf *gguf, const sl_architecture *architecture,
                                    sl_model_shape *shape_out)
 {
+    const sl_model_keys *keys = &(sl_model_keys){gguf, architecture->name};
     sl_model_shape s = {.n_kinds = 1};
     sl_rope *rope = &s.kinds[0].rope;
     sl_status status = sl_key_count(keys, "block_count", 1, SL_LAYERS_MAX, &s.n_layers);
@@ -160,8 +160,9 @@ sl_status sl_transformer_keys_read(const sl_model_keys *keys, sl_rope_pairing pa
         status = sl_key_count(keys, "context_length", 1, SL_CONTEXT_MAX, &s.context);
     if (status == SL_OK) status = read_heads(keys, &s);
     if (status == SL_OK) status = check_variants(keys, &s);
-    if (status == SL_OK) status = sl_rope_keys_read(keys, s.head_dim, s.context, pairing, rope);
-    if (status == SL_OK) status = check_heads(keys, &s, rope);
+    if (status == SL_OK) status = check_heads(keys, &s);
+    if (status == SL_OK)
+        status = sl_rope_keys_read(keys, s.head_dim, s.context, architecture->pairing, rope);
     if (status == SL_OK) status = check_none_unknown(keys, rope->scaling);
     if (status == SL_OK) status = read_epsilon(keys, &s.rms_eps);
     s.embedding_scale = 1;

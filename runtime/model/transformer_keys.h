@@ -4,12 +4,12 @@
 #ifndef SL_TRANSFORMER_KEYS_H
 #define SL_TRANSFORMER_KEYS_H
 
-#include "runtime/model/model_keys.h"
+#include "runtime/model/architecture.h"
 #include "runtime/model/shape.h"
 
-/* All of the shape but vocab and tied, as a Llama has it: every layer of one kind, with rope; scales
- * and activation are the common ones. Statuses as those of sl_architecture's read_shape. */
-sl_status sl_transformer_keys_read(const sl_model_keys *keys, sl_rope_pairing pairing,
+/* A read_shape (architecture.h) that gives what a Llama has: every layer of one kind, with rope;
+ * scales and activation are the common ones. */
+sl_status sl_transformer_keys_read(const sl_gguf *gguf, const sl_architecture *architecture,
                                    sl_model_shape *shape_out);
 
 #endif

@@ -114,11 +114,13 @@ static sl_status check_divisors(const sl_gguf *gguf, const sl_gguf_tensor *t)
 static sl_status check_rope_freqs(const sl_gguf *gguf, const sl_model_shape *shape)
 {
     const sl_gguf_tensor *t = sl_gguf_find(gguf, ROPE_FREQS);
-    const sl_rope *rope = &shape->kinds[0].rope;
     if (!t) return SL_OK;
-    sl_status status = check_tensor(gguf, ROPE_FREQS, rope->dim / 2, 1);
-    if (status != SL_OK) return status;
-    if (rope->scaling == SL_ROPE_LLAMA3) {
+    for (uint32_t kind = 0; kind < shape->n_kinds; kind++) {
+        const sl_rope *rope = &shape->kinds[kind].rope;
+        if (rope->dim == 0) continue;
+        sl_status status = check_tensor(gguf, ROPE_FREQS, rope->dim / 2, 1);
+        if (status != SL_OK) return status;
+        if (rope->scaling != SL_ROPE_LLAMA3) continue;
         sl_error("%s: tensor %s beside rope scaling 'llama3': either, not both", sl_gguf_path(gguf),
                  ROPE_FREQS);
         return SL_ERR_UNSUPPORTED;
@@ -204,7 +206,7 @@ sl_status sl_model_shape_read(const sl_gguf *gguf, sl_model_shape *shape_out)
     sl_model_shape shape;
     const sl_architecture *architecture;
     sl_status status = sl_architecture_find(gguf, &architecture);
-    if (status == SL_OK) status = architecture->read_shape(gguf, &shape);
+    if (status == SL_OK) status = architecture->read_shape(gguf, architecture, &shape);
     if (status == SL_OK) status = check_tensors(gguf, &shape);
     if (status == SL_OK) *shape_out = shape;
     return status;

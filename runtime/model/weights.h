@@ -17,7 +17,7 @@ typedef struct {
     sl_model_shape shape;
     uint32_t layer_begin, layer_end; /* this stage's layers of the model's n_layers */
     sl_layer_weights *layers;        /* [layer_end - layer_begin] */
-    const float *rope_freqs;         /* [rope.dim / 2] divisors, of all layers; or NULL */
+    const float *rope_freqs;         /* [rope.dim / 2] divisors for all layers with rope; or NULL */
     sl_matrix embedding;             /* [vocab][width]; first stage, else data NULL */
     const float *output_norm;        /* [width]; last stage, else NULL */
     sl_matrix head;                  /* [vocab][width]; last stage, else data NULL */

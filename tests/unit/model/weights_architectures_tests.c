@@ -80,6 +80,9 @@ static void test_gemma3(void **state)
     m = model_make_of(&shape);
     assert_true(model_open(&m).attention_scale == 0.125F);
     model_close(&m);
+    m = model_make_of(&shape);
+    gguf_set_u32(gguf_after(m.bytes, m.n_bytes, "gemma3.attention.head_count") + 4, 193);
+    check_refused(&m, SL_ERR_FORMAT, "gemma3.attention.head_count is 193");
 
     m = make_of("llama");
     s = model_open(&m);
@@ -171,6 +174,10 @@ static void test_keys(void **state)
         model m = model_make_with(&shape, add_number, "llama.attention.sliding_window");
         model_open(&m);
         model_close(&m);
+        snprintf(key, sizeof key, "%s.rope.dimension_count", NAMES[i]);
+        m = model_make_of(&shape);
+        gguf_set_u32(gguf_after(m.bytes, m.n_bytes, key) + 4, HEAD_DIM / 2);
+        check_refused(&m, SL_ERR_UNSUPPORTED, key);
         snprintf(key, sizeof key, "%s.attention.head_count", NAMES[i]);
         m = model_make_of(&shape);
         *gguf_name(m.bytes, m.n_bytes, key) = 'x';

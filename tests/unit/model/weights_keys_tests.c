@@ -56,6 +56,10 @@ static void add_real(sl_gguf_writer *w, const char *key) { sl_gguf_put_f32(w, ke
 static void add_nan(sl_gguf_writer *w, const char *key) { sl_gguf_put_f32(w, key, NAN); }
 static void add_negative(sl_gguf_writer *w, const char *key) { sl_gguf_put_f32(w, key, -2); }
 static void add_text(sl_gguf_writer *w, const char *key) { sl_gguf_put_string(w, key, "8"); }
+static void add_list(sl_gguf_writer *w, const char *key)
+{
+    sl_gguf_put_i32s(w, key, (const int32_t[]){8, 8, 4, 8}, 4);
+}
 static void add_false(sl_gguf_writer *w, const char *key) { sl_gguf_put_bool(w, key, false); }
 
 /* A key that would change the arithmetic is refused by its name; one that would not is fine. */
@@ -75,11 +79,18 @@ static void test_unsupported_keys(void **state)
                                        "llama.rope.scaling.alpha",
                                        "llama.rope.scaling.yarn_log_multiplier",
                                        "llama.rope.scaling.yarn_attn_factor"};
-    static const add_more values[] = {add_u32, add_real, add_nan, add_text};
+    static const struct {
+        add_more add;
+        sl_status status;
+    } values[] = {{add_u32, SL_ERR_UNSUPPORTED},
+                  {add_real, SL_ERR_UNSUPPORTED},
+                  {add_nan, SL_ERR_UNSUPPORTED},
+                  {add_list, SL_ERR_UNSUPPORTED},
+                  {add_text, SL_ERR_FORMAT}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         for (size_t k = 0; k < sizeof values / sizeof *values; k++) {
-            model m = model_make(SYNTH_TIED, values[k], keys[i]);
-            check_refused(&m, SL_ERR_UNSUPPORTED, keys[i]);
+            model m = model_make(SYNTH_TIED, values[k].add, keys[i]);
+            check_refused(&m, values[k].status, keys[i]);
         }
         if (strstr(keys[i], "yarn_attn_factor")) continue;
         model m = model_make(SYNTH_TIED, add_zero, keys[i]);
@@ -111,6 +122,25 @@ static void test_missing_keys(void **state)
         model m = model_make(SYNTH_TIED, NULL, NULL);
         *gguf_name(m.bytes, m.n_bytes, keys[i]) = 'x';
         check_refused(&m, SL_ERR_FORMAT, keys[i]);
+    }
+}
+
+/* Some models have one for each layer. They are not called missing. */
+static void test_lists(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {
+        "feed_forward_length",  "attention.head_count", "attention.head_count_kv",
+        "attention.key_length", "rope.freq_base",       "attention.layer_norm_rms_epsilon"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char key[64], list[64];
+        snprintf(key, sizeof key, "llama.%s", keys[i]);
+        snprintf(list, sizeof list, "xlama.%s", keys[i]);
+        model m = model_make(SYNTH_TIED, add_list, list);
+        *gguf_name(m.bytes, m.n_bytes, key) = 'y';
+        *gguf_name(m.bytes, m.n_bytes, list) = 'l';
+        snprintf(list, sizeof list, "key llama.%s is a list", keys[i]);
+        check_refused(&m, SL_ERR_UNSUPPORTED, list);
     }
 }
 
@@ -185,8 +215,8 @@ static void test_wild_numbers(void **state)
         {"llama.attention.key_length", 24, SL_ERR_UNSUPPORTED, "24"},
         {"llama.attention.key_length", 272, SL_ERR_FORMAT, "llama.attention.key_length"},
         {"llama.rope.dimension_count", 0, SL_ERR_FORMAT, "llama.rope.dimension_count"},
-        {"llama.rope.dimension_count", 3, SL_ERR_UNSUPPORTED, "rope 3"},
-        {"llama.rope.dimension_count", 18, SL_ERR_FORMAT, "llama.rope.dimension_count"},
+        {"llama.rope.dimension_count", 8, SL_ERR_UNSUPPORTED, "llama.rope.dimension_count is 8"},
+        {"llama.rope.dimension_count", 18, SL_ERR_UNSUPPORTED, "llama.rope.dimension_count"},
         {"llama.rope.freq_base", 0xbf800000, SL_ERR_FORMAT, "freq_base is -1"},
         {"llama.rope.freq_base", 0x7fc00000, SL_ERR_FORMAT, "freq_base is nan"},
         {"llama.rope.freq_base", 0x7f800000, SL_ERR_FORMAT, "freq_base is inf"},
@@ -351,6 +381,7 @@ int weights_keys_tests(void)
         cmocka_unit_test(test_shape_defaults),
         cmocka_unit_test(test_unsupported_keys),
         cmocka_unit_test(test_missing_keys),
+        cmocka_unit_test(test_lists),
         cmocka_unit_test(test_unread_keys),
         cmocka_unit_test(test_wild_numbers),
         cmocka_unit_test(test_rope_keys),
