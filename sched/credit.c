@@ -9,10 +9,7 @@
 void sl_credit_init(sl_credit *credit, const sl_plan *plan, sl_credit_rank *ranks)
 {
     *credit = (sl_credit){.plan = plan, .ranks = ranks};
-    for (uint32_t r = 0; r < plan->n_ranks; r++) {
-        SL_ASSERT(plan->ranks[r].n_heads > 0);
-        ranks[r] = (sl_credit_rank){0};
-    }
+    for (uint32_t r = 0; r < plan->n_ranks; r++) ranks[r] = (sl_credit_rank){0};
 }
 
 uint32_t sl_credit_tokens_pages(uint32_t n_tokens) { return sl_head_pages_for(n_tokens); }
@@ -26,7 +23,8 @@ uint64_t sl_credit_pages_free(const sl_credit *credit, uint32_t rank)
 
 static uint64_t rank_head_pages_free(const sl_credit *credit, uint32_t rank)
 {
-    return sl_credit_pages_free(credit, rank) / credit->plan->ranks[rank].n_heads;
+    uint32_t n_paged_heads = credit->plan->ranks[rank].n_paged_heads;
+    return n_paged_heads > 0 ? sl_credit_pages_free(credit, rank) / n_paged_heads : UINT64_MAX;
 }
 
 uint32_t sl_credit_fullest_rank(const sl_credit *credit)
@@ -52,14 +50,14 @@ void sl_credit_take(sl_credit *credit, uint32_t head_pages)
 {
     SL_ASSERT(sl_credit_fits(credit, head_pages));
     for (uint32_t r = 0; r < credit->plan->n_ranks; r++)
-        credit->ranks[r].pending += (uint64_t)credit->plan->ranks[r].n_heads * head_pages;
+        credit->ranks[r].pending += (uint64_t)credit->plan->ranks[r].n_paged_heads * head_pages;
 }
 
 void sl_credit_settle(sl_credit *credit, uint32_t rank, uint32_t head_pages, uint64_t pages_used)
 {
     SL_ASSERT(rank < credit->plan->n_ranks);
     sl_credit_rank *c = &credit->ranks[rank];
-    uint64_t pages = (uint64_t)credit->plan->ranks[rank].n_heads * head_pages;
+    uint64_t pages = (uint64_t)credit->plan->ranks[rank].n_paged_heads * head_pages;
     SL_ASSERT(pages <= c->pending);
     c->pending -= pages;
     c->confirmed = pages_used;

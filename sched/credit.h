@@ -30,7 +30,7 @@ typedef struct {
     sl_credit_rank *ranks; /* [plan->n_ranks], the caller's */
 } sl_credit;
 
-/* Nothing used yet. Asserts that every rank has a head. */
+/* Nothing used yet. */
 void sl_credit_init(sl_credit *credit, const sl_plan *plan, sl_credit_rank *ranks);
 
 /* Most new pages a head needs for n more tokens: ceil(n / 64), whatever its last page holds.
@@ -42,7 +42,7 @@ uint32_t sl_credit_tokens_pages(uint32_t n_tokens);
 uint64_t sl_credit_pages_free(const sl_credit *credit, uint32_t rank);
 /* The rank that could take the fewest head pages now; of equals the first. */
 uint32_t sl_credit_fullest_rank(const sl_credit *credit);
-/* The most head pages all ranks could take now. */
+/* The most head pages all ranks could take now; a rank without paged heads takes any number. */
 uint32_t sl_credit_head_pages_free(const sl_credit *credit);
 /* Every rank could take head_pages more. */
 bool sl_credit_fits(const sl_credit *credit, uint32_t head_pages);

@@ -1,5 +1,5 @@
 /* sched/head_pages.h - how many cache pages the tokens of a sequence fill. Costs are in head pages,
- * pages of one KV head of one layer: a rank with H heads pays H pages for a head page. Pure
+ * pages of one KV head of one layer: a rank with H such heads pays H pages for a head page. Pure
  * arithmetic on how many tokens are expected to be kept; which ones, runtime/gate decides. */
 #ifndef SL_HEAD_PAGES_H
 #define SL_HEAD_PAGES_H

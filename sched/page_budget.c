@@ -30,7 +30,7 @@ static uint64_t expected_head_pages(const sl_page_budget *b, const sl_page_reque
 static uint64_t expected_on(const sl_page_budget *b, const sl_page_request *request, uint32_t rank)
 {
     const sl_plan_rank *p = &b->plan->ranks[rank];
-    return expected_head_pages(b, request, p->keep) * p->n_heads;
+    return expected_head_pages(b, request, p->keep) * p->n_paged_heads;
 }
 
 static bool fits(const sl_page_budget *b, const sl_page_request *request)

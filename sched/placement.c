@@ -11,8 +11,10 @@ uint64_t sl_placement_cache_bytes(const sl_placement_options *options, uint32_t 
 {
     const sl_placement_options *o = options;
     sl_head_retention retention = {.sinks = o->sinks, .window = o->window, .keep = o->keep[layer]};
-    uint64_t pages = (uint64_t)sl_head_pages_for(o->window) +
-                     sl_head_pages_expected(retention, context);
+    uint32_t sliding = o->sliding_windows[layer];
+    uint64_t pages = sliding ? sl_head_pages_for(sliding)
+                             : (uint64_t)sl_head_pages_for(o->window) +
+                                   sl_head_pages_expected(retention, context);
     return pages * o->page_bytes * o->n_kv_heads * o->sequences;
 }
 
@@ -44,7 +46,9 @@ static void set_layers(const sl_placement_options *o, const uint32_t *first_laye
         sl_plan_rank *rank = &plan->ranks[r];
         rank->first_layer = first_layer[r];
         rank->n_layers = first_layer[r + 1] - first_layer[r];
-        rank->n_heads = rank->n_layers * o->n_kv_heads;
+        rank->n_paged_heads = 0;
+        for (uint32_t i = first_layer[r]; i < first_layer[r + 1]; i++)
+            if (o->sliding_windows[i] == 0) rank->n_paged_heads += o->n_kv_heads;
     }
 }
 

@@ -15,6 +15,8 @@ typedef struct {
     uint32_t n_kv_heads, sequences, sinks, window;
     uint64_t page_bytes; /* of one KV head */
     const double *keep;  /* [n_layers] of eligible tokens, 0 .. 1 */
+    /* [n_layers] windows of layers of sliding attention, which have no pages; 0: it is none */
+    const uint32_t *sliding_windows;
 } sl_placement_options;
 
 typedef struct {
@@ -22,7 +24,7 @@ typedef struct {
 } sl_placement_rank;
 
 /* The cache of a layer when all sequences have so many tokens: of each head a ring of the window,
- * and pages of the sinks and what is kept. */
+ * and pages of the sinks and what is kept; of sliding attention the ring alone. */
 uint64_t sl_placement_cache_bytes(const sl_placement_options *options, uint32_t layer,
                                   uint32_t context);
 

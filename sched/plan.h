@@ -15,8 +15,8 @@
 #include <stdint.h>
 
 typedef struct {
-    uint32_t first_layer, n_layers; /* placement.h sets them, and n_heads */
-    uint32_t n_heads;               /* layers * KV heads */
+    uint32_t first_layer, n_layers; /* placement.h sets them, and n_paged_heads */
+    uint32_t n_paged_heads;         /* KV heads with pages: of layers that attend to all tokens */
     double keep;                    /* of eligible tokens, expected to be kept: 0 .. 1 */
     uint64_t limit_bytes;           /* of weights and cache; UINT64_MAX: none */
     uint64_t n_pages;               /* of the pool */

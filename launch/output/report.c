@@ -28,9 +28,10 @@ static uint64_t peak_of(const sl_engine_report *r, uint32_t rank)
     return rank == 0 && r->own_peak_bytes > peak ? r->own_peak_bytes : peak;
 }
 
-/* Eligible tokens that a rank's heads saw; the rank that has layer `layer`. */
+/* Eligible tokens that each head of a layer saw. */
 static uint64_t seen_by_layer(const sl_engine_report *r, uint32_t layer)
 {
+    if (sl_sliding_window(r->shape, layer)) return 0;
     return r->ledger[sl_plan_rank_of(r->plan, layer)].seen;
 }
 
@@ -53,6 +54,11 @@ static void log_layers(const sl_engine_report *r)
         char heads[256] = "";
         uint64_t pages = 0;
         size_t used = 0;
+        uint32_t window = sl_sliding_window(r->shape, layer);
+        if (window) {
+            sl_info("%5u %9s  a sliding window of %u tokens", layer, "-", window);
+            continue;
+        }
         for (uint32_t h = 0; h < r->shape->n_kv_heads; h++) {
             const sl_head_account *head = head_of(r, layer, h);
             pages += head->pages;

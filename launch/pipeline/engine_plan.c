@@ -36,15 +36,23 @@ sl_status sl_engine_plan_check(sl_engine *e)
 
 /* ---- the split ---- */
 
-/* A rank is expected to keep what its layers do on average. */
+/* What the layers with pages of a rank keep on average. */
+static double mean_keep(const sl_engine *e, const sl_plan_rank *rank)
+{
+    double sum = 0;
+    uint32_t n = 0;
+    for (uint32_t i = rank->first_layer; i < rank->first_layer + rank->n_layers; i++) {
+        if (sl_sliding_window(&e->model.shape, i)) continue;
+        sum += e->layer_keep[i];
+        n++;
+    }
+    return n > 0 ? sum / n : 1;
+}
+
 static void expect_ranks(sl_engine *e)
 {
-    for (uint32_t r = 0; r < e->plan.n_ranks; r++) {
-        sl_plan_rank *rank = &e->plan.ranks[r];
-        double sum = 0;
-        for (uint32_t i = 0; i < rank->n_layers; i++) sum += e->layer_keep[rank->first_layer + i];
-        rank->keep = sum / rank->n_layers;
-    }
+    for (uint32_t r = 0; r < e->plan.n_ranks; r++)
+        e->plan.ranks[r].keep = mean_keep(e, &e->plan.ranks[r]);
 }
 
 /* By weights and expected caches, within the limits that are known so far. Returns by how many

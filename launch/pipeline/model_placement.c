@@ -18,6 +18,7 @@ void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, i
     for (uint32_t i = 0; i < shape->n_layers; i++) {
         out->layer_weights[i] = sl_weights_layer_bytes(gguf, i);
         out->keep[i] = 1;
+        out->sliding_windows[i] = sl_sliding_window(shape, i);
     }
     out->options = (sl_placement_options){
         .n_layers = shape->n_layers,
@@ -30,5 +31,6 @@ void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, i
         .window = policy->window,
         .page_bytes = page_bytes,
         .keep = out->keep,
+        .sliding_windows = out->sliding_windows,
     };
 }

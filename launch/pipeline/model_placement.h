@@ -12,6 +12,7 @@ typedef struct {
     sl_placement_options options; /* points into what follows */
     uint64_t layer_weights[SL_SPLIT_LAYERS_MAX];
     double keep[SL_SPLIT_LAYERS_MAX]; /* 1 */
+    uint32_t sliding_windows[SL_SPLIT_LAYERS_MAX];
 } sl_model_placement;
 
 /* At most SL_SPLIT_LAYERS_MAX layers, and no more ranks than layers. */

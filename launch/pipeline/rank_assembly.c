@@ -142,7 +142,7 @@ uint64_t sl_assembly_pages_wanted(const sl_assembly_options *options)
                          (sl_cache_pages_for(limits.rows_max) + limits.spans_max);
     uint64_t head_pages = expected * o->sequences + under_way;
     if (head_pages > all * o->sequences) head_pages = all * o->sequences;
-    return head_pages * own_plan(o)->n_heads;
+    return head_pages * own_plan(o)->n_paged_heads;
 }
 
 uint64_t sl_assembly_page_bytes(const sl_assembly_options *options)
@@ -154,7 +154,13 @@ uint64_t sl_assembly_page_bytes(const sl_assembly_options *options)
 uint64_t sl_assembly_ring_bytes(const sl_assembly_options *options)
 {
     const sl_assembly_options *o = options;
-    return (uint64_t)o->sequences * own_plan(o)->n_heads * sl_cache_ring_pages(o->policy.window) *
+    const sl_plan_rank *own = own_plan(o);
+    uint64_t pages = 0; /* of one KV head of each layer */
+    for (uint32_t i = own->first_layer; i < own->first_layer + own->n_layers; i++) {
+        uint32_t sliding = sl_sliding_window(o->shape, i);
+        pages += sl_cache_ring_pages(sliding ? sliding : o->policy.window);
+    }
+    return o->sequences * pages * o->shape->n_kv_heads *
            o->kernels->kv[o->kv]->page_bytes(o->shape->head_dim);
 }
 
@@ -174,7 +180,7 @@ sl_memory_needs sl_assembly_memory_needs(const sl_assembly_options *options, con
         .stacks = (uint64_t)(o->threads + 3) * SL_THREAD_STACK_BYTES + SMALL_CHANGE_BYTES,
         .page = sl_assembly_page_bytes(o),
         .pages_wanted = wanted,
-        .pages_least = wanted ? own->n_heads : 0,
+        .pages_least = wanted ? own->n_paged_heads : 0,
     };
 }
 

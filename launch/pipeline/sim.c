@@ -88,7 +88,7 @@ static void make_plan(sim *s, sl_plan_rank *ranks)
     sl_placement_split(&placement.options, o->context, &s->plan);
     for (int r = 0; r < o->ranks; r++) {
         ranks[r].keep = o->keep;
-        ranks[r].n_pages = ranks[r].n_heads * o->head_pages;
+        ranks[r].n_pages = ranks[r].n_paged_heads * o->head_pages;
     }
 }
 

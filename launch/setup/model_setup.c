@@ -31,7 +31,15 @@ static sl_status check_gate_fits(sl_model_setup *m)
     const sl_model_shape *s = &m->shape;
     const sl_gate *gate = sl_model_setup_gate(m);
     if (!gate) return SL_OK;
-    return sl_gate_fits(gate, m->settings->gate, s->n_layers, s->n_kv_heads, s->width);
+    sl_status status = sl_gate_fits(gate, m->settings->gate, s->n_layers, s->n_kv_heads, s->width);
+    for (uint32_t i = 0; status == SL_OK && i < s->n_layers; i++) {
+        if (!sl_sliding_window(s, i) || gate->layers[i].shape.span == SL_GATE_ABSENT) continue;
+        sl_error("%s has a gate for layer %u, which has a sliding window of %u tokens and no other "
+                 "cache: make gates for this model with train init",
+                 m->settings->gate, i, sl_sliding_window(s, i));
+        return SL_ERR_FORMAT;
+    }
+    return status;
 }
 
 static sl_status open_policy(sl_model_setup *m)

@@ -96,7 +96,7 @@ const sl_command sl_cmd_show_cache = {
     .usage = "-m MODEL (-p TEXT | -f FILE) -o NAME",
     .about =
         "Read a prompt and draw, for each KV head, which layer evicts which token: NAME.png, "
-        "and the numbers (0 evicted, 1 kept, 2 sink or window) as NAME.npy "
+        "and the numbers (0 evicted, 1 kept, 2 sink, window or sliding layer) as NAME.npy "
         "[layer][kv_head][token]. With --layers also attention maps, the model's beside the "
         "gate's: NAME.maps.png, NAME.attention.npy and NAME.gate.npy [layer][head][query][key].",
     .examples =

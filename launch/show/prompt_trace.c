@@ -64,17 +64,19 @@ static void note_fates(sl_prompt_trace *trace, const sl_frame *frame)
     const sl_policy *p = &trace->setup.policy;
     uint32_t n = (uint32_t)trace->tokens.n, n_kv_heads = trace->setup.shape.n_kv_heads;
     uint32_t back = sl_policy_at_prompt_end(p->kind) ? 0 : p->window;
-    for (uint32_t layer = 0; layer < trace->setup.shape.n_layers; layer++)
+    for (uint32_t layer = 0; layer < trace->setup.shape.n_layers; layer++) {
+        bool sliding = sl_sliding_window(&trace->setup.shape, layer) > 0;
         for (uint32_t head = 0; head < n_kv_heads; head++) {
             const uint8_t *flags = sl_frame_flags(frame, layer, head);
             uint8_t *fates = trace->fates + ((size_t)layer * n_kv_heads + head) * n;
             for (uint32_t t = 0; t < n; t++) {
-                bool always = t < p->sinks || n - t <= p->window;
+                bool always = sliding || t < p->sinks || n - t <= p->window;
                 fates[t] = always            ? SL_FATE_ALWAYS
                            : flags[t + back] ? SL_FATE_KEPT
                                              : SL_FATE_EVICTED;
             }
         }
+    }
 }
 
 static sl_status compute(const sl_settings *s, sl_prompt_trace *trace)
@@ -89,22 +91,22 @@ static sl_status compute(const sl_settings *s, sl_prompt_trace *trace)
                               .attention = trace->attention,
                               .gate = trace->gate};
     sl_probe probe = {.context = &maps, .layer = sl_attention_maps_take};
-    sl_stage_options options = {.kernels = trace->setup.kernels,
-                                .limits = {.rows_max = n,
-                                           .spans_max = 1,
-                                           .controls_max = 1,
-                                           .ranks = 1,
-                                           .width = trace->setup.shape.width,
-                                           .n_layers = trace->setup.shape.n_layers,
-                                           .n_kv_heads = trace->setup.shape.n_kv_heads,
-                                           .flags = true},
-                                .sequences_max = 1,
-                                .context = n,
-                                .policy = trace->setup.policy,
-                                .gate = sl_model_setup_policy_gate(&trace->setup),
-                                .n_pages = trace->setup.shape.n_layers *
-                                           trace->setup.shape.n_kv_heads * pages,
-                                .probe = &probe};
+    sl_stage_options options = {
+        .kernels = trace->setup.kernels,
+        .limits = {.rows_max = n,
+                   .spans_max = 1,
+                   .controls_max = 1,
+                   .ranks = 1,
+                   .width = trace->setup.shape.width,
+                   .n_layers = trace->setup.shape.n_layers,
+                   .n_kv_heads = trace->setup.shape.n_kv_heads,
+                   .flags = true},
+        .sequences_max = 1,
+        .context = n,
+        .policy = trace->setup.policy,
+        .gate = sl_model_setup_policy_gate(&trace->setup),
+        .n_pages = sl_full_heads(&trace->setup.shape, 0, trace->setup.shape.n_layers) * pages,
+        .probe = &probe};
     sl_local_stage local;
     sl_status status = sl_local_stage_open(trace->setup.gguf, &trace->setup.shape,
                                            trace->setup.shape.n_layers, &options, s->threads,

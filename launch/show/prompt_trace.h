@@ -8,7 +8,8 @@
 
 enum { SL_PROMPT_TRACE_TOKENS_MAX = 2048 }; /* attention maps grow with its square */
 
-/* Of a token in a KV head's cache. Sinks and the window are never evicted: ALWAYS. */
+/* Of a token in a KV head's cache. Sinks, the window and all of sliding layers are no
+ * policy's to evict: ALWAYS. */
 typedef enum { SL_FATE_EVICTED, SL_FATE_KEPT, SL_FATE_ALWAYS } sl_fate;
 
 typedef struct {

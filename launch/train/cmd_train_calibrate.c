@@ -43,6 +43,12 @@ static uint32_t heads_of(const calibration *c)
     return c->job.setup.shape.n_layers * c->job.setup.shape.n_kv_heads;
 }
 
+/* KV head `head` of all layers' belongs to a layer with a gate. */
+static bool is_gated(const calibration *c, uint32_t head)
+{
+    return c->gate.layers[head / c->job.setup.shape.n_kv_heads].shape.span != SL_GATE_ABSENT;
+}
+
 /* ---- one piece ---- */
 
 static size_t bin_of(float logit)
@@ -125,7 +131,7 @@ static sl_status run(calibration *c, const sl_policy *policy)
                                 .context = c->job.longest,
                                 .policy = *policy,
                                 .gate = &c->gate,
-                                .n_pages = heads_of(c) *
+                                .n_pages = sl_full_heads(s, 0, s->n_layers) *
                                            sl_cache_head_pages(policy->window, c->job.longest),
                                 .probe = &probe};
     sl_local_stage local;
@@ -158,8 +164,12 @@ static double kept_of_text(const calibration *c, uint32_t text)
 {
     double kept = 0,
            eligible = c->kept[(size_t)sl_train_texts_n(c->job.texts) * heads_of(c) + text];
-    for (uint32_t i = 0; i < heads_of(c); i++) kept += c->kept[(size_t)text * heads_of(c) + i];
-    return kept / (eligible * heads_of(c));
+    uint32_t n_gated = 0;
+    for (uint32_t i = 0; i < heads_of(c); i++) {
+        kept += c->kept[(size_t)text * heads_of(c) + i];
+        n_gated += is_gated(c, i);
+    }
+    return kept / (eligible * n_gated);
 }
 
 static double kept_of_all(const calibration *c)
@@ -180,9 +190,7 @@ static void take_retention(const calibration *c, float *retention)
         double kept = 0;
         for (uint32_t text = 0; text < n_texts; text++)
             kept += c->kept[(size_t)text * heads_of(c) + i];
-        bool absent = c->gate.layers[i / c->job.setup.shape.n_kv_heads].shape.span ==
-                      SL_GATE_ABSENT;
-        retention[i] = absent ? 1 : (float)(kept / eligible);
+        retention[i] = is_gated(c, i) ? (float)(kept / eligible) : 1;
     }
 }
 

@@ -24,6 +24,7 @@ typedef struct {
     uint32_t type;       /* of the wide matrices */
     double bias[2];      /* of logits, first and last layer */
     bool random;
+    sl_model_shape model;
     sl_gate gate;
     sl_arena arena; /* all weights; counts first */
 } making;
@@ -144,6 +145,7 @@ static sl_gate_shape shape_of(const making *m, uint32_t layer)
 {
     const sl_settings *s = m->settings;
     sl_gate_shape shape = m->shape;
+    if (sl_sliding_window(&m->model, layer)) return (sl_gate_shape){.span = SL_GATE_ABSENT};
     shape.heads = of_layer(m, &s->gate_heads, layer);
     shape.width = shape.heads > 0 ? of_layer(m, &s->gate_width, layer) : 0;
     shape.hidden = of_layer(m, &s->gate_hidden, layer);
@@ -173,10 +175,11 @@ static sl_status hash_tensors(const sl_gguf *gguf, const sl_model_shape *shape, 
     return SL_OK;
 }
 
-static sl_status describe_model(const sl_settings *s, sl_gate *gate)
+static sl_status describe_model(making *m)
 {
-    sl_model_setup setup = {.model = s->model, .settings = s};
+    sl_model_setup setup = {.model = m->settings->model, .settings = m->settings};
     const sl_model_shape *shape = &setup.shape;
+    sl_gate *gate = &m->gate;
     sl_status status = sl_model_setup_open(&setup, SL_SETUP_SHAPE);
     if (status == SL_OK) status = hash_tensors(setup.gguf, shape, &gate->model_hash);
     if (status == SL_OK) {
@@ -185,6 +188,7 @@ static sl_status describe_model(const sl_settings *s, sl_gate *gate)
         size_t bytes = sl_plain_prefix(name.data, name.bytes, sizeof gate->model_name - 1);
         memcpy(gate->model_name, name.data, bytes);
         gate->model_name[bytes] = '\0';
+        m->model = *shape;
         gate->n_layers = shape->n_layers;
         gate->n_kv_heads = shape->n_kv_heads;
         gate->model_width = shape->width;
@@ -205,7 +209,7 @@ static sl_status init(const sl_settings *s)
 {
     making m = {.settings = s};
     sl_status status = read_options(&m);
-    if (status == SL_OK) status = describe_model(s, &m.gate);
+    if (status == SL_OK) status = describe_model(&m);
     if (status != SL_OK) return status;
     bool paper = m.shape.span == SL_GATE_PROMPT;
     m.gate.sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : paper ? 0 : 4;
@@ -221,7 +225,8 @@ static sl_status init(const sl_settings *s)
     make_gate(&m);
     status = sl_gate_file_write(s->output, &m.gate);
     if (status == SL_OK)
-        sl_info("%s: gates for %u layers of '%s'", s->output, m.gate.n_layers, m.gate.model_name);
+        sl_info("%s: gates for %u layers of '%s'", s->output,
+                sl_full_heads(&m.model, 0, m.gate.n_layers) / m.gate.n_kv_heads, m.gate.model_name);
     sl_storage_release(storage, bytes);
     return status;
 }

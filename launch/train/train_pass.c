@@ -26,6 +26,7 @@ static void keep_input_and_targets(void *context, const sl_layer_context *at, co
                                    uint32_t layer)
 {
     sl_train_pass *p = context;
+    if (sl_cache_is_sliding(at->cache, layer)) return; /* it has no gate */
     size_t n = frame->n_rows, width = at->shape->width;
     const sl_teacher_rows rows = {.n_tokens = frame->n_rows,
                                   .q = at->shared.q,
@@ -70,7 +71,7 @@ sl_status sl_train_pass_open(const sl_train_pass_options *options, sl_train_pass
                                          .sinks = options->sinks,
                                          .window = options->window,
                                          .keep = 1},
-                              .n_pages = s->n_layers * s->n_kv_heads * pages,
+                              .n_pages = sl_full_heads(s, 0, s->n_layers) * pages,
                               .probe = &p->probe};
     sl_status status = sl_local_stage_open(options->gguf, s, s->n_layers, &stage, options->threads,
                                            &p->stage);

@@ -23,29 +23,67 @@ uint32_t sl_cache_head_pages(uint32_t window, uint32_t n_tokens)
 
 uint32_t sl_cache_ring_pages(uint32_t window) { return sl_cache_pages_for(window); }
 
+/* Returns the pages of all rings of a sequence. */
+static uint32_t lay_out(const sl_cache_options *o, sl_cache_layer *layers)
+{
+    uint32_t ring_pages = 0;
+    for (uint32_t i = 0; i < o->n_layers; i++) {
+        uint32_t sliding = o->sliding_windows ? o->sliding_windows[i] : 0;
+        sl_cache_layer layer = {.window = sliding ? sliding : o->window,
+                                .sliding = sliding > 0,
+                                .first_ring = ring_pages};
+        layer.ring_pages = sl_cache_ring_pages(layer.window);
+        ring_pages += layer.ring_pages * o->n_kv_heads;
+        if (layers) layers[i] = layer;
+    }
+    return ring_pages;
+}
+
+static uint32_t widest_window(const sl_cache_options *o)
+{
+    uint32_t widest = o->window;
+    for (uint32_t i = 0; o->sliding_windows && i < o->n_layers; i++)
+        if (o->sliding_windows[i] > widest) widest = o->sliding_windows[i];
+    return widest;
+}
+
+/* [sequences_max][n_layers][n_kv_heads] */
+static sl_cache_head *take_heads(const sl_cache_options *o, sl_arena *arena)
+{
+    uint32_t pages_max = sl_cache_head_pages(o->window, o->context);
+    size_t n_heads = (size_t)o->sequences_max * o->n_layers * o->n_kv_heads;
+    sl_cache_head *heads = sl_arena_array(arena, sl_cache_head, n_heads);
+    for (size_t i = 0; i < n_heads; i++) {
+        size_t layer = i / o->n_kv_heads % o->n_layers;
+        if (o->sliding_windows && o->sliding_windows[layer]) continue;
+        uint32_t *pages = sl_arena_array(arena, uint32_t, pages_max);
+        if (heads) heads[i].pages = pages;
+    }
+    return heads;
+}
+
 void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *arena)
 {
     SL_ASSERT(options->window >= 1);
     const sl_cache_options *o = options;
-    size_t n_heads = (size_t)o->sequences_max * o->n_layers * o->n_kv_heads;
+    uint32_t widest = widest_window(o);
     *cache = (sl_cache){.options = *o, .page_bytes = o->layout->page_bytes(o->head_dim)};
-    cache->ring_pages = sl_cache_ring_pages(o->window);
+    cache->layers = sl_arena_array(arena, sl_cache_layer, o->n_layers);
+    cache->ring_pages = lay_out(o, cache->layers);
     cache->pages_max = sl_cache_head_pages(o->window, o->context);
     /* the window before the span, the span, and up to a page lost to alignment */
-    cache->window_pages = sl_cache_pages_for(o->window + o->chunk_max) + 1;
-    cache->tiles_max = cache->pages_max + 1 + cache->window_pages + cache->ring_pages;
+    cache->window_pages = sl_cache_pages_for(widest + o->chunk_max) + 1;
+    cache->tiles_max = cache->pages_max + 1 + cache->window_pages + sl_cache_ring_pages(widest);
 
-    cache->heads = sl_arena_array(arena, sl_cache_head, n_heads);
-    for (size_t i = 0; i < n_heads; i++) {
-        uint32_t *pages = sl_arena_array(arena, uint32_t, cache->pages_max);
-        if (cache->heads) cache->heads[i].pages = pages;
-    }
-    cache->rings = sl_arena_take(arena, n_heads * cache->ring_pages * cache->page_bytes);
+    cache->heads = take_heads(o, arena);
+    cache->rings = sl_arena_take(arena,
+                                 (size_t)o->sequences_max * cache->ring_pages * cache->page_bytes);
     cache->chunk = sl_arena_take(arena,
                                  (size_t)o->n_kv_heads * cache->window_pages * cache->page_bytes);
     cache->admitted = sl_arena_array(arena, uint32_t, (size_t)o->n_kv_heads * o->chunk_max);
     cache->open = sl_arena_array(arena, uint8_t, o->sequences_max);
     cache->accounts = sl_arena_array(arena, sl_cache_account, (size_t)o->n_layers * o->n_kv_heads);
+    cache->options.sliding_windows = NULL;
     pthread_mutex_init(&cache->pool_mutex, NULL);
     sl_pool_init(&cache->pool, o->n_pages, cache->page_bytes, arena);
 }
@@ -59,21 +97,41 @@ static size_t head_index(const sl_cache *cache, uint32_t sequence, uint32_t laye
     return ((size_t)sequence * o->n_layers + layer) * o->n_kv_heads + head;
 }
 
-static uint8_t *ring_page(const sl_cache *cache, size_t index, uint32_t slot)
+/* What one KV head of one layer of one sequence has. */
+typedef struct {
+    const sl_cache_layer *layer;
+    sl_cache_head *head;
+    uint8_t *ring;
+} head_place;
+
+static uint8_t *rings_of(const sl_cache *cache, uint32_t sequence)
 {
-    return cache->rings + (index * cache->ring_pages + slot / SL_PAGE_TOKENS) * cache->page_bytes;
+    return cache->rings + (size_t)sequence * cache->ring_pages * cache->page_bytes;
 }
 
-static uint32_t ring_slot(const sl_cache *cache, uint32_t position)
+static head_place place_of(const sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head)
 {
-    return position % (cache->ring_pages * SL_PAGE_TOKENS);
+    const sl_cache_layer *l = &cache->layers[layer];
+    size_t ring = l->first_ring + (size_t)head * l->ring_pages;
+    return (head_place){l, &cache->heads[head_index(cache, sequence, layer, head)],
+                        rings_of(cache, sequence) + ring * cache->page_bytes};
+}
+
+static uint8_t *ring_page(const sl_cache *cache, const head_place *at, uint32_t slot)
+{
+    return at->ring + slot / SL_PAGE_TOKENS * cache->page_bytes;
+}
+
+static uint32_t ring_slot(const head_place *at, uint32_t position)
+{
+    return position % (at->layer->ring_pages * SL_PAGE_TOKENS);
 }
 
 /* Where the window of a span that begins at `position` starts: the oldest token of the ring,
  * rounded down to a page of absolute positions. */
-static uint32_t chunk_base(const sl_cache *cache, uint32_t position)
+static uint32_t chunk_base(const sl_cache_layer *layer, uint32_t position)
 {
-    return sl_saturating_sub_u32(position, cache->options.window) / SL_PAGE_TOKENS * SL_PAGE_TOKENS;
+    return sl_saturating_sub_u32(position, layer->window) / SL_PAGE_TOKENS * SL_PAGE_TOKENS;
 }
 
 static uint8_t *chunk_page(const sl_cache *cache, uint32_t head, uint32_t offset)
@@ -156,8 +214,8 @@ void sl_cache_fork(sl_cache *cache, uint32_t sequence, uint32_t parent)
     size_t n = (size_t)o->n_layers * o->n_kv_heads;
     size_t from = head_index(cache, parent, 0, 0), to = head_index(cache, sequence, 0, 0);
     for (size_t i = 0; i < n; i++) fork_head(cache, &cache->heads[from + i], &cache->heads[to + i]);
-    memcpy(ring_page(cache, to, 0), ring_page(cache, from, 0),
-           n * cache->ring_pages * cache->page_bytes);
+    memcpy(rings_of(cache, sequence), rings_of(cache, parent),
+           cache->ring_pages * cache->page_bytes);
 }
 
 /* ---- a token leaves the window ---- */
@@ -190,6 +248,11 @@ void sl_cache_retain(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_
     }
 }
 
+bool sl_cache_is_sliding(const sl_cache *cache, uint32_t layer)
+{
+    return cache->layers[layer].sliding;
+}
+
 const sl_cache_head *sl_cache_head_of(const sl_cache *cache, uint32_t sequence, uint32_t layer,
                                       uint32_t head)
 {
@@ -198,59 +261,78 @@ const sl_cache_head *sl_cache_head_of(const sl_cache *cache, uint32_t sequence, 
 
 /* ---- prompt ---- */
 
+/* Whether what token `position` pushes out of the window goes to the pages. */
+static bool is_admitted(const sl_cache_layer *layer, uint32_t position, bool keep)
+{
+    return !layer->sliding && position >= layer->window && keep;
+}
+
+/* The ring's tokens to the front of the span's window. */
+static void take_ring(sl_cache *cache, const head_place *at, uint32_t head, uint32_t position)
+{
+    const sl_cache_options *o = &cache->options;
+    uint32_t base = chunk_base(at->layer, position);
+    for (uint32_t p = sl_saturating_sub_u32(position, at->layer->window); p < position; p++) {
+        uint32_t slot = ring_slot(at, p);
+        o->layout->copy(chunk_page(cache, head, p - base), (p - base) % SL_PAGE_TOKENS,
+                        ring_page(cache, at, slot), slot % SL_PAGE_TOKENS, o->head_dim);
+    }
+}
+
+/* The span's latest tokens, as many as the window holds, to the ring. */
+static void fill_ring(sl_cache *cache, const head_place *at, uint32_t head, uint32_t position,
+                      uint32_t end)
+{
+    const sl_cache_options *o = &cache->options;
+    uint32_t base = chunk_base(at->layer, position);
+    uint32_t oldest = sl_saturating_sub_u32(end, at->layer->window);
+    for (uint32_t p = oldest > position ? oldest : position; p < end; p++) {
+        uint32_t slot = ring_slot(at, p);
+        o->layout->copy(ring_page(cache, at, slot), slot % SL_PAGE_TOKENS,
+                        chunk_page(cache, head, p - base), (p - base) % SL_PAGE_TOKENS,
+                        o->head_dim);
+    }
+}
+
 void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
                          uint32_t position, uint32_t n_tokens, const float *k, const float *v,
                          size_t stride, const uint8_t *keep)
 {
     const sl_cache_options *o = &cache->options;
     SL_ASSERT(n_tokens >= 1 && n_tokens <= o->chunk_max && position + n_tokens <= o->context);
-    size_t index = head_index(cache, sequence, layer, head);
-    uint32_t base = chunk_base(cache, position), end = position + n_tokens;
-
-    for (uint32_t p = sl_saturating_sub_u32(position, o->window); p < position; p++) {
-        uint32_t slot = ring_slot(cache, p);
-        o->layout->copy(chunk_page(cache, head, p - base), (p - base) % SL_PAGE_TOKENS,
-                        ring_page(cache, index, slot), slot % SL_PAGE_TOKENS, o->head_dim);
-    }
+    head_place at = place_of(cache, sequence, layer, head);
+    uint32_t base = chunk_base(at.layer, position);
     uint32_t *admitted = cache->admitted + (size_t)head * o->chunk_max;
+
+    take_ring(cache, &at, head, position);
     for (uint32_t t = 0; t < n_tokens; t++) {
         uint32_t offset = position + t - base;
         o->layout->put(chunk_page(cache, head, offset), offset % SL_PAGE_TOKENS, k + t * stride,
                        v + t * stride, o->head_dim);
-        if (position + t >= o->window && keep[t]) {
-            uint32_t leaving = position + t - o->window - base;
-            admit(cache, &cache->heads[index], chunk_page(cache, head, leaving),
-                  leaving % SL_PAGE_TOKENS);
+        if (is_admitted(at.layer, position + t, keep[t])) {
+            uint32_t leaving = offset - at.layer->window;
+            admit(cache, at.head, chunk_page(cache, head, leaving), leaving % SL_PAGE_TOKENS);
         }
-        admitted[t] = cache->heads[index].n_admitted;
+        admitted[t] = at.head->n_admitted;
     }
-    uint32_t fresh = sl_saturating_sub_u32(end, o->window) > position
-                         ? sl_saturating_sub_u32(end, o->window)
-                         : position;
-    for (uint32_t p = fresh; p < end; p++) {
-        uint32_t slot = ring_slot(cache, p);
-        o->layout->copy(ring_page(cache, index, slot), slot % SL_PAGE_TOKENS,
-                        chunk_page(cache, head, p - base), (p - base) % SL_PAGE_TOKENS,
-                        o->head_dim);
-    }
+    fill_ring(cache, &at, head, position, position + n_tokens);
 }
 
 typedef enum { TILE_PAGE, TILE_WINDOW } tile_kind;
 
 /* What query `position` sees of a tile that starts at token (window), or admitted index (pages),
  * `start`. */
-static sl_slots query_sees(const sl_cache_options *o, tile_kind kind, uint32_t position,
-                           uint32_t n_admitted, uint32_t start)
+static sl_slots query_sees(uint32_t window, tile_kind kind, uint32_t position, uint32_t n_admitted,
+                           uint32_t start)
 {
     if (kind == TILE_PAGE) return sl_slots_within(0, n_admitted, start);
-    return sl_slots_within(sl_saturating_sub_u32(position + 1, o->window), position + 1, start);
+    return sl_slots_within(sl_saturating_sub_u32(position + 1, window), position + 1, start);
 }
 
 /* A list of tiles being filled for n queries of a span. */
 typedef struct {
-    const sl_cache_options *options;
     const uint32_t *admitted; /* [n] */
-    uint32_t position, n, group;
+    uint32_t window, position, n, group;
     sl_kv_tile *tiles;
     size_t n_tiles;
     sl_slots *visible; /* next free */
@@ -261,7 +343,7 @@ static void add_tile(tile_list *list, tile_kind kind, const void *page, uint32_t
 {
     bool any = false, all = true;
     for (uint32_t t = 0; t < list->n; t++) {
-        sl_slots slots = query_sees(list->options, kind, list->position + t, list->admitted[t],
+        sl_slots slots = query_sees(list->window, kind, list->position + t, list->admitted[t],
                                     start);
         any |= slots.end > 0;
         all &= slots.begin == 0 && slots.end == SL_PAGE_TOKENS;
@@ -277,11 +359,10 @@ size_t sl_cache_prompt_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
                              uint32_t head, uint32_t position, uint32_t first, uint32_t n,
                              uint32_t group, sl_kv_tile *tiles, sl_slots *visible)
 {
-    const sl_cache_options *o = &cache->options;
-    size_t index = head_index(cache, sequence, layer, head);
-    const uint32_t *admitted = cache->admitted + (size_t)head * o->chunk_max + first;
-    tile_list list = {.options = o,
-                      .admitted = admitted,
+    head_place at = place_of(cache, sequence, layer, head);
+    const uint32_t *admitted = cache->admitted + (size_t)head * cache->options.chunk_max + first;
+    tile_list list = {.admitted = admitted,
+                      .window = at.layer->window,
                       .position = position + first,
                       .n = n,
                       .group = group,
@@ -289,13 +370,13 @@ size_t sl_cache_prompt_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
                       .visible = visible};
 
     for (uint32_t i = 0; i < sl_cache_pages_for(admitted[n - 1]); i++) {
-        const void *page = sl_pool_page(&cache->pool, cache->heads[index].pages[i]);
+        const void *page = sl_pool_page(&cache->pool, at.head->pages[i]);
         if (admitted[0] / SL_PAGE_TOKENS > i) /* whole for the first query, so for all */
             tiles[list.n_tiles++] = (sl_kv_tile){.page = page};
         else
             add_tile(&list, TILE_PAGE, page, i * SL_PAGE_TOKENS);
     }
-    uint32_t base = chunk_base(cache, position);
+    uint32_t base = chunk_base(at.layer, position);
     for (uint32_t p = base; p < position + first + n; p += SL_PAGE_TOKENS)
         add_tile(&list, TILE_WINDOW, chunk_page(cache, head, p - base), p);
     SL_DEBUG_ASSERT(list.n_tiles <= cache->tiles_max);
@@ -303,10 +384,12 @@ size_t sl_cache_prompt_tiles(const sl_cache *cache, uint32_t sequence, uint32_t 
 }
 
 /* Pages first, then the window of the span; the token at the seam is in both, and counted once. */
-uint32_t sl_cache_n_stretches(const sl_cache *cache, uint32_t position, uint32_t n_tokens)
+uint32_t sl_cache_n_stretches(const sl_cache *cache, uint32_t layer, uint32_t position,
+                              uint32_t n_tokens)
 {
-    uint32_t end = position + n_tokens, base = chunk_base(cache, position);
-    return sl_cache_pages_for(sl_saturating_sub_u32(end, cache->options.window)) +
+    const sl_cache_layer *l = &cache->layers[layer];
+    uint32_t end = position + n_tokens, base = chunk_base(l, position);
+    return sl_cache_pages_for(sl_saturating_sub_u32(end, l->window)) +
            sl_cache_pages_for(end - base);
 }
 
@@ -314,8 +397,9 @@ sl_key_stretch sl_cache_stretch(const sl_cache *cache, uint32_t sequence, uint32
                                 uint32_t head, uint32_t position, uint32_t n_tokens, uint32_t i)
 {
     const sl_cache_head *h = sl_cache_head_of(cache, sequence, layer, head);
-    uint32_t end = position + n_tokens, base = chunk_base(cache, position);
-    SL_ASSERT(h->n_admitted == sl_saturating_sub_u32(end, cache->options.window));
+    const sl_cache_layer *l = &cache->layers[layer];
+    uint32_t end = position + n_tokens, base = chunk_base(l, position);
+    SL_ASSERT(h->n_admitted == sl_saturating_sub_u32(end, l->window));
     uint32_t n_pages = sl_cache_pages_for(h->n_admitted), start = i * SL_PAGE_TOKENS;
     if (i < n_pages)
         return (sl_key_stretch){sl_pool_page(&cache->pool, h->pages[i]), start,
@@ -332,13 +416,13 @@ void sl_cache_put_decode(sl_cache *cache, uint32_t sequence, uint32_t layer, uin
 {
     const sl_cache_options *o = &cache->options;
     SL_ASSERT(position < o->context);
-    size_t index = head_index(cache, sequence, layer, head);
-    if (position >= o->window && keep) {
-        uint32_t slot = ring_slot(cache, position - o->window);
-        admit(cache, &cache->heads[index], ring_page(cache, index, slot), slot % SL_PAGE_TOKENS);
+    head_place at = place_of(cache, sequence, layer, head);
+    if (is_admitted(at.layer, position, keep)) {
+        uint32_t slot = ring_slot(&at, position - at.layer->window);
+        admit(cache, at.head, ring_page(cache, &at, slot), slot % SL_PAGE_TOKENS);
     }
-    uint32_t slot = ring_slot(cache, position);
-    o->layout->put(ring_page(cache, index, slot), slot % SL_PAGE_TOKENS, k, v, o->head_dim);
+    uint32_t slot = ring_slot(&at, position);
+    o->layout->put(ring_page(cache, &at, slot), slot % SL_PAGE_TOKENS, k, v, o->head_dim);
 }
 
 uint32_t sl_cache_decode_runs(const sl_cache *cache, uint32_t sequence, uint32_t layer,
@@ -354,7 +438,7 @@ uint32_t sl_cache_decode_runs_max(const sl_cache *cache)
 }
 
 /* Add slots [begin, end) of the ring, page by page. */
-static size_t add_ring(const sl_cache *cache, size_t index, uint32_t begin, uint32_t end,
+static size_t add_ring(const sl_cache *cache, const head_place *at, uint32_t begin, uint32_t end,
                        uint32_t group, sl_kv_tile *tiles, sl_slots **visible)
 {
     size_t n = 0;
@@ -362,7 +446,7 @@ static size_t add_ring(const sl_cache *cache, size_t index, uint32_t begin, uint
         uint32_t start = begin / SL_PAGE_TOKENS * SL_PAGE_TOKENS;
         sl_slots slots = sl_slots_within(begin, end, start);
         for (uint32_t g = 0; g < group; g++) (*visible)[g] = slots;
-        tiles[n++] = (sl_kv_tile){.page = ring_page(cache, index, begin), .visible = *visible};
+        tiles[n++] = (sl_kv_tile){.page = ring_page(cache, at, begin), .visible = *visible};
         *visible += group;
         begin = start + SL_PAGE_TOKENS;
     }
@@ -370,26 +454,26 @@ static size_t add_ring(const sl_cache *cache, size_t index, uint32_t begin, uint
 }
 
 /* The ring wraps, so what is visible of it is one range of slots or two. */
-static size_t ring_tiles(const sl_cache *cache, size_t index, uint32_t position, uint32_t group,
-                         sl_kv_tile *tiles, sl_slots *visible)
+static size_t ring_tiles(const sl_cache *cache, const head_place *at, uint32_t position,
+                         uint32_t group, sl_kv_tile *tiles, sl_slots *visible)
 {
-    uint32_t left = sl_saturating_sub_u32(position + 1, cache->options.window);
-    uint32_t slots = cache->ring_pages * SL_PAGE_TOKENS, count = position + 1 - left;
+    uint32_t left = sl_saturating_sub_u32(position + 1, at->layer->window);
+    uint32_t slots = at->layer->ring_pages * SL_PAGE_TOKENS, count = position + 1 - left;
     uint32_t begin = count == slots ? 0 : left % slots;
     uint32_t end = begin + count;
-    size_t n = add_ring(cache, index, begin, sl_min_u32(end, slots), group, tiles, &visible);
+    size_t n = add_ring(cache, at, begin, sl_min_u32(end, slots), group, tiles, &visible);
     return n +
-           add_ring(cache, index, 0, sl_saturating_sub_u32(end, slots), group, tiles + n, &visible);
+           add_ring(cache, at, 0, sl_saturating_sub_u32(end, slots), group, tiles + n, &visible);
 }
 
 size_t sl_cache_decode_tiles(const sl_cache *cache, uint32_t sequence, uint32_t layer,
                              uint32_t head, uint32_t position, uint32_t run, uint32_t group,
                              sl_kv_tile *tiles, sl_slots *visible)
 {
-    size_t index = head_index(cache, sequence, layer, head);
-    const sl_cache_head *h = &cache->heads[index];
+    head_place at = place_of(cache, sequence, layer, head);
+    const sl_cache_head *h = at.head;
     if (run + 1 == sl_cache_decode_runs(cache, sequence, layer, head))
-        return ring_tiles(cache, index, position, group, tiles, visible);
+        return ring_tiles(cache, &at, position, group, tiles, visible);
 
     uint32_t first = run * SL_RUN_PAGES,
              last = sl_min_u32(first + SL_RUN_PAGES, sl_cache_pages_for(h->n_admitted));

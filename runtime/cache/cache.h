@@ -5,6 +5,7 @@
  * not admitted is nowhere. For query position q a key at position j is visible
  *     in the window  when j > q - window,
  *     in the pages   when j <= q - window and it was admitted.
+ * Layers of sliding attention have a window of their own and no pages.
  * So what a query sees, and the order its tiles come in, depends on q alone, not on how a prompt
  * was cut into chunks. Everything is a page of kv_layout; attention is a walk over tiles.
  *
@@ -26,7 +27,10 @@ typedef struct {
     const sl_kv_layout *layout;
     uint32_t n_layers; /* of this stage */
     uint32_t n_kv_heads, head_dim;
-    uint32_t window;        /* 1 or more */
+    uint32_t window; /* 1 or more, of layers that attend to all tokens */
+    /* [n_layers], lent until the cache is made: the window of a layer of sliding attention, 0 of
+     * others. NULL: there are none. */
+    const uint32_t *sliding_windows;
     uint32_t context;       /* longest sequence, tokens */
     uint32_t sequences_max; /* slots */
     uint32_t chunk_max;     /* longest prompt span */
@@ -45,14 +49,24 @@ typedef struct {
 } sl_cache_account;
 
 typedef struct {
+    uint32_t window;     /* latest tokens that a query sees */
+    bool sliding;        /* nothing is ever admitted to pages */
+    uint32_t ring_pages; /* of a head */
+    uint32_t first_ring; /* where those of its first head are, in pages of a sequence's rings */
+} sl_cache_layer;
+
+typedef struct {
     sl_cache_options options;
+    sl_cache_layer *layers; /* [n_layers] */
     sl_pool pool;
     pthread_mutex_t pool_mutex; /* heads put side by side */
     size_t page_bytes;
-    uint32_t ring_pages, pages_max, window_pages;
+    uint32_t ring_pages; /* of all heads of a sequence */
+    uint32_t pages_max;  /* of any head */
+    uint32_t window_pages;
     uint32_t tiles_max;   /* of any list below */
     sl_cache_head *heads; /* [sequences_max][n_layers][n_kv_heads] */
-    uint8_t *rings;       /* the same order: ring_pages each */
+    uint8_t *rings;       /* [sequences_max][ring_pages] pages, layer by layer, head by head */
     uint8_t *chunk;       /* [n_kv_heads][window_pages] pages: a prompt span's window */
     uint32_t *admitted; /* [n_kv_heads][chunk_max]: n_admitted as each query of the span sees it */
     uint8_t *open;      /* [sequences_max] */
@@ -74,7 +88,7 @@ void sl_cache_close(sl_cache *cache, uint32_t sequence);
 
 /* Put a prompt span into one head: k, v: token t's row at k + t * stride, [head_dim] f32, rotated.
  * keep[t]: whether token position + t - window, which t's arrival pushes out of the window, is
- * admitted (not read where there is no such token). `position` counts from 0 and continues the
+ * admitted (not read where there is no such token, nor in a sliding layer). `position` counts from 0 and continues the
  * sequence. Heads of one layer may run at once, but taking pages is serialized inside. The span's
  * tiles stay valid until the next layer's. */
 void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
@@ -109,10 +123,13 @@ typedef struct {
     uint32_t start;
     sl_slots slots;
 } sl_key_stretch;
-uint32_t sl_cache_n_stretches(const sl_cache *cache, uint32_t position, uint32_t n_tokens);
+uint32_t sl_cache_n_stretches(const sl_cache *cache, uint32_t layer, uint32_t position,
+                              uint32_t n_tokens);
 sl_key_stretch sl_cache_stretch(const sl_cache *cache, uint32_t sequence, uint32_t layer,
                                 uint32_t head, uint32_t position, uint32_t n_tokens, uint32_t i);
 
+/* A layer of sliding attention, without pages. */
+bool sl_cache_is_sliding(const sl_cache *cache, uint32_t layer);
 /* What a head has in its pages, lent until the next call that changes it. */
 const sl_cache_head *sl_cache_head_of(const sl_cache *cache, uint32_t sequence, uint32_t layer,
                                       uint32_t head);

@@ -23,7 +23,7 @@ enum {
 };
 
 typedef enum {
-    SL_GATE_ABSENT, /* the layer has no gate: it keeps every token */
+    SL_GATE_ABSENT, /* the layer has no gate: it keeps every token, or has a sliding window */
     SL_GATE_PROMPT, /* the whole prompt, both directions; generated tokens are kept */
     SL_GATE_CAUSAL, /* the token and all before it */
     SL_GATE_WINDOW, /* `back` tokens before it, itself, `ahead` after it */

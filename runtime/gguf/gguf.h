@@ -103,6 +103,8 @@ bool sl_gguf_text_array(const sl_gguf *gguf, const char *key, const sl_text **it
  * false also when one does not fit an i32 or there are more than n_max. */
 bool sl_gguf_i32_array(const sl_gguf *gguf, const char *key, int32_t *items, size_t n_max,
                        size_t *n_out);
+bool sl_gguf_bool_array(const sl_gguf *gguf, const char *key, bool *items, size_t n_max,
+                        size_t *n_out);
 bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_t n_max,
                        size_t *n_out);
 

@@ -287,6 +287,16 @@ bool sl_gguf_i32_array(const sl_gguf *gguf, const char *key, int32_t *items, siz
     return true;
 }
 
+bool sl_gguf_bool_array(const sl_gguf *gguf, const char *key, bool *items, size_t n_max,
+                        size_t *n_out)
+{
+    const sl_gguf_entry *e = find_key(gguf, key);
+    if (!e || !e->array || e->kind != KIND_BOOL || e->n > n_max) return false;
+    for (uint64_t i = 0; i < e->n; i++) items[i] = e->data[i] != 0;
+    *n_out = (size_t)e->n;
+    return true;
+}
+
 bool sl_gguf_f32_array(const sl_gguf *gguf, const char *key, float *items, size_t n_max,
                        size_t *n_out)
 {

@@ -18,6 +18,9 @@ typedef struct sl_architecture {
      * does not. Logged, naming the key. */
     sl_status (*read_shape)(const sl_gguf *gguf, const struct sl_architecture *architecture,
                             sl_model_shape *shape_out);
+    /* NAMEs of keys beside those that all have in common, up to NULL: read_shape reads them. NULL:
+     * none. */
+    const char *const *own_keys;
     uint32_t required, optional; /* sl_tensor_set of its files; one in neither is refused */
 } sl_architecture;
 

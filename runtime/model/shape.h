@@ -14,6 +14,8 @@ enum { SL_LAYERS_MAX = 1024, SL_LAYER_KINDS_MAX = 4 };
  * have its tensor (layer_weights.h). */
 typedef struct {
     sl_rope rope; /* of queries and keys; dim 0: none */
+    /* Sliding attention: latest tokens that a query sees, itself among them. 0: all tokens. */
+    uint32_t window;
 } sl_layer_kind;
 
 /* The FFN's gated linear unit (kernels.h). */
@@ -35,6 +37,21 @@ typedef struct {
     uint32_t vocab;
     bool tied; /* the head is the embedding */
 } sl_model_shape;
+
+/* The window of a layer of sliding attention; 0: it attends to all tokens. */
+static inline uint32_t sl_sliding_window(const sl_model_shape *shape, uint32_t layer)
+{
+    return shape->kinds[shape->kind_of[layer]].window;
+}
+
+/* KV heads of layers [first, end) that attend to all tokens. */
+static inline uint32_t sl_full_heads(const sl_model_shape *shape, uint32_t first, uint32_t end)
+{
+    uint32_t n = 0;
+    for (uint32_t layer = first; layer < end; layer++)
+        n += sl_sliding_window(shape, layer) ? 0 : shape->n_kv_heads;
+    return n;
+}
 
 static inline const sl_layer_kind *sl_layer_kind_of(const sl_model_shape *shape, uint32_t layer)
 {

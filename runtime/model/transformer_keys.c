@@ -33,11 +33,19 @@ static const struct {
     {"rope.scaling.yarn_attn_factor", {1, 1}, "a YaRN temperature of its own"},
 };
 
-static sl_status check_numbers(const sl_model_keys *keys)
+static bool is_own(const sl_architecture *architecture, sl_text name)
+{
+    for (const char *const *own = architecture->own_keys; own && *own; own++)
+        if (sl_text_is(name, *own)) return true;
+    return false;
+}
+
+static sl_status check_numbers(const sl_model_keys *keys, const sl_architecture *architecture)
 {
     for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
         float value;
-        if (!sl_key_exists(keys, VARIANTS[i].name)) continue;
+        sl_text name = {VARIANTS[i].name, strlen(VARIANTS[i].name)};
+        if (!sl_key_exists(keys, name.data) || is_own(architecture, name)) continue;
         if (!sl_key_number(keys, VARIANTS[i].name, &value))
             return sl_key_wrong(keys, VARIANTS[i].name, "a number");
         if (value == VARIANTS[i].harmless[0] || value == VARIANTS[i].harmless[1]) continue;
@@ -48,12 +56,13 @@ static sl_status check_numbers(const sl_model_keys *keys)
     return SL_OK;
 }
 
-static sl_status check_variants(const sl_model_keys *keys, const sl_model_shape *shape)
+static sl_status check_variants(const sl_model_keys *keys, const sl_architecture *architecture,
+                                const sl_model_shape *shape)
 {
     static const char value_key[] = "attention.value_length", causal_key[] = "attention.causal";
     uint32_t value_length = shape->head_dim;
     bool causal = true;
-    sl_status status = check_numbers(keys);
+    sl_status status = check_numbers(keys, architecture);
     if (status == SL_OK)
         status = sl_key_optional_count(keys, value_key, 0, UINT32_MAX, &value_length);
     if (status == SL_OK) status = sl_key_optional_flag(keys, causal_key, &causal);
@@ -89,8 +98,9 @@ static const char *const KNOWN[] = {
     "expert_used_count", /* of expert_count, which is 0 */
 };
 
-static bool is_known(sl_text name, sl_rope_scaling scaling)
+static bool is_known(const sl_architecture *architecture, sl_text name, sl_rope_scaling scaling)
 {
+    if (is_own(architecture, name)) return true;
     for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
         if (sl_text_is(name, KNOWN[i])) return true;
     for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
@@ -98,14 +108,15 @@ static bool is_known(sl_text name, sl_rope_scaling scaling)
     return sl_rope_keys_know(name, scaling);
 }
 
-static sl_status check_none_unknown(const sl_model_keys *keys, sl_rope_scaling scaling)
+static sl_status check_none_unknown(const sl_model_keys *keys, const sl_architecture *architecture,
+                                    sl_rope_scaling scaling)
 {
     sl_key_name prefix = sl_key_named(keys, "");
     size_t n = strlen(prefix.text);
     for (size_t i = 0; i < sl_gguf_n_keys(keys->gguf); i++) {
         sl_text key = sl_gguf_key_at(keys->gguf, i);
         if (key.bytes < n || memcmp(key.data, prefix.text, n) != 0) continue;
-        if (is_known((sl_text){key.data + n, key.bytes - n}, scaling)) continue;
+        if (is_known(architecture, (sl_text){key.data + n, key.bytes - n}, scaling)) continue;
         sl_error("%s: key %.*s is not known for such a model: what it changes would be ignored",
                  sl_gguf_path(keys->gguf), sl_key_shown(key), key.data);
         return SL_ERR_UNSUPPORTED;
@@ -159,11 +170,11 @@ sl_status sl_transformer_keys_read(const sl_gguf *gguf, const sl_architecture *a
     if (status == SL_OK)
         status = sl_key_count(keys, "context_length", 1, SL_CONTEXT_MAX, &s.context);
     if (status == SL_OK) status = read_heads(keys, &s);
-    if (status == SL_OK) status = check_variants(keys, &s);
+    if (status == SL_OK) status = check_variants(keys, architecture, &s);
     if (status == SL_OK) status = check_heads(keys, &s);
     if (status == SL_OK)
         status = sl_rope_keys_read(keys, s.head_dim, s.context, architecture->pairing, rope);
-    if (status == SL_OK) status = check_none_unknown(keys, rope->scaling);
+    if (status == SL_OK) status = check_none_unknown(keys, architecture, rope->scaling);
     if (status == SL_OK) status = read_epsilon(keys, &s.rms_eps);
     s.embedding_scale = 1;
     s.attention_scale = 1.0F / sqrtf((float)s.head_dim);

@@ -24,6 +24,10 @@ static void decide(const sl_layer_context *c, const sl_span *span, uint32_t laye
     const sl_model_shape *s = c->shape;
     size_t kv_width = (size_t)s->n_kv_heads * s->head_dim;
     const float *scores = NULL;
+    if (sl_cache_is_sliding(c->cache, layer)) {
+        memset(keep_row(c, head, span), 0, span->n_tokens);
+        return;
+    }
     if (c->gates) {
         scores = c->gates->logits + head * c->rows_max + span->first_row;
     } else if (c->shared.key_scores) {
@@ -43,7 +47,8 @@ static void account(sl_layer_context *c, sl_frame *frame, const sl_span *span, u
     uint32_t n_kv_heads = c->shape->n_kv_heads;
     const sl_policy *policy = &c->admission->options.policy;
     bool in_prompt = span->position < sl_layer_prompt_tokens(c, span);
-    bool all = c->admission->sequences[span->sequence].keeps_all;
+    bool all = c->admission->sequences[span->sequence].keeps_all ||
+               sl_cache_is_sliding(c->cache, layer);
     if (sl_policy_at_prompt_end(policy->kind) && in_prompt && !all) return; /* counted as it ends */
     uint32_t end = span->position + span->n_tokens;
     uint32_t first = sl_policy_eligible(policy, span->position);

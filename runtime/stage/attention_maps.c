@@ -10,12 +10,14 @@
 
 /* Whether query t sees key j in a KV head, by the flags of the frame: row r is of the token that
  * left the window then, or, after a prompt that was pruned as it ended, every query saw all. */
-static bool visible(const sl_layer_context *c, const uint8_t *flags, uint32_t t, uint32_t j)
+static bool visible(const sl_layer_context *c, uint32_t layer, const uint8_t *flags, uint32_t t,
+                    uint32_t j)
 {
-    uint32_t window = c->cache->options.window;
+    uint32_t window = c->cache->layers[layer].window;
     if (j > t) return false;
-    if (t - j < window || sl_layer_prunes_at_prompt_end(c)) return true;
-    return flags[j + window] != 0;
+    if (t - j < window) return true;
+    if (sl_cache_is_sliding(c->cache, layer)) return false;
+    return sl_layer_prunes_at_prompt_end(c) || flags[j + window] != 0;
 }
 
 static void softmax(float *row, uint32_t n)
@@ -47,7 +49,8 @@ static void map_head(const sl_layer_context *c, const sl_frame *frame, uint32_t 
         const float *query = q + (size_t)t * s->n_heads * s->head_dim;
         for (uint32_t j = 0; j < n; j++) {
             const float *key = k + (size_t)j * s->n_kv_heads * s->head_dim;
-            row[j] = visible(c, flags, t, j) ? scale * dot(query, key, s->head_dim) : -INFINITY;
+            row[j] = visible(c, layer, flags, t, j) ? scale * dot(query, key, s->head_dim)
+                                                    : -INFINITY;
         }
         softmax(row, n);
     }

@@ -73,10 +73,12 @@ void sl_prompt_end_after(sl_layer_context *context, sl_member me, sl_frame *fram
     sl_layer_context *c = context;
     sl_thread_scratch *own = &c->own[me.thread];
     uint32_t n_kv_heads = c->shape->n_kv_heads, n_prompt = sl_layer_prompt_tokens(c, span);
-    if (span->position >= n_prompt || c->admission->sequences[span->sequence].keeps_all) return;
+    if (span->position >= n_prompt || c->admission->sequences[span->sequence].keeps_all ||
+        sl_cache_is_sliding(c->cache, layer))
+        return;
     uint32_t first = first_observer(c, span);
     uint32_t n = first < span->n_tokens
-                     ? sl_cache_n_stretches(c->cache, span->position, span->n_tokens)
+                     ? sl_cache_n_stretches(c->cache, layer, span->position, span->n_tokens)
                      : 0;
     for (size_t i; (i = sl_team_take(me)) < (size_t)n * n_kv_heads;) {
         uint32_t head = (uint32_t)(i / n);

@@ -108,12 +108,17 @@ void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **
     stage->options = *options;
     stage->slots = sl_arena_array(arena, slot, options->sequences_max);
 
+    uint32_t first = options->weights->layer_begin;
+    uint32_t n_layers = options->weights->layer_end - first, sliding_windows[SL_LAYERS_MAX];
+    for (uint32_t i = 0; i < n_layers; i++)
+        sliding_windows[i] = sl_sliding_window(shape, first + i);
     sl_cache_options cache = {
         .layout = options->kernels->kv[options->kv],
-        .n_layers = options->weights->layer_end - options->weights->layer_begin,
+        .n_layers = n_layers,
         .n_kv_heads = shape->n_kv_heads,
         .head_dim = shape->head_dim,
         .window = options->policy.window,
+        .sliding_windows = sliding_windows,
         .context = options->context,
         .sequences_max = options->sequences_max,
         .chunk_max = options->limits.rows_max,
@@ -269,17 +274,19 @@ static void account_span(sl_stage *stage, sl_span *span)
     const sl_cache_options *o = &stage->cache.options;
     uint32_t n = span->position + span->n_tokens, sinks = stage->options.policy.sinks;
     uint32_t n_sinks = sl_min_u32(sl_saturating_sub_u32(n, o->window), sinks);
-    uint64_t heads = (uint64_t)o->n_layers * o->n_kv_heads,
-             seen = seen_by(stage, span->sequence, n);
-    uint64_t pages = heads * stage->cache.ring_pages, kept = 0;
-    for (uint32_t layer = 0; layer < o->n_layers; layer++)
+    uint64_t seen = seen_by(stage, span->sequence, n);
+    uint64_t pages = stage->cache.ring_pages, kept = 0, n_paged_heads = 0;
+    for (uint32_t layer = 0; layer < o->n_layers; layer++) {
+        if (sl_cache_is_sliding(&stage->cache, layer)) continue;
+        n_paged_heads += o->n_kv_heads;
         for (uint32_t head = 0; head < o->n_kv_heads; head++) {
             const sl_cache_head *h = sl_cache_head_of(&stage->cache, span->sequence, layer, head);
             kept += h->n_admitted - n_sinks;
             pages += head_pages(stage, span, h);
         }
+    }
     stage->seen += seen - seen_by(stage, span->sequence, span->position);
-    span->seen += heads * seen;
+    span->seen += n_paged_heads * seen;
     span->kept += seen > 0 ? kept : 0;
     span->cache_bytes += pages * stage->cache.page_bytes +
                          sl_admission_sequence_bytes(&stage->admission);

@@ -207,8 +207,10 @@ def every_weight_type(bench):
 
 def every_architecture(bench):
     """Those beside llama, on one rank and on three: SmolLM3's layer without rope is on a rank that also
-    has others, and Qwen3's heads together are wider than the model."""
-    names = {"qwen2": {}, "qwen3": {"head_dim": 32}, "smollm3": {"layers": 6}, "gemma3": {}}
+    has others, Qwen3's heads together are wider than the model, and Gemma's sliding layers forget within
+    a prompt."""
+    names = {"qwen2": {}, "qwen3": {"head_dim": 32}, "smollm3": {"layers": 6}, 
+             "gemma3": {"layers": 7, "window": 40, "window_pattern": 3}}
     for name, shape in names.items():
         model = bench.model(f"{name}.gguf", seed=SEED, architecture=name, **shape)
         runner = Runner(bench, model, bench.job("few.jsonl", requests()[:6]))

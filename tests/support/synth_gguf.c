@@ -300,6 +300,8 @@ static void put_keys(maker *m)
     put_real(m, "attention.layer_norm_rms_epsilon", 1e-5f);
     put_number(m, "vocab_size", s->vocab);
     put_number(m, "rope.dimension_count", s->head_dim);
+    if (s->window > 0) put_number(m, "attention.sliding_window", s->window);
+    if (s->window_pattern > 0) put_number(m, "attention.sliding_window_pattern", s->window_pattern);
     put_rope_keys(m);
     synth_vocab_put(&m->parts[0], s->vocab);
 }

@@ -30,6 +30,7 @@ typedef struct {
     const char *architecture; /* NULL: llama; one that synth_architecture_known() */
     uint32_t layers, width, ffn, heads, kv_heads, head_dim, vocab, context;
     float rope_base;
+    uint32_t window, window_pattern;              /* gemma3: of sliding layers; 0: no keys */
     uint32_t attention_type, ffn_type, head_type; /* of matrices; head: embedding and output */
     synth_tie tie;
     synth_bias bias; /* of every linear map of a layer; qwen2 has some anyway */

@@ -12,7 +12,7 @@
 enum { SEED, LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCAB, CONTEXT, ROPE_BASE };
 enum { TYPE = 100, ATTENTION_TYPE, FFN_TYPE, HEAD_TYPE, TIED, UNTIED, BIASED };
 enum { ROPE_SCALING = 200, ROPE_FACTOR, ROPE_CONTEXT, ROPE_LLAMA3_KEYS, ROPE_FREQS };
-enum { SPLIT = 300, ARCHITECTURE };
+enum { SPLIT = 300, ARCHITECTURE, WINDOW, WINDOW_PATTERN };
 
 static const struct option options[] = {
     {"seed", required_argument, NULL, SEED},
@@ -39,6 +39,8 @@ static const struct option options[] = {
     {"rope-freqs", no_argument, NULL, ROPE_FREQS},
     {"split", required_argument, NULL, SPLIT},
     {"architecture", required_argument, NULL, ARCHITECTURE},
+    {"window", required_argument, NULL, WINDOW},
+    {"window-pattern", required_argument, NULL, WINDOW_PATTERN},
     {0},
 };
 
@@ -96,6 +98,8 @@ static void set(synth_shape *shape, int option, const char *value)
     case ROPE_LLAMA3_KEYS: shape->rope.llama3_keys = true; break;
     case SPLIT: shape->parts = number(value); break;
     case ROPE_FREQS: shape->rope.freqs = true; break;
+    case WINDOW: shape->window = number(value); break;
+    case WINDOW_PATTERN: shape->window_pattern = number(value); break;
     case ARCHITECTURE:
         if (!synth_architecture_known(value)) usage("unknown architecture");
         shape->architecture = value;

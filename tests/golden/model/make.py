@@ -43,7 +43,9 @@ SYNTHETIC = {
     "synth_qwen2": F32 + "--architecture qwen2",
     "synth_qwen3": F32 + "--architecture qwen3 --head-dim 32",  # heads wider than the model
     "synth_smollm3": F32 + "--architecture smollm3 --layers 6",  # the fourth without rope
-    "synth_gemma3": F32 + "--architecture gemma3 --head-dim 32",
+    # layers 2 and 5 attend to all tokens, others to the last 20
+    "synth_gemma3": (F32 + "--architecture gemma3 --head-dim 32 --layers 6 --rope-base 1000000 "
+                     "--window 20 --window-pattern 3"),
 }
 
 # What each architecture does beside a Llama: without any of these the test must fail. "position": keys
@@ -53,7 +55,7 @@ STEPS = {
     "synth_qwen3": ["attn_q", "attn_k", "halves", "position"],  # the norms of both
     "synth_smollm3": ["no rope", "position"],
     "synth_gemma3": ["attn_q", "attn_k", "post_attention_norm", "post_ffw_norm", "embedding scale",
-                     "gelu", "halves", "position"],
+                     "gelu", "halves", "position", "window", "last of window", "pattern", "sliding base"],
 }
 # What tests/golden/test_golden_synth.c allows models of f32 weights, on average.
 ALLOWED = 0.0006
@@ -93,6 +95,8 @@ def extended(oracle):
             self.w.setdefault("output.weight", self.w["token_embd.weight"])
             self.types.setdefault("output.weight", self.types["token_embd.weight"])
             self.frequencies, self.magnitude = scaled_frequencies(self)
+            self.window = self.get("attention.sliding_window", 0)
+            self.pattern = self.get("attention.sliding_window_pattern", 6)
 
         def get(self, key, default=None):
             return self.meta.get(f"{self.architecture}.{key}", default)
@@ -108,9 +112,22 @@ def extended(oracle):
                 return True
             return self.architecture != "smollm3" or (layer + 1) % 4 != 0
 
-        def rope(self, x, positions):
+        def slides(self, layer):
+            """Gemma 3: all layers but every sixth, or as the pattern has it."""
+            pattern = self.pattern + ("pattern" in self.without)
+            return self.window > 0 and "window" not in self.without and (layer + 1) % pattern != 0
+
+        def visible(self, layer, n):
+            """Whether query (row) sees key (column)."""
+            window = self.window - ("last of window" in self.without) if self.slides(layer) else n
+            return np.tri(n, dtype=bool) & ~np.tri(n, k=-window, dtype=bool)
+
+        def rope(self, x, positions, layer):
             """Pairs of Qwen and Gemma are halves of a head, as Hugging Face has them; others adjacent."""
-            angle = positions[:, None] * self.frequencies
+            frequencies = self.frequencies
+            if self.slides(layer) and "sliding base" not in self.without:  # never scaled
+                frequencies = 10000.0 ** (-2.0 * np.arange(self.rope_dim // 2) / self.rope_dim)
+            angle = positions[:, None] * frequencies
             turn = (self.magnitude * np.exp(1j * angle))[:, None]
             halves = self.architecture.startswith(("qwen", "gemma")) and "halves" not in self.without
             half = x.shape[-1] // 2
@@ -129,7 +146,7 @@ def extended(oracle):
             norm = f"blk.{layer}.{name}_norm.weight"
             if norm in self.w and name not in self.without:
                 x = self.norm(x, norm)
-            return self.rope(x, positions) if self.turns(layer) else x
+            return self.rope(x, positions, layer) if self.turns(layer) else x
 
         def attention(self, x, layer, positions):
             n, group = len(positions), self.n_heads // self.n_kv_heads
@@ -137,7 +154,7 @@ def extended(oracle):
             k = in_cache(self.heads(x, "attn_k", layer, positions))
             v = in_cache(self.linear(x, f"blk.{layer}.attn_v.weight"))
             v = v.reshape(n, self.n_kv_heads, -1)
-            visible = np.tri(n, dtype=bool)
+            visible = self.visible(layer, n)
             out = np.empty((n, self.n_heads, self.head_dim))
             for head in range(self.n_heads):
                 score = q[:, head] @ k[:, head // group].T / np.sqrt(self.head_dim)

@@ -58,11 +58,11 @@ static void attend_last(rig *r, place at, attended *out)
     }
 }
 
-/* One prompt in random chunks and query blocks, then some decoding, in the last head. */
-static void attend_all(rig *r, uint64_t cut_seed, attended *out)
+/* One prompt in random chunks and query blocks, then some decoding, in the last head of a layer. */
+static void attend_all(rig *r, uint32_t layer, uint64_t cut_seed, attended *out)
 {
     seeded cut = seeded_from(cut_seed);
-    place at = {seeded_below(&cut, SLOTS), LAYERS - 1, HEADS - 1};
+    place at = {seeded_below(&cut, SLOTS), layer, HEADS - 1};
     r->random = seeded_from(r->random.seed); /* the same tokens each time */
     rig_open_sequence(r, at.sequence);
     plain_sequence *s = &r->plain[at.sequence];
@@ -76,7 +76,7 @@ static void attend_all(rig *r, uint64_t cut_seed, attended *out)
         n = 1 + seeded_below(&cut, longest);
         if (n > CUT_TOKENS - p) n = CUT_TOKENS - p;
         uint8_t keep[CHUNK_MAX];
-        fates_of(r, s, ALL_HEADS - 1, p, n, keep);
+        fates_of(r, s, layer * HEADS + HEADS - 1, p, n, keep);
         sl_cache_put_prompt(&r->cache, at.sequence, at.layer, at.head, p, n, k[p], v[p], DIM, keep);
         for (uint32_t first = 0, rows; first < n; first += rows) {
             rows = 1 + seeded_below(&cut, BLOCK_MAX);
@@ -87,7 +87,7 @@ static void attend_all(rig *r, uint64_t cut_seed, attended *out)
     for (uint32_t p = CUT_TOKENS; p < CUT_TOKENS + CUT_DECODE; p++) {
         float key[DIM], value[DIM];
         uint8_t keep;
-        fates_of(r, s, ALL_HEADS - 1, p, 1, &keep);
+        fates_of(r, s, layer * HEADS + HEADS - 1, p, 1, &keep);
         token_row(salts[p], at.layer, at.head, p, key, value);
         sl_cache_put_decode(&r->cache, at.sequence, at.layer, at.head, p, key, value, keep != 0);
         s->n_tokens = p + 1;
@@ -107,10 +107,12 @@ static void test_any_chunks(void **state)
         rig *r = rig_open(kernels->kv[SL_KV_F16], 200 + i, windows[i % N_WINDOWS],
                           fates[i / N_WINDOWS % N_FATES]);
         attended *first = allocate(sizeof *first), *again = allocate(sizeof *again);
-        attend_all(r, 1, first);
-        for (uint64_t cut = 2; cut <= 5; cut++) {
-            attend_all(r, cut, again);
-            check(r, memcmp(first, again, sizeof *first) == 0);
+        for (uint32_t layer = SLIDING_LAYER - 1; layer <= SLIDING_LAYER; layer++) {
+            attend_all(r, layer, 1, first);
+            for (uint64_t cut = 2; cut <= 5; cut++) {
+                attend_all(r, layer, cut, again);
+                check(r, memcmp(first, again, sizeof *first) == 0);
+            }
         }
         free(first), free(again);
         rig_close(r);

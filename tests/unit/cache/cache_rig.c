@@ -24,16 +24,18 @@ rig *rig_open(const sl_kv_layout *layout, uint64_t seed, uint32_t window, fate o
     rig *r = allocate(sizeof *r);
     r->random = seeded_from(seed);
     r->fate = of;
+    static const uint32_t sliding_windows[LAYERS] = {[SLIDING_LAYER] = SLIDING_WINDOW};
     sl_cache_options options = {.layout = layout,
                                 .n_layers = LAYERS,
                                 .n_kv_heads = HEADS,
                                 .head_dim = DIM,
                                 .window = window,
+                                .sliding_windows = sliding_windows,
                                 .context = CONTEXT,
                                 .sequences_max = SLOTS,
                                 .chunk_max = CHUNK_MAX};
     /* As the driver's credit does: all that the slots could ever need, not a page more. */
-    options.n_pages = SLOTS * LAYERS * HEADS * sl_cache_head_pages(window, CONTEXT);
+    options.n_pages = SLOTS * (LAYERS - 1) * HEADS * sl_cache_head_pages(window, CONTEXT);
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);
     sl_cache_init(&r->cache, &options, &arena);
@@ -77,15 +79,18 @@ void token_row(uint64_t salt, uint32_t layer, uint32_t head, uint32_t position, 
     k[0] = (float)position;
 }
 
-uint32_t plain_left(const rig *r, uint32_t n_tokens)
+static bool slides(uint32_t head) { return head / HEADS == SLIDING_LAYER; }
+
+uint32_t plain_left(const rig *r, uint32_t head, uint32_t n_tokens)
 {
-    uint32_t window = r->cache.options.window;
+    uint32_t window = slides(head) ? SLIDING_WINDOW : r->cache.options.window;
     return n_tokens > window ? n_tokens - window : 0;
 }
 
 static uint8_t fate_of(const rig *r, uint64_t salt, uint32_t head)
 {
-    static const uint32_t KEPT_OF_100[ALL_HEADS] = {25, 100, 0, 70};
+    static const uint32_t KEPT_OF_100[ALL_HEADS] = {25, 100, 0, 70, 0, 0};
+    if (slides(head)) return 0;
     if (r->fate != FATE_RAGGED) return r->fate == FATE_ALL;
     seeded bits = seeded_from(salt + head);
     return seeded_below(&bits, 100) < KEPT_OF_100[head];
@@ -106,9 +111,9 @@ void plain_grow(rig *r, plain_sequence *s, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         s->salt[s->n_tokens++] = seeded_bits(&r->random);
-        if (plain_left(r, s->n_tokens) == 0) continue;
-        uint32_t leaving = plain_left(r, s->n_tokens) - 1;
         for (uint32_t head = 0; head < ALL_HEADS; head++) {
+            if (plain_left(r, head, s->n_tokens) == 0) continue;
+            uint32_t leaving = plain_left(r, head, s->n_tokens) - 1;
             s->heads[head].kept[leaving] = 0;
             if (fate_of(r, s->salt[leaving], head)) plain_keep(r, &s->heads[head], leaving);
         }
@@ -133,7 +138,7 @@ void fates_of(const rig *r, const plain_sequence *s, uint32_t head, uint32_t pos
               uint8_t *keep)
 {
     for (uint32_t t = 0; t < n; t++) {
-        uint32_t left = plain_left(r, position + t + 1);
-        keep[t] = left > 0 ? s->heads[head].kept[left - 1] : 0xee;
+        uint32_t left = plain_left(r, head, position + t + 1);
+        keep[t] = left > 0 && !slides(head) ? s->heads[head].kept[left - 1] : 0xee;
     }
 }

@@ -12,9 +12,10 @@
 #include "runtime/kernels/kernels.h"
 #include "tests/support/seeded.h"
 
-enum { LAYERS = 2, HEADS = 2, DIM = 16, GROUP_MAX = 3, SLOTS = 5, BLOCK_MAX = 40 };
+enum { LAYERS = 3, HEADS = 2, DIM = 16, GROUP_MAX = 3, SLOTS = 5, BLOCK_MAX = 40 };
 enum { CONTEXT = 700, CHUNK_MAX = 150 };
 enum { ALL_HEADS = LAYERS * HEADS };
+enum { SLIDING_LAYER = LAYERS - 1, SLIDING_WINDOW = 90 };
 
 typedef struct {
     uint8_t kept[CONTEXT];                       /* by position, once it has left the window */
@@ -76,14 +77,15 @@ void rig_close_sequence(rig *r, uint32_t sequence);
 /* K, V of a token in one head: whole numbers that f16 holds exactly; k[0] is the position, so a
  * row that is found says which one it is. */
 void token_row(uint64_t salt, uint32_t layer, uint32_t head, uint32_t position, float *k, float *v);
-/* How many tokens have left the window. */
-uint32_t plain_left(const rig *r, uint32_t n_tokens);
+/* How many tokens have left the window of a head, counted over all layers. */
+uint32_t plain_left(const rig *r, uint32_t head, uint32_t n_tokens);
 void plain_keep(rig *r, plain_head *h, uint32_t position);
 /* n tokens more; those that leave the window are kept or not by their fate. */
 void plain_grow(rig *r, plain_sequence *s, uint32_t n);
 void plain_fork(rig *r, plain_sequence *child, const plain_sequence *parent);
 uint32_t plain_pages(const plain_sequence *s, uint32_t head);
-/* Of each token of a span, whether the token that it pushes out of the window is kept. */
+/* Of each token of a span, whether the token that it pushes out of the window is kept. What nobody
+ * may read, tokens that are none and heads of the sliding layer, is not 0 and so would keep. */
 void fates_of(const rig *r, const plain_sequence *s, uint32_t head, uint32_t position, uint32_t n,
               uint8_t *keep);
 

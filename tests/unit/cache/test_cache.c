@@ -73,7 +73,7 @@ static uint32_t shown(const rig *r, place at, size_t n_tiles, size_t row, uint32
 static bool plain_sees(const rig *r, place at, uint32_t query, uint32_t p)
 {
     const plain_head *h = &r->plain[at.sequence].heads[at.layer * HEADS + at.head];
-    return p <= query && (p >= plain_left(r, query + 1) || h->kept[p]);
+    return p <= query && (p >= plain_left(r, at.layer * HEADS + at.head, query + 1) || h->kept[p]);
 }
 
 /* Queries [first, first + n) of a span that begins at `position`: pages, then window, so what is
@@ -105,7 +105,8 @@ static void check_span(rig *r, place at, uint32_t position, uint32_t n_tokens)
 /* The last query as decode would ask it: runs of kept pages in order, then the ring. */
 static void check_decode(rig *r, place at)
 {
-    uint32_t last = r->plain[at.sequence].n_tokens - 1, left = plain_left(r, last + 1);
+    uint32_t last = r->plain[at.sequence].n_tokens - 1,
+             left = plain_left(r, at.layer * HEADS + at.head, last + 1);
     uint32_t group = 1 + seeded_below(&r->random, GROUP_MAX), n_seen = 0, next = 0;
     uint32_t n_runs = sl_cache_decode_runs(&r->cache, at.sequence, at.layer, at.head);
     uint8_t seen[CONTEXT] = {0};
@@ -187,7 +188,7 @@ static void do_decode(rig *r, uint32_t sequence)
  * those. */
 static bool plain_room_to_retain(const rig *r)
 {
-    uint32_t most = ALL_HEADS * sl_cache_head_pages(r->cache.options.window, CONTEXT);
+    uint32_t most = SLIDING_LAYER * HEADS * sl_cache_head_pages(r->cache.options.window, CONTEXT);
     return r->cache.pool.n_pages - r->cache.pool.n_used >= most;
 }
 
@@ -195,12 +196,12 @@ static bool plain_room_to_retain(const rig *r)
 static void do_retain(rig *r, uint32_t sequence)
 {
     plain_sequence *s = &r->plain[sequence];
-    for (uint32_t head = 0; head < ALL_HEADS; head++) {
+    for (uint32_t head = 0; head < SLIDING_LAYER * HEADS; head++) {
         plain_head *h = &s->heads[head];
         uint8_t keep[CONTEXT];
         uint32_t n = 0, of_100 = seeded_below(&r->random, 101);
         h->n_kept = 0;
-        for (uint32_t p = 0; p < plain_left(r, s->n_tokens); p++) {
+        for (uint32_t p = 0; p < plain_left(r, head, s->n_tokens); p++) {
             if (!h->kept[p]) continue;
             keep[n] = seeded_below(&r->random, 100) < of_100;
             h->kept[p] = 0;

@@ -90,6 +90,33 @@ static void test_gemma3(void **state)
     model_close(&m);
 }
 
+/* Five sliding layers, then one that attends to all tokens, whose rope alone is scaled. */
+static void test_gemma3_windows(void **state)
+{
+    (void)state;
+    synth_shape shape = shape_of("gemma3");
+    shape.layers = 13, shape.window = 100, shape.rope_base = 1000000;
+    shape.rope = (synth_rope){.type = "linear", .factor = 8};
+    for (uint32_t pattern = 0; pattern <= 3; pattern += 3) { /* no key, and another one */
+        shape.window_pattern = pattern;
+        model m = model_make_of(&shape);
+        sl_model_shape s = model_open(&m);
+        for (uint32_t layer = 0; layer < 13; layer++) {
+            const sl_layer_kind *kind = &s.kinds[s.kind_of[layer]];
+            bool full = (layer + 1) % (pattern ? pattern : 6) == 0;
+            assert_int_equal(kind->window, full ? 0 : 100);
+            assert_true(kind->rope.base == (full ? 1000000 : 10000));
+            assert_true(kind->rope.factor == (full ? 8 : 1));
+            assert_true(kind->rope.dim == HEAD_DIM && kind->rope.pairing == SL_ROPE_HALVES);
+        }
+        assert_int_equal(sl_full_heads(&s, 0, 13), (pattern ? 4 : 2) * s.n_kv_heads);
+        model_close(&m);
+    }
+    shape.rope = (synth_rope){.type = "yarn", .factor = 8, .context = 512};
+    model m = model_make_of(&shape);
+    check_refused(&m, SL_ERR_UNSUPPORTED, "rope.scaling.type");
+}
+
 static void test_post_norms(void **state)
 {
     (void)state;
@@ -162,7 +189,7 @@ static void test_keys(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_NAMES; i++) {
-        static const char *const wrong[] = {"attention.sliding_window", "expert_count",
+        static const char *const wrong[] = {"attention.clamp_kqv", "expert_count",
                                             "no_rope_layer_interval", "rope.scaling.alpha"};
         synth_shape shape = shape_of(NAMES[i]);
         char key[96];
@@ -188,10 +215,11 @@ static void test_keys(void **state)
 int weights_architectures_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gemma3),   cmocka_unit_test(test_post_norms),
-        cmocka_unit_test(test_qwen),     cmocka_unit_test(test_smollm3),
-        cmocka_unit_test(test_qk_norms), cmocka_unit_test(test_biases),
-        cmocka_unit_test(test_keys),     cmocka_unit_test(test_foreign_tensors),
+        cmocka_unit_test(test_gemma3),          cmocka_unit_test(test_gemma3_windows),
+        cmocka_unit_test(test_post_norms),      cmocka_unit_test(test_qwen),
+        cmocka_unit_test(test_smollm3),         cmocka_unit_test(test_qk_norms),
+        cmocka_unit_test(test_biases),          cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_foreign_tensors),
     };
     return cmocka_run_group_tests_name("weights architectures", tests, NULL, NULL);
 }

@@ -25,10 +25,33 @@ static void test_tokens_pages_is_the_exact_worst_case(void **state)
     assert_int_equal(sl_credit_tokens_pages(UINT32_MAX), 1u << 26);
 }
 
+/* A rank whose layers all have sliding windows takes any number of head pages and none of its own. */
+static void test_rank_without_pages(void **state)
+{
+    (void)state;
+    sl_plan_rank rows[] = {{.n_paged_heads = 0}, {.n_paged_heads = 2, .n_pages = 9}};
+    const sl_plan plan = {.n_ranks = 2, .ranks = rows};
+    sl_credit_rank ranks[2];
+    sl_credit credit;
+    sl_credit_init(&credit, &plan, ranks);
+    assert_int_equal(sl_credit_fullest_rank(&credit), 1);
+    assert_int_equal(sl_credit_head_pages_free(&credit), 4);
+    sl_credit_take(&credit, 4);
+    assert_false(sl_credit_fits(&credit, 1));
+    sl_credit_settle(&credit, 0, 4, 0);
+    assert_false(sl_credit_fits(&credit, 1));
+    sl_credit_settle(&credit, 1, 4, 2);
+    assert_int_equal(sl_credit_head_pages_free(&credit), 3);
+    rows[1] = rows[0]; /* and a model without any pages is never short of them */
+    sl_credit_init(&credit, &plan, ranks);
+    assert_true(sl_credit_fits(&credit, UINT32_MAX));
+}
+
 static void test_take_and_settle(void **state)
 {
     (void)state;
-    sl_plan_rank rows[] = {{.n_heads = 6, .n_pages = 60}, {.n_heads = 9, .n_pages = 80}};
+    sl_plan_rank rows[] = {{.n_paged_heads = 6, .n_pages = 60},
+                           {.n_paged_heads = 9, .n_pages = 80}};
     const sl_plan plan = {.n_ranks = 2, .ranks = rows};
     sl_credit_rank ranks[] = {{99, 99}, {99, 99}};
     sl_credit credit;
@@ -62,7 +85,7 @@ static void test_take_and_settle(void **state)
 static void test_overdrawn(void **state)
 {
     (void)state;
-    sl_plan_rank row = {.n_heads = 2, .n_pages = 10};
+    sl_plan_rank row = {.n_paged_heads = 2, .n_pages = 10};
     const sl_plan plan = {.n_ranks = 1, .ranks = &row};
     sl_credit_rank rank;
     sl_credit credit;
@@ -159,8 +182,8 @@ static void step_stage(pipeline *p, uint32_t r, seeded *random)
     uint32_t arrived = r == 0 ? p->sent : p->stages[r - 1].applied;
     if (s->applied == arrived) return;
     sent_frame *f = &p->frames[s->applied];
-    apply(s, f, p->ranks[r].n_heads, random);
-    f->used[r] = pages_used(s, p->ranks[r].n_heads);
+    apply(s, f, p->ranks[r].n_paged_heads, random);
+    f->used[r] = pages_used(s, p->ranks[r].n_paged_heads);
     assert_seeded(random, f->used[r] <= p->ranks[r].n_pages);
 }
 
@@ -181,8 +204,8 @@ static void test_pools_never_run_dry(void **state)
         memset(&p, 0, sizeof p);
         sl_plan_init(RANKS, p.ranks, &p.plan);
         for (uint32_t r = 0; r < RANKS; r++) {
-            p.ranks[r].n_heads = 1 + seeded_below(&random, HEADS_MAX);
-            p.ranks[r].n_pages = p.ranks[r].n_heads * (4 + seeded_below(&random, 20));
+            p.ranks[r].n_paged_heads = 1 + seeded_below(&random, HEADS_MAX);
+            p.ranks[r].n_pages = p.ranks[r].n_paged_heads * (4 + seeded_below(&random, 20));
         }
         sl_credit_init(&p.credit, &p.plan, p.credits);
         while (p.sent < STEPS) {
@@ -205,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokens_pages_is_the_exact_worst_case),
+        cmocka_unit_test(test_rank_without_pages),
         cmocka_unit_test(test_take_and_settle),
         cmocka_unit_test(test_overdrawn),
         cmocka_unit_test(test_pools_never_run_dry),

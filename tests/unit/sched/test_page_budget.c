@@ -25,7 +25,7 @@ static void rig_init(rig *r, uint32_t head_pages)
     *r = (rig){0};
     sl_plan_init(RANKS, r->ranks, &r->plan);
     for (uint32_t i = 0; i < RANKS; i++) {
-        r->ranks[i].n_heads = i + 2;
+        r->ranks[i].n_paged_heads = i + 2;
         r->ranks[i].n_pages = (uint64_t)head_pages * (i + 2);
     }
     r->budget = (sl_page_budget){.plan = &r->plan,
@@ -43,7 +43,7 @@ static void assert_takes(rig *r, sl_page_request request, uint64_t head_pages)
 {
     sl_page_budget_take(&r->budget, &request);
     for (uint32_t i = 0; i < RANKS; i++)
-        assert_int_equal(r->expected[i], head_pages * r->ranks[i].n_heads);
+        assert_int_equal(r->expected[i], head_pages * r->ranks[i].n_paged_heads);
     sl_page_budget_give_back(&r->budget, &request);
     for (uint32_t i = 0; i < RANKS; i++) assert_int_equal(r->expected[i], 0);
 }

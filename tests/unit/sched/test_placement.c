@@ -17,6 +17,7 @@ typedef struct {
     sl_placement_options options;
     uint64_t weights[LAYERS_MAX];
     double keep[LAYERS_MAX];
+    uint32_t sliding_windows[LAYERS_MAX];
     sl_plan plan;
     sl_plan_rank ranks[LAYERS_MAX];
 } shape;
@@ -25,8 +26,9 @@ typedef struct {
 static uint64_t plain_cache(const shape *s, uint32_t layer, uint32_t context)
 {
     const sl_placement_options *o = &s->options;
-    uint64_t ring = (o->window + 63) / 64, pages = 0;
-    if (context > o->window) {
+    uint32_t sliding = s->sliding_windows[layer], window = sliding ? sliding : o->window;
+    uint64_t ring = (window + 63) / 64, pages = 0;
+    if (!sliding && context > o->window) {
         double kept = context - o->window; /* all of the sinks, and a part of the rest */
         if (kept > o->sinks) kept = o->sinks + (kept - o->sinks) * s->keep[layer];
         while ((double)pages * 64 < kept) pages++;
@@ -49,12 +51,14 @@ static void make(shape *s, seeded *random)
     for (uint32_t i = 0; i < o->n_layers; i++) {
         s->weights[i] = seeded_below(random, 8000);
         s->keep[i] = seeded_below(random, 101) / 100.0;
+        s->sliding_windows[i] = seeded_below(random, 2) * seeded_below(random, 300);
     }
     bool limited = seeded_below(random, 4);
     for (uint32_t r = 0; r < s->plan.n_ranks && limited; r++)
         if (seeded_below(random, 3)) s->ranks[r].limit_bytes = 20000 + seeded_below(random, 40000);
     o->layer_weights = s->weights;
     o->keep = s->keep;
+    o->sliding_windows = s->sliding_windows;
 }
 
 /* What a split makes of its fullest rank: by how much it is beyond a limit, and its bytes. */
@@ -86,7 +90,10 @@ static verdict judge_plan(const shape *s, uint32_t context)
     for (uint32_t r = 0; r < s->plan.n_ranks; r++) {
         first[r] = s->ranks[r].first_layer;
         assert_int_equal(first[r], next);
-        assert_int_equal(s->ranks[r].n_heads, s->ranks[r].n_layers * s->options.n_kv_heads);
+        uint32_t n_full = 0;
+        for (uint32_t i = 0; i < s->ranks[r].n_layers; i++)
+            n_full += s->sliding_windows[s->ranks[r].first_layer + i] == 0;
+        assert_int_equal(s->ranks[r].n_paged_heads, n_full * s->options.n_kv_heads);
         next += s->ranks[r].n_layers;
     }
     assert_int_equal(next, s->options.n_layers);
@@ -168,7 +175,9 @@ static void test_even(void **state)
     (void)state;
     for (uint32_t layers = 1; layers <= 40; layers++)
         for (uint32_t ranks = 1; ranks <= layers; ranks++) {
-            const sl_placement_options options = {.n_layers = layers, .n_kv_heads = 3};
+            const uint32_t sliding_windows[40] = {0};
+            const sl_placement_options options = {
+                .n_layers = layers, .n_kv_heads = 3, .sliding_windows = sliding_windows};
             sl_plan_rank rows[40];
             sl_plan plan;
             uint32_t next = 0;
@@ -177,7 +186,7 @@ static void test_even(void **state)
             for (uint32_t r = 0; r < ranks; r++) {
                 uint32_t n = rows[r].n_layers;
                 assert_true(n == layers / ranks || n == layers / ranks + 1);
-                assert_true(rows[r].first_layer == next && rows[r].n_heads == 3 * n);
+                assert_true(rows[r].first_layer == next && rows[r].n_paged_heads == 3 * n);
                 assert_int_equal(sl_plan_rank_of(&plan, next), r);
                 assert_int_equal(sl_plan_rank_of(&plan, next + n - 1), r);
                 next += n;

@@ -313,7 +313,7 @@ static void test_same_bits(void **state)
 }
 
 /* Layers of other architectures: norms of heads before they are turned, halves turned, layers that
- * are not, norms before what is given is added. */
+ * are not, norms before what is given is added, windows that slide within a prompt. */
 static void test_same_bits_architectures(void **state)
 {
     (void)state;
@@ -328,6 +328,7 @@ static void test_same_bits_architectures(void **state)
             shape.architecture = names[i];
             shape.layers = 5;
             shape.head_dim = 32;
+            if (strcmp(names[i], "gemma3") == 0) shape.window = 20, shape.window_pattern = 3;
             make_batch(&b, 20 + i, JOBS, 70);
             check_ways(&shape, kernels, one_stage, &b, 2);
         }

@@ -42,7 +42,8 @@ static void check_out(rig *r, sl_request *request, bool *seen)
         assert_seeded(&r->random, !impossible);
         check_served(r, request);
     } else {
-        assert_seeded(&r->random, impossible || needed * r->ranks[0].n_heads > r->ranks[0].n_pages);
+        assert_seeded(&r->random,
+                      impossible || needed * r->ranks[0].n_paged_heads > r->ranks[0].n_pages);
         check_failed(request, "pages");
     }
 }

@@ -79,7 +79,7 @@ rig *rig_open(const rig_shape *s, uint64_t seed)
     r->random = seeded_from(seed);
     sl_plan_init(s->ranks, r->ranks, &r->plan);
     for (uint32_t i = 0; i < s->ranks; i++) { /* ranks differ, head pages do not */
-        r->ranks[i].n_heads = i + 2;
+        r->ranks[i].n_paged_heads = i + 2;
         r->ranks[i].n_pages = (uint64_t)s->head_pages * (i + 2);
     }
     r->options = (sl_driver_options){
@@ -177,7 +177,7 @@ static void add_ledger(rig *r, sl_frame *f)
     for (int i = 0; i < SLOTS_ROOM; i++)
         if (r->slots[i].open) used += rig_pages_of(r, r->slots[i].n) - r->slots[i].shared_pages;
     for (uint32_t i = 0; i < r->options.limits.ranks; i++) {
-        uint64_t pages = (uint64_t)used * r->ranks[i].n_heads;
+        uint64_t pages = (uint64_t)used * r->ranks[i].n_paged_heads;
         assert_seeded(&r->random, pages <= r->ranks[i].n_pages); /* no stage runs dry */
         f->ledger[f->n_ledger++] = (sl_ledger_row){.rank = i, .pages_used = pages};
     }

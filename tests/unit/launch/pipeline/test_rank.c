@@ -46,8 +46,8 @@ static sl_frame_limits limits_of(uint32_t ranks)
                              .width = WIDTH};
 }
 
-static sl_plan_rank plan_ranks[RANKS] = {{.n_heads = 1, .n_pages = 100, .keep = 1},
-                                         {.n_heads = 1, .n_pages = 100, .keep = 1}};
+static sl_plan_rank plan_ranks[RANKS] = {{.n_paged_heads = 1, .n_pages = 100, .keep = 1},
+                                         {.n_paged_heads = 1, .n_pages = 100, .keep = 1}};
 /* of one rank, and of two */
 static const sl_plan PLANS[RANKS] = {{1, plan_ranks}, {2, plan_ranks}};
 
