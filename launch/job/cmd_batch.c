@@ -106,6 +106,8 @@ static sl_job_identity identity_of(const sl_engine *engine)
     if (policy->has_threshold) add_real(&identity, "threshold", (double)policy->threshold);
     if (policy->steer > 0) add_real(&identity, "steer", (double)policy->steer);
     if (sl_engine_chat_template_hash(engine) != 0) add_chat_template(&identity, engine);
+    if (sl_engine_template_date(engine))
+        add_option(&identity, "template-date", sl_engine_template_date(engine));
     if (!sl_codec_kind_lossless(sl_engine_codec(engine))) {
         add_option(&identity, "codec", sl_codec_kind_name(sl_engine_codec(engine)));
         add_number(&identity, "ranks", (uint32_t)sl_engine_ranks(engine));

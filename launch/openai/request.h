@@ -53,6 +53,7 @@ typedef struct sl_request {
     char *custom_id;    /* owned */
     char *model;        /* echoed; owned, may be NULL */
     bool chat;
+    sl_chat_thought thought; /* of a chat's answer: what becomes its reasoning_content */
 
     int32_t *prompt; /* owned */
     size_t n_prompt;

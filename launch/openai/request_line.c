@@ -105,17 +105,6 @@ static char *mend_surrogates(const char *line, size_t bytes, size_t first)
 
 /* --- the line as JSON --- */
 
-/* Twice, since an integer beyond 64 bits, which a seed may be, is an error to jansson unless all
- * integers become doubles. NUL is fine in texts, never in keys. */
-static json_t *load(const char *line, size_t bytes, json_error_t *error_out)
-{
-    const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
-    json_t *root = json_loadb(line, bytes, flags, error_out);
-    if (!root && json_error_code(error_out) == json_error_numeric_overflow)
-        root = json_loadb(line, bytes, flags | JSON_DECODE_INT_AS_REAL, error_out);
-    return root;
-}
-
 sl_status sl_request_line_parse(const char *line, size_t bytes, json_t **root_out,
                                 char why[SL_REQUEST_WHY_BYTES])
 {
@@ -131,7 +120,7 @@ sl_status sl_request_line_parse(const char *line, size_t bytes, json_t **root_ou
     const size_t lone = next_lone(line, bytes, 0);
     if (lone < bytes && !(mended = mend_surrogates(line, bytes, lone))) return SL_ERR_MEMORY;
     json_error_t error;
-    *root_out = load(mended ? mended : line, bytes, &error);
+    *root_out = sl_request_json_load(mended ? mended : line, bytes, &error);
     free(mended);
     if (*root_out) return SL_OK;
     if (json_error_code(&error) == json_error_out_of_memory) return SL_ERR_MEMORY;

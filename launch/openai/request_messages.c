@@ -1,8 +1,9 @@
 /* launch/openai/request_messages.c - see request_messages.h. A template is given what it would be
- * by transformers: messages with their contents as texts, calls of tools with their arguments as
- * objects. */
+ * by transformers, in the form that it takes (sl_chat_form): contents as texts or parts, arguments
+ * of calls as objects or texts. */
 #include "launch/openai/request_messages.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "launch/json/jinja_from_json.h"
@@ -25,9 +26,16 @@ static sl_jinja_value given_text(conversation *c, const json_t *string)
                                 SL_JINJA_GIVEN);
 }
 
-/* Parts become one text with a line end between two of them. */
-static bool join_parts(conversation *c, const json_t *parts, size_t index, sl_jinja_value *out)
+static bool is_text_part(const json_t *part)
 {
+    return sl_request_json_is(json_object_get(part, "type"), "text") &&
+           json_is_string(json_object_get(part, "text"));
+}
+
+/* Parts become one text with a line end between two of them. */
+static sl_jinja_value join_parts(conversation *c, const json_t *parts)
+{
+    static const sl_jinja_text line_end = {.data = "\n", .bytes = 1, .origin = SL_JINJA_GIVEN};
     sl_jinja_builder joined;
     size_t i;
     json_t *part;
@@ -35,40 +43,76 @@ static bool join_parts(conversation *c, const json_t *parts, size_t index, sl_ji
     json_array_foreach(parts, i, part)
     {
         const json_t *text = json_object_get(part, "text");
-        if (!sl_request_json_is(json_object_get(part, "type"), "text") || !json_is_string(text)) {
-            sl_request_fail(c->request, 400, "unsupported_value", "messages",
-                            "message %zu: part %zu of its content is not of type text", index, i);
-            return false;
-        }
-        const sl_jinja_text line_end = {.data = "\n", .bytes = 1, .origin = SL_JINJA_GIVEN};
         if (i > 0) sl_jinja_add(&joined, line_end);
         sl_jinja_add(&joined, (sl_jinja_text){.data = json_string_value(text),
                                               .bytes = json_string_length(text),
                                               .origin = SL_JINJA_GIVEN});
     }
-    *out = sl_jinja_string(c->memory, sl_jinja_built(&joined));
+    return sl_jinja_string(c->memory, sl_jinja_built(&joined));
+}
+
+/* The template walks parts of messages of this role itself. */
+static bool takes_parts(const conversation *c, const json_t *role)
+{
+    const sl_chat_form *form = sl_chat_form_of(c->reader->chat);
+    if (sl_request_json_is(role, "developer")) return form->parts[SL_CHAT_SYSTEM];
+    for (size_t i = 0; i < SL_CHAT_N_ROLES; i++)
+        if (sl_request_json_is(role, sl_chat_role_names[i])) return form->parts[i];
+    return false;
+}
+
+static bool read_parts(conversation *c, const json_t *message, const json_t *parts, size_t index,
+                       sl_jinja_value *out)
+{
+    size_t i;
+    json_t *part;
+    json_array_foreach(parts, i, part)
+    {
+        if (is_text_part(part)) {
+            c->bytes += json_string_length(json_object_get(part, "text"));
+            continue;
+        }
+        sl_request_fail(c->request, 400, "unsupported_value", "messages",
+                        "message %zu: part %zu of its content is not of type text", index, i);
+        return false;
+    }
+    *out = takes_parts(c, json_object_get(message, "role")) ? sl_jinja_from_json(c->memory, parts)
+                                                            : join_parts(c, parts);
     return true;
 }
 
 /* ---- calls of tools ---- */
 
-/* Arguments that are the text of an object become it, as templates want them. */
+/* Arguments as the template takes them: those that are the text of an object become it, nothing is
+ * an object without members, and an object becomes its text where the template adds texts up. */
+static sl_jinja_value arguments_of(conversation *c, const json_t *given)
+{
+    const char *text = json_string_value(given);
+    const size_t bytes = json_string_length(given);
+    json_t *object = NULL;
+    if (text) object = bytes > 0 ? sl_request_json_load(text, bytes, NULL) : json_object();
+    const json_t *meant = json_is_object(object) ? object : given;
+    sl_jinja_value value = sl_jinja_from_json(c->memory, meant);
+    if (sl_chat_form_of(c->reader->chat)->text_arguments && !json_is_string(meant)) {
+        char *dumped = json_dumps(meant, JSON_ENCODE_ANY);
+        c->memory->refused |= !dumped;
+        if (dumped) value = sl_jinja_string_copy(c->memory, dumped, strlen(dumped), SL_JINJA_GIVEN);
+        free(dumped);
+    }
+    json_decref(object);
+    return value;
+}
+
 static sl_jinja_value call_of(conversation *c, json_t *call)
 {
-    json_t *function = json_object_get(call, "function");
-    const json_t *text = json_object_get(function, "arguments");
+    const json_t *arguments = json_object_get(json_object_get(call, "function"), "arguments");
     const sl_jinja_value value = sl_jinja_from_json(c->memory, call);
-    json_t *arguments = json_is_string(text)
-                            ? json_loadb(json_string_value(text), json_string_length(text), 0, NULL)
-                            : NULL;
     const sl_jinja_value *held = value.kind == SL_JINJA_DICT
                                      ? sl_jinja_dict_find_text(value.dict,
                                                                sl_jinja_text_own("function"))
                                      : NULL;
-    if (held && json_is_object(arguments))
-        sl_jinja_dict_set_own(c->memory, *held, "arguments",
-                              sl_jinja_from_json(c->memory, arguments));
-    json_decref(arguments);
+    if (held && arguments)
+        sl_jinja_dict_set_own(c->memory, *held, "arguments", arguments_of(c, arguments));
     return value;
 }
 
@@ -131,17 +175,16 @@ static bool put_message(conversation *c, const json_t *message, size_t index, sl
     static const char *const also[] = {"name", "tool_call_id", "reasoning_content", "reasoning"};
     const json_t *content = sl_request_json_field(message, "content");
     const sl_jinja_value dict = sl_jinja_dict_new(c->memory);
-    sl_jinja_value said, calls;
+    sl_jinja_value said = sl_jinja_none, calls;
     if (!read_calls(c, message, index, &calls)) return false;
     if (json_is_array(content)) {
-        if (!join_parts(c, content, index, &said)) return false;
+        if (!read_parts(c, message, content, index, &said)) return false;
     } else if (content) {
         said = given_text(c, content);
-    } else {
-        said = calls.kind != SL_JINJA_ABSENT ? sl_jinja_none
-                                             : sl_jinja_string(c->memory, sl_jinja_text_own(""));
+        c->bytes += json_string_length(content);
+    } else if (calls.kind == SL_JINJA_ABSENT || !sl_chat_form_of(c->reader->chat)->none_content) {
+        said = sl_jinja_string(c->memory, sl_jinja_text_own(""));
     }
-    if (sl_jinja_is_string(said)) c->bytes += said.text->bytes;
     sl_jinja_dict_set_own(c->memory, dict, "role", role_of(c, json_object_get(message, "role")));
     sl_jinja_dict_set_own(c->memory, dict, "content", said);
     if (calls.kind != SL_JINJA_ABSENT) sl_jinja_dict_set_own(c->memory, dict, "tool_calls", calls);
@@ -229,20 +272,46 @@ static size_t printed_bytes_max(const sl_request_reader *reader)
     return ((size_t)reader->context + 1) * sl_tokenizer_decode_bytes_max(reader->tokenizer);
 }
 
+/* A line that is longer than what may be printed of it need not be printed whole. */
+static sl_chat_bounds bounds_of(const sl_request_reader *reader, size_t line_bytes)
+{
+    const size_t most = printed_bytes_max(reader);
+    return (sl_chat_bounds){.given_bytes = line_bytes < most ? line_bytes : most,
+                            .printed_bytes = most};
+}
+
+size_t sl_request_template_bytes(const sl_request_reader *reader, size_t line_bytes)
+{
+    return sl_chat_render_bytes(bounds_of(reader, line_bytes).given_bytes);
+}
+
+static void fail_with(const sl_request_reader *reader, const sl_jinja_error *error,
+                      sl_request *request)
+{
+    if (error->cause == SL_JINJA_TOO_LONG)
+        sl_request_fail(request, 400, "context_length_exceeded", "messages",
+                        "the chat template prints more than %zu bytes of messages and tools, which "
+                        "cannot fit in the context of %u tokens",
+                        printed_bytes_max(reader), reader->context);
+    else
+        sl_request_fail(request, 400, "invalid_value", "messages", "%s", error->text);
+}
+
 sl_status sl_request_messages_read(const sl_request_reader *reader, const json_t *body,
-                                   sl_request *request, sl_tokens *out)
+                                   size_t line_bytes, sl_request *request, sl_tokens *out)
 {
     sl_jinja_memory memory;
     sl_jinja_memory_init(&memory, SIZE_MAX);
     conversation c = {.reader = reader, .request = request, .memory = &memory};
+    const sl_chat_bounds bounds = bounds_of(reader, line_bytes);
     const sl_jinja_value names = sl_jinja_dict_new(&memory);
     sl_status status = SL_OK;
     if (put_others(&c, body, names) && put_messages(&c, body, names)) {
         sl_jinja_error error;
-        status = sl_chat_encode_names(reader->chat, &memory, names, printed_bytes_max(reader), out,
+        status = sl_chat_encode_names(reader->chat, &memory, names, &bounds, out, &request->thought,
                                       &error);
         if (status == SL_ERR_REQUEST) {
-            sl_request_fail(request, 400, "invalid_value", "messages", "%s", error.text);
+            fail_with(reader, &error, request);
             status = SL_OK;
         }
     }

@@ -7,9 +7,11 @@
 
 #include "launch/openai/openai.h"
 
-/* Append the prompt's ids to *out. What is wrong with the body, or with its template, becomes the
- * request's error. SL_ERR_MEMORY. */
+/* Append the prompt's ids to *out, and set request->thought. What is wrong with the body, of a line
+ * of so many bytes, or with its template, becomes the request's error. SL_ERR_MEMORY. */
 sl_status sl_request_messages_read(const sl_request_reader *reader, const json_t *body,
-                                   sl_request *request, sl_tokens *out);
+                                   size_t line_bytes, sl_request *request, sl_tokens *out);
+/* Memory that the template may take while the line is read. */
+size_t sl_request_template_bytes(const sl_request_reader *reader, size_t line_bytes);
 
 #endif

@@ -240,7 +240,8 @@ static sl_status add_prompts(const json_t *body, sl_request *request)
     return SL_OK;
 }
 
-static sl_status read_body(const sl_request_reader *reader, json_t *body, sl_request *request)
+static sl_status read_body(const sl_request_reader *reader, json_t *body, size_t line_bytes,
+                           sl_request *request)
 {
     sl_request_lengths wanted;
     sl_status status = read_model(reader, body, request);
@@ -252,7 +253,7 @@ static sl_status read_body(const sl_request_reader *reader, json_t *body, sl_req
     sl_request *r = request;
     for (; r && status == SL_OK && request->error.http_status == 0; r = r->also) {
         sl_tokens prompt = {0};
-        status = r->chat ? sl_request_messages_read(reader, body, r, &prompt)
+        status = r->chat ? sl_request_messages_read(reader, body, line_bytes, r, &prompt)
                          : read_prompt(reader, body, &wanted, index++, r, &prompt);
         r->prompt = prompt.ids;
         r->n_prompt = prompt.n;
@@ -292,7 +293,8 @@ sl_status sl_request_line_plan(const sl_request_reader *reader, const char *line
             &request, (uint64_t)request.n_choices * request.max_tokens, reader->tokenizer);
         *need_out = (sl_request_line_need){
             .request = n * bytes_each,
-            .record = record < SL_RESULT_BYTES_MAX ? record : SL_RESULT_BYTES_MAX};
+            .record = record < SL_RESULT_BYTES_MAX ? record : SL_RESULT_BYTES_MAX,
+            .template = request.chat ? sl_request_template_bytes(reader, bytes) : 0};
     }
     free(request.stop_bytes);
     json_decref(root);
@@ -321,7 +323,7 @@ sl_status sl_request_read(const sl_request_reader *reader, const char *line, siz
         sl_request_fail(request, 400, "invalid_json", "", "line %" PRIu64 " is not an object",
                         number);
     else if (read_envelope(reader, root, request))
-        status = read_body(reader, json_object_get(root, "body"), request);
+        status = read_body(reader, json_object_get(root, "body"), bytes, request);
     if (status == SL_OK) *request_out = request;
 
 release:

@@ -10,6 +10,7 @@
 
 #include "launch/json/json_object.h"
 #include "launch/openai/openai.h"
+#include "launch/openai/reasoning.h"
 #include "launch/openai/request_json.h"
 #include "runtime/base/log.h"
 
@@ -172,18 +173,31 @@ static const char *finish_text(const sl_choice *choice)
     return choice->finish == SL_FINISH_STOP ? "stop" : "length";
 }
 
-static json_t *pack_chat_choice(const sl_request *request, const sl_choice *choice, size_t index,
-                                const sl_tokenizer *tokenizer)
+/* What was thought is no part of the content: vLLM and llama.cpp tell it beside it. */
+static json_t *pack_message(const sl_request *request, const sl_choice *choice,
+                            const sl_tokenizer *tokenizer)
 {
     size_t bytes;
     char *text = sl_request_choice_text(request, choice, tokenizer, &bytes);
     if (!text) return NULL;
-    json_t *message = json_pack("{s:s, s:s%, s:n}", "role", "assistant", "content", text, bytes,
-                                "refusal");
+    const sl_answer answer = sl_answer_split(request->thought, (sl_text){text, bytes});
+    sl_json_object message = sl_json_begin();
+    sl_json_set_text(&message, "role", "assistant");
+    sl_json_set_item(&message, "content", json_stringn(answer.content.data, answer.content.bytes));
+    if (answer.reasoning.bytes > 0)
+        sl_json_set_item(&message, "reasoning_content",
+                         json_stringn(answer.reasoning.data, answer.reasoning.bytes));
+    sl_json_set_item(&message, "refusal", json_null());
     free(text);
+    return sl_json_end(&message);
+}
+
+static json_t *pack_chat_choice(const sl_request *request, const sl_choice *choice, size_t index,
+                                const sl_tokenizer *tokenizer)
+{
     sl_json_object object = sl_json_begin();
     sl_json_set_count(&object, "index", index);
-    sl_json_set_item(&object, "message", message);
+    sl_json_set_item(&object, "message", pack_message(request, choice, tokenizer));
     sl_json_set_item(&object, "logprobs",
                      choice->details ? pack_content(choice, tokenizer) : json_null());
     sl_json_set_text(&object, "finish_reason", finish_text(choice));

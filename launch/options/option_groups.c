@@ -15,6 +15,8 @@ const sl_option sl_options_model[] = {
 const sl_option sl_options_chat_template[] = {
     {"chat-template", 0, "FILE", NULL, "a chat template to use instead of the model's",
      SL_SETS_TEXT(chat_template)},
+    {"template-date", 0, "DATE", NULL,
+     "YYYY-MM-DD, for chat templates that tell the model the date", SL_SETS_TEXT(template_date)},
     {0},
 };
 
@@ -108,7 +110,7 @@ const sl_option sl_options_window[] = {
 /* ---- between ranks ---- */
 
 const sl_option sl_options_codec[] = {
-    {"codec", 0, "NAME", "f32", "of activations between ranks: " SL_CODEC_NAMES,
+    {"codec", 0, "NAME", "f32", "of links: " SL_CODEC_NAMES,
      SL_SETS_TEXT(codec)},
     {0},
 };

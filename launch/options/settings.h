@@ -56,6 +56,7 @@ typedef struct {
     uint32_t n_tokens;
     bool chat;
     const char *chat_template; /* NULL: the model's own */
+    const char *template_date; /* "2025-03-04"; NULL: templates are told none */
     double temperature, top_p, min_p;
     uint32_t top_k;
     uint64_t seed;

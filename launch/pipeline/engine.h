@@ -73,6 +73,8 @@ sl_status sl_engine_model_verdict(const sl_engine *engine);
 uint64_t sl_engine_gate_hash(const sl_engine *engine); /* 0: the policy uses none */
 /* Of --chat-template; 0: the model's own is used. */
 uint64_t sl_engine_chat_template_hash(const sl_engine *engine);
+/* What --template-date says, lent; NULL: nothing. */
+const char *sl_engine_template_date(const sl_engine *engine);
 const sl_policy *sl_engine_policy(const sl_engine *engine);
 sl_codec_kind sl_engine_codec(const sl_engine *engine);
 uint32_t sl_engine_first_layer(const sl_engine *engine, int rank);

@@ -103,6 +103,11 @@ uint64_t sl_engine_chat_template_hash(const sl_engine *engine)
     return engine->model.chat_template_hash;
 }
 
+const char *sl_engine_template_date(const sl_engine *engine)
+{
+    return engine->model.settings->template_date;
+}
+
 sl_status sl_engine_model_verdict(const sl_engine *engine)
 {
     return sl_model_check_ready(engine->check);

@@ -2,6 +2,8 @@
 #include "launch/setup/model_setup.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <xxhash.h>
 
 #include "launch/setup/policy_choice.h"
@@ -53,7 +55,7 @@ static sl_status open_tokenizer(sl_model_setup *m)
 }
 
 /* One that the user gave is wrong from the start; the file's is so for chat requests alone. */
-static sl_status open_chat(sl_model_setup *m)
+static sl_status open_template(sl_model_setup *m)
 {
     char *text;
     size_t bytes;
@@ -67,6 +69,30 @@ static sl_status open_chat(sl_model_setup *m)
     if (!wrong) return status;
     sl_error("%s: %s", m->settings->chat_template, wrong);
     return SL_ERR_OPTION;
+}
+
+/* A day that there is, written as ISO 8601 has it. */
+static bool read_date(const char *text, struct tm *date_out)
+{
+    struct tm date = {0};
+    const char *end = strlen(text) == 10 ? strptime(text, "%Y-%m-%d", &date) : NULL;
+    const struct tm written = date;
+    if (!end || *end != '\0' || timegm(&date) == -1) return false;
+    *date_out = date;
+    return written.tm_mday == date.tm_mday && written.tm_mon == date.tm_mon;
+}
+
+static sl_status open_chat(sl_model_setup *m)
+{
+    const char *text = m->settings->template_date;
+    struct tm date;
+    if (text && !read_date(text, &date)) {
+        sl_error("--template-date %s is no date: give one as YYYY-MM-DD, such as 2025-03-04", text);
+        return SL_ERR_OPTION;
+    }
+    const sl_status status = open_template(m);
+    if (status == SL_OK && m->chat && text) sl_chat_set_date(m->chat, date);
+    return status;
 }
 
 static const struct {

@@ -5,15 +5,21 @@
 #include "runtime/text/chat.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/utf8.h"
 
 struct sl_chat {
     sl_jinja *jinja;      /* NULL: the template cannot be run */
     sl_jinja_error error; /* why */
     const sl_tokenizer *tokenizer;
+    sl_chat_form form;
+    bool knows_thoughts; /* the template mentions <think> or </think> */
+    bool has_date;
+    struct tm date;
 };
 
 const char *sl_chat_missing_text(void)
@@ -22,20 +28,28 @@ const char *sl_chat_missing_text(void)
            "(/v1/completions, or run without --chat)";
 }
 
+static bool mentions(sl_text text, const char *word)
+{
+    return text.bytes > 0 && memmem(text.data, text.bytes, word, strlen(word));
+}
+
 sl_status sl_chat_open_template(sl_text template, const sl_tokenizer *tokenizer, sl_chat **chat_out)
 {
     *chat_out = NULL;
     sl_chat *chat = calloc(1, sizeof *chat);
-    if (!chat) return SL_ERR_MEMORY;
-    chat->tokenizer = tokenizer;
-    const sl_status status = sl_jinja_open(template.data, template.bytes, &chat->jinja,
-                                           &chat->error);
-    if (status == SL_OK || status == SL_ERR_FORMAT) {
-        *chat_out = chat;
-        return SL_OK;
+    const sl_status status = chat ? sl_jinja_open(template.data, template.bytes, &chat->jinja,
+                                                  &chat->error)
+                                  : SL_ERR_MEMORY;
+    if (status == SL_ERR_MEMORY) {
+        sl_error("no memory for a chat template of %zu bytes", template.bytes);
+        free(chat);
+        return status;
     }
-    sl_chat_close(chat);
-    return status;
+    chat->tokenizer = tokenizer;
+    chat->knows_thoughts = mentions(template, "<think>") || mentions(template, "</think>");
+    if (chat->jinja) chat->form = sl_chat_probe(chat->jinja);
+    *chat_out = chat;
+    return SL_OK;
 }
 
 sl_status sl_chat_open(const sl_gguf *gguf, const sl_tokenizer *tokenizer, sl_chat **chat_out)
@@ -54,6 +68,14 @@ void sl_chat_close(sl_chat *chat)
 }
 
 const char *sl_chat_wrong(const sl_chat *chat) { return chat->jinja ? NULL : chat->error.text; }
+
+void sl_chat_set_date(sl_chat *chat, struct tm date)
+{
+    chat->date = date;
+    chat->has_date = true;
+}
+
+const sl_chat_form *sl_chat_form_of(const sl_chat *chat) { return &chat->form; }
 
 /* ---- names ---- */
 
@@ -134,27 +156,76 @@ static sl_status put_bos(const sl_chat *chat, size_t at, sl_tokens *out)
     return SL_OK;
 }
 
-sl_status sl_chat_encode_names(const sl_chat *chat, sl_jinja_memory *memory, sl_jinja_value names,
-                               size_t bytes_max, sl_tokens *out, sl_jinja_error *error)
+/* ---- printing ---- */
+
+/* Of the templates in tests/golden/templates, with a text of 200 KB, they take up to 15 times its
+ * bytes, since each "+" makes a new text; with 2,000 short messages up to 12 MB, with 60 tools up
+ * to 3 MB, since some put everything together again for each message or tool. */
+enum { RENDER_BYTES = 16 << 20, RENDER_BYTES_EACH = 24 };
+
+size_t sl_chat_render_bytes(size_t given_bytes)
+{
+    return RENDER_BYTES + RENDER_BYTES_EACH * given_bytes;
+}
+
+/* What is not among the names yet, as transformers has it. SL_ERR_MEMORY, logged. */
+static sl_status complete_names(const sl_chat *chat, sl_jinja_memory *memory, sl_jinja_value names)
 {
     const sl_tokenizer *t = chat->tokenizer;
-    sl_jinja_options options = {.limits = sl_jinja_limits_usual()};
-    sl_jinja_output printed;
-    if (bytes_max < options.limits.output_bytes) options.limits.output_bytes = bytes_max;
-    *error = chat->error;
-    if (!chat->jinja) return SL_ERR_REQUEST;
     add_default(memory, names, "bos_token", token_text(memory, t, sl_tokenizer_bos(t)));
     add_default(memory, names, "eos_token", token_text(memory, t, sl_tokenizer_eos(t)));
     add_default(memory, names, "add_generation_prompt", sl_jinja_boolean(true));
     add_default(memory, names, "tools", sl_jinja_none);
     add_default(memory, names, "documents", sl_jinja_none);
-    if (memory->refused) {
-        sl_error("no memory for what a chat template is given");
-        return SL_ERR_MEMORY;
-    }
-    sl_status status = sl_jinja_run(chat->jinja, names, &options, &printed, error);
+    if (!memory->refused) return SL_OK;
+    sl_error("no memory for what a chat template is given");
+    return SL_ERR_MEMORY;
+}
+
+static sl_status render(const sl_chat *chat, sl_jinja_value names, const sl_chat_bounds *bounds,
+                        sl_jinja_output *out, sl_jinja_error *error)
+{
+    sl_jinja_options options = {.limits = sl_jinja_limits_usual(),
+                                .now = chat->has_date ? &chat->date : NULL};
+    options.limits.memory_bytes = sl_chat_render_bytes(bounds->given_bytes);
+    options.limits.output_bytes = bounds->printed_bytes;
+    const sl_status status = sl_jinja_run(chat->jinja, names, &options, out, error);
+    if (status == SL_ERR_MEMORY) sl_error("no memory for what a chat template prints");
+    if (status == SL_ERR_REQUEST && error->cause == SL_JINJA_TIME_UNSET)
+        snprintf(error->text, sizeof error->text,
+                 "chat template, line %u: it tells the model the date: give one with "
+                 "--template-date YYYY-MM-DD",
+                 (unsigned)error->line);
+    return status;
+}
+
+/* The template's own words at the end of the prompt decide, not what somebody said in it. */
+static sl_chat_thought thought_of(const sl_chat *chat, const sl_jinja_output *printed)
+{
+    static const char mark[] = "<think>";
+    const size_t mark_bytes = sizeof mark - 1;
+    if (!chat->knows_thoughts) return SL_CHAT_NO_THOUGHT;
+    if (printed->n_parts == 0 || printed->parts[printed->n_parts - 1].given)
+        return SL_CHAT_MAY_THINK;
+    size_t end = printed->bytes;
+    for (size_t n; (n = sl_utf8_blank_bytes_before(printed->text, end)) > 0;) end -= n;
+    return end >= mark_bytes && memcmp(printed->text + end - mark_bytes, mark, mark_bytes) == 0
+               ? SL_CHAT_THINKS
+               : SL_CHAT_MAY_THINK;
+}
+
+sl_status sl_chat_encode_names(const sl_chat *chat, sl_jinja_memory *memory, sl_jinja_value names,
+                               const sl_chat_bounds *bounds, sl_tokens *out,
+                               sl_chat_thought *thought_out, sl_jinja_error *error)
+{
+    sl_jinja_output printed;
+    *error = chat->error;
+    if (!chat->jinja) return SL_ERR_REQUEST;
+    sl_status status = complete_names(chat, memory, names);
+    if (status == SL_OK) status = render(chat, names, bounds, &printed, error);
     if (status != SL_OK) return status;
     const size_t at = out->n;
+    *thought_out = thought_of(chat, &printed);
     status = encode_output(chat, &printed, out);
     if (status == SL_OK) status = put_bos(chat, at, out);
     sl_jinja_output_free(&printed);
@@ -171,9 +242,12 @@ sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, s
     sl_jinja_memory_init(&memory, SIZE_MAX);
     const sl_jinja_value names = sl_jinja_dict_new(&memory);
     sl_jinja_dict_set_own(&memory, names, "messages", messages_of(&memory, messages, n_messages));
-    size_t bytes = TEMPLATE_ADDS_BYTES;
-    for (size_t i = 0; i < n_messages; i++) bytes += TEMPLATE_REPEATS * messages[i].content.bytes;
-    const sl_status status = sl_chat_encode_names(chat, &memory, names, bytes, out, error);
+    sl_chat_bounds bounds = {.given_bytes = 0};
+    for (size_t i = 0; i < n_messages; i++) bounds.given_bytes += messages[i].content.bytes;
+    bounds.printed_bytes = TEMPLATE_ADDS_BYTES + TEMPLATE_REPEATS * bounds.given_bytes;
+    sl_chat_thought thought;
+    const sl_status status = sl_chat_encode_names(chat, &memory, names, &bounds, out, &thought,
+                                                  error);
     sl_jinja_memory_fini(&memory);
     return status;
 }

@@ -5,7 +5,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/gguf/gguf.h"
-#include "runtime/text/jinja/jinja.h"
+#include "runtime/text/chat_probe.h"
 #include "runtime/text/tokenizer.h"
 
 typedef struct sl_chat sl_chat;
@@ -28,21 +28,43 @@ const char *sl_chat_wrong(const sl_chat *chat);
 /* One sentence for the user: no template; use /v1/completions or `run` without --chat. */
 const char *sl_chat_missing_text(void);
 
+/* The day that the template's strftime_now tells, at midnight. Without it a template that cannot do
+ * without refuses the conversation, and one like llama 3.1's takes the date that it has of its own:
+ * a job gives the same bytes on another day. */
+void sl_chat_set_date(sl_chat *chat, struct tm date);
+/* In what form messages are handed over, lent. */
+const sl_chat_form *sl_chat_form_of(const sl_chat *chat);
+
 /* Append the ids of the whole conversation, ending where the assistant's reply starts.
  * Equal to the template rendered by Jinja and tokenized with specials parsed in the
  * template's own text only, and to llama.cpp in this: BOS is at the beginning once, if the template
- * prints it or the file asks for it. Templates have no strftime_now, so llama 3.1's takes the date
- * that it has of its own, and a job gives the same bytes on another day.
+ * prints it or the file asks for it.
  * SL_ERR_REQUEST: the template does not take the conversation, or cannot be run; *error says why,
  * in one sentence. SL_ERR_MEMORY, logged. */
 sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, size_t n_messages,
                          sl_tokens *out, sl_jinja_error *error);
-/* The same with all names that a template may use, a dictionary in `memory`: messages, tools ...
- * What is not in it is added, as transformers does: bos_token, eos_token, add_generation_prompt,
- * which is true, tools and documents, which are none. What prints more than bytes_max is
- * refused. */
+
+/* What the template has the model think before it answers: all between <think> and </think>. */
+typedef enum {
+    SL_CHAT_NO_THOUGHT, /* the template knows neither mark: the answer is one text */
+    SL_CHAT_MAY_THINK,  /* the answer may begin with <think> */
+    SL_CHAT_THINKS      /* the prompt ends with <think>: the answer begins inside */
+} sl_chat_thought;
+
+typedef struct {
+    size_t given_bytes;   /* of the text that the names were read from */
+    size_t printed_bytes; /* what prints more is refused, with the cause SL_JINJA_TOO_LONG */
+} sl_chat_bounds;
+/* Memory that a template may take, its output included, for what was read from so many bytes; one
+ * that needs more is refused. Callers plan it. */
+size_t sl_chat_render_bytes(size_t given_bytes);
+
+/* sl_chat_encode with all names that a template may use, a dictionary in `memory`: messages, tools
+ * ... What is not in it is added, as transformers does: bos_token, eos_token,
+ * add_generation_prompt, which is true, tools and documents, which are none. */
 sl_status sl_chat_encode_names(const sl_chat *chat, sl_jinja_memory *memory, sl_jinja_value names,
-                               size_t bytes_max, sl_tokens *out, sl_jinja_error *error);
+                               const sl_chat_bounds *bounds, sl_tokens *out,
+                               sl_chat_thought *thought_out, sl_jinja_error *error);
 /* A role as a message has it: those that are known are the template's words, so that one which
  * prints "<|" and a role and "|>" has printed a special token. */
 sl_jinja_value sl_chat_role(sl_jinja_memory *memory, sl_text role);

@@ -185,6 +185,22 @@ def test_other_template(jobs):
     jobs.refuse(2, "--chat-template", source)
 
 
+def test_other_date(jobs):
+    """What a template is told of the date is part of the job; one that asks for it and is not told is
+    an error of each request, which names the option."""
+    jobs.fresh()
+    source = jobs.bench.job("chat.jsonl", [e2e.chat(f"chat-{i}", e2e.words(i, 9), max_tokens=3) for i in range(2)])
+    dated = jobs.bench.write("dated.jinja", "{{ strftime_now('%d %B %Y') }} {{ messages[0]['content'] }}")
+    jobs.batch([3], source, "--chat-template", dated)
+    e2e.check(jobs.bytes().count(b"--template-date") >= 2, "the option is not named")
+    jobs.fresh()
+    jobs.batch([0], source, "--chat-template", dated, "--template-date", "2025-03-04")
+    jobs.resume(source, "--chat-template", dated, "--template-date", "2025-03-04")
+    jobs.refuse(2, "template-date", source, "--chat-template", dated, "--template-date", "2025-03-05")
+    jobs.refuse(2, "template-date", source, "--chat-template", dated)
+    jobs.refuse(2, "is no date", source, "--chat-template", dated, "--template-date", "2025-02-30")
+
+
 def test_edited_requests(jobs):
     jobs.fresh()
     lines = good(3)
@@ -337,7 +353,7 @@ def body(bench):
                 context=1024)
     tests = [test_all_good, test_some_bad, test_retry_errors, test_another_job,
              test_duplicate_ids, test_unknown_fields, test_second_process]
-    tests += [test_what_would_mix, test_other_template, test_edited_requests, test_no_files]
+    tests += [test_what_would_mix, test_other_template, test_other_date, test_edited_requests, test_no_files]
     alone = [test_out_is_stdout, test_files_that_change, test_file_size_limit]
     for ranks in (0, 2):
         jobs = Jobs(bench, ranks)

@@ -24,15 +24,23 @@ typedef struct sl_jinja sl_jinja; /* a compiled template: immutable, for any num
 typedef struct {
     uint64_t steps;      /* one for each operation, and for some bytes copied or compared */
     uint32_t depth;      /* expressions, blocks and macros within one another */
-    size_t memory_bytes; /* that values made by the run take */
+    size_t memory_bytes; /* that values made by the run take, and its output */
     size_t output_bytes;
 } sl_jinja_limits;
-/* What templates of real models never come near: 20 million steps (seconds), 200 levels, 256 MB,
- * and 64 MB of output. */
+/* What templates of real models never come near: 20 million steps (seconds), 200 levels, 64 MB,
+ * and as much output. */
 sl_jinja_limits sl_jinja_limits_usual(void);
+
+/* What callers may want to say in their own words. */
+typedef enum {
+    SL_JINJA_WRONG,     /* the template, or what it was given */
+    SL_JINJA_TOO_LONG,  /* more was printed than output_bytes */
+    SL_JINJA_TIME_UNSET /* strftime_now was called, and options->now is NULL */
+} sl_jinja_cause;
 
 /* What is wrong, and where: "chat template, line 12: the filter 'foo' is not known". */
 typedef struct {
+    sl_jinja_cause cause;
     uint32_t line;
     char text[400];
 } sl_jinja_error;
@@ -52,7 +60,7 @@ typedef struct {
 
 typedef struct {
     sl_jinja_limits limits;
-    const struct tm *now; /* what strftime_now prints; NULL: templates do not have it */
+    const struct tm *now; /* what strftime_now prints; NULL: it is undefined */
 } sl_jinja_options;
 
 /* Compile text[bytes], which need not outlive the call. SL_ERR_FORMAT and *error: it is no

@@ -17,13 +17,30 @@ const sl_jinja_builtin *sl_jinja_find_builtin(const sl_jinja_builtin *rows, size
 
 static const sl_jinja_value undefined = {.kind = SL_JINJA_UNDEFINED};
 
+static void fail(sl_jinja_context *c, sl_jinja_cause cause, const char *format, va_list words)
+{
+    if (c->failed) return;
+    c->failed = true;
+    sl_jinja_error_say(c->error, c->line, format, words);
+    c->error->cause = cause;
+}
+
 sl_jinja_value sl_jinja_fail(sl_jinja_context *c, const char *format, ...)
 {
     va_list words;
     va_start(words, format);
-    if (!c->failed) sl_jinja_error_say(c->error, c->line, format, words);
+    fail(c, SL_JINJA_WRONG, format, words);
     va_end(words);
-    c->failed = true;
+    return undefined;
+}
+
+sl_jinja_value sl_jinja_fail_cause(sl_jinja_context *c, sl_jinja_cause cause, const char *format,
+                                   ...)
+{
+    va_list words;
+    va_start(words, format);
+    fail(c, cause, format, words);
+    va_end(words);
     return undefined;
 }
 

@@ -67,6 +67,9 @@ typedef struct sl_jinja_loop {
 /* End the run, if it has not failed before. Returns an undefined value. */
 sl_jinja_value sl_jinja_fail(sl_jinja_context *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same for a cause of its own. */
+sl_jinja_value sl_jinja_fail_cause(sl_jinja_context *c, sl_jinja_cause cause, const char *format,
+                                   ...) __attribute__((format(printf, 3, 4)));
 /* "'x' is undefined". */
 sl_jinja_value sl_jinja_fail_undefined(sl_jinja_context *c, sl_jinja_value value);
 /* "WHAT cannot be done with a list", or that the value is undefined. */

@@ -76,6 +76,18 @@ static bool evaluate_arguments(sl_jinja_context *c, const sl_jinja_node *items,
     return !c->failed;
 }
 
+/* What is called cannot be: it is no function, or there is none of this name. */
+static sl_jinja_value fail_call(sl_jinja_context *c, const sl_jinja_node *callee,
+                                sl_jinja_value value)
+{
+    if (value.kind != SL_JINJA_UNDEFINED) return sl_jinja_fail_kind(c, "a call", value);
+    if (callee->kind == SL_JINJA_NAME && sl_jinja_text_is(callee->name, "strftime_now"))
+        return sl_jinja_fail_cause(c, SL_JINJA_TIME_UNSET, "strftime_now: the time is not set");
+    if (callee->kind == SL_JINJA_ATTRIBUTE)
+        return sl_jinja_fail(c, "the method '%.*s' is not known", SL_JINJA_SHOWN(callee->name));
+    return sl_jinja_fail_undefined(c, value);
+}
+
 sl_jinja_value sl_jinja_evaluate_call(sl_jinja_context *c, const sl_jinja_node *node,
                                       sl_jinja_value caller)
 {
@@ -87,7 +99,7 @@ sl_jinja_value sl_jinja_evaluate_call(sl_jinja_context *c, const sl_jinja_node *
     case SL_JINJA_MACRO: return sl_jinja_call_macro(c, callee.macro, &arguments, caller);
     case SL_JINJA_FUNCTION: return callee.function->call(c, undefined, &arguments);
     case SL_JINJA_METHOD: return callee.method->builtin->call(c, callee.method->self, &arguments);
-    default: return sl_jinja_fail_kind(c, "a call", callee);
+    default: return fail_call(c, node->first, callee);
     }
 }
 

@@ -82,6 +82,7 @@ static sl_jinja_value join_lists(sl_jinja_context *c, sl_jinja_value a, sl_jinja
 {
     sl_jinja_value list = sl_jinja_new_list(c);
     if (!sl_jinja_spend_on(c, 16 * (a.list->n + b.list->n))) return list;
+    sl_jinja_list_reserve(&c->memory, list, a.list->n + b.list->n);
     for (size_t i = 0; i < a.list->n; i++) sl_jinja_list_add(&c->memory, list, a.list->items[i]);
     for (size_t i = 0; i < b.list->n; i++) sl_jinja_list_add(&c->memory, list, b.list->items[i]);
     if (sl_jinja_is_list(list)) list.kind = a.kind;
@@ -94,6 +95,7 @@ static sl_jinja_value join_texts(sl_jinja_context *c, sl_jinja_text a, sl_jinja_
     sl_jinja_builder out;
     sl_jinja_build(&out, &c->memory);
     if (!sl_jinja_spend_on(c, a.bytes + b.bytes)) return sl_jinja_none;
+    sl_jinja_reserve(&out, a.bytes + b.bytes);
     if (b.safe && !a.safe)
         sl_jinja_add_escaped(&out, a);
     else
@@ -123,6 +125,7 @@ static sl_jinja_value repeat(sl_jinja_context *c, sl_jinja_value value, int64_t 
     }
     sl_jinja_builder out;
     sl_jinja_build(&out, &c->memory);
+    sl_jinja_reserve(&out, all);
     for (int64_t t = 0; t < times && !out.failed; t++) sl_jinja_add(&out, *value.text);
     return sl_jinja_finish(c, &out);
 }

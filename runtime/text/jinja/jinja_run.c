@@ -12,7 +12,7 @@ sl_jinja_limits sl_jinja_limits_usual(void)
 {
     return (sl_jinja_limits){.steps = 20000000,
                              .depth = 200,
-                             .memory_bytes = (size_t)256 << 20,
+                             .memory_bytes = (size_t)64 << 20,
                              .output_bytes = (size_t)64 << 20};
 }
 
@@ -283,8 +283,8 @@ void sl_jinja_execute(sl_jinja_context *c, const sl_jinja_node *nodes)
             c->line = nodes->line;
             execute_one(c, nodes);
             if (c->out->failed && !c->failed && !c->memory.refused)
-                sl_jinja_fail(c, "more than %zu bytes are printed",
-                              c->options->limits.output_bytes);
+                sl_jinja_fail_cause(c, SL_JINJA_TOO_LONG, "more than %zu bytes are printed",
+                                    c->options->limits.output_bytes);
         }
     }
     sl_jinja_leave(c);
@@ -311,9 +311,14 @@ static void fill_parts(sl_jinja_text text, sl_jinja_part *parts)
     }
 }
 
-static sl_status copy_output(sl_jinja_text text, sl_jinja_output *out)
+/* What is printed is counted as memory of the run, each part with what a caller makes of it. */
+enum { PART_BYTES = 48 };
+
+static sl_status copy_output(sl_jinja_context *c, sl_jinja_text text, sl_jinja_output *out)
 {
     sl_jinja_output copy = {.bytes = text.bytes, .n_parts = count_parts(text)};
+    c->memory.refused |= text.bytes + PART_BYTES * copy.n_parts > c->memory.left_bytes;
+    if (!sl_jinja_spend(c, 0)) return SL_ERR_REQUEST;
     copy.text = malloc(text.bytes + 1);
     copy.parts = malloc((copy.n_parts + 1) * sizeof *copy.parts);
     if (!copy.text || !copy.parts) {
@@ -350,7 +355,8 @@ sl_status sl_jinja_run(const sl_jinja *jinja, sl_jinja_value globals,
     c.out = &printed;
     if (sl_jinja_scope_open(&c, NULL)) sl_jinja_execute(&c, jinja->body);
     sl_jinja_spend(&c, 0); /* memory may have been refused at the end */
-    const sl_status status = c.failed ? SL_ERR_REQUEST : copy_output(sl_jinja_built(&printed), out);
+    const sl_status status = c.failed ? SL_ERR_REQUEST
+                                      : copy_output(&c, sl_jinja_built(&printed), out);
     sl_jinja_memory_fini(&c.memory);
     return status;
 }

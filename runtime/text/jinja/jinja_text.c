@@ -149,19 +149,8 @@ void sl_jinja_build(sl_jinja_builder *builder, sl_jinja_memory *memory)
     *builder = (sl_jinja_builder){.memory = memory};
 }
 
-static bool make_room(sl_jinja_builder *b, size_t bytes)
+static bool grow_to(sl_jinja_builder *b, size_t capacity)
 {
-    if (b->failed) return false;
-    if (b->bytes_max > 0 && bytes > b->bytes_max - b->bytes) {
-        b->failed = true;
-        return false;
-    }
-    if (bytes <= b->capacity - b->bytes) return true;
-    if (bytes > SIZE_MAX / 4 || b->bytes > SIZE_MAX / 4) {
-        b->failed = true;
-        return false;
-    }
-    const size_t capacity = 2 * b->bytes + bytes + 16;
     char *data = sl_jinja_grow(b->memory, b->data, b->bytes, capacity);
     uint8_t *origins = b->origins;
     if (data && origins) origins = sl_jinja_grow(b->memory, origins, b->bytes, capacity);
@@ -171,6 +160,21 @@ static bool make_room(sl_jinja_builder *b, size_t bytes)
     b->origins = origins;
     b->capacity = capacity;
     return true;
+}
+
+static bool make_room(sl_jinja_builder *b, size_t bytes)
+{
+    if (b->failed) return false;
+    const bool fits = b->bytes_max == 0 || bytes <= b->bytes_max - b->bytes;
+    b->failed = !fits || bytes > SIZE_MAX / 4 || b->bytes > SIZE_MAX / 4;
+    if (b->failed) return false;
+    return bytes <= b->capacity - b->bytes || grow_to(b, 2 * b->bytes + bytes + 16);
+}
+
+void sl_jinja_reserve(sl_jinja_builder *builder, size_t bytes)
+{
+    if (!builder->failed && bytes <= SIZE_MAX / 4 && bytes > builder->capacity - builder->bytes)
+        grow_to(builder, builder->bytes + bytes);
 }
 
 /* What is there has one origin, what comes another: from here on each byte has its own. */

@@ -70,6 +70,8 @@ typedef struct {
 } sl_jinja_builder;
 
 void sl_jinja_build(sl_jinja_builder *builder, sl_jinja_memory *memory);
+/* So many bytes will be added, so room is taken once. */
+void sl_jinja_reserve(sl_jinja_builder *builder, size_t bytes);
 void sl_jinja_add(sl_jinja_builder *b, sl_jinja_text text);
 void sl_jinja_add_string(sl_jinja_builder *builder, const char *text); /* the template's own */
 void sl_jinja_add_code(sl_jinja_builder *builder, uint32_t code, sl_jinja_origin origin);

@@ -69,6 +69,13 @@ static void *make_room(sl_jinja_memory *memory, void *items, size_t n, size_t *c
     return grown;
 }
 
+void sl_jinja_list_reserve(sl_jinja_memory *memory, sl_jinja_value list, size_t n)
+{
+    if (!sl_jinja_is_list(list) || n > SIZE_MAX / sizeof *list.list->items) return;
+    list.list->items = sl_jinja_take(memory, n * sizeof *list.list->items);
+    list.list->capacity = list.list->items ? n : 0;
+}
+
 void sl_jinja_list_add(sl_jinja_memory *memory, sl_jinja_value list, sl_jinja_value item)
 {
     if (!sl_jinja_is_list(list)) return; /* it found no memory itself */

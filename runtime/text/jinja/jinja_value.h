@@ -82,6 +82,8 @@ sl_jinja_value sl_jinja_dict_new(sl_jinja_memory *memory);
 
 /* ---- lists and dictionaries ---- */
 
+/* So many items will be in a new list, so room is taken once. */
+void sl_jinja_list_reserve(sl_jinja_memory *memory, sl_jinja_value list, size_t n);
 void sl_jinja_list_add(sl_jinja_memory *memory, sl_jinja_value list, sl_jinja_value item);
 /* `key` is equal to no other key: the entry is added without looking for it. */
 void sl_jinja_dict_add(sl_jinja_memory *memory, sl_jinja_value dict, sl_jinja_value key,

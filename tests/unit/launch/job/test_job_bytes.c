@@ -102,6 +102,45 @@ static void test_encoding(void **state)
         free(text);
     }
 }
+
+/* The same of templates that take what they can get: for values, for text, for many short parts. */
+static void test_templates(void **state)
+{
+    (void)state;
+    static const char *const templates[] = {
+        "{% set ns = namespace(l=[1]) %}{% for i in range(99999) %}"
+        "{% set ns.l = ns.l + ns.l %}{% endfor %}",
+        "{% for i in range(99999) %}{{ messages[0].content * 9999 }}{% endfor %}",
+        "{% set x = messages[0].content[0] %}"
+        "{% for i in range(30000) %}a{{ x }}{% endfor %}",
+    };
+    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
+        sl_request_reader reader = reader_of();
+        sl_chat *chat;
+        const sl_text template = {templates[i], strlen(templates[i])};
+        assert_int_equal(sl_chat_open_template(template, model.tokenizer, &chat), SL_OK);
+        reader.chat = chat;
+        reader.context = 100000;
+        char *line = repeat("{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":"
+                            "\"/v1/chat/completions\",\"body\":{\"max_tokens\":1,\"messages\":"
+                            "[{\"role\":\"user\",\"content\":\"",
+                            "xy ", "\"}]}}", 1 << 16);
+        const size_t bytes = strlen(line), before = malloc_count.peak = malloc_count.live;
+        sl_request_line_need need;
+        sl_request *request;
+        assert_int_equal(sl_request_line_plan(&reader, line, bytes, &need), SL_OK);
+        assert_int_equal(sl_request_read(&reader, line, bytes, 1, &request), SL_OK);
+        const size_t taken = malloc_count.peak - before,
+                     counted = sl_request_json_bytes(line, bytes) + need.template +
+                               SL_ENCODE_BYTES * bytes;
+        if (taken > counted)
+            fail_msg("%s: took %zu bytes, counted %zu", templates[i], taken, counted);
+        print_message("%zu of %zu bytes: %s\n", taken, counted, request->error.message);
+        sl_request_free(request);
+        sl_chat_close(chat);
+        free(line);
+    }
+}
 #endif
 
 /* A line of more values than there is memory for is an error record, before anything is taken. */
@@ -235,7 +274,8 @@ static void test_file(void **state)
     assert_int_equal(sl_request_line_plan(&reader, asked, bytes, &need), SL_OK);
     sl_job_plan_make(path, &reader, 7, &plan);
     assert_int_equal(plan.file, 2 * 216 + 2 * bytes + sl_request_json_bytes(asked, bytes) +
-                                    SL_ENCODE_BYTES * bytes);
+                                    need.template + SL_ENCODE_BYTES * bytes);
+    assert_true(need.template > 0);
     assert_true(need.request > 500 * sizeof(int32_t) && plan.request == need.request);
     assert_int_equal(plan.waiting, 7 * need.request);
     assert_int_equal(plan.record, need.record);
@@ -251,6 +291,7 @@ int main(void)
 #if COUNTS_MALLOC
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_templates),
         cmocka_unit_test(test_records),
 #endif
         cmocka_unit_test(test_too_many_values),

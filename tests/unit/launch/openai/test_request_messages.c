@@ -79,11 +79,24 @@ static void test_messages(void **state)
                   "\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"1\",\"type\":"
                   "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":[1]}\"}}]},"
                   "{\"role\":\"tool\",\"content\":\"d\",\"tool_call_id\":\"1\",\"name\":\"f\"}]",
-                  "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"id\": \"1\", "
+                  "{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"id\": \"1\", "
                   "\"type\": \"function\", \"function\": {\"name\": \"f\", \"arguments\": {\"x\": "
                   "[1]}}}]}"
                   "{\"role\": \"tool\", \"content\": \"d\", \"name\": \"f\", \"tool_call_id\": "
                   "\"1\"}");
+    /* nothing is an object without members, and a number beyond 64 bits changes no other */
+    assert_prompt("{{ messages[0].tool_calls[0].function.arguments }}",
+                  "\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":"
+                  "{\"name\":\"f\",\"arguments\":\"\"}}]}]",
+                  "{}");
+    assert_prompt("{{ messages[0].tool_calls[0].function.arguments }}",
+                  "\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":"
+                  "{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":-18446744073709551616,"
+                  "\\\"b\\\":9223372036854775807}\"}}]}]",
+                  "{'a': -1.8446744073709552e+19, 'b': 9223372036854775807}");
+    assert_prompt("{{ x }}",
+                  HELLO ",\"chat_template_kwargs\":{\"x\":[1,9223372036854775808,\"1\\\"2\",-1]}",
+                  "[1, 9.223372036854776e+18, '1\"2', -1]");
     /* arguments that are no object stay as they were */
     assert_prompt("{{ messages[0].tool_calls[0].function.arguments }}",
                   "\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":"
@@ -121,11 +134,12 @@ static void test_refused(void **state)
 static void test_hostile_template(void **state)
 {
     (void)state;
-    sl_request *r = read_body("{% for i in range(99999) %}{{ messages[0].content * 1000 }}"
+    sl_request *r = read_body("{% for i in range(99) %}{{ messages[0].content * 100000 }}"
                               "{% endfor %}",
                               HELLO);
     assert_int_equal(r->error.http_status, 400);
-    assert_non_null(strstr(r->error.message, "bytes are printed"));
+    if (strcmp(r->error.code, "context_length_exceeded") != 0) fail_msg("%s", r->error.message);
+    assert_non_null(strstr(r->error.message, "cannot fit in the context of 500 tokens"));
     sl_request_free(r);
 }
 

@@ -139,6 +139,46 @@ static void test_chat_to_the_byte(void **state)
     sl_request_free(r);
 }
 
+/* What is thought becomes reasoning_content, beside the content. */
+static void test_reasoning(void **state)
+{
+    (void)state;
+    static const struct {
+        sl_chat_thought thought;
+        const char *text, *reasoning, *content;
+    } rows[] = {
+        {SL_CHAT_NO_THOUGHT, "<think>a</think>b", NULL, "<think>a</think>b"},
+        {SL_CHAT_MAY_THINK, "<think>\n\na\n b\n</think>\n\n c\n", "a\n b", " c\n"},
+        {SL_CHAT_MAY_THINK, "\n <think>a</think>", "a", ""},
+        {SL_CHAT_MAY_THINK, "<think>\r\na <think> b", "a <think> b", ""},
+        {SL_CHAT_MAY_THINK, "<think>\n\n</think>\n\nb", NULL, "b"},
+        {SL_CHAT_MAY_THINK, "b <think>a</think>", NULL, "b <think>a</think>"},
+        {SL_CHAT_MAY_THINK, "<thin", NULL, "<thin"},
+        {SL_CHAT_MAY_THINK, "a</think>b", NULL, "a</think>b"},
+        {SL_CHAT_THINKS, "a\n</think>\nb</think>c", "a", "b</think>c"},
+        {SL_CHAT_THINKS, "a\n", "a", ""},
+        {SL_CHAT_THINKS, "<think>a</think>b", "a", "b"},
+        {SL_CHAT_THINKS, "</think>b", NULL, "b"},
+        {SL_CHAT_THINKS, "", NULL, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        sl_request *r = make_request("/v1/chat/completions",
+                                     "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+                                     "\"max_tokens\":100");
+        r->thought = rows[i].thought;
+        generate(&r->choices[0], rows[i].text, SL_FINISH_LENGTH);
+        json_t *root;
+        const json_t *message = json_object_get(first_choice(r, &root), "message");
+        const char *content = json_string_value(json_object_get(message, "content"));
+        const json_t *reasoning = json_object_get(message, "reasoning_content");
+        assert_string_equal(content, rows[i].content);
+        assert_int_equal(reasoning != NULL, rows[i].reasoning != NULL);
+        if (reasoning) assert_string_equal(json_string_value(reasoning), rows[i].reasoning);
+        json_decref(root);
+        sl_request_free(r);
+    }
+}
+
 static void test_error_to_the_byte(void **state)
 {
     (void)state;
@@ -396,6 +436,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_completion_to_the_byte),
         cmocka_unit_test(test_chat_to_the_byte),
+        cmocka_unit_test(test_reasoning),
         cmocka_unit_test(test_error_to_the_byte),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_score_only),
