@@ -6,7 +6,8 @@
  *
  * Run: text, comments, raw; if, for, set, macro, call, filter, with, break, continue, and
  * generation as if it were not there. Not run, an error with its line: blocks, imports, loops with
- * `recursive`, calls with *args. Numbers are 64 bits wide. What a template prints of the request
+ * `recursive`, calls with *args. Numbers are 64 bits wide; letters change case that are of ASCII,
+ * Latin-1, Greek or Cyrillic, and others stay as they are. What a template prints of the request
  * stays marked as such, whatever was done to it on the way (jinja_text.h).
  *
  * A hostile template costs its bounds and no more: steps, nesting, memory and output are counted

@@ -15,8 +15,7 @@ static bool equal_dicts(sl_jinja_context *c, const sl_jinja_dict *a, const sl_ji
 {
     bool equal = a->n == b->n;
     for (size_t i = 0; equal && i < a->n; i++) {
-        if (!sl_jinja_spend_on(c, 16 * b->n)) return false;
-        const sl_jinja_value *other = sl_jinja_dict_find(b, a->entries[i].key);
+        const sl_jinja_value *other = sl_jinja_key_find(c, b, a->entries[i].key);
         equal = other && sl_jinja_equal(c, a->entries[i].value, *other);
     }
     return equal;
@@ -24,11 +23,9 @@ static bool equal_dicts(sl_jinja_context *c, const sl_jinja_dict *a, const sl_ji
 
 bool sl_jinja_equal(sl_jinja_context *c, sl_jinja_value a, sl_jinja_value b)
 {
-    const bool known = a.kind != b.kind || sl_jinja_same(a, b);
-    if (known || (!sl_jinja_is_list(a) && a.kind != SL_JINJA_DICT)) {
-        if (sl_jinja_is_string(a)) sl_jinja_spend_on(c, a.text->bytes);
-        return sl_jinja_same(a, b);
-    }
+    if (!sl_jinja_spend_on(c, sl_jinja_is_string(a) ? a.text->bytes : 0)) return false;
+    const bool same = sl_jinja_same(a, b);
+    if (same || a.kind != b.kind || (!sl_jinja_is_list(a) && a.kind != SL_JINJA_DICT)) return same;
     bool equal = false;
     if (sl_jinja_enter(c))
         equal = a.kind == SL_JINJA_DICT ? equal_dicts(c, a.dict, b.dict)
@@ -83,13 +80,11 @@ bool sl_jinja_contains(sl_jinja_context *c, sl_jinja_value container, sl_jinja_v
         return sl_jinja_find(*container.text, sl_jinja_text_of(c, "'in' a string", item), 0) !=
                SIZE_MAX;
     case SL_JINJA_DICT:
-        if (!sl_jinja_spend_on(c, 16 * container.dict->n)) return false;
         if (!sl_jinja_is_hashable(item) && item.kind != SL_JINJA_TUPLE)
             sl_jinja_fail_kind(c, "looking up a key", item);
-        return sl_jinja_dict_find(container.dict, item) != NULL;
+        return sl_jinja_key_find(c, container.dict, item) != NULL;
     case SL_JINJA_LIST:
     case SL_JINJA_TUPLE:
-        if (!sl_jinja_spend_on(c, 16 * container.list->n)) return false;
         for (size_t i = 0; i < container.list->n && !c->failed; i++)
             if (sl_jinja_equal(c, container.list->items[i], item)) return true;
         return false;

@@ -15,8 +15,6 @@ const sl_jinja_builtin *sl_jinja_find_builtin(const sl_jinja_builtin *rows, size
 
 /* ---- errors and bounds ---- */
 
-static const sl_jinja_value undefined = {.kind = SL_JINJA_UNDEFINED};
-
 static void fail(sl_jinja_context *c, sl_jinja_cause cause, const char *format, va_list words)
 {
     if (c->failed) return;
@@ -31,7 +29,7 @@ sl_jinja_value sl_jinja_fail(sl_jinja_context *c, const char *format, ...)
     va_start(words, format);
     fail(c, SL_JINJA_WRONG, format, words);
     va_end(words);
-    return undefined;
+    return sl_jinja_undefined_value;
 }
 
 sl_jinja_value sl_jinja_fail_cause(sl_jinja_context *c, sl_jinja_cause cause, const char *format,
@@ -41,7 +39,7 @@ sl_jinja_value sl_jinja_fail_cause(sl_jinja_context *c, sl_jinja_cause cause, co
     va_start(words, format);
     fail(c, cause, format, words);
     va_end(words);
-    return undefined;
+    return sl_jinja_undefined_value;
 }
 
 sl_jinja_value sl_jinja_fail_undefined(sl_jinja_context *c, sl_jinja_value value)
@@ -74,9 +72,21 @@ bool sl_jinja_spend(sl_jinja_context *c, uint64_t steps)
     return true;
 }
 
-bool sl_jinja_spend_on(sl_jinja_context *c, size_t items)
+bool sl_jinja_spend_on(sl_jinja_context *c, size_t bytes)
 {
-    return sl_jinja_spend(c, 1 + items / 64);
+    return sl_jinja_spend(c, 1 + bytes / 64);
+}
+
+bool sl_jinja_spend_on_each(sl_jinja_context *c, size_t bytes)
+{
+    return sl_jinja_spend(c, 1 + bytes / 8);
+}
+
+/* Steps for a look at n keys, which are compared to their end where they are as long as this one:
+ * long ones may be parts of one text, of which any number costs no memory. */
+static bool spend_on_keys(sl_jinja_context *c, size_t n, size_t key_bytes)
+{
+    return sl_jinja_spend(c, 1 + n / 8 + n * (key_bytes / 64));
 }
 
 bool sl_jinja_enter(sl_jinja_context *c)
@@ -109,7 +119,7 @@ static struct sl_jinja_binding *find_in(sl_jinja_scope *scope, sl_jinja_text nam
 void sl_jinja_assign(sl_jinja_context *c, sl_jinja_text name, sl_jinja_value value)
 {
     sl_jinja_scope *scope = c->scope;
-    if (!sl_jinja_spend_on(c, scope->n)) return;
+    if (!spend_on_keys(c, scope->n, name.bytes)) return;
     struct sl_jinja_binding *binding = find_in(scope, name);
     if (!binding) {
         if (scope->n == scope->capacity) {
@@ -129,12 +139,40 @@ void sl_jinja_assign(sl_jinja_context *c, sl_jinja_text name, sl_jinja_value val
 const sl_jinja_value *sl_jinja_lookup(sl_jinja_context *c, sl_jinja_text name)
 {
     for (sl_jinja_scope *scope = c->scope; scope; scope = scope->around) {
-        if (!sl_jinja_spend_on(c, scope->n)) return NULL;
+        if (!spend_on_keys(c, scope->n, name.bytes)) return NULL;
         const struct sl_jinja_binding *binding = find_in(scope, name);
         if (binding) return &binding->value;
     }
-    if (c->globals.kind != SL_JINJA_DICT || !sl_jinja_spend_on(c, c->globals.dict->n)) return NULL;
-    return sl_jinja_dict_find_text(c->globals.dict, name);
+    if (c->globals.kind != SL_JINJA_DICT) return NULL;
+    return sl_jinja_key_find_text(c, c->globals.dict, name);
+}
+
+/* ---- keys ---- */
+
+static bool spend_on_key(sl_jinja_context *c, const sl_jinja_dict *dict, sl_jinja_value key)
+{
+    return spend_on_keys(c, dict->n, sl_jinja_is_string(key) ? key.text->bytes : 0);
+}
+
+const sl_jinja_value *sl_jinja_key_find(sl_jinja_context *c, const sl_jinja_dict *dict,
+                                        sl_jinja_value key)
+{
+    return spend_on_key(c, dict, key) ? sl_jinja_dict_find(dict, key) : NULL;
+}
+
+const sl_jinja_value *sl_jinja_key_find_text(sl_jinja_context *c, const sl_jinja_dict *dict,
+                                             sl_jinja_text key)
+{
+    return spend_on_keys(c, dict->n, key.bytes) ? sl_jinja_dict_find_text(dict, key) : NULL;
+}
+
+bool sl_jinja_key_set(sl_jinja_context *c, sl_jinja_value dict, sl_jinja_value key,
+                      sl_jinja_value value)
+{
+    const bool is_dict = dict.kind == SL_JINJA_DICT || dict.kind == SL_JINJA_NAMESPACE;
+    if (!is_dict || !spend_on_key(c, dict.dict, key)) return false;
+    sl_jinja_dict_set(&c->memory, dict, key, value);
+    return true;
 }
 
 /* ---- making values ---- */
@@ -148,7 +186,7 @@ sl_jinja_value sl_jinja_undefined(sl_jinja_context *c, sl_jinja_text name)
 
 sl_jinja_value sl_jinja_finish(sl_jinja_context *c, const sl_jinja_builder *builder)
 {
-    if (!sl_jinja_spend_on(c, builder->bytes)) return undefined;
+    if (!sl_jinja_spend_on(c, builder->bytes)) return sl_jinja_undefined_value;
     return sl_jinja_string(&c->memory, sl_jinja_built(builder));
 }
 

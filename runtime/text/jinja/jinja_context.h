@@ -77,8 +77,10 @@ sl_jinja_value sl_jinja_fail_kind(sl_jinja_context *c, const char *what, sl_jinj
 
 /* Take steps; false: the run has failed, now or before. */
 bool sl_jinja_spend(sl_jinja_context *c, uint64_t steps);
-/* The steps that work on so many bytes or items takes. */
-bool sl_jinja_spend_on(sl_jinja_context *c, size_t items);
+/* The steps that work on so many bytes takes: copied or compared at once, or looked at one by
+ * one. */
+bool sl_jinja_spend_on(sl_jinja_context *c, size_t bytes);
+bool sl_jinja_spend_on_each(sl_jinja_context *c, size_t bytes);
 /* One level deeper, ended with sl_jinja_leave whatever is returned; false: the run has failed. */
 bool sl_jinja_enter(sl_jinja_context *c);
 void sl_jinja_leave(sl_jinja_context *c);
@@ -90,6 +92,17 @@ sl_jinja_scope *sl_jinja_scope_open(sl_jinja_context *c, sl_jinja_scope *around)
 void sl_jinja_assign(sl_jinja_context *c, sl_jinja_text name, sl_jinja_value value);
 /* NULL: it was not set in any scope, and is no global. */
 const sl_jinja_value *sl_jinja_lookup(sl_jinja_context *c, sl_jinja_text name);
+
+/* ---- keys: of a dictionary or namespace, looked for among all and paid for ---- */
+
+/* Lent until the dictionary is changed; NULL: it has no such key, or the run has failed. */
+const sl_jinja_value *sl_jinja_key_find(sl_jinja_context *c, const sl_jinja_dict *dict,
+                                        sl_jinja_value key);
+const sl_jinja_value *sl_jinja_key_find_text(sl_jinja_context *c, const sl_jinja_dict *dict,
+                                             sl_jinja_text key);
+/* False: the run has failed, or the dictionary found no memory. */
+bool sl_jinja_key_set(sl_jinja_context *c, sl_jinja_value dict, sl_jinja_value key,
+                      sl_jinja_value value);
 
 /* ---- making values ---- */
 

@@ -7,10 +7,12 @@
 
 void sl_jinja_error_say(sl_jinja_error *error, uint32_t line, const char *format, va_list words)
 {
-    char said[sizeof error->text - 40]; /* so that what is in front of it fits, too */
+    char said[sizeof error->text];
+    const size_t most = sizeof said - 40; /* so that what is in front of it fits, too */
     const int n = vsnprintf(said, sizeof said, format, words);
-    if (n > 0) said[sl_plain_prefix(said, (size_t)n, sizeof said - 1)] = '\0';
-    snprintf(error->text, sizeof error->text, "chat template, line %u: %s", line, said);
+    const size_t bytes = n < 0 ? 0 : (size_t)n < sizeof said ? (size_t)n : sizeof said - 1;
+    snprintf(error->text, sizeof error->text, "chat template, line %u: %.*s", line,
+             (int)sl_plain_prefix(said, bytes, most), said);
     error->line = line;
 }
 

@@ -9,8 +9,6 @@
 #include "runtime/text/jinja/jinja_run.h"
 #include "runtime/text/jinja/jinja_tests.h"
 
-static const sl_jinja_value undefined = {.kind = SL_JINJA_UNDEFINED};
-
 static sl_jinja_value evaluate_name(sl_jinja_context *c, const sl_jinja_node *node)
 {
     const sl_jinja_value *value = sl_jinja_lookup(c, node->name);
@@ -31,13 +29,12 @@ static sl_jinja_value make_list(sl_jinja_context *c, const sl_jinja_node *node)
 static sl_jinja_value make_dict(sl_jinja_context *c, const sl_jinja_node *node)
 {
     const sl_jinja_value dict = sl_jinja_dict_new(&c->memory);
-    if (dict.kind != SL_JINJA_DICT) return undefined;
+    if (dict.kind != SL_JINJA_DICT) return sl_jinja_undefined_value;
     for (const sl_jinja_node *item = node->items; item && item->next; item = item->next->next) {
         const sl_jinja_value key = sl_jinja_evaluate(c, item);
         if (!sl_jinja_is_hashable(key)) return sl_jinja_fail_kind(c, "a key", key);
         const sl_jinja_value value = sl_jinja_evaluate(c, item->next);
-        if (!sl_jinja_spend_on(c, 16 * dict.dict->n)) break;
-        sl_jinja_dict_set(&c->memory, dict, key, value);
+        if (!sl_jinja_key_set(c, dict, key, value)) break;
     }
     return dict;
 }
@@ -49,7 +46,7 @@ static sl_jinja_value evaluate_slice(sl_jinja_context *c, const sl_jinja_node *n
     sl_jinja_value bounds[3];
     for (int i = 0; i < 3; i++)
         bounds[i] = nodes[i] ? sl_jinja_evaluate(c, nodes[i]) : sl_jinja_none;
-    return c->failed ? undefined : sl_jinja_slice_of(c, value, bounds);
+    return c->failed ? sl_jinja_undefined_value : sl_jinja_slice_of(c, value, bounds);
 }
 
 /* ---- calls ---- */
@@ -93,11 +90,11 @@ sl_jinja_value sl_jinja_evaluate_call(sl_jinja_context *c, const sl_jinja_node *
 {
     sl_jinja_arguments arguments = {0};
     const sl_jinja_value callee = sl_jinja_evaluate(c, node->first);
-    if (!evaluate_arguments(c, node->items, &arguments)) return undefined;
+    if (!evaluate_arguments(c, node->items, &arguments)) return sl_jinja_undefined_value;
     c->line = node->line;
     switch (callee.kind) {
     case SL_JINJA_MACRO: return sl_jinja_call_macro(c, callee.macro, &arguments, caller);
-    case SL_JINJA_FUNCTION: return callee.function->call(c, undefined, &arguments);
+    case SL_JINJA_FUNCTION: return callee.function->call(c, sl_jinja_undefined_value, &arguments);
     case SL_JINJA_METHOD: return callee.method->builtin->call(c, callee.method->self, &arguments);
     default: return fail_call(c, node->first, callee);
     }
@@ -109,7 +106,7 @@ static sl_jinja_value evaluate_test(sl_jinja_context *c, const sl_jinja_node *no
     const sl_jinja_builtin *test = sl_jinja_find_test(node->name);
     if (!test) return sl_jinja_fail(c, "the test '%.*s' is not known", SL_JINJA_SHOWN(node->name));
     const sl_jinja_value value = sl_jinja_evaluate(c, node->first);
-    if (!evaluate_arguments(c, node->items, &arguments)) return undefined;
+    if (!evaluate_arguments(c, node->items, &arguments)) return sl_jinja_undefined_value;
     c->line = node->line;
     return test->call(c, value, &arguments);
 }
@@ -121,7 +118,7 @@ static sl_jinja_value apply_filter(sl_jinja_context *c, const sl_jinja_node *nod
     const sl_jinja_builtin *filter = sl_jinja_find_filter(node->name);
     if (!filter)
         return sl_jinja_fail(c, "the filter '%.*s' is not known", SL_JINJA_SHOWN(node->name));
-    if (!evaluate_arguments(c, node->items, &arguments)) return undefined;
+    if (!evaluate_arguments(c, node->items, &arguments)) return sl_jinja_undefined_value;
     c->line = node->line;
     return filter->call(c, input, &arguments);
 }
@@ -130,7 +127,7 @@ sl_jinja_value sl_jinja_apply_filters(sl_jinja_context *c, const sl_jinja_node *
                                       sl_jinja_value input)
 {
     if (!node) return input;
-    sl_jinja_value value = undefined;
+    sl_jinja_value value = sl_jinja_undefined_value;
     if (sl_jinja_enter(c))
         value = apply_filter(c, node, sl_jinja_apply_filters(c, node->first, input));
     sl_jinja_leave(c);
@@ -144,7 +141,7 @@ static sl_jinja_value evaluate_comparison(sl_jinja_context *c, const sl_jinja_no
     sl_jinja_value left = sl_jinja_evaluate(c, node->first);
     for (const sl_jinja_node *o = node->items; o; o = o->next) {
         const sl_jinja_value right = sl_jinja_evaluate(c, o->first);
-        if (c->failed) return undefined;
+        if (c->failed) return sl_jinja_undefined_value;
         c->line = o->line;
         if (!sl_jinja_holds(c, (sl_jinja_operation)o->operation, left, right))
             return sl_jinja_boolean(false);
@@ -164,25 +161,31 @@ static sl_jinja_value evaluate_concat(sl_jinja_context *c, const sl_jinja_node *
 
 static sl_jinja_value evaluate_binary(sl_jinja_context *c, const sl_jinja_node *node)
 {
-    const sl_jinja_value left = sl_jinja_evaluate(c, node->first);
-    const sl_jinja_value right = sl_jinja_evaluate(c, node->second);
-    if (c->failed) return undefined;
-    c->line = node->line;
-    return sl_jinja_calculate(c, (sl_jinja_operation)node->operation, left, right);
+    sl_jinja_value left = sl_jinja_evaluate(c, node->first);
+    for (const sl_jinja_node *o = node->items; o && !c->failed; o = o->next) {
+        const sl_jinja_value right = sl_jinja_evaluate(c, o->first);
+        if (c->failed) break;
+        c->line = o->line;
+        left = sl_jinja_calculate(c, (sl_jinja_operation)o->operation, left, right);
+    }
+    return left;
 }
 
 /* "and" and "or" give the operand that decides. */
 static sl_jinja_value evaluate_choice(sl_jinja_context *c, const sl_jinja_node *node)
 {
-    const sl_jinja_value left = sl_jinja_evaluate(c, node->first);
-    const bool decided = sl_jinja_truth(left) == (node->kind == SL_JINJA_OR);
-    return decided || c->failed ? left : sl_jinja_evaluate(c, node->second);
+    sl_jinja_value value = sl_jinja_undefined_value;
+    for (const sl_jinja_node *item = node->items; item && !c->failed; item = item->next) {
+        value = sl_jinja_evaluate(c, item);
+        if (sl_jinja_truth(value) == (node->kind == SL_JINJA_OR)) break;
+    }
+    return value;
 }
 
 static sl_jinja_value evaluate_condition(sl_jinja_context *c, const sl_jinja_node *node)
 {
     const bool holds = sl_jinja_truth(sl_jinja_evaluate(c, node->second));
-    if (c->failed) return undefined;
+    if (c->failed) return sl_jinja_undefined_value;
     if (holds) return sl_jinja_evaluate(c, node->first);
     return node->third ? sl_jinja_evaluate(c, node->third)
                        : sl_jinja_undefined(c, sl_jinja_text_own("the other side of an 'if'"));
@@ -191,7 +194,7 @@ static sl_jinja_value evaluate_condition(sl_jinja_context *c, const sl_jinja_nod
 static sl_jinja_value evaluate_sign(sl_jinja_context *c, const sl_jinja_node *node)
 {
     const sl_jinja_value value = sl_jinja_evaluate(c, node->first);
-    if (c->failed) return undefined;
+    if (c->failed) return sl_jinja_undefined_value;
     if (node->kind == SL_JINJA_NEGATE) return sl_jinja_negate(c, value);
     return sl_jinja_is_number(value) ? value : sl_jinja_fail_kind(c, "'+'", value);
 }
@@ -200,8 +203,8 @@ static sl_jinja_value evaluate_access(sl_jinja_context *c, const sl_jinja_node *
 {
     const sl_jinja_value value = sl_jinja_evaluate(c, node->first);
     const sl_jinja_value key = node->kind == SL_JINJA_ITEM ? sl_jinja_evaluate(c, node->second)
-                                                           : undefined;
-    if (c->failed) return undefined;
+                                                           : sl_jinja_undefined_value;
+    if (c->failed) return sl_jinja_undefined_value;
     c->line = node->line;
     return node->kind == SL_JINJA_ITEM ? sl_jinja_item(c, value, key)
                                        : sl_jinja_attribute(c, value, node->name);
@@ -236,9 +239,9 @@ static sl_jinja_value evaluate_kind(sl_jinja_context *c, const sl_jinja_node *no
 
 sl_jinja_value sl_jinja_evaluate(sl_jinja_context *c, const sl_jinja_node *node)
 {
-    sl_jinja_value value = undefined;
+    sl_jinja_value value = sl_jinja_undefined_value;
     c->line = node->line;
     if (sl_jinja_enter(c)) value = evaluate_kind(c, node);
     sl_jinja_leave(c);
-    return c->failed ? undefined : value;
+    return c->failed ? sl_jinja_undefined_value : value;
 }

@@ -14,7 +14,7 @@ typedef struct {
 
 typedef sl_jinja_node *(*parse_operand)(sl_jinja_parser *p);
 
-static sl_jinja_node *parse_unary(sl_jinja_parser *p, bool with_filters);
+static sl_jinja_node *parse_signed(sl_jinja_parser *p);
 
 /* The operation of the operator at hand, which is passed. */
 static bool take_operator(sl_jinja_parser *p, const operator_row *rows, size_t n,
@@ -28,20 +28,37 @@ static bool take_operator(sl_jinja_parser *p, const operator_row *rows, size_t n
     return false;
 }
 
+/* The operator at hand, if it is of these, with the operand behind it, is added. */
+static bool add_operand(sl_jinja_parser *p, const operator_row *rows, size_t n,
+                        parse_operand operand, sl_jinja_nodes *operands)
+{
+    sl_jinja_operation operation;
+    if (!take_operator(p, rows, n, &operation)) return false;
+    sl_jinja_node *node = sl_jinja_node_new(p, SL_JINJA_OPERAND);
+    node->operation = operation;
+    node->first = operand(p);
+    sl_jinja_nodes_add(operands, node);
+    return true;
+}
+
+static sl_jinja_node *with_operands(sl_jinja_parser *p, sl_jinja_node_kind kind,
+                                    sl_jinja_node *first, sl_jinja_nodes operands)
+{
+    if (!operands.first) return first;
+    sl_jinja_node *node = sl_jinja_node_new(p, kind);
+    node->first = first;
+    node->items = operands.first;
+    return node;
+}
+
 /* Operands with operators of one rank between them, from the left. */
 static sl_jinja_node *parse_binary(sl_jinja_parser *p, const operator_row *rows, size_t n,
                                    parse_operand operand)
 {
-    sl_jinja_node *left = operand(p);
-    sl_jinja_operation operation;
-    while (take_operator(p, rows, n, &operation)) {
-        sl_jinja_node *node = sl_jinja_node_new(p, SL_JINJA_BINARY);
-        node->operation = operation;
-        node->first = left;
-        node->second = operand(p);
-        left = node;
-    }
-    return left;
+    sl_jinja_node *first = operand(p);
+    sl_jinja_nodes operands = {0};
+    while (add_operand(p, rows, n, operand, &operands)) continue;
+    return with_operands(p, SL_JINJA_BINARY, first, operands);
 }
 
 /* ---- literals and names ---- */
@@ -143,7 +160,7 @@ static sl_jinja_node *parse_parentheses(sl_jinja_parser *p)
         node = sl_jinja_node_new(p, SL_JINJA_MAKE_LIST);
         node->operation = SL_JINJA_TUPLE;
     } else {
-        node = sl_jinja_parse_tuple(p, true);
+        node = sl_jinja_parse_tuple(p);
     }
     sl_jinja_expect_operator(p, ")");
     return node;
@@ -334,19 +351,22 @@ static sl_jinja_node *parse_sign(sl_jinja_parser *p)
     const bool negates = sl_jinja_at_operator(p, "-");
     sl_jinja_node *node = sl_jinja_node_new(p, negates ? SL_JINJA_NEGATE : SL_JINJA_PLUS);
     sl_jinja_next(p);
-    if (sl_jinja_descend(p)) node->first = parse_unary(p, false);
+    if (sl_jinja_descend(p)) node->first = parse_signed(p);
     p->depth--;
     return node;
 }
 
-static sl_jinja_node *parse_unary(sl_jinja_parser *p, bool with_filters)
+/* A value with its signs, and what stands behind it but filters and tests. */
+static sl_jinja_node *parse_signed(sl_jinja_parser *p)
 {
     const bool sign = sl_jinja_at_operator(p, "-") || sl_jinja_at_operator(p, "+");
-    sl_jinja_node *node = parse_postfix(p, sign ? parse_sign(p) : parse_primary(p));
-    return with_filters ? parse_filters_and_tests(p, node) : node;
+    return parse_postfix(p, sign ? parse_sign(p) : parse_primary(p));
 }
 
-static sl_jinja_node *parse_value(sl_jinja_parser *p) { return parse_unary(p, true); }
+static sl_jinja_node *parse_value(sl_jinja_parser *p)
+{
+    return parse_filters_and_tests(p, parse_signed(p));
+}
 
 static sl_jinja_node *parse_power(sl_jinja_parser *p)
 {
@@ -405,11 +425,7 @@ static sl_jinja_node *parse_comparison(sl_jinja_parser *p)
         operand->first = parse_sum(p);
         sl_jinja_nodes_add(&operands, operand);
     }
-    if (!operands.first) return first;
-    sl_jinja_node *node = sl_jinja_node_new(p, SL_JINJA_COMPARE);
-    node->first = first;
-    node->items = operands.first;
-    return node;
+    return with_operands(p, SL_JINJA_COMPARE, first, operands);
 }
 
 static sl_jinja_node *parse_not(sl_jinja_parser *p)
@@ -422,18 +438,18 @@ static sl_jinja_node *parse_not(sl_jinja_parser *p)
     return node;
 }
 
-/* Operands with a word between them, from the left. */
+/* Operands with a word between them. */
 static sl_jinja_node *parse_words(sl_jinja_parser *p, const char *word, sl_jinja_node_kind kind,
                                   parse_operand operand)
 {
-    sl_jinja_node *left = operand(p);
-    while (sl_jinja_skip_name(p, word)) {
-        sl_jinja_node *node = sl_jinja_node_new(p, kind);
-        node->first = left;
-        node->second = operand(p);
-        left = node;
-    }
-    return left;
+    sl_jinja_node *first = operand(p);
+    if (!sl_jinja_at_name(p, word)) return first;
+    sl_jinja_node *node = sl_jinja_node_new(p, kind);
+    sl_jinja_nodes items = {0};
+    sl_jinja_nodes_add(&items, first);
+    while (sl_jinja_skip_name(p, word)) sl_jinja_nodes_add(&items, operand(p));
+    node->items = items.first;
+    return node;
 }
 
 static sl_jinja_node *parse_and(sl_jinja_parser *p)
@@ -481,9 +497,8 @@ static sl_jinja_node *as_tuple(sl_jinja_parser *p, sl_jinja_nodes items)
     return node;
 }
 
-sl_jinja_node *sl_jinja_parse_tuple(sl_jinja_parser *p, bool conditions)
+static sl_jinja_node *parse_items(sl_jinja_parser *p, parse_operand operand)
 {
-    const parse_operand operand = conditions ? sl_jinja_parse_expression : sl_jinja_parse_plain;
     sl_jinja_node *first = operand(p);
     if (!sl_jinja_at_operator(p, ",")) return first;
     sl_jinja_nodes items = {0};
@@ -491,6 +506,16 @@ sl_jinja_node *sl_jinja_parse_tuple(sl_jinja_parser *p, bool conditions)
     while (sl_jinja_skip_operator(p, ",") && !at_tuple_end(p))
         sl_jinja_nodes_add(&items, operand(p));
     return as_tuple(p, items);
+}
+
+sl_jinja_node *sl_jinja_parse_tuple(sl_jinja_parser *p)
+{
+    return parse_items(p, sl_jinja_parse_expression);
+}
+
+sl_jinja_node *sl_jinja_parse_plain_tuple(sl_jinja_parser *p)
+{
+    return parse_items(p, sl_jinja_parse_plain);
 }
 
 static sl_jinja_node *parse_one_target(sl_jinja_parser *p)

@@ -9,7 +9,8 @@ sl_jinja_node *sl_jinja_parse_expression(sl_jinja_parser *p);
 /* An expression that has no "if" of its own: one may follow it. */
 sl_jinja_node *sl_jinja_parse_plain(sl_jinja_parser *p);
 /* One expression, or a tuple of several with commas between. */
-sl_jinja_node *sl_jinja_parse_tuple(sl_jinja_parser *p, bool conditions);
+sl_jinja_node *sl_jinja_parse_tuple(sl_jinja_parser *p);
+sl_jinja_node *sl_jinja_parse_plain_tuple(sl_jinja_parser *p);
 /* What can be assigned to: a name, an attribute of a namespace, a tuple of them. */
 sl_jinja_node *sl_jinja_parse_target(sl_jinja_parser *p);
 /* "| name(...)", several; `input` may be NULL, and is then what is returned where there is none. */

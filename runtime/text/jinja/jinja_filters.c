@@ -83,9 +83,11 @@ static bool decides(sl_jinja_context *c, sl_jinja_value item, const sl_jinja_bui
     return sl_jinja_truth(test ? test->call(c, item, rest) : item);
 }
 
+typedef enum { SELECTS, REJECTS } selection;
+
 /* `n_paths` arguments come before the test's name: 0, or 1, the attribute that is tested. */
 static sl_jinja_value select_items(sl_jinja_context *c, sl_jinja_value self, arguments a,
-                                   size_t n_paths, bool wanted)
+                                   size_t n_paths, selection wanted)
 {
     const sl_jinja_builtin *test = NULL;
     sl_jinja_arguments rest = {0};
@@ -101,7 +103,7 @@ static sl_jinja_value select_items(sl_jinja_context *c, sl_jinja_value self, arg
     const sl_jinja_list items = items_of_true(c, self);
     for (size_t i = 0; i < items.n && sl_jinja_spend(c, 1); i++) {
         const sl_jinja_value asked = sl_jinja_at_path(c, items.items[i], path);
-        if (decides(c, asked, test, &rest) == wanted)
+        if (decides(c, asked, test, &rest) == (wanted == SELECTS))
             sl_jinja_list_add(&c->memory, list, items.items[i]);
     }
     return list;
@@ -109,22 +111,22 @@ static sl_jinja_value select_items(sl_jinja_context *c, sl_jinja_value self, arg
 
 static sl_jinja_value filter_select(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
-    return select_items(c, self, a, 0, true);
+    return select_items(c, self, a, 0, SELECTS);
 }
 
 static sl_jinja_value filter_reject(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
-    return select_items(c, self, a, 0, false);
+    return select_items(c, self, a, 0, REJECTS);
 }
 
 static sl_jinja_value filter_selectattr(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
-    return select_items(c, self, a, 1, true);
+    return select_items(c, self, a, 1, SELECTS);
 }
 
 static sl_jinja_value filter_rejectattr(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
-    return select_items(c, self, a, 1, false);
+    return select_items(c, self, a, 1, REJECTS);
 }
 
 static const sl_jinja_builtin filters[] = {

@@ -29,7 +29,7 @@ sl_jinja_value sl_jinja_at_path(sl_jinja_context *c, sl_jinja_value item, sl_jin
     if (path.kind == SL_JINJA_ABSENT || path.kind == SL_JINJA_NONE) return item;
     if (!sl_jinja_is_string(path)) return sl_jinja_item(c, item, path);
     sl_jinja_text rest = *path.text;
-    for (bool more = true; more && sl_jinja_spend(c, 1);) {
+    for (bool more = true; more && sl_jinja_spend_on(c, rest.bytes);) {
         const size_t dot = sl_jinja_find(rest, sl_jinja_text_own("."), 0);
         more = dot != SIZE_MAX;
         const size_t n = more ? dot : rest.bytes;
@@ -148,7 +148,7 @@ static sl_jinja_value filter_unique(sl_jinja_context *c, sl_jinja_value self, ar
     if (!sl_jinja_bind(c, "unique", a, "case_sensitive attribute", 0, got)) return self;
     const sl_jinja_list items = sl_jinja_items(c, self);
     const keyed *all = with_keys(c, items, got[1], sl_jinja_truth(got[0]));
-    for (size_t i = 0; all && i < items.n && sl_jinja_spend_on(c, 16 * i); i++) {
+    for (size_t i = 0; all && i < items.n && !c->failed; i++) {
         bool seen = false;
         for (size_t j = 0; j < i && !seen && !c->failed; j++)
             seen = sl_jinja_equal(c, all[i].key, all[j].key);
@@ -168,7 +168,7 @@ static sl_jinja_value filter_length(sl_jinja_context *c, sl_jinja_value self, ar
     case SL_JINJA_LIST:
     case SL_JINJA_TUPLE: return sl_jinja_integer((int64_t)self.list->n);
     case SL_JINJA_STRING:
-        if (!sl_jinja_spend_on(c, self.text->bytes)) return self;
+        if (!sl_jinja_spend_on_each(c, self.text->bytes)) return self;
         return sl_jinja_integer((int64_t)sl_jinja_count_chars(*self.text));
     default: return sl_jinja_fail_kind(c, "length", self);
     }
@@ -204,26 +204,26 @@ static sl_jinja_value filter_join(sl_jinja_context *c, sl_jinja_value self, argu
     return sl_jinja_finish(c, &out);
 }
 
-static sl_jinja_value copy_items(sl_jinja_context *c, sl_jinja_list items, bool backwards)
-{
-    const sl_jinja_value list = sl_jinja_new_list(c);
-    for (size_t i = 0; i < items.n && sl_jinja_spend(c, 1); i++)
-        sl_jinja_list_add(&c->memory, list, items.items[backwards ? items.n - 1 - i : i]);
-    return list;
-}
-
 static sl_jinja_value filter_list(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
+    const sl_jinja_value list = sl_jinja_new_list(c);
     if (!sl_jinja_bind_none(c, "list", a)) return self;
-    return copy_items(c, sl_jinja_items(c, self), false);
+    const sl_jinja_list items = sl_jinja_items(c, self);
+    for (size_t i = 0; i < items.n && sl_jinja_spend(c, 1); i++)
+        sl_jinja_list_add(&c->memory, list, items.items[i]);
+    return list;
 }
 
 static sl_jinja_value filter_reverse(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
+    static const sl_jinja_value backwards[3] = {{.kind = SL_JINJA_NONE},
+                                                {.kind = SL_JINJA_NONE},
+                                                {.kind = SL_JINJA_INTEGER, .integer = -1}};
     if (!sl_jinja_bind_none(c, "reverse", a)) return self;
-    if (!sl_jinja_is_string(self)) return copy_items(c, sl_jinja_items(c, self), true);
-    const sl_jinja_value bounds[3] = {sl_jinja_none, sl_jinja_none, sl_jinja_integer(-1)};
-    return sl_jinja_slice_of(c, self, bounds);
+    sl_jinja_list items;
+    if (sl_jinja_is_string(self)) return sl_jinja_slice_of(c, self, backwards);
+    items = sl_jinja_items(c, self);
+    return sl_jinja_slice_of(c, (sl_jinja_value){.kind = SL_JINJA_LIST, .list = &items}, backwards);
 }
 
 static sl_jinja_value filter_items(sl_jinja_context *c, sl_jinja_value self, arguments a)

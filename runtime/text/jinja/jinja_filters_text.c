@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime/base/utf8.h"
+#include "runtime/text/jinja/jinja_format.h"
 #include "runtime/text/jinja/jinja_json.h"
 #include "runtime/text/jinja/jinja_methods.h"
 #include "runtime/text/jinja/jinja_print.h"
@@ -87,6 +88,16 @@ static sl_jinja_value filter_title(sl_jinja_context *c, sl_jinja_value self, arg
         inside = between == 0;
     }
     return sl_jinja_finish(c, &out);
+}
+
+/* "%s"|format(x), which is "%s" % (x,). */
+static sl_jinja_value filter_format(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    const sl_jinja_text text = sl_jinja_text_of(c, "format", self);
+    const sl_jinja_value values = sl_jinja_list_new(&c->memory, SL_JINJA_TUPLE);
+    if (a->n_named > 0) return sl_jinja_fail(c, "format: named values are not supported");
+    for (size_t i = 0; i < a->n; i++) sl_jinja_list_add(&c->memory, values, a->values[i]);
+    return sl_jinja_is_list(values) ? sl_jinja_format_percent(c, text, values) : self;
 }
 
 static sl_jinja_value filter_string(sl_jinja_context *c, sl_jinja_value self, arguments a)
@@ -177,23 +188,38 @@ static sl_jinja_value filter_tojson(sl_jinja_context *c, sl_jinja_value self, ar
 
 /* ---- numbers ---- */
 
-/* The number that is written there with blanks around it; false: none is. */
-static bool read_number(sl_jinja_text text, int base, sl_jinja_value *out, bool whole)
+/* What is written there without blanks around it and "_" between its digits, to be read as a
+ * number. False: it is too long for one, or has what Python's numbers of this base have not. */
+static bool copy_number(sl_jinja_text text, int base, char digits[64])
 {
-    char digits[64], *end;
     size_t n = 0;
     text = sl_jinja_strip(text, SL_JINJA_BOTH, NULL);
     for (size_t i = 0; i < text.bytes; i++) {
-        if (text.data[i] == '_') continue;
-        if (n + 1 == sizeof digits || text.data[i] == '\0' || text.data[i] == ' ') return false;
-        if ((text.data[i] == 'x' || text.data[i] == 'X') && !(whole && base == 16)) return false;
-        digits[n++] = text.data[i];
+        const char byte = text.data[i];
+        if (byte == '_') continue;
+        if (n + 1 == 64 || byte == '\0' || byte == ' ') return false;
+        if ((byte == 'x' || byte == 'X') && base != 16) return false;
+        digits[n++] = byte;
     }
     digits[n] = '\0';
+    return n > 0;
+}
+
+static bool read_integer(sl_jinja_text text, int base, sl_jinja_value *out)
+{
+    char digits[64], *end;
+    if (!copy_number(text, base, digits)) return false;
     errno = 0;
-    *out = whole ? sl_jinja_integer(strtoll(digits, &end, base))
-                 : sl_jinja_float(strtod(digits, &end));
-    return n > 0 && *end == '\0' && (errno == 0 || !whole);
+    *out = sl_jinja_integer(strtoll(digits, &end, base));
+    return *end == '\0' && errno == 0;
+}
+
+static bool read_float(sl_jinja_text text, sl_jinja_value *out)
+{
+    char digits[64], *end;
+    if (!copy_number(text, 10, digits)) return false;
+    *out = sl_jinja_float(strtod(digits, &end));
+    return *end == '\0';
 }
 
 static sl_jinja_value from_float(double number, sl_jinja_value otherwise)
@@ -213,9 +239,9 @@ static sl_jinja_value filter_int(sl_jinja_context *c, sl_jinja_value self, argum
     if (sl_jinja_is_integer(self)) return sl_jinja_integer(sl_jinja_as_integer(self));
     if (self.kind == SL_JINJA_FLOAT) return from_float(self.number, otherwise);
     if (!sl_jinja_is_string(self)) return otherwise;
-    if (read_number(*self.text, (int)base, &number, true)) return number;
-    return read_number(*self.text, 10, &number, false) ? from_float(number.number, otherwise)
-                                                       : otherwise;
+    if (!sl_jinja_spend_on_each(c, self.text->bytes)) return otherwise;
+    if (read_integer(*self.text, (int)base, &number)) return number;
+    return read_float(*self.text, &number) ? from_float(number.number, otherwise) : otherwise;
 }
 
 static sl_jinja_value filter_float(sl_jinja_context *c, sl_jinja_value self, arguments a)
@@ -224,8 +250,9 @@ static sl_jinja_value filter_float(sl_jinja_context *c, sl_jinja_value self, arg
     if (!sl_jinja_bind(c, "float", a, "default", 0, &otherwise)) return self;
     if (otherwise.kind == SL_JINJA_ABSENT) otherwise = sl_jinja_float(0);
     if (sl_jinja_is_number(self)) return sl_jinja_float(sl_jinja_as_float(self));
-    return sl_jinja_is_string(self) && read_number(*self.text, 10, &number, false) ? number
-                                                                                   : otherwise;
+    const bool reads = sl_jinja_is_string(self) && sl_jinja_spend_on_each(c, self.text->bytes) &&
+                       read_float(*self.text, &number);
+    return reads ? number : otherwise;
 }
 
 static sl_jinja_value filter_abs(sl_jinja_context *c, sl_jinja_value self, arguments a)
@@ -272,7 +299,7 @@ static const sl_jinja_builtin filters[] = {
     {"replace", filter_replace}, {"safe", filter_safe},     {"escape", filter_escape},
     {"e", filter_escape},        {"indent", filter_indent}, {"tojson", filter_tojson},
     {"int", filter_int},         {"float", filter_float},   {"abs", filter_abs},
-    {"round", filter_round},
+    {"round", filter_round},     {"format", filter_format},
 };
 
 const sl_jinja_builtin *sl_jinja_find_text_filter(sl_jinja_text name)

@@ -35,19 +35,20 @@ static sl_jinja_value function_range(sl_jinja_context *c, sl_jinja_value self, a
 static void add_entries(sl_jinja_context *c, sl_jinja_value dict, sl_jinja_value from)
 {
     if (from.kind == SL_JINJA_DICT) {
-        for (size_t i = 0; i < from.dict->n && sl_jinja_spend_on(c, 16 * dict.dict->n); i++)
-            sl_jinja_dict_set(&c->memory, dict, from.dict->entries[i].key,
-                              from.dict->entries[i].value);
+        bool goes_on = true;
+        for (size_t i = 0; i < from.dict->n && goes_on; i++)
+            goes_on = sl_jinja_key_set(c, dict, from.dict->entries[i].key,
+                                       from.dict->entries[i].value);
         return;
     }
     const sl_jinja_list pairs = sl_jinja_items(c, from);
-    for (size_t i = 0; i < pairs.n && sl_jinja_spend_on(c, 16 * dict.dict->n); i++) {
+    for (size_t i = 0; i < pairs.n && !c->failed; i++) {
         const sl_jinja_list pair = sl_jinja_items(c, pairs.items[i]);
         if (pair.n != 2 || !sl_jinja_is_hashable(pair.items[0])) {
             sl_jinja_fail(c, "dict: what it is made of is no list of pairs");
             return;
         }
-        sl_jinja_dict_set(&c->memory, dict, pair.items[0], pair.items[1]);
+        sl_jinja_key_set(c, dict, pair.items[0], pair.items[1]);
     }
 }
 
@@ -57,9 +58,8 @@ static sl_jinja_value make_dict(sl_jinja_context *c, const char *what, arguments
     if (dict.kind != SL_JINJA_DICT) return dict;
     if (a->n > 1) return sl_jinja_fail(c, "%s takes one argument without a name", what);
     if (a->n == 1) add_entries(c, dict, a->values[0]);
-    for (size_t i = 0; i < a->n_named && sl_jinja_spend_on(c, 16 * dict.dict->n); i++)
-        sl_jinja_dict_set(&c->memory, dict, sl_jinja_string(&c->memory, a->named[i].name),
-                          a->named[i].value);
+    for (size_t i = 0; i < a->n_named && !c->failed; i++)
+        sl_jinja_key_set(c, dict, sl_jinja_string(&c->memory, a->named[i].name), a->named[i].value);
     return dict;
 }
 

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "runtime/base/utf8.h"
 #include "runtime/text/jinja/jinja_print.h"
 
 typedef struct {
@@ -19,43 +19,24 @@ static void write_value(json_writer *w, sl_jinja_value value);
 
 /* ---- strings ---- */
 
-static bool escape(const sl_jinja_json_form *form, uint32_t code, char out[16])
+static size_t escape(const void *context, uint32_t code, char out[SL_JINJA_MAPPED_BYTES])
 {
-    switch (code) {
-    case '"': snprintf(out, 16, "\\\""); return true;
-    case '\\': snprintf(out, 16, "\\\\"); return true;
-    case '\n': snprintf(out, 16, "\\n"); return true;
-    case '\r': snprintf(out, 16, "\\r"); return true;
-    case '\t': snprintf(out, 16, "\\t"); return true;
-    case '\b': snprintf(out, 16, "\\b"); return true;
-    case '\f': snprintf(out, 16, "\\f"); return true;
-    default: break;
-    }
-    if (code >= 0x20 && (code < 0x7F || !form->ascii)) return false;
-    if (code < 0x10000) {
-        snprintf(out, 16, "\\u%04x", code);
-    } else {
-        const uint32_t high = 0xD800 + ((code - 0x10000) >> 10), low = 0xDC00 + (code & 0x3FF);
-        snprintf(out, 16, "\\u%04x\\u%04x", high, low);
-    }
-    return true;
+    static const char letters[] = "\"\\\n\r\t\b\f", names[] = "\"\\nrtbf";
+    const sl_jinja_json_form *form = context;
+    const char *found = code > 0 && code < 0x80 ? strchr(letters, (int)code) : NULL;
+    const size_t most = SL_JINJA_MAPPED_BYTES;
+    if (found) return (size_t)snprintf(out, most, "\\%c", names[found - letters]);
+    if (code >= 0x20 && (code < 0x7F || !form->ascii)) return 0;
+    if (code < 0x10000) return (size_t)snprintf(out, most, "\\u%04x", code);
+    const uint32_t high = 0xD800 + ((code - 0x10000) >> 10), low = 0xDC00 + (code & 0x3FF);
+    return (size_t)snprintf(out, most, "\\u%04x\\u%04x", high, low);
 }
 
 static void write_text(json_writer *w, sl_jinja_text text)
 {
-    size_t done = 0, n;
     if (!sl_jinja_spend_on(w->c, text.bytes)) return;
     sl_jinja_add_string(w->out, "\"");
-    for (size_t at = 0; at < text.bytes; at += n) {
-        const uint8_t *s = (const uint8_t *)text.data + at;
-        const bool whole = sl_utf8_next(s, text.bytes - at, &n) == SL_UTF8_WHOLE;
-        char escaped[16];
-        if (!whole || !escape(w->form, sl_utf8_code(s, n), escaped)) continue;
-        sl_jinja_add(w->out, sl_jinja_slice(text, done, at - done));
-        sl_jinja_add_string(w->out, escaped);
-        done = at + n;
-    }
-    sl_jinja_add(w->out, sl_jinja_slice(text, done, text.bytes - done));
+    sl_jinja_add_mapped(w->out, text, escape, w->form, SL_JINJA_OWN);
     sl_jinja_add_string(w->out, "\"");
 }
 
@@ -99,17 +80,24 @@ static int compare_keys(const void *a, const void *b)
     return sl_jinja_text_compare(*x->key.text, *y->key.text);
 }
 
+/* Sorting looks at a key about as often as the number of keys can be halved. */
+enum { COMPARED_EACH = 16 };
+
 /* The entries in the order of their keys; NULL: that has no order, or there is no memory. */
 static const sl_jinja_entry *in_order(json_writer *w, const sl_jinja_dict *dict)
 {
     sl_jinja_entry *entries = sl_jinja_take(&w->c->memory, dict->n * sizeof *entries);
     if (!entries || !sl_jinja_spend(w->c, dict->n)) return NULL;
+    size_t bytes = 0;
     for (size_t i = 0; i < dict->n; i++) {
         entries[i] = dict->entries[i];
-        if (sl_jinja_is_string(entries[i].key)) continue;
-        sl_jinja_fail(w->c, "keys that are no strings cannot be sorted");
-        return NULL;
+        if (!sl_jinja_is_string(entries[i].key)) {
+            sl_jinja_fail(w->c, "keys that are no strings cannot be sorted");
+            return NULL;
+        }
+        bytes += entries[i].key.text->bytes;
     }
+    if (!sl_jinja_spend_on(w->c, COMPARED_EACH * (64 * dict->n + bytes))) return NULL;
     qsort(entries, dict->n, sizeof *entries, compare_keys);
     return entries;
 }

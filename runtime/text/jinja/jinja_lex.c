@@ -76,16 +76,19 @@ bool sl_jinja_lex_init(sl_jinja_lexer *l, sl_jinja_memory *memory, sl_jinja_erro
 
 /* ---- text, comments, raw ---- */
 
+/* Jinja's trim_blocks: a newline behind a block or comment goes with it. */
+typedef enum { TRIMS_NOTHING, TRIMS_NEWLINE } trimming;
+
 /* The end of a tag's mark at `at`, of which blanks or a newline go with it: "-%}", "+%}", "%}". 0:
  * it does not stand there. */
-static size_t mark_end(const sl_jinja_lexer *l, size_t at, const char *mark, bool trims)
+static size_t mark_end(const sl_jinja_lexer *l, size_t at, const char *mark, trimming trims)
 {
     const char sign = char_at(l, at);
     const bool is_signed = (sign == '-' || sign == '+') && stands(l, at + 1, mark);
     if (!is_signed && !stands(l, at, mark)) return 0;
     const size_t end = at + (is_signed ? 1 : 0) + 2;
     if (is_signed) return sign == '-' ? skip_blanks(l, end) : end;
-    return trims && char_at(l, end) == '\n' ? end + 1 : end;
+    return trims == TRIMS_NEWLINE && char_at(l, end) == '\n' ? end + 1 : end;
 }
 
 /* The place after "{%", a sign, and `word`, where a mark is to follow; 0: something else stands
@@ -130,7 +133,7 @@ static bool skip_comment(sl_jinja_lexer *l)
     size_t at = l->at + 2;
     if (char_at(l, at) == '-' || char_at(l, at) == '+') at++;
     for (size_t end; at < l->bytes; at++) {
-        if ((end = mark_end(l, at, "#}", true)) == 0) continue;
+        if ((end = mark_end(l, at, "#}", TRIMS_NEWLINE)) == 0) continue;
         advance(l, end);
         return true;
     }
@@ -143,7 +146,7 @@ static sl_jinja_token lex_raw(sl_jinja_lexer *l, size_t body)
     advance(l, body);
     for (size_t at = body; at < l->bytes; at++) {
         const size_t word_end = l->text[at] == '{' ? after_word(l, at, "endraw") : 0;
-        const size_t end = word_end ? mark_end(l, word_end, "%}", true) : 0;
+        const size_t end = word_end ? mark_end(l, word_end, "%}", TRIMS_NEWLINE) : 0;
         if (end == 0) continue;
         const sl_jinja_token data = token(l, SL_JINJA_T_DATA, strip_before(l, at));
         advance(l, end);
@@ -157,8 +160,9 @@ static sl_jinja_token open_tag(sl_jinja_lexer *l)
     const bool block = l->text[l->at + 1] == '%';
     const char sign = char_at(l, l->at + 2);
     const size_t raw_word = block ? after_word(l, l->at, "raw") : 0;
-    const size_t raw = raw_word && char_at(l, raw_word) != '+' ? mark_end(l, raw_word, "%}", false)
-                                                               : 0;
+    const size_t raw = raw_word && char_at(l, raw_word) != '+'
+                           ? mark_end(l, raw_word, "%}", TRIMS_NOTHING)
+                           : 0;
     if (raw) return lex_raw(l, raw);
     const sl_jinja_token tag = token(l, block ? SL_JINJA_T_BLOCK_BEGIN : SL_JINJA_T_PRINT_BEGIN,
                                      text_between(l, l->at, l->at + 2));
@@ -381,9 +385,9 @@ static sl_jinja_token lex_expression(sl_jinja_lexer *l)
     if (l->at == l->bytes) return fail(l, "'%s' is missing", block ? "%}" : "}}");
     const char c = l->text[l->at];
     const size_t end = l->n_brackets > 0 ? 0
-                       : block           ? mark_end(l, l->at, "%}", true)
+                       : block           ? mark_end(l, l->at, "%}", TRIMS_NEWLINE)
                        : c == '+'        ? 0
-                                         : mark_end(l, l->at, "}}", false);
+                                         : mark_end(l, l->at, "}}", TRIMS_NOTHING);
     if (end) {
         const sl_jinja_token t = token(l, block ? SL_JINJA_T_BLOCK_END : SL_JINJA_T_PRINT_END,
                                        text_between(l, l->at, l->at));

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
+#include "runtime/base/utf8.h"
 #include "runtime/text/jinja/jinja_compare.h"
-#include "runtime/text/jinja/jinja_error.h"
-#include "runtime/text/jinja/jinja_print.h"
+#include "runtime/text/jinja/jinja_format.h"
 
 typedef const sl_jinja_arguments *arguments;
 
@@ -19,8 +19,7 @@ static sl_jinja_value strip(sl_jinja_context *c, const char *what, sl_jinja_valu
     if (!sl_jinja_bind(c, what, a, "chars", 0, &set)) return set;
     const bool blanks = set.kind == SL_JINJA_ABSENT || set.kind == SL_JINJA_NONE;
     const sl_jinja_text chars = blanks ? sl_jinja_text_own("") : sl_jinja_text_of(c, what, set);
-    if (!sl_jinja_spend_on(c, self.text->bytes)) return set;
-    if (chars.bytes > 64 && !sl_jinja_spend(c, self.text->bytes / 64 * chars.bytes)) return set;
+    if (!sl_jinja_spend(c, 1 + self.text->bytes / 4 * (1 + chars.bytes / 2))) return set;
     return sl_jinja_string(&c->memory, sl_jinja_strip(*self.text, side, blanks ? NULL : &chars));
 }
 
@@ -44,19 +43,23 @@ static void add_text(sl_jinja_context *c, sl_jinja_value list, sl_jinja_text tex
     sl_jinja_list_add(&c->memory, list, sl_jinja_string(&c->memory, text));
 }
 
-/* At white space: words, and with `most` the rest as one. */
-static void split_words(sl_jinja_context *c, sl_jinja_value list, sl_jinja_text rest, size_t most)
+static size_t blank_bytes(sl_jinja_text text, size_t at)
 {
-    for (rest = sl_jinja_strip(rest, SL_JINJA_LEFT, NULL); rest.bytes > 0; most--) {
-        if (!sl_jinja_spend(c, 1)) return;
-        size_t end = 0;
-        while (end < rest.bytes &&
-               sl_jinja_strip(sl_jinja_slice(rest, end, rest.bytes - end), SL_JINJA_LEFT, NULL)
-                       .bytes == rest.bytes - end)
-            end += sl_jinja_char_bytes(rest, end);
-        if (most == 0) end = rest.bytes;
-        add_text(c, list, sl_jinja_slice(rest, 0, end));
-        rest = sl_jinja_strip(sl_jinja_slice(rest, end, rest.bytes - end), SL_JINJA_LEFT, NULL);
+    return sl_utf8_blank_bytes(text.data + at, text.bytes - at);
+}
+
+/* At white space: words, and with `most` the rest as one. */
+static void split_words(sl_jinja_context *c, sl_jinja_value list, sl_jinja_text text, size_t most)
+{
+    size_t at = 0;
+    for (size_t n; (n = blank_bytes(text, at)) > 0;) at += n;
+    for (; at < text.bytes && sl_jinja_spend(c, 1); most--) {
+        size_t end = at;
+        while (end < text.bytes && (most == 0 || blank_bytes(text, end) == 0))
+            end += sl_jinja_char_bytes(text, end);
+        add_text(c, list, sl_jinja_slice(text, at, end - at));
+        at = end;
+        for (size_t n; (n = blank_bytes(text, at)) > 0;) at += n;
     }
 }
 
@@ -83,12 +86,18 @@ static void reverse_items(sl_jinja_value list)
     }
 }
 
+/* The mark is compared at each place of the text, once, however often it is found. */
+static bool spend_on_last(sl_jinja_context *c, sl_jinja_text text, sl_jinja_text mark)
+{
+    return sl_jinja_spend(c, 1 + text.bytes / 8 * (1 + mark.bytes / 64));
+}
+
 static void split_right(sl_jinja_context *c, sl_jinja_value list, sl_jinja_text text,
                         sl_jinja_text mark, size_t most)
 {
+    if (!spend_on_last(c, text, mark)) return;
     for (size_t found; most > 0 && (found = sl_jinja_find_last(text, mark)) != SIZE_MAX; most--) {
-        const size_t compared = text.bytes - found;
-        if (!sl_jinja_spend(c, 1 + compared / 64 * (1 + mark.bytes / 64))) return;
+        if (!sl_jinja_spend(c, 1)) return;
         const size_t end = found + mark.bytes;
         add_text(c, list, sl_jinja_slice(text, end, text.bytes - end));
         text = sl_jinja_slice(text, 0, found);
@@ -109,7 +118,7 @@ static sl_jinja_value split(sl_jinja_context *c, const char *what, sl_jinja_valu
     const int64_t most = sl_jinja_integer_or(c, what, got[1], -1);
     const size_t most_parts = most < 0 ? SIZE_MAX : (size_t)most;
     const bool words = got[0].kind == SL_JINJA_ABSENT || got[0].kind == SL_JINJA_NONE;
-    if (!sl_jinja_spend_on(c, self.text->bytes)) return list;
+    if (!sl_jinja_spend_on_each(c, self.text->bytes)) return list;
     if (words && split_text == split_right && most >= 0)
         return sl_jinja_fail(c, "rsplit at white space with a maximum is not supported");
     if (words) {
@@ -136,12 +145,21 @@ static sl_jinja_value method_splitlines(sl_jinja_context *c, sl_jinja_value self
 {
     const sl_jinja_value list = sl_jinja_new_list(c);
     sl_jinja_text rest = *self.text, line;
-    if (!sl_jinja_bind_none(c, "splitlines", a)) return list;
+    if (!sl_jinja_bind_none(c, "splitlines", a) || !sl_jinja_spend_on_each(c, rest.bytes))
+        return list;
     while (sl_jinja_spend(c, 1) && sl_jinja_take_line(&rest, &line)) add_text(c, list, line);
     return list;
 }
 
 typedef bool (*text_test)(sl_jinja_text text, sl_jinja_text part);
+
+/* False, too, where `part` is no string, and the run fails. */
+static bool text_test_holds(sl_jinja_context *c, const char *what, sl_jinja_text text,
+                            sl_jinja_value part, text_test test)
+{
+    const sl_jinja_text words = sl_jinja_text_of(c, what, part);
+    return !c->failed && sl_jinja_spend_on(c, words.bytes) && test(text, words);
+}
 
 /* One text, or a tuple of which one must fit. */
 static sl_jinja_value test_ends(sl_jinja_context *c, const char *what, sl_jinja_value self,
@@ -150,10 +168,10 @@ static sl_jinja_value test_ends(sl_jinja_context *c, const char *what, sl_jinja_
     sl_jinja_value part;
     if (!sl_jinja_bind(c, what, a, "part", 1, &part)) return part;
     if (part.kind != SL_JINJA_TUPLE)
-        return sl_jinja_boolean(test(*self.text, sl_jinja_text_of(c, what, part)));
+        return sl_jinja_boolean(text_test_holds(c, what, *self.text, part, test));
     bool found = false;
-    for (size_t i = 0; i < part.list->n && !found && sl_jinja_spend(c, 1); i++)
-        found = test(*self.text, sl_jinja_text_of(c, what, part.list->items[i]));
+    for (size_t i = 0; i < part.list->n && !found && !c->failed; i++)
+        found = text_test_holds(c, what, *self.text, part.list->items[i], test);
     return sl_jinja_boolean(found);
 }
 
@@ -245,7 +263,8 @@ static sl_jinja_value char_number(sl_jinja_text text, size_t place)
 static sl_jinja_value method_find(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
     sl_jinja_value part;
-    if (!sl_jinja_bind(c, "find", a, "sub", 1, &part) || !sl_jinja_spend_on(c, self.text->bytes))
+    if (!sl_jinja_bind(c, "find", a, "sub", 1, &part) ||
+        !sl_jinja_spend_on_each(c, self.text->bytes))
         return part;
     return char_number(*self.text, sl_jinja_find(*self.text, sl_jinja_text_of(c, "find", part), 0));
 }
@@ -255,14 +274,15 @@ static sl_jinja_value method_rfind(sl_jinja_context *c, sl_jinja_value self, arg
     sl_jinja_value part;
     if (!sl_jinja_bind(c, "rfind", a, "sub", 1, &part)) return part;
     const sl_jinja_text sub = sl_jinja_text_of(c, "rfind", part);
-    if (!sl_jinja_spend(c, 1 + self.text->bytes / 64 * (1 + sub.bytes / 64))) return part;
+    if (!spend_on_last(c, *self.text, sub)) return part;
     return char_number(*self.text, sl_jinja_find_last(*self.text, sub));
 }
 
 static sl_jinja_value method_count(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
     sl_jinja_value part;
-    if (!sl_jinja_bind(c, "count", a, "sub", 1, &part) || !sl_jinja_spend_on(c, self.text->bytes))
+    if (!sl_jinja_bind(c, "count", a, "sub", 1, &part) ||
+        !sl_jinja_spend_on_each(c, self.text->bytes))
         return part;
     const sl_jinja_text sub = sl_jinja_text_of(c, "count", part);
     if (sub.bytes == 0) return sl_jinja_integer((int64_t)sl_jinja_count_chars(*self.text) + 1);
@@ -289,7 +309,8 @@ static sl_jinja_value digits_test(sl_jinja_context *c, const char *what, sl_jinj
                                   arguments a, const char *ranges)
 {
     bool fits = self.text->bytes > 0;
-    if (!sl_jinja_bind_none(c, what, a) || !sl_jinja_spend_on(c, self.text->bytes)) return self;
+    if (!sl_jinja_bind_none(c, what, a) || !sl_jinja_spend_on_each(c, self.text->bytes))
+        return self;
     for (size_t i = 0; fits && i < self.text->bytes; i++) {
         const char byte = self.text->data[i];
         bool in = false;
@@ -305,60 +326,70 @@ static sl_jinja_value method_isdigit(sl_jinja_context *c, sl_jinja_value self, a
     return digits_test(c, "isdigit", self, a, "09");
 }
 
-/* "{}" in order, "{0}" by number, "{name}" by name, without a form of its own. */
-static const sl_jinja_value *format_argument(arguments a, sl_jinja_text field, size_t *next)
-{
-    size_t number = 0;
-    bool digits = field.bytes > 0;
-    for (size_t i = 0; i < field.bytes; i++) {
-        digits = digits && field.data[i] >= '0' && field.data[i] <= '9' && number < 1000;
-        number = 10 * number + (size_t)(field.data[i] - '0');
-    }
-    if (field.bytes == 0) number = (*next)++;
-    if (digits || field.bytes == 0) return number < a->n ? &a->values[number] : NULL;
-    for (size_t i = 0; i < a->n_named; i++)
-        if (sl_jinja_text_equal(a->named[i].name, field)) return &a->named[i].value;
-    return NULL;
-}
-
-/* The field that opens at a brace: added, and its bytes. 0: it failed. */
-static size_t add_field(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_text text, size_t at,
-                        arguments a, size_t *next)
-{
-    const size_t end = sl_jinja_find(text, sl_jinja_text_own("}"), at);
-    const sl_jinja_value *value = NULL;
-    if (end != SIZE_MAX)
-        value = format_argument(a, sl_jinja_slice(text, at + 1, end - at - 1), next);
-    if (!value) {
-        sl_jinja_fail(c, "format: the field at '%.*s' has no value, or is not supported",
-                      SL_JINJA_SHOWN(sl_jinja_slice(text, at, text.bytes - at)));
-        return 0;
-    }
-    sl_jinja_print(c, out, *value);
-    return end + 1 - at;
-}
-
 static sl_jinja_value method_format(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
-    sl_jinja_builder out;
+    return sl_jinja_format_braces(c, *self.text, a);
+}
+
+/* The text before a mark, the mark, and what is behind it; `found` SIZE_MAX: it is not in. */
+static sl_jinja_value three_parts(sl_jinja_context *c, sl_jinja_text text, size_t found,
+                                  size_t mark_bytes)
+{
+    const sl_jinja_value parts = sl_jinja_list_new(&c->memory, SL_JINJA_TUPLE);
+    const size_t end = found + mark_bytes;
+    add_text(c, parts, sl_jinja_slice(text, 0, found));
+    add_text(c, parts, sl_jinja_slice(text, found, mark_bytes));
+    add_text(c, parts, sl_jinja_slice(text, end, text.bytes - end));
+    return parts;
+}
+
+static bool bind_mark(sl_jinja_context *c, const char *what, sl_jinja_value self, arguments a,
+                      sl_jinja_text *mark_out)
+{
+    sl_jinja_value mark;
+    if (!sl_jinja_bind(c, what, a, "sep", 1, &mark)) return false;
+    *mark_out = sl_jinja_text_of(c, what, mark);
+    if (mark_out->bytes == 0) sl_jinja_fail(c, "%s: the separator is empty", what);
+    return !c->failed && spend_on_last(c, *self.text, *mark_out);
+}
+
+static sl_jinja_value method_partition(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    sl_jinja_text mark;
+    if (!bind_mark(c, "partition", self, a, &mark)) return self;
+    const size_t found = sl_jinja_find(*self.text, mark, 0);
+    return found == SIZE_MAX ? three_parts(c, *self.text, self.text->bytes, 0)
+                             : three_parts(c, *self.text, found, mark.bytes);
+}
+
+static sl_jinja_value method_rpartition(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    sl_jinja_text mark;
+    if (!bind_mark(c, "rpartition", self, a, &mark)) return self;
+    const size_t found = sl_jinja_find_last(*self.text, mark);
+    return found == SIZE_MAX ? three_parts(c, *self.text, 0, 0)
+                             : three_parts(c, *self.text, found, mark.bytes);
+}
+
+static sl_jinja_value method_removeprefix(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    sl_jinja_value prefix;
     const sl_jinja_text text = *self.text;
-    size_t next = 0, done = 0;
-    sl_jinja_build(&out, &c->memory);
-    for (size_t at = 0; at < text.bytes;) {
-        const char brace = text.data[at];
-        if (brace != '{' && brace != '}') {
-            at++;
-            continue;
-        }
-        const bool twice = at + 1 < text.bytes && text.data[at + 1] == brace;
-        if (!twice && brace == '}') return sl_jinja_fail(c, "format: a '}' is alone");
-        sl_jinja_add(&out, sl_jinja_slice(text, done, at - done + twice));
-        const size_t n = twice ? 2 : add_field(c, &out, text, at, a, &next);
-        if (n == 0) return self;
-        done = at += n;
-    }
-    sl_jinja_add(&out, sl_jinja_slice(text, done, text.bytes - done));
-    return sl_jinja_finish(c, &out);
+    if (!sl_jinja_bind(c, "removeprefix", a, "prefix", 1, &prefix) ||
+        !text_test_holds(c, "removeprefix", text, prefix, sl_jinja_begins_with))
+        return self;
+    const size_t n = prefix.text->bytes;
+    return sl_jinja_string(&c->memory, sl_jinja_slice(text, n, text.bytes - n));
+}
+
+static sl_jinja_value method_removesuffix(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    sl_jinja_value suffix;
+    const sl_jinja_text text = *self.text;
+    if (!sl_jinja_bind(c, "removesuffix", a, "suffix", 1, &suffix) ||
+        !text_test_holds(c, "removesuffix", text, suffix, sl_jinja_ends_with))
+        return self;
+    return sl_jinja_string(&c->memory, sl_jinja_slice(text, 0, text.bytes - suffix.text->bytes));
 }
 
 /* ---- lists ---- */
@@ -423,35 +454,39 @@ static sl_jinja_value method_items(sl_jinja_context *c, sl_jinja_value self, arg
     return sl_jinja_bind_none(c, "items", a) ? sl_jinja_dict_items(c, self) : self;
 }
 
-static sl_jinja_value one_of_entries(sl_jinja_context *c, const char *what, sl_jinja_value self,
-                                     arguments a, bool keys)
-{
-    const sl_jinja_value list = sl_jinja_new_list(c);
-    if (!sl_jinja_bind_none(c, what, a)) return list;
-    for (size_t i = 0; i < self.dict->n && sl_jinja_spend(c, 1); i++) {
-        const sl_jinja_entry *entry = &self.dict->entries[i];
-        sl_jinja_list_add(&c->memory, list, keys ? entry->key : entry->value);
-    }
-    return list;
-}
-
 static sl_jinja_value method_keys(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
-    return one_of_entries(c, "keys", self, a, true);
+    const sl_jinja_value list = sl_jinja_new_list(c);
+    if (!sl_jinja_bind_none(c, "keys", a)) return list;
+    for (size_t i = 0; i < self.dict->n && sl_jinja_spend(c, 1); i++)
+        sl_jinja_list_add(&c->memory, list, self.dict->entries[i].key);
+    return list;
 }
 
 static sl_jinja_value method_values(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
-    return one_of_entries(c, "values", self, a, false);
+    const sl_jinja_value list = sl_jinja_new_list(c);
+    if (!sl_jinja_bind_none(c, "values", a)) return list;
+    for (size_t i = 0; i < self.dict->n && sl_jinja_spend(c, 1); i++)
+        sl_jinja_list_add(&c->memory, list, self.dict->entries[i].value);
+    return list;
 }
 
 static sl_jinja_value method_get(sl_jinja_context *c, sl_jinja_value self, arguments a)
 {
     sl_jinja_value got[2];
-    if (!sl_jinja_bind(c, "get", a, "key default", 1, got) || !sl_jinja_spend_on(c, self.dict->n))
-        return got[0];
-    const sl_jinja_value *value = sl_jinja_dict_find(self.dict, got[0]);
+    if (!sl_jinja_bind(c, "get", a, "key default", 1, got)) return got[0];
+    const sl_jinja_value *value = sl_jinja_key_find(c, self.dict, got[0]);
     return value ? *value : got[1].kind == SL_JINJA_ABSENT ? sl_jinja_none : got[1];
+}
+
+/* ---- loops ---- */
+
+/* Of its arguments the one whose turn it is. */
+static sl_jinja_value method_cycle(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    if (a->n == 0) return sl_jinja_fail(c, "cycle needs an argument");
+    return a->values[self.loop->index % a->n];
 }
 
 /* ---- tables ---- */
@@ -476,6 +511,10 @@ static const sl_jinja_builtin of_strings[] = {
     {"join", method_join},
     {"isdigit", method_isdigit},
     {"format", method_format},
+    {"partition", method_partition},
+    {"rpartition", method_rpartition},
+    {"removeprefix", method_removeprefix},
+    {"removesuffix", method_removesuffix},
 };
 
 static const sl_jinja_builtin of_lists[] = {
@@ -491,6 +530,8 @@ static const sl_jinja_builtin of_dicts[] = {
     {"get", method_get},
 };
 
+static const sl_jinja_builtin of_loops[] = {{"cycle", method_cycle}};
+
 #define ROWS(table) table, sizeof(table) / sizeof *(table)
 
 const sl_jinja_builtin *sl_jinja_method_of(sl_jinja_kind kind, sl_jinja_text name)
@@ -500,6 +541,7 @@ const sl_jinja_builtin *sl_jinja_method_of(sl_jinja_kind kind, sl_jinja_text nam
     case SL_JINJA_LIST:
     case SL_JINJA_TUPLE: return sl_jinja_find_builtin(ROWS(of_lists), name);
     case SL_JINJA_DICT: return sl_jinja_find_builtin(ROWS(of_dicts), name);
+    case SL_JINJA_LOOP: return sl_jinja_find_builtin(ROWS(of_loops), name);
     default: return NULL;
     }
 }

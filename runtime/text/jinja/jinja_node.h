@@ -21,11 +21,11 @@ typedef enum {
     SL_JINJA_NOT,       /* not first */
     SL_JINJA_NEGATE,    /* -first */
     SL_JINJA_PLUS,      /* +first */
-    SL_JINJA_BINARY,    /* first operation second */
+    SL_JINJA_BINARY,    /* first, and items: operands, from the left */
     SL_JINJA_COMPARE,   /* first, and items: operands */
-    SL_JINJA_OPERAND,   /* of a comparison: operation first */
-    SL_JINJA_AND,
-    SL_JINJA_OR,
+    SL_JINJA_OPERAND,   /* of these: operation first */
+    SL_JINJA_AND,       /* items, with "and" between */
+    SL_JINJA_OR,        /* items, with "or" between */
     SL_JINJA_CONCAT,    /* items, with ~ between */
     SL_JINJA_CONDITION, /* first if second else third, which may be NULL */
     /* statements */
@@ -46,7 +46,7 @@ typedef enum {
     SL_JINJA_PARAMETER,        /* of a macro: name=first, which may be NULL */
 } sl_jinja_node_kind;
 
-/* Of SL_JINJA_BINARY and SL_JINJA_OPERAND. */
+/* Of SL_JINJA_OPERAND. */
 typedef enum {
     SL_JINJA_ADD,
     SL_JINJA_SUBTRACT,

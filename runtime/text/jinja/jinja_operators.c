@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/text/jinja/jinja_compare.h"
+#include "runtime/text/jinja/jinja_format.h"
 #include "runtime/text/jinja/jinja_methods.h"
 
 /* ---- numbers ---- */
@@ -154,6 +155,8 @@ sl_jinja_value sl_jinja_calculate(sl_jinja_context *c, sl_jinja_operation operat
         return calculate_floats(c, operation, sl_jinja_as_float(a), sl_jinja_as_float(b));
     if (operation == SL_JINJA_ADD && sl_jinja_is_string(a) && sl_jinja_is_string(b))
         return join_texts(c, *a.text, *b.text);
+    if (operation == SL_JINJA_MODULO && sl_jinja_is_string(a))
+        return sl_jinja_format_percent(c, *a.text, b);
     if (operation == SL_JINJA_ADD && sl_jinja_is_list(a) && a.kind == b.kind)
         return join_lists(c, a, b);
     if (operation == SL_JINJA_MULTIPLY && can_repeat(a) && sl_jinja_is_integer(b))
@@ -214,21 +217,14 @@ static sl_jinja_value new_method(sl_jinja_context *c, sl_jinja_value self,
     return (sl_jinja_value){.kind = SL_JINJA_METHOD, .method = method};
 }
 
-static const sl_jinja_value *entry_of(sl_jinja_context *c, const sl_jinja_dict *dict,
-                                      sl_jinja_value key)
-{
-    return sl_jinja_spend_on(c, dict->n) ? sl_jinja_dict_find(dict, key) : NULL;
-}
-
 sl_jinja_value sl_jinja_attribute(sl_jinja_context *c, sl_jinja_value value, sl_jinja_text name)
 {
     if (value.kind == SL_JINJA_UNDEFINED) return sl_jinja_fail_undefined(c, value);
-    if (value.kind == SL_JINJA_LOOP) return loop_attribute(c, value.loop, name);
     const sl_jinja_builtin *method = sl_jinja_method_of(value.kind, name);
     if (method) return new_method(c, value, method);
+    if (value.kind == SL_JINJA_LOOP) return loop_attribute(c, value.loop, name);
     if (value.kind == SL_JINJA_DICT || value.kind == SL_JINJA_NAMESPACE) {
-        if (!sl_jinja_spend_on(c, value.dict->n)) return value;
-        const sl_jinja_value *entry = sl_jinja_dict_find_text(value.dict, name);
+        const sl_jinja_value *entry = sl_jinja_key_find_text(c, value.dict, name);
         if (entry) return *entry;
     }
     return sl_jinja_undefined(c, name);
@@ -249,13 +245,13 @@ sl_jinja_value sl_jinja_item(sl_jinja_context *c, sl_jinja_value value, sl_jinja
     if (value.kind == SL_JINJA_LOOP && sl_jinja_is_string(key))
         return loop_attribute(c, value.loop, *key.text);
     if (value.kind == SL_JINJA_DICT || value.kind == SL_JINJA_NAMESPACE) {
-        const sl_jinja_value *entry = entry_of(c, value.dict, key);
+        const sl_jinja_value *entry = sl_jinja_key_find(c, value.dict, key);
         return entry ? *entry : no_item(c, value, key);
     }
     const bool text = sl_jinja_is_string(value);
     if (!sl_jinja_is_integer(key) || (!text && !sl_jinja_is_list(value)))
         return no_item(c, value, key);
-    if (text && !sl_jinja_spend_on(c, value.text->bytes)) return value;
+    if (text && !sl_jinja_spend_on_each(c, 2 * value.text->bytes)) return value;
     const size_t n = text ? sl_jinja_count_chars(*value.text) : value.list->n;
     int64_t index = sl_jinja_as_integer(key);
     if (index < 0) index += (int64_t)n;
@@ -335,7 +331,7 @@ sl_jinja_value sl_jinja_slice_of(sl_jinja_context *c, sl_jinja_value value,
     if (!fits) return sl_jinja_undefined(c, sl_jinja_text_own("a slice"));
     if (sl_jinja_is_integer(bounds[2]) && sl_jinja_as_integer(bounds[2]) == 0)
         return sl_jinja_fail(c, "a slice's step is zero");
-    if (text && !sl_jinja_spend_on(c, value.text->bytes)) return value;
+    if (text && !sl_jinja_spend_on_each(c, 3 * value.text->bytes)) return value;
     const size_t n = text ? sl_jinja_count_chars(*value.text) : value.list->n;
     const slice_range range = range_of(bounds, (int64_t)n);
     return text ? slice_text(c, *value.text, range) : slice_list(c, value, range);

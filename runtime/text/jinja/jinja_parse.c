@@ -1,6 +1,7 @@
 /* runtime/text/jinja/jinja_parse.c - sl_jinja_open: reading statements. Those that jinja2/parser.py
  * 3.1 knows, but for templates within templates (block, extends, include, import), and the
  * `generation` of Hugging Face, which marks a part and prints it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +38,7 @@ static sl_jinja_node *parse_if(sl_jinja_parser *p)
     do {
         sl_jinja_node *branch = sl_jinja_node_new(p, SL_JINJA_IF);
         sl_jinja_next(p);
-        branch->first = sl_jinja_parse_tuple(p, false);
+        branch->first = sl_jinja_parse_plain_tuple(p);
         branch->body = parse_block(p, ends);
         if (node)
             node->second = branch;
@@ -58,7 +59,7 @@ static sl_jinja_node *parse_for(sl_jinja_parser *p)
     sl_jinja_next(p);
     node->first = sl_jinja_parse_target(p);
     if (!sl_jinja_skip_name(p, "in")) sl_jinja_unexpected(p, "'in'");
-    node->second = sl_jinja_parse_tuple(p, false);
+    node->second = sl_jinja_parse_plain_tuple(p);
     if (sl_jinja_skip_name(p, "if")) node->third = sl_jinja_parse_expression(p);
     if (sl_jinja_at_name(p, "recursive"))
         sl_jinja_parser_fail(p, "'recursive' loops are not supported");
@@ -77,7 +78,7 @@ static sl_jinja_node *parse_set(sl_jinja_parser *p)
     sl_jinja_next(p);
     node->first = sl_jinja_parse_target(p);
     if (sl_jinja_skip_operator(p, "=")) {
-        node->second = sl_jinja_parse_tuple(p, true);
+        node->second = sl_jinja_parse_tuple(p);
         return node;
     }
     node->kind = SL_JINJA_SET_BLOCK;
@@ -236,7 +237,7 @@ static sl_jinja_node *parse_print_tag(sl_jinja_parser *p)
 {
     sl_jinja_node *node = sl_jinja_node_new(p, SL_JINJA_PRINT);
     sl_jinja_next(p);
-    node->first = sl_jinja_parse_tuple(p, true);
+    node->first = sl_jinja_parse_tuple(p);
     sl_jinja_expect_kind(p, SL_JINJA_T_PRINT_END, "'}}'");
     return node;
 }
@@ -267,29 +268,42 @@ static sl_jinja_node *parse_body(sl_jinja_parser *p, const char *const *ends)
     return nodes.first;
 }
 
-/* A node takes about a hundred bytes, and stands for one byte at least. */
-enum { TEMPLATE_BYTES_MAX = 1 << 20, MEMORY_BYTES_MAX = 256 << 20 };
+/* A node takes 136 bytes, and stands for a byte at least. Real templates have up to 30,000. */
+enum { TEMPLATE_BYTES_MAX = 1 << 18, MEMORY_BYTES_MAX = 48 << 20 };
+
+static sl_status too_large(sl_jinja_error *error)
+{
+    error->line = 1;
+    snprintf(error->text, sizeof error->text, "chat template: it is larger than %d bytes",
+             TEMPLATE_BYTES_MAX);
+    return SL_ERR_FORMAT;
+}
+
+/* SL_ERR_FORMAT and *error; SL_ERR_MEMORY. */
+static sl_status compile(sl_jinja *jinja, const char *text, size_t bytes, sl_jinja_error *error)
+{
+    sl_jinja_parser *p = calloc(1, sizeof *p);
+    const bool begun = p && sl_jinja_parser_init(p, &jinja->memory, error, text, bytes);
+    if (begun) jinja->body = parse_body(p, NULL);
+    const bool failed = begun && p->failed;
+    free(p);
+    if (failed) return SL_ERR_FORMAT;
+    return begun && !jinja->memory.refused ? SL_OK : SL_ERR_MEMORY;
+}
 
 sl_status sl_jinja_open(const char *text, size_t bytes, sl_jinja **jinja_out, sl_jinja_error *error)
 {
     *error = (sl_jinja_error){0};
+    if (bytes > TEMPLATE_BYTES_MAX) return too_large(error);
     sl_jinja *jinja = calloc(1, sizeof *jinja);
     if (!jinja) return SL_ERR_MEMORY;
     sl_jinja_memory_init(&jinja->memory, MEMORY_BYTES_MAX);
-    sl_jinja_parser *p = calloc(1, sizeof *p);
-    bool ok = p && sl_jinja_parser_init(p, &jinja->memory, error, text, bytes);
-    if (ok && bytes > TEMPLATE_BYTES_MAX)
-        sl_jinja_parser_fail(p, "the template is larger than %d bytes", TEMPLATE_BYTES_MAX);
-    if (ok) jinja->body = parse_body(p, NULL);
-    const bool failed = ok && p->failed;
-    ok = ok && !failed && !jinja->memory.refused;
-    free(p);
-    if (ok) {
+    const sl_status status = compile(jinja, text, bytes, error);
+    if (status == SL_OK)
         *jinja_out = jinja;
-        return SL_OK;
-    }
-    sl_jinja_close(jinja);
-    return failed ? SL_ERR_FORMAT : SL_ERR_MEMORY;
+    else
+        sl_jinja_close(jinja);
+    return status;
 }
 
 void sl_jinja_close(sl_jinja *jinja)

@@ -119,12 +119,11 @@ sl_jinja_text sl_jinja_expect_name(sl_jinja_parser *p)
 
 sl_jinja_node *sl_jinja_node_new(sl_jinja_parser *p, sl_jinja_node_kind kind)
 {
-    static _Thread_local sl_jinja_node spare;
     sl_jinja_node *node = sl_jinja_new(p->memory, sl_jinja_node);
     if (!node) {
         sl_jinja_parser_fail(p, "the template is too large");
-        spare = (sl_jinja_node){0};
-        node = &spare;
+        p->spare = (sl_jinja_node){0};
+        node = &p->spare;
     }
     node->kind = kind;
     node->line = p->token.line;

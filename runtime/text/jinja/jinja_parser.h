@@ -14,8 +14,9 @@ typedef struct {
     sl_jinja_token token, ahead; /* the one at hand, and the one after it */
     bool failed;
     uint32_t depth;
-    unsigned uses;    /* what the macro that is being read has mentioned */
-    uint32_t n_loops; /* that the statement at hand stands in */
+    unsigned uses;       /* what the macro that is being read has mentioned */
+    uint32_t n_loops;    /* that the statement at hand stands in */
+    sl_jinja_node spare; /* what is given where no memory is left, and nobody runs */
 } sl_jinja_parser;
 
 /* False: no memory. */

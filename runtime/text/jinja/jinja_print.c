@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/base/utf8.h"
-
 /* ---- numbers ---- */
 
 /* The shortest digits that read back as the number: "d.ddde+xx". */
@@ -58,19 +56,20 @@ static bool is_printable(uint32_t c)
     return true;
 }
 
-/* What stands for a character in a string with these quotes; false: the character itself. */
-static bool escape(uint32_t code, char quote, char out[16])
+/* What stands for a character in a string with these quotes. */
+static size_t escape(const void *context, uint32_t code, char out[SL_JINJA_MAPPED_BYTES])
 {
-    const char *const letter = code == '\n' ? "n" : code == '\r' ? "r" : code == '\t' ? "t" : NULL;
-    if (letter)
-        snprintf(out, 16, "\\%s", letter);
-    else if (code == '\\' || code == (uint32_t)quote)
-        snprintf(out, 16, "\\%c", (char)code);
-    else if (is_printable(code))
-        return false;
-    else
-        snprintf(out, 16, code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
-    return true;
+    const char quote = *(const char *)context;
+    const size_t most = SL_JINJA_MAPPED_BYTES;
+    if (code == '\n') return (size_t)snprintf(out, most, "\\n");
+    if (code == '\r') return (size_t)snprintf(out, most, "\\r");
+    if (code == '\t') return (size_t)snprintf(out, most, "\\t");
+    if (code == '\\' || code == (uint32_t)quote)
+        return (size_t)snprintf(out, most, "\\%c", (char)code);
+    if (is_printable(code)) return 0;
+    if (code < 0x100) return (size_t)snprintf(out, most, "\\x%02x", code);
+    return (size_t)(code < 0x10000 ? snprintf(out, most, "\\u%04x", code)
+                                   : snprintf(out, most, "\\U%08x", code));
 }
 
 static void repr_text(sl_jinja_builder *out, sl_jinja_text text)
@@ -78,24 +77,12 @@ static void repr_text(sl_jinja_builder *out, sl_jinja_text text)
     const bool doubles = text.bytes > 0 && memchr(text.data, '\'', text.bytes) &&
                          !memchr(text.data, '"', text.bytes);
     const char quote[2] = {doubles ? '"' : '\''};
-    size_t done = 0, n;
     sl_jinja_add_string(out, quote);
-    for (size_t at = 0; at < text.bytes; at += n) {
-        const uint8_t *s = (const uint8_t *)text.data + at;
-        const bool whole = sl_utf8_next(s, text.bytes - at, &n) == SL_UTF8_WHOLE;
-        char escaped[16];
-        if (!whole || !escape(sl_utf8_code(s, n), quote[0], escaped)) continue;
-        sl_jinja_add(out, sl_jinja_slice(text, done, at - done));
-        sl_jinja_add_string(out, escaped);
-        done = at + n;
-    }
-    sl_jinja_add(out, sl_jinja_slice(text, done, text.bytes - done));
+    sl_jinja_add_mapped(out, text, escape, quote, SL_JINJA_OWN);
     sl_jinja_add_string(out, quote);
 }
 
 /* ---- values ---- */
-
-static void repr(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_value value);
 
 static void repr_list(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_value value)
 {
@@ -103,7 +90,7 @@ static void repr_list(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_value
     sl_jinja_add_string(out, tuple ? "(" : "[");
     for (size_t i = 0; i < value.list->n && !c->failed; i++) {
         if (i > 0) sl_jinja_add_string(out, ", ");
-        repr(c, out, value.list->items[i]);
+        sl_jinja_print_repr(c, out, value.list->items[i]);
     }
     sl_jinja_add_string(out, tuple ? value.list->n == 1 ? ",)" : ")" : "]");
 }
@@ -113,12 +100,15 @@ static void repr_dict(sl_jinja_context *c, sl_jinja_builder *out, const sl_jinja
     sl_jinja_add_string(out, "{");
     for (size_t i = 0; i < dict->n && !c->failed; i++) {
         if (i > 0) sl_jinja_add_string(out, ", ");
-        repr(c, out, dict->entries[i].key);
+        sl_jinja_print_repr(c, out, dict->entries[i].key);
         sl_jinja_add_string(out, ": ");
-        repr(c, out, dict->entries[i].value);
+        sl_jinja_print_repr(c, out, dict->entries[i].value);
     }
     sl_jinja_add_string(out, "}");
 }
+
+/* Finding the shortest digits takes microseconds. */
+enum { FLOAT_STEPS = 100 };
 
 static void print_scalar(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_value value)
 {
@@ -131,6 +121,7 @@ static void print_scalar(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_va
         sl_jinja_add_string(out, digits);
         break;
     case SL_JINJA_FLOAT:
+        if (!sl_jinja_spend(c, FLOAT_STEPS)) break;
         sl_jinja_float_text(value.number, digits);
         sl_jinja_add_string(out, digits);
         break;
@@ -138,7 +129,7 @@ static void print_scalar(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_va
     }
 }
 
-static void repr(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_value value)
+void sl_jinja_print_repr(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_value value)
 {
     if (sl_jinja_enter(c) && !out->failed) {
         switch (value.kind) {
@@ -160,7 +151,7 @@ void sl_jinja_print(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_value v
     if (sl_jinja_is_string(value)) {
         if (sl_jinja_spend_on(c, value.text->bytes)) sl_jinja_add(out, *value.text);
     } else if (value.kind != SL_JINJA_UNDEFINED) {
-        repr(c, out, value);
+        sl_jinja_print_repr(c, out, value);
     }
 }
 

@@ -6,7 +6,9 @@
 
 /* str(value), added. */
 void sl_jinja_print(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_value value);
-/* The same as a text: of a string, it itself. */
+/* repr(value), added. */
+void sl_jinja_print_repr(sl_jinja_context *c, sl_jinja_builder *out, sl_jinja_value value);
+/* str() as a text: of a string, it itself. */
 sl_jinja_text sl_jinja_str(sl_jinja_context *c, sl_jinja_value value);
 /* repr() of a float. */
 enum { SL_JINJA_FLOAT_BYTES = 40 };

@@ -25,8 +25,8 @@ static void assign_attribute(sl_jinja_context *c, const sl_jinja_node *target, s
     if (!holder || holder->kind != SL_JINJA_NAMESPACE)
         sl_jinja_fail(c, "'%.*s' is no namespace: its attributes cannot be set",
                       SL_JINJA_SHOWN(target->name));
-    else if (sl_jinja_spend_on(c, 16 * holder->dict->n))
-        sl_jinja_dict_set(&c->memory, *holder, target->first->constant, value);
+    else
+        sl_jinja_key_set(c, *holder, target->first->constant, value);
 }
 
 static void assign(sl_jinja_context *c, const sl_jinja_node *target, sl_jinja_value value)
@@ -196,8 +196,8 @@ static void assign_other_names(sl_jinja_context *c, const sl_jinja_node *node,
     for (size_t i = 0; i < a->n_named && !c->failed; i++) {
         if (is_parameter(node, a->named[i].name)) continue;
         if (takes)
-            sl_jinja_dict_set(&c->memory, rest, sl_jinja_string(&c->memory, a->named[i].name),
-                              a->named[i].value);
+            sl_jinja_key_set(c, rest, sl_jinja_string(&c->memory, a->named[i].name),
+                             a->named[i].value);
         else
             sl_jinja_fail(c, "the macro '%.*s' has no parameter '%.*s'", SL_JINJA_SHOWN(node->name),
                           SL_JINJA_SHOWN(a->named[i].name));
@@ -219,6 +219,9 @@ static void assign_parameters(sl_jinja_context *c, const sl_jinja_node *node,
                               const sl_jinja_arguments *a, sl_jinja_value caller)
 {
     size_t n = 0;
+    for (const sl_jinja_node *p = node->items; p; p = p->next) n++;
+    if (!sl_jinja_spend_on_each(c, n * a->n_named)) return; /* each is compared with each */
+    n = 0;
     for (const sl_jinja_node *p = node->items; p && !c->failed; p = p->next, n++)
         sl_jinja_assign(c, p->name, argument_for(c, p, a, n));
     assign_others(c, node, a, n);

@@ -7,33 +7,92 @@
 
 typedef const sl_jinja_arguments *arguments;
 
-/* A test that asks of the value alone. */
-#define TEST(name, condition)                                                                \
-    static sl_jinja_value test_##name(sl_jinja_context *c, sl_jinja_value self, arguments a) \
-    {                                                                                        \
-        return sl_jinja_bind_none(c, #name, a) ? sl_jinja_boolean(condition) : self;         \
-    }
+/* ---- kinds ---- */
 
-TEST(defined, self.kind != SL_JINJA_UNDEFINED)
-TEST(undefined, self.kind == SL_JINJA_UNDEFINED)
-TEST(none, self.kind == SL_JINJA_NONE)
-TEST(string, sl_jinja_is_string(self))
-TEST(number, sl_jinja_is_number(self))
-TEST(integer, self.kind == SL_JINJA_INTEGER)
-TEST(float, self.kind == SL_JINJA_FLOAT)
-TEST(boolean, self.kind == SL_JINJA_BOOLEAN)
-TEST(mapping, self.kind == SL_JINJA_DICT)
-TEST(sequence, self.kind == SL_JINJA_UNDEFINED || self.kind == SL_JINJA_STRING ||
-                   self.kind == SL_JINJA_DICT || sl_jinja_is_list(self))
-TEST(iterable, self.kind == SL_JINJA_UNDEFINED || self.kind == SL_JINJA_STRING ||
-                   self.kind == SL_JINJA_DICT || self.kind == SL_JINJA_LOOP ||
-                   sl_jinja_is_list(self))
-TEST(callable,
-     self.kind == SL_JINJA_MACRO || self.kind == SL_JINJA_FUNCTION || self.kind == SL_JINJA_METHOD)
-TEST(true, self.kind == SL_JINJA_BOOLEAN && self.boolean)
-TEST(false, self.kind == SL_JINJA_BOOLEAN && !self.boolean)
+#define BIT(kind) (1u << SL_JINJA_##kind)
+#define SEQUENCES (BIT(UNDEFINED) | BIT(STRING) | BIT(DICT) | BIT(LIST) | BIT(TUPLE))
 
-/* A test that compares the value with one argument. */
+/* The value is of one of these kinds. */
+static sl_jinja_value is_kind(sl_jinja_context *c, const char *what, sl_jinja_value self,
+                              arguments a, unsigned kinds)
+{
+    return sl_jinja_bind_none(c, what, a) ? sl_jinja_boolean(kinds >> self.kind & 1) : self;
+}
+
+static sl_jinja_value test_defined(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "defined", self, a, ~BIT(UNDEFINED));
+}
+
+static sl_jinja_value test_undefined(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "undefined", self, a, BIT(UNDEFINED));
+}
+
+static sl_jinja_value test_none(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "none", self, a, BIT(NONE));
+}
+
+static sl_jinja_value test_string(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "string", self, a, BIT(STRING));
+}
+
+static sl_jinja_value test_number(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "number", self, a, BIT(BOOLEAN) | BIT(INTEGER) | BIT(FLOAT));
+}
+
+static sl_jinja_value test_integer(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "integer", self, a, BIT(INTEGER));
+}
+
+static sl_jinja_value test_float(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "float", self, a, BIT(FLOAT));
+}
+
+static sl_jinja_value test_boolean(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "boolean", self, a, BIT(BOOLEAN));
+}
+
+static sl_jinja_value test_mapping(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "mapping", self, a, BIT(DICT));
+}
+
+static sl_jinja_value test_sequence(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "sequence", self, a, SEQUENCES);
+}
+
+static sl_jinja_value test_iterable(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "iterable", self, a, SEQUENCES | BIT(LOOP));
+}
+
+static sl_jinja_value test_callable(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return is_kind(c, "callable", self, a, BIT(MACRO) | BIT(FUNCTION) | BIT(METHOD));
+}
+
+static sl_jinja_value test_true(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    if (!sl_jinja_bind_none(c, "true", a)) return self;
+    return sl_jinja_boolean(self.kind == SL_JINJA_BOOLEAN && self.boolean);
+}
+
+static sl_jinja_value test_false(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    if (!sl_jinja_bind_none(c, "false", a)) return self;
+    return sl_jinja_boolean(self.kind == SL_JINJA_BOOLEAN && !self.boolean);
+}
+
+/* ---- comparisons with one argument ---- */
+
 static sl_jinja_value holds(sl_jinja_context *c, sl_jinja_operation operation, sl_jinja_value self,
                             arguments a)
 {
@@ -42,19 +101,42 @@ static sl_jinja_value holds(sl_jinja_context *c, sl_jinja_operation operation, s
     return sl_jinja_boolean(sl_jinja_holds(c, operation, self, other));
 }
 
-#define COMPARING_TEST(name, operation)                                                      \
-    static sl_jinja_value test_##name(sl_jinja_context *c, sl_jinja_value self, arguments a) \
-    {                                                                                        \
-        return holds(c, operation, self, a);                                                 \
-    }
+static sl_jinja_value test_eq(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return holds(c, SL_JINJA_EQUAL, self, a);
+}
 
-COMPARING_TEST(eq, SL_JINJA_EQUAL)
-COMPARING_TEST(ne, SL_JINJA_NOT_EQUAL)
-COMPARING_TEST(lt, SL_JINJA_LESS)
-COMPARING_TEST(le, SL_JINJA_LESS_EQUAL)
-COMPARING_TEST(gt, SL_JINJA_GREATER)
-COMPARING_TEST(ge, SL_JINJA_GREATER_EQUAL)
-COMPARING_TEST(in, SL_JINJA_IN)
+static sl_jinja_value test_ne(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return holds(c, SL_JINJA_NOT_EQUAL, self, a);
+}
+
+static sl_jinja_value test_lt(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return holds(c, SL_JINJA_LESS, self, a);
+}
+
+static sl_jinja_value test_le(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return holds(c, SL_JINJA_LESS_EQUAL, self, a);
+}
+
+static sl_jinja_value test_gt(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return holds(c, SL_JINJA_GREATER, self, a);
+}
+
+static sl_jinja_value test_ge(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return holds(c, SL_JINJA_GREATER_EQUAL, self, a);
+}
+
+static sl_jinja_value test_in(sl_jinja_context *c, sl_jinja_value self, arguments a)
+{
+    return holds(c, SL_JINJA_IN, self, a);
+}
+
+/* ---- others ---- */
 
 static sl_jinja_value remainder_is(sl_jinja_context *c, sl_jinja_value self, int64_t divisor,
                                    int64_t expected)

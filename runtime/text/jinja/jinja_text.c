@@ -41,6 +41,7 @@ int sl_jinja_text_compare(sl_jinja_text a, sl_jinja_text b)
 size_t sl_jinja_char_bytes(sl_jinja_text text, size_t at)
 {
     size_t bytes;
+    if ((unsigned char)text.data[at] < 0x80) return 1;
     sl_utf8_next((const uint8_t *)text.data + at, text.bytes - at, &bytes);
     return bytes;
 }
@@ -89,36 +90,35 @@ bool sl_jinja_ends_with(sl_jinja_text text, sl_jinja_text part)
            sl_jinja_text_equal(sl_jinja_slice(text, text.bytes - part.bytes, part.bytes), part);
 }
 
-/* The bytes of the character of the set that the text begins with; 0: none. */
-static size_t set_bytes(sl_jinja_text text, const sl_jinja_text *set)
+/* The bytes of the character of the set that s[bytes] begins with; 0: none. */
+static size_t set_bytes(const char *s, size_t bytes, const sl_jinja_text *set)
 {
-    if (text.bytes == 0) return 0;
-    if (!set) return sl_utf8_blank_bytes(text.data, text.bytes);
-    const size_t bytes = sl_jinja_char_bytes(text, 0);
+    if (!set) return sl_utf8_blank_bytes(s, bytes);
+    const size_t first = sl_jinja_char_bytes((sl_jinja_text){.data = s, .bytes = bytes}, 0);
     for (size_t at = 0, n; at < set->bytes; at += n) {
         n = sl_jinja_char_bytes(*set, at);
-        if (n == bytes && memcmp(set->data + at, text.data, n) == 0) return n;
+        if (n == first && memcmp(set->data + at, s, n) == 0) return n;
     }
     return 0;
 }
 
-/* The same of the character that the text ends with. */
-static size_t set_bytes_before(sl_jinja_text text, const sl_jinja_text *set)
+/* The same of the character that it ends with. */
+static size_t set_bytes_before(const char *s, size_t bytes, const sl_jinja_text *set)
 {
-    if (!set) return sl_utf8_blank_bytes_before(text.data, text.bytes);
-    for (size_t n = 1; n <= 4 && n <= text.bytes; n++)
-        if (set_bytes(sl_jinja_slice(text, text.bytes - n, n), set) == n) return n;
+    if (!set) return sl_utf8_blank_bytes_before(s, bytes);
+    for (size_t n = 1; n <= 4 && n <= bytes; n++)
+        if (set_bytes(s + bytes - n, n, set) == n) return n;
     return 0;
 }
 
 sl_jinja_text sl_jinja_strip(sl_jinja_text text, sl_jinja_side side, const sl_jinja_text *set)
 {
-    size_t n;
+    size_t from = 0, to = text.bytes, n;
     if (side & SL_JINJA_LEFT)
-        while ((n = set_bytes(text, set)) > 0) text = sl_jinja_slice(text, n, text.bytes - n);
+        while (from < to && (n = set_bytes(text.data + from, to - from, set)) > 0) from += n;
     if (side & SL_JINJA_RIGHT)
-        while ((n = set_bytes_before(text, set)) > 0) text.bytes -= n;
-    return text;
+        while (from < to && (n = set_bytes_before(text.data + from, to - from, set)) > 0) to -= n;
+    return sl_jinja_slice(text, from, to - from);
 }
 
 /* Bytes of the line's end that stands here; 0: none. */
@@ -257,37 +257,60 @@ static sl_jinja_origin origin_at(sl_jinja_text text, size_t at)
 
 static const uint32_t SHARP_S = 0xDF; /* the one letter whose upper case is two */
 
+void sl_jinja_add_mapped(sl_jinja_builder *builder, sl_jinja_text text, sl_jinja_mapping mapping,
+                         const void *context, sl_jinja_origin origin)
+{
+    size_t done = 0, n;
+    for (size_t at = 0; at < text.bytes; at += n) {
+        const uint8_t *s = (const uint8_t *)text.data + at;
+        char out[SL_JINJA_MAPPED_BYTES];
+        if (sl_utf8_next(s, text.bytes - at, &n) != SL_UTF8_WHOLE) continue;
+        const size_t bytes = mapping(context, sl_utf8_code(s, n), out);
+        if (bytes == 0) continue;
+        sl_jinja_add(builder, sl_jinja_slice(text, done, at - done));
+        sl_jinja_add(
+            builder,
+            (sl_jinja_text){.data = out,
+                            .bytes = bytes,
+                            .origin = origin == SL_JINJA_MIXED ? origin_at(text, at) : origin});
+        done = at + n;
+    }
+    sl_jinja_add(builder, sl_jinja_slice(text, done, text.bytes - done));
+}
+
+static size_t map_lower(const void *context, uint32_t code, char out[SL_JINJA_MAPPED_BYTES])
+{
+    (void)context;
+    const uint32_t other = to_lower(code);
+    return other != code ? sl_utf8_put(other, out) : 0;
+}
+
+static size_t map_upper(const void *context, uint32_t code, char out[SL_JINJA_MAPPED_BYTES])
+{
+    (void)context;
+    const uint32_t other = to_upper(code);
+    if (code == SHARP_S) return (size_t)(stpcpy(out, "SS") - out);
+    return other != code ? sl_utf8_put(other, out) : 0;
+}
+
 void sl_jinja_add_cased(sl_jinja_builder *builder, sl_jinja_text text, sl_jinja_case to)
 {
-    for (size_t at = 0, n; at < text.bytes; at += n) {
-        const uint8_t *s = (const uint8_t *)text.data + at;
-        const bool whole = sl_utf8_next(s, text.bytes - at, &n) == SL_UTF8_WHOLE;
-        const uint32_t code = whole ? sl_utf8_code(s, n) : 0;
-        const uint32_t other = to == SL_JINJA_LOWER ? to_lower(code) : to_upper(code);
-        if (to == SL_JINJA_UPPER && code == SHARP_S) {
-            sl_jinja_add_code(builder, 'S', origin_at(text, at));
-            sl_jinja_add_code(builder, 'S', origin_at(text, at));
-        } else if (whole && other != code) {
-            sl_jinja_add_code(builder, other, origin_at(text, at));
-        } else {
-            sl_jinja_add(builder, sl_jinja_slice(text, at, n));
-        }
-    }
+    sl_jinja_add_mapped(builder, text, to == SL_JINJA_LOWER ? map_lower : map_upper, NULL,
+                        SL_JINJA_MIXED);
+}
+
+static size_t map_html(const void *context, uint32_t code, char out[SL_JINJA_MAPPED_BYTES])
+{
+    static const char letters[] = "&<>'\"";
+    static const char *const names[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+    (void)context;
+    const char *found = code > 0 && code < 0x80 ? strchr(letters, (int)code) : NULL;
+    return found ? (size_t)(stpcpy(out, names[found - letters]) - out) : 0;
 }
 
 void sl_jinja_add_escaped(sl_jinja_builder *builder, sl_jinja_text text)
 {
-    static const char letters[] = "&<>'\"";
-    static const char *const names[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
-    size_t done = 0;
-    for (size_t at = 0; at < text.bytes; at++) {
-        const char *found = text.data[at] ? strchr(letters, text.data[at]) : NULL;
-        if (!found) continue;
-        sl_jinja_add(builder, sl_jinja_slice(text, done, at - done));
-        sl_jinja_add_string(builder, names[found - letters]);
-        done = at + 1;
-    }
-    sl_jinja_add(builder, sl_jinja_slice(text, done, text.bytes - done));
+    sl_jinja_add_mapped(builder, text, map_html, NULL, SL_JINJA_OWN);
 }
 
 /* As str.replace has it with nothing to be replaced: in front of each character and at the end. */

@@ -78,11 +78,20 @@ void sl_jinja_add_code(sl_jinja_builder *builder, uint32_t code, sl_jinja_origin
 /* What was added; the builder is not used after it. */
 sl_jinja_text sl_jinja_built(const sl_jinja_builder *b);
 
+enum { SL_JINJA_MAPPED_BYTES = 16 };
+
 /* How letters change. Those of ASCII, Latin-1, Greek and Cyrillic; others stay. */
 typedef enum { SL_JINJA_LOWER, SL_JINJA_UPPER } sl_jinja_case;
 void sl_jinja_add_cased(sl_jinja_builder *builder, sl_jinja_text text, sl_jinja_case to);
 /* "&", "<", ">" and quotes as HTML has them. */
 void sl_jinja_add_escaped(sl_jinja_builder *builder, sl_jinja_text text);
+/* What stands for a character, as UTF-8: its bytes; 0: the character itself. */
+typedef size_t (*sl_jinja_mapping)(const void *context, uint32_t code,
+                                   char out[SL_JINJA_MAPPED_BYTES]);
+/* The text with its characters mapped; what is no UTF-8 stays. What stands for a character is the
+ * template's own, or with SL_JINJA_MIXED of whoever said the character. */
+void sl_jinja_add_mapped(sl_jinja_builder *builder, sl_jinja_text text, sl_jinja_mapping mapping,
+                         const void *context, sl_jinja_origin origin);
 /* Every `old` becomes `new`, at most `most` of them. An empty `old` is between all characters. */
 void sl_jinja_add_replaced(sl_jinja_builder *builder, sl_jinja_text text, sl_jinja_text old,
                            sl_jinja_text new, size_t most);

@@ -6,9 +6,7 @@
 #include <string.h>
 
 const sl_jinja_value sl_jinja_none = {.kind = SL_JINJA_NONE};
-
-/* What stands for a value that found no memory. */
-static const sl_jinja_value nothing = {.kind = SL_JINJA_UNDEFINED};
+const sl_jinja_value sl_jinja_undefined_value = {.kind = SL_JINJA_UNDEFINED};
 
 /* ---- making ---- */
 
@@ -30,7 +28,7 @@ sl_jinja_value sl_jinja_float(double number)
 sl_jinja_value sl_jinja_string(sl_jinja_memory *memory, sl_jinja_text text)
 {
     sl_jinja_text *held = sl_jinja_new(memory, sl_jinja_text);
-    if (!held) return nothing;
+    if (!held) return sl_jinja_undefined_value;
     *held = text;
     return (sl_jinja_value){.kind = SL_JINJA_STRING, .text = held};
 }
@@ -39,7 +37,7 @@ sl_jinja_value sl_jinja_string_copy(sl_jinja_memory *memory, const char *text, s
                                     sl_jinja_origin origin)
 {
     char *copy = sl_jinja_take(memory, bytes + 1);
-    if (!copy) return nothing;
+    if (!copy) return sl_jinja_undefined_value;
     if (bytes > 0) memcpy(copy, text, bytes);
     return sl_jinja_string(memory, (sl_jinja_text){.data = copy, .bytes = bytes, .origin = origin});
 }
@@ -47,13 +45,13 @@ sl_jinja_value sl_jinja_string_copy(sl_jinja_memory *memory, const char *text, s
 sl_jinja_value sl_jinja_list_new(sl_jinja_memory *memory, sl_jinja_kind kind)
 {
     sl_jinja_list *list = sl_jinja_new(memory, sl_jinja_list);
-    return list ? (sl_jinja_value){.kind = kind, .list = list} : nothing;
+    return list ? (sl_jinja_value){.kind = kind, .list = list} : sl_jinja_undefined_value;
 }
 
 sl_jinja_value sl_jinja_dict_new(sl_jinja_memory *memory)
 {
     sl_jinja_dict *dict = sl_jinja_new(memory, sl_jinja_dict);
-    return dict ? (sl_jinja_value){.kind = SL_JINJA_DICT, .dict = dict} : nothing;
+    return dict ? (sl_jinja_value){.kind = SL_JINJA_DICT, .dict = dict} : sl_jinja_undefined_value;
 }
 
 /* ---- lists and dictionaries ---- */

@@ -68,7 +68,7 @@ struct sl_jinja_dict {
 
 /* ---- making ---- */
 
-extern const sl_jinja_value sl_jinja_none;
+extern const sl_jinja_value sl_jinja_none, sl_jinja_undefined_value;
 sl_jinja_value sl_jinja_boolean(bool boolean);
 sl_jinja_value sl_jinja_integer(int64_t integer);
 sl_jinja_value sl_jinja_float(double number);

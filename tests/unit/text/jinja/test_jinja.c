@@ -209,12 +209,17 @@ static void test_long_messages(void **state)
     (void)state;
     sl_jinja_output out = {0};
     sl_jinja_error error;
-    assert_int_equal(jinja_render("{{ raise_exception('x' ~ '\xc3\xa9' * 500) }}", sl_jinja_none,
-                                  NULL, &out, &error),
-                     SL_ERR_REQUEST);
-    const size_t n = strlen(error.text);
-    assert_true(n > 300 && n < sizeof error.text);
-    assert_string_equal(error.text + n - 2, "\xc3\xa9");
+    for (int i = 0; i < 2; i++) { /* whichever byte the room ends at */
+        static const char *const templates[] = {
+            "{{ raise_exception('x' ~ '\xc3\xa9' * 500) }}",
+            "{{ raise_exception('\xc3\xa9' * 500) }}",
+        };
+        assert_int_equal(jinja_render(templates[i], sl_jinja_none, NULL, &out, &error),
+                         SL_ERR_REQUEST);
+        const size_t n = strlen(error.text);
+        assert_true(n > 300 && n < sizeof error.text);
+        assert_string_equal(error.text + n - 2, "\xc3\xa9");
+    }
 }
 
 /* ---- bounds ---- */
@@ -269,7 +274,7 @@ static void test_depth_of_templates(void **state)
         sl_jinja_output out = {0};
         sl_jinja_error error;
         if (jinja_render(template, sl_jinja_none, NULL, &out, &error) == SL_OK)
-            sl_jinja_output_free(&out); /* a chain of ~ has no depth */
+            sl_jinja_output_free(&out); /* a chain of operands has no depth */
         else
             assert_non_null(strstr(error.text, "chat template, line 1: "));
     }

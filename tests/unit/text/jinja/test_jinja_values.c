@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -83,6 +84,68 @@ static void test_access(void **state)
          "TrueTrueFalse"},
     };
     JINJA_CHECK(cases);
+}
+
+/* What Python prints, looked up with Jinja2. */
+static void test_formats(void **state)
+{
+    (void)state;
+    static const jinja_case cases[] = {
+        {"{{ '%s-%s' % ('a', 1) }}|{{ '%s' % 1.0 }}|{{ '%s' % [1] }}|{{ '%r' % 'a' }}|"
+         "{{ '%%' % () }}|{{ 'x' % {} }}",
+         "a-1|1.0|[1]|'a'|%|x"},
+        {"{{ '%5d|%-5d|%05d|%+d|% d' % (42, 42, 42, 42, 42) }}", "   42|42   |00042|+42| 42"},
+        {"{{ '%.2f|%8.3f|%-8.1f|%08.2f' % (3.14159, 2.5, 1.25, -1.5) }}",
+         "3.14|   2.500|1.2     |-0001.50"},
+        {"{{ '%e|%g|%G|%E' % (12345.678, 0.0001, 1e20, 0.5) }}",
+         "1.234568e+04|0.0001|1E+20|5.000000E-01"},
+        {"{{ '%x|%X|%o|%i|%d|%f' % (255, 255, 8, -7, 3.9, 1) }}", "ff|FF|10|-7|3|1.000000"},
+        {"{{ '%10s|%-10s|%.2s' % ('\xc3\xa9', 'ab', '\xc3\xa9\xc3\xa0\xc3\xbc') }}",
+         "         \xc3\xa9|ab        |\xc3\xa9\xc3\xa0"},
+        {"{{ '%s %s' | format('x', 5) }}|{{ '%.1f' | format(2.25) }}", "x 5|2.2"},
+        {"{{ 'a=b=c'.partition('=') }}{{ 'a=b=c'.rpartition('=') }}{{ 'abc'.partition('x') }}"
+         "{{ 'abc'.rpartition('x') }}",
+         "('a', '=', 'b=c')('a=b', '=', 'c')('abc', '', '')('', '', 'abc')"},
+        {"{{ 'prefix-x'.removeprefix('prefix-') }}|{{ 'ab'.removeprefix('b') }}|"
+         "{{ 'ab'.removeprefix('ab') }}|{{ 'x.py'.removesuffix('.py') }}|"
+         "{{ 'ab'.removesuffix('a') }}",
+         "x|ab||x|ab"},
+        {"{% for i in range(5) %}{{ loop.cycle('a', 'b') }}{% endfor %}", "ababa"},
+    };
+    static const jinja_case wrong[] = {
+        {"{{ '%s' % () }}", "chat template, line 1: '%': there are not enough values"},
+        {"{{ '%s' % (1, 2) }}",
+         "chat template, line 1: '%': there are more values than the text wants"},
+        {"{{ 'a%' % 1 }}", "chat template, line 1: '%': the form at '%' is not supported"},
+        {"{{ '%(x)s' % {} }}", "chat template, line 1: '%': the form at '%(x)s' is not supported"},
+        {"{{ '%d' % 'a' }}", "chat template, line 1: '%d' wants a number that fits, not a string"},
+        {"{{ '%d' % 1e30 }}", "chat template, line 1: '%d' wants a number that fits, not a float"},
+        {"{{ 'a'.partition('') }}", "chat template, line 1: partition: the separator is empty"},
+        {"{{ 'a'.zfill(3) }}", "chat template, line 1: the method 'zfill' is not known"},
+        {"{% for i in [1] %}{{ loop.cycle() }}{% endfor %}",
+         "chat template, line 1: cycle needs an argument"},
+    };
+    JINJA_CHECK(cases);
+    JINJA_CHECK_ERRORS(wrong);
+}
+
+static void test_chains(void **state)
+{
+    (void)state;
+    static const jinja_case cases[] = {
+        {"{{ 1 - 2 - 3 }}|{{ 2 ** 3 ** 2 }}|{{ 100 / 10 / 5 }}|{{ 1 + 2 * 3 - 4 }}|"
+         "{{ 7 // 2 * 2 }}",
+         "-4|64|2.0|3|6"},
+        {"{{ 0 or '' or 3 }}|{{ 1 and 2 and 0 and 5 }}|{{ 1 and 0 or 4 }}|{{ none or 0 }}|"
+         "{{ 1 or x.y }}",
+         "3|0|4|0|1"},
+    };
+    JINJA_CHECK(cases);
+    char template[4000], *at = template + sprintf(template, "{{ 0");
+    for (int i = 0; i < 500; i++) at += sprintf(at, " + 1");
+    sprintf(at, " }}");
+    const jinja_case sum[] = {{template, "500"}};
+    JINJA_CHECK(sum);
 }
 
 static void test_text_filters(void **state)
@@ -274,6 +337,8 @@ int main(void)
         cmocka_unit_test(test_literals),
         cmocka_unit_test(test_operators),
         cmocka_unit_test(test_access),
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_chains),
         cmocka_unit_test(test_text_filters),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_list_filters),
