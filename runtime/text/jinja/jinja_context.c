@@ -15,7 +15,8 @@ const sl_jinja_builtin *sl_jinja_find_builtin(const sl_jinja_builtin *rows, size
 
 /* ---- errors and bounds ---- */
 
-static void fail(sl_jinja_context *c, sl_jinja_cause cause, const char *format, va_list words)
+__attribute__((format(printf, 3, 0))) static void fail(sl_jinja_context *c, sl_jinja_cause cause,
+                                                       const char *format, va_list words)
 {
     if (c->failed) return;
     c->failed = true;

@@ -274,7 +274,7 @@ enum { TEMPLATE_BYTES_MAX = 1 << 18, MEMORY_BYTES_MAX = 48 << 20 };
 static sl_status too_large(sl_jinja_error *error)
 {
     error->line = 1;
-    snprintf(error->text, sizeof error->text, "chat template: it is larger than %d bytes",
+    snprintf(error->text, sizeof error->text, "chat template, line 1: it is larger than %d bytes",
              TEMPLATE_BYTES_MAX);
     return SL_ERR_FORMAT;
 }
