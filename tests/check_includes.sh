@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The floor plan as a test: which room may include which, no circles between modules (a .c with its
 # .h), where each foreign library enters, that file names are unique, and that no file names a
-# machine's folders or a package host.
+# machine's folders or a package host. Lines of C have at most 100 columns (clang-format breaks code,
+# but leaves comments as they are).
 #   check_includes.sh [FOLDER]   of another tree than this one
 # Prints one line per offence; exit 1 if there is any.
 set -euo pipefail
@@ -222,10 +223,15 @@ check_places() {
         sed 's/$/: names a folder of a machine or a package host/'
 }
 
+check_lines() {
+    sources | LC_ALL=C.UTF-8 xargs grep -nE '^.{101}' | sed -E 's/^([^:]*:[0-9]*):.*/\1: has more than 100 columns/'
+}
+
 offend_all < <(check_rooms)
 offend_all < <(check_units)
 offend_all < <(check_circles)
 offend_all < <(check_foreign)
 offend_all < <(check_names)
+offend_all < <(check_lines)
 offend_all < <(check_places)
 [ "$offences" = 0 ]

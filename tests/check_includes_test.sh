@@ -78,6 +78,10 @@ put launch/job/log.h
 offence "a file name that is used twice" \
     "file name log.h is used twice: launch/job/log.h runtime/base/log.h"
 
+{ printf '/* %.95s */\n' "$(printf 'o%.0s' {1..100})"; printf '/* %.94s */\n' "$(printf 'o%.0s' {1..100})"; } \
+    >"$tree/launch/job/job.h"
+offence "a long comment" "launch/job/job.h:1: has more than 100 columns"
+
 echo '#include <mpi.h>' >"$tree/launch/job/job.c"
 offence "a foreign header" "launch/job/job.c: mpi.h may only be included by comm/transport/comm_mpi.c"
 

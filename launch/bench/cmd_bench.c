@@ -279,7 +279,7 @@ static int codec_command(sl_settings *settings)
 }
 
 static const sl_option CODEC_TEXT[] = {
-    {"text", 0, "FILE", NULL, "take activations of this text", SL_SETS_TEXT(text)},
+    {"text", 0, "FILE", NULL, "take activations of this text", SL_SETS_READ(text)},
     {0},
 };
 

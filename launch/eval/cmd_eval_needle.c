@@ -248,7 +248,7 @@ static int eval_needle_command(sl_settings *settings)
 }
 
 static const sl_option NEEDLES[] = {
-    {"text", 0, "FILE", NULL, "the text to hide things in", SL_SETS_TEXT(text)},
+    {"text", 0, "FILE", NULL, "the text to hide things in", SL_SETS_READ(text)},
     {"lengths", 0, "N,...", "1024,2048,4096,8064", "of prompts, in tokens",
      SL_SETS_COUNTS(lengths, 256, 1 << 20)},
     {"depths", 0, "N,...", "10,50,90", "where things are hidden, in percent of the text",

@@ -188,7 +188,7 @@ static int eval_perplexity_command(sl_settings *settings)
 
 static const sl_option KEPT[] = {
     {"keep-out", 0, "FILE", NULL, "write who was kept: uint8 [layer][kv_head][token], a .npy file",
-     SL_SETS_TEXT(keep_out)},
+     SL_SETS_WRITTEN(keep_out)},
     {0},
 };
 

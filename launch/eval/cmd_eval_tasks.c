@@ -310,7 +310,7 @@ static int eval_tasks_command(sl_settings *settings)
 }
 
 static const sl_option QUESTIONS[] = {
-    {"tasks", 0, "FILE,...", NULL, "questions with several answers", SL_SETS_TEXT(tasks)},
+    {"tasks", 0, "FILE,...", NULL, "questions with several answers", SL_SETS_LIST_READ(tasks)},
     {"limit", 0, "N", "0", "records of each file, evenly spaced; 0: all",
      SL_SETS_COUNT(limit, 0, 1e9)},
     {"form", 0, "NAME", "cloze", "how they are asked: " SL_EVAL_FORM_NAMES, SL_SETS_TEXT(form)},

@@ -11,7 +11,7 @@
 enum { PIECE_DEFAULT = 512 };
 
 const sl_option sl_eval_pieces_options[] = {
-    {"text", 0, "FILE", NULL, "the text to evaluate on", SL_SETS_TEXT(text)},
+    {"text", 0, "FILE", NULL, "the text to evaluate on", SL_SETS_READ(text)},
     {"limit", 0, "N", "0", "pieces, evenly spaced; 0: all", SL_SETS_COUNT(limit, 0, 1e9)},
     {"score", 0, "N", "0", "tokens at the end of each piece that are scored; 0: half",
      SL_SETS_COUNT(score, 0, 1 << 24)},

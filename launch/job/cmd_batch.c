@@ -132,22 +132,11 @@ static sl_status job_options(const sl_settings *settings, sl_job_options *option
     return SL_OK;
 }
 
-/* The first part is the file of -m, which `check` compared. */
-static sl_status check_parts(const sl_settings *settings, const sl_engine *engine)
-{
-    const sl_gguf *gguf = sl_engine_gguf(engine);
-    sl_status status = SL_OK;
-    for (size_t i = 1; i < sl_gguf_n_parts(gguf) && status == SL_OK; i++)
-        status = sl_job_check_other(settings->output, "-m", sl_gguf_part_path(gguf, i));
-    return status;
-}
-
 static sl_status open_job(const sl_settings *settings, const sl_engine *engine, sl_job **job_out)
 {
     sl_job_identity identity = identity_of(engine);
     sl_job_options options;
-    sl_status status = check_parts(settings, engine);
-    if (status == SL_OK) status = job_options(settings, &options);
+    sl_status status = job_options(settings, &options);
     if (status == SL_OK)
         status = sl_job_open(settings->input, settings->output, &identity, &options, job_out);
     if (status != SL_OK) return status;
@@ -180,12 +169,7 @@ static uint32_t ahead_of(const sl_engine *engine) { return 4 * sl_engine_sequenc
 static sl_status check(void *context)
 {
     const batch *b = context;
-    const sl_settings *s = b->settings;
-    sl_status status = sl_job_check(s->input, s->output);
-    if (status == SL_OK) status = sl_job_check_other(s->output, "-m", s->model);
-    if (status == SL_OK) status = sl_job_check_other(s->output, "-g", s->gate);
-    if (status == SL_OK) status = sl_job_check_other(s->output, "--retention", s->retention);
-    return status;
+    return sl_job_check(b->settings->input, b->settings->output);
 }
 
 static uint64_t job_bytes(void *context, const sl_engine *engine)
@@ -276,9 +260,9 @@ static int batch_command(sl_settings *settings)
 }
 
 static const sl_option JOB[] = {
-    {"input", 'i', "FILE", NULL, "requests, one JSON object a line", SL_SETS_TEXT(input)},
+    {"input", 'i', "FILE", NULL, "requests, one JSON object a line", SL_SETS_READ(input)},
     {"output", 'o', "FILE", NULL, "results; ids already there are not done again",
-     SL_SETS_TEXT(output)},
+     SL_SETS_WRITTEN(output), .beside = ".job"},
     {"retry-errors", 0, NULL, NULL, "do requests again whose result is an error",
      SL_SETS_FLAG(retry_errors)},
     {"redo-changed", 0, NULL, NULL, "do requests again that were edited since they were answered",

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,21 +122,11 @@ static sl_status check_input(const char *path)
     return is_stdin ? SL_ERR_OPTION : SL_ERR_FILE;
 }
 
-sl_status sl_job_check_other(const char *out_path, const char *option, const char *path)
-{
-    char journal_path[PATH_MAX];
-    snprintf(journal_path, sizeof journal_path, "%s.job", out_path);
-    if (!path || (!sl_file_same(path, out_path) && !sl_file_same(path, journal_path))) return SL_OK;
-    sl_error("%s %s is the file of -o %s, or its journal: give another -o", option, path, out_path);
-    return SL_ERR_OPTION;
-}
-
 sl_status sl_job_check(const char *in_path, const char *out_path)
 {
     sl_status status = check_input(in_path);
     if (status == SL_OK) status = sl_encoding_check_file(in_path);
-    if (status == SL_OK) status = sl_out_check(out_path);
-    return status == SL_OK ? sl_job_check_other(out_path, "-i", in_path) : status;
+    return status == SL_OK ? sl_out_check(out_path) : status;
 }
 
 /* ---- the ids of OUT, then those of IN ---- */

@@ -40,9 +40,6 @@ typedef struct {
 /* Whether IN and OUT can be a job's files at all. Looks, and changes nothing. SL_ERR_FILE,
  * SL_ERR_OPTION: logged with what to do. */
 sl_status sl_job_check(const char *in_path, const char *out_path);
-/* Whether OUT and its journal are other files than that of another option (NULL: not given).
- * SL_ERR_OPTION, logged. */
-sl_status sl_job_check_other(const char *out_path, const char *option, const char *path);
 
 /* Scan IN for ids, and OUT for results that are there; lock OUT; refuse, logged: a duplicate id, an
  * OUT that is of another job (the difference is said), that another process is writing, or that is

@@ -284,7 +284,7 @@ static int plan_command(sl_settings *settings)
 
 static const sl_option HOSTS[] = {
     {"hosts", 0, "FILE", NULL, "hosts as mpirun takes them, with # memory=SIZE",
-     SL_SETS_TEXT(hosts)},
+     SL_SETS_READ(hosts)},
     {0},
 };
 

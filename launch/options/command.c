@@ -3,14 +3,13 @@
 
 #include <argp.h>
 #include <ctype.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "launch/machine/launcher.h"
 #include "launch/machine/process.h"
-#include "runtime/base/file.h"
+#include "launch/options/written.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
@@ -172,47 +171,16 @@ static sl_status parse_options(parsing *p, int argc, char **argv)
 
 /* ---- what is written is nothing that is read ---- */
 
-/* `files` are one, or several with commas between. */
-static sl_status check_written(const char *written_option, const char *written,
-                               const char *read_option, const char *files)
+static sl_status check_files(const sl_command *command, sl_settings *settings)
 {
-    char path[PATH_MAX];
-    for (const char *at = files; written && at;) {
-        const char *comma = strchr(at, ',');
-        snprintf(path, sizeof path, "%.*s", comma ? (int)(comma - at) : (int)strlen(at), at);
-        if (sl_file_same(path, written)) {
-            sl_error("%s %s is the file of %s %s: give another %s", read_option, path,
-                     written_option, written, written_option);
-            return SL_ERR_OPTION;
-        }
-        at = comma ? comma + 1 : NULL;
-    }
-    return SL_OK;
-}
-
-/* A gate may be calibrated in its place; `batch` compares -i itself, with OUT's journal, too. */
-static sl_status check_files(const sl_settings *s)
-{
-    const struct {
-        const char *option, *path;
-    } written[] = {{"-o", s->output},
-                   {"--keep-out", s->keep_out},
-                   {"--log", s->train_log},
-                   {"--checkpoint", s->checkpoint}},
-      read[] = {{"-m", s->model},
-                {"--text", s->text},
-                {"--file", s->file},
-                {"--tasks", s->tasks},
-                {"--retention", s->retention},
-                {"--chat-template", s->chat_template},
-                {"--hosts", s->hosts}};
+    const sl_option *option;
+    for (size_t i = 0; (option = sl_command_option(command, i)); i++)
+        sl_written_note(option, settings);
     sl_status status = SL_OK;
-    for (size_t w = 0; w < sizeof written / sizeof *written; w++)
-        for (size_t r = 0; r < sizeof read / sizeof *read && status == SL_OK; r++)
-            status = check_written(written[w].option, written[w].path, read[r].option,
-                                   read[r].path);
-    for (size_t w = 1; w < sizeof written / sizeof *written && status == SL_OK; w++)
-        status = check_written(written[w].option, written[w].path, "-g", s->gate);
+    for (size_t i = 0; (option = sl_command_option(command, i)) && status == SL_OK; i++)
+        status = sl_written_check_option(settings, option);
+    for (uint32_t i = 0; i < settings->n_words && status == SL_OK; i++)
+        status = sl_written_check(settings, "file", settings->words[i]);
     return status;
 }
 
@@ -227,7 +195,7 @@ static sl_status parse(const sl_command *command, int argc, char **argv, sl_sett
         sl_error("'%s' is no option: see sluice %s --help", settings->words[0], command->name);
         return SL_ERR_OPTION;
     }
-    return check_files(settings);
+    return check_files(command, settings);
 }
 
 sl_status sl_command_parse(const sl_command *command, int argc, char **argv,

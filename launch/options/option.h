@@ -17,8 +17,17 @@ typedef enum {
     SL_OPTION_SIZE    /* uint64_t: bytes, as 512M or 8G */
 } sl_option_kind;
 
+/* What the text of an option names. */
+typedef enum {
+    SL_FILE_NONE, /* no file, or the beginning of several names */
+    SL_FILE_READ,
+    SL_FILE_LIST_READ, /* with commas between */
+    SL_FILE_WRITTEN,
+    SL_FILE_WRITTEN_AFTER_GATE, /* may be --gate's, which has been read by then */
+} sl_file_use;
+
 /* A group is an array of options that ends with one without a name. */
-typedef struct {
+typedef struct sl_option {
     const char *name;     /* --name, and the variable SLUICE_NAME */
     char letter;          /* the short option; 0: it has none */
     const char *argument; /* what --help calls its argument; NULL: it takes none */
@@ -29,11 +38,16 @@ typedef struct {
     sl_option_kind kind;
     size_t offset;      /* of the setting in sl_settings */
     double least, most; /* the range of a number */
+    sl_file_use file;
+    const char *beside; /* what the name of a second file ends with, written beside it; or NULL */
 } sl_option;
 
 /* What an option sets: a member of sl_settings, of the type that belongs to the kind, and the range
  * of a number. Such a macro ends each option's row. */
 #define SL_SETS_TEXT(member)             SL_SETS_(SL_OPTION_TEXT, member, 0, 0)
+#define SL_SETS_READ(member)             SL_SETS_TEXT(member), .file = SL_FILE_READ
+#define SL_SETS_LIST_READ(member)        SL_SETS_TEXT(member), .file = SL_FILE_LIST_READ
+#define SL_SETS_WRITTEN(member)          SL_SETS_TEXT(member), .file = SL_FILE_WRITTEN
 #define SL_SETS_FLAG(member)             SL_SETS_(SL_OPTION_FLAG, member, 0, 0)
 #define SL_SETS_COUNT(member, from, to)  SL_SETS_(SL_OPTION_COUNT, member, from, to)
 #define SL_SETS_REAL(member, from, to)   SL_SETS_(SL_OPTION_REAL, member, from, to)

@@ -8,13 +8,13 @@
 /* ---- what is read and written ---- */
 
 const sl_option sl_options_model[] = {
-    {"model", 'm', "FILE", NULL, "the model, a GGUF file", SL_SETS_TEXT(model)},
+    {"model", 'm', "FILE", NULL, "the model, a GGUF file", SL_SETS_READ(model)},
     {0},
 };
 
 const sl_option sl_options_chat_template[] = {
     {"chat-template", 0, "FILE", NULL, "a chat template to use instead of the model's",
-     SL_SETS_TEXT(chat_template)},
+     SL_SETS_READ(chat_template)},
     {"template-date", 0, "DATE", NULL,
      "YYYY-MM-DD, for chat templates that tell the model the date", SL_SETS_TEXT(template_date)},
     {0},
@@ -22,7 +22,7 @@ const sl_option sl_options_chat_template[] = {
 
 const sl_option sl_options_prompt[] = {
     {"prompt", 'p', "TEXT", NULL, "the prompt", SL_SETS_TEXT(prompt)},
-    {"file", 'f', "FILE", NULL, "read the prompt from FILE (- is stdin)", SL_SETS_TEXT(file)},
+    {"file", 'f', "FILE", NULL, "read the prompt from FILE (- is stdin)", SL_SETS_READ(file)},
     {0},
 };
 
@@ -81,7 +81,7 @@ const sl_option sl_options_kv[] = {
 
 const sl_option sl_options_policy[] = {
     {"gate", 'g', "FILE", NULL, "Attention-Gates that decide what the cache keeps",
-     SL_SETS_TEXT(gate)},
+     SL_SETS_READ(gate)},
     {"policy", 0, "NAME", NULL,
      "what the cache keeps: " SL_POLICY_NAMES " [gate with -g, else full]", SL_SETS_TEXT(policy)},
     {"keep", 0, "RATE", NULL, "kept of tokens outside sinks and window [the gate's, else 0.5]",
@@ -91,7 +91,7 @@ const sl_option sl_options_policy[] = {
 
 const sl_option sl_options_retention[] = {
     {"retention", 0, "FILE", NULL, "what each layer kept in a run before: --json of batch or eval",
-     SL_SETS_TEXT(retention)},
+     SL_SETS_READ(retention)},
     {0},
 };
 

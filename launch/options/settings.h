@@ -30,6 +30,8 @@ static inline uint32_t sl_counts_most(const sl_counts *counts)
     return most;
 }
 
+enum { SL_WRITTEN_MAX = 4 };
+
 /* Text is lent by argv or the environment. A setting that several commands use stands with the
  * first. */
 typedef struct {
@@ -100,6 +102,8 @@ typedef struct {
     char **argv;          /* as it was given: the command's word, its options, NULL */
     const char *words[4]; /* arguments that are no options */
     uint32_t n_words;
+    const struct sl_option *written[SL_WRITTEN_MAX]; /* those given that name files to write */
+    uint32_t n_written;
 } sl_settings;
 
 #endif

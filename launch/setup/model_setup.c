@@ -6,6 +6,7 @@
 #include <time.h>
 #include <xxhash.h>
 
+#include "launch/options/written.h"
 #include "launch/setup/policy_choice.h"
 #include "launch/setup/retention.h"
 #include "runtime/base/log.h"
@@ -14,8 +15,18 @@
 /* ---- one part each ---- */
 
 static sl_status open_kernels(sl_model_setup *m) { return sl_kernels_choose(&m->kernels); }
-static sl_status open_file(sl_model_setup *m) { return sl_gguf_open(m->model, &m->gguf); }
 static sl_status open_shape(sl_model_setup *m) { return sl_model_shape_read(m->gguf, &m->shape); }
+
+/* Options were compared with the file that was given; here are its other parts, too. Rank 0 writes
+ * for all. */
+static sl_status open_file(sl_model_setup *m)
+{
+    sl_status status = sl_gguf_open(m->model, &m->gguf);
+    if (status != SL_OK || m->rank != 0) return status;
+    for (size_t i = 0; i < sl_gguf_n_parts(m->gguf) && status == SL_OK; i++)
+        status = sl_written_check(m->settings, "-m", sl_gguf_part_path(m->gguf, i));
+    return status;
+}
 
 static sl_status open_kv(sl_model_setup *m)
 {

@@ -212,7 +212,8 @@ static int show_command(sl_settings *settings)
 }
 
 static const sl_option OWN[] = {
-    {"output", 'o', "FILE", NULL, "draw a training log, to a .png or .svg", SL_SETS_TEXT(output)},
+    {"output", 'o', "FILE", NULL, "draw a training log, to a .png or .svg",
+     SL_SETS_WRITTEN(output)},
     {"sums", 0, NULL, NULL,
      "what each layer's bytes hash to; kept in FILE.sums, or compared with it if it is there",
      SL_SETS_FLAG(sums)},

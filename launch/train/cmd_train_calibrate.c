@@ -372,14 +372,15 @@ static int train_calibrate_command(sl_settings *settings)
 }
 
 static const sl_option MEASURING[] = {
-    {"text", 0, "FILE,...", NULL, "texts to measure on", SL_SETS_TEXT(text)},
+    {"text", 0, "FILE,...", NULL, "texts to measure on", SL_SETS_LIST_READ(text)},
     {"pieces", 0, "N", "12", "pieces to measure, texts taking turns",
      SL_SETS_COUNT(pieces, 1, 1e6)},
     {"rates", 0, "X,...", "0.5,0.375,0.25,0.125,0.0625", "what shall be kept of eligible tokens",
      SL_SETS_REALS(rates, 1e-6, 1)},
     {"windows", 0, "N,...", "16,128", "latest tokens that stay visible",
      SL_SETS_COUNTS(windows, 1, 1 << 20)},
-    {"log", 0, "FILE", NULL, "add what was found to a training run's log", SL_SETS_TEXT(train_log)},
+    {"log", 0, "FILE", NULL, "add what was found to a training run's log",
+     SL_SETS_WRITTEN(train_log)},
     {0},
 };
 

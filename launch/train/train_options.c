@@ -2,12 +2,13 @@
 #include "launch/train/train_options.h"
 
 const sl_option sl_train_options_gate[] = {
-    {"gate", 'g', "FILE", NULL, "the gate file to start from", SL_SETS_TEXT(gate)},
+    {"gate", 'g', "FILE", NULL, "the gate file to start from", SL_SETS_READ(gate)},
     {0},
 };
 
 const sl_option sl_train_options_output[] = {
-    {"output", 'o', "FILE", NULL, "the gate file to write", SL_SETS_TEXT(output)},
+    {"output", 'o', "FILE", NULL, "the gate file to write", SL_SETS_TEXT(output),
+     .file = SL_FILE_WRITTEN_AFTER_GATE},
     {0},
 };
 

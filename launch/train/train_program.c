@@ -77,7 +77,7 @@ static int train_warm_command(sl_settings *settings)
 }
 
 static const sl_option TEXTS[] = {
-    {"text", 0, "FILE,...", NULL, "texts to learn from", SL_SETS_TEXT(text)},
+    {"text", 0, "FILE,...", NULL, "texts to learn from", SL_SETS_LIST_READ(text)},
     {0},
 };
 
@@ -91,11 +91,11 @@ static const sl_option LEARNING[] = {
     {"repeat", 0, "X", "0.1", "of the pieces, so many are a passage and the order to repeat it",
      SL_SETS_REAL(repeat_share, 0, 1)},
     {"checkpoint", 0, "FILE", NULL, "where a stopped run goes on from [OUTPUT.checkpoint]",
-     SL_SETS_TEXT(checkpoint)},
+     SL_SETS_WRITTEN(checkpoint)},
     {"checkpoint-minutes", 0, "X", "3", "between checkpoints",
      SL_SETS_REAL(checkpoint_minutes, 0, 1e6)},
     {"log", 0, "FILE", NULL, "the run's log, JSON lines [OUTPUT.log.jsonl]",
-     SL_SETS_TEXT(train_log)},
+     SL_SETS_WRITTEN(train_log)},
     {0},
 };
 

@@ -94,8 +94,8 @@ bool sl_gguf_part_u32(const sl_gguf_part *part, const char *key, uint32_t *out);
 
 /* ---- parts ---- */
 
-/* Open and parse a file. On SL_OK the caller ends *out with sl_gguf_part_close, otherwise it is ended
- * already. Errors are those of sl_gguf_open, logged, or SL_ERR_MEMORY. */
+/* Open and parse a file. On SL_OK the caller ends *out with sl_gguf_part_close, otherwise it is
+ * ended already. Errors are those of sl_gguf_open, logged, or SL_ERR_MEMORY. */
 sl_status sl_gguf_part_open(const char *path, const sl_gguf_limits *limits, size_t first_read_bytes,
                             sl_gguf_part *out);
 /* The same over bytes the caller keeps. */

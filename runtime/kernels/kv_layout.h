@@ -57,11 +57,11 @@ typedef struct {
     /* The stored values, widened exactly, as f32 [head_dim] each. */
     void (*get)(const void *page, size_t slot, float *k, float *v, size_t head_dim);
 
-    /* Continue softmax(q k / 1) v over tiles in the order given: for every row r with something
-     * visible in a tile, update state[r] and acc[r]. q is already scaled by 1/sqrt(head_dim).
-     * q, acc: [n_rows][head_dim] f32; state: [n_rows]. A row that sees nothing of a tile is left
-     * bit for bit as it was, so skipping a tile nobody sees changes nothing, and a row's result
-     * depends on its own q and tiles alone. */
+    /* Continue softmax(q k) v over tiles in the order given: for every row r with something
+     * visible in a tile, update state[r] and acc[r]. q is scaled already. q, acc:
+     * [n_rows][head_dim] f32; state: [n_rows]. A row that sees nothing of a tile is left bit for
+     * bit as it was, so skipping a tile nobody sees changes nothing, and a row's result depends on
+     * its own q and tiles alone. */
     void (*attend)(const sl_kv_tile *tiles, size_t n_tiles, const float *q, size_t n_rows,
                    size_t head_dim, sl_softmax *state, float *acc);
 

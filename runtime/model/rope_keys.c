@@ -90,8 +90,8 @@ static sl_status read_base(const sl_model_keys *keys, float *out)
     return SL_ERR_FORMAT;
 }
 
-/* llama.cpp turns whole heads in all of these architectures but gemma3, and stops at a file that asks
- * for less. Gemma 3's files ask for whole heads, too. */
+/* llama.cpp turns whole heads in all of these architectures but gemma3, and stops at a file that
+ * asks for less. Gemma 3's files ask for whole heads, too. */
 static sl_status check_dim(const sl_model_keys *keys, uint32_t head_dim)
 {
     static const char name[] = "rope.dimension_count";

@@ -114,8 +114,8 @@ static void project(sl_layer_context *c, sl_member me, const sl_layer_weights *w
     }
 }
 
-/* x += norm(map(in)): what was computed behind the layer's last input is of no use any more, so its
- * rows are room for it. */
+/* x += norm(map(in)). What the map gives needs room of its own until it is normed: shared.normed.x,
+ * which the layer has read by then. */
 static void add_normed(const sl_layer_context *c, sl_member me, const sl_activations *in,
                        const sl_linear *map, const float *norm, float *x)
 {

@@ -32,7 +32,7 @@ void sl_teacher_init(const sl_teacher_options *options, sl_arena *arena, sl_teac
 /* One layer of one piece, as its stage has it. */
 typedef struct {
     uint32_t n_tokens;
-    const float *q, *k, *v; /* [n_tokens][heads * head_dim], q and k rotated */
+    const float *q, *k, *v; /* [n_tokens][heads * head_dim], as attention meets them */
     const float *hidden;    /* [n_tokens][width] what the layer reads, before its norm */
     const sl_matrix *o;     /* the layer's output map, [width][n_heads * head_dim] */
 } sl_teacher_rows;

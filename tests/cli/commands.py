@@ -342,10 +342,6 @@ def test_gates(tool):
     tool.run(0, "train", "init", "-m", tool.model, "-o", gate, *options)
     with open(gate, "rb") as file:
         e2e.check(file.read() == first, "train init: a seed gave two files")
-    for written in ["-o", "--log"]:  # what is read is never written over
-        tool.refuse(2, f"-m {tool.model} is the file of {written}", "train", "warm", "-m", tool.model, "-g", gate,
-                    "--text", gate, "-o", other, written, tool.model)
-    tool.refuse(2, "is the file of -o", "train", "init", "-m", tool.model, "-o", tool.model)
     foreign = tool.bench.model("foreign.gguf", seed=78, layers=LAYERS, width=96, ffn=160, context=1024)
     tool.run(0, "train", "init", "-m", foreign, "-o", other)
     tool.refuse(2, "is a gate for", "run", "-m", tool.model, "-g", other, "-p", "x")

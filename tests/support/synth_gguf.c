@@ -1,4 +1,5 @@
-/* tests/support/synth_gguf.c - random tensors under their names in files, quantized as ggml does. */
+/* tests/support/synth_gguf.c - random tensors under their names in files, quantized as ggml does
+ * it. */
 #include "tests/support/synth_gguf.h"
 
 #include <limits.h>

@@ -45,8 +45,8 @@ synth_shape synth_shape_default(void);
 
 /* Add all keys and tensors, to one file. Asserts the shape is possible. */
 void synth_gguf_put(const synth_shape *shape, sl_gguf_writer *w);
-/* Save it as `path`; a split one as NAME-00001-of-00003.gguf and so on, for a path of NAME.gguf, with
- * as many tensors in each part, and the keys of llama.cpp's gguf-split. */
+/* Save it as `path`; a split one as NAME-00001-of-00003.gguf and so on, for a path of NAME.gguf,
+ * with as many tensors in each part, and the keys of llama.cpp's gguf-split. */
 void synth_gguf_save(const synth_shape *shape, const char *path);
 
 #endif

@@ -1,6 +1,6 @@
 /* runtime/kernels/matmul/linear.c - the product of a map is computed in pieces of columns and rows,
- * each of which stays in the cache for what comes behind it: bias, sum, gated linear unit, quantization. Who
- * computes a piece never changes its bits (contract 1). */
+ * each of which stays in the cache for what comes behind it: bias, sum, gated linear unit,
+ * quantization. Who computes a piece never changes its bits (contract 1). */
 #include "runtime/kernels/matmul/linear.h"
 
 #include <string.h>

@@ -1,7 +1,8 @@
-/* runtime/kernels/matmul/weight_form.h - how the weights of each quantized type are made up: the one
- * table that packing, the reference and the vector kernels follow. A new type is a row of
+/* runtime/kernels/matmul/weight_form.h - how the weights of each quantized type are made up: the
+ * one table that packing, the reference and the vector kernels follow. A new type is a row of
  * gguf/tensor_type.c, one here and in SL_FOR_QUANTIZED_TYPES, and a function of weight_form.c that
- * takes a block of the file apart; tests/golden/weights and tests/support/synth_blocks.c ask for it.
+ * takes a block of the file apart; tests/golden/weights and tests/support/synth_blocks.c ask for
+ * it.
  *
  * A weight is scale * (code - offset), or scale * code + minimum. A code is a small integer, which
  * may be an index into a codebook; its bits lie in one plane or two. A scale, and a minimum, belong

@@ -1,5 +1,5 @@
-/* test_elementwise.c - rmsnorm, swiglu, geglu and add against double precision, and bits that do not
- * depend on where a call begins or ends. */
+/* test_elementwise.c - rmsnorm, swiglu, geglu and add against double precision, and bits that do
+ * not depend on where a call begins or ends. */
 #include "tests/unit/kernels/kernel_cases.h"
 
 /* Relative error: squares and their sum are off by (width + 2) units, the root halves that, and

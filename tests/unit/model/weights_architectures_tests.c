@@ -1,5 +1,6 @@
 /* tests/unit/model/weights_architectures_tests.c - what the architectures beside `llama` make of a
- * file: the plan of their layers, their own keys, and the tensors they must, may and may not have. */
+ * file: the plan of their layers, their own keys, and the tensors that they must, may and may not
+ * have. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -369,8 +369,8 @@ static void test_no_regular_files(void **state)
     assert_int_equal(count_files("out"), 0);
     const sl_job_identity ours = identity();
     sl_job *job;
-    const char *const pairs[][2] = {{"-", out}, {in, "-"}, {in, in}};
-    for (int i = 0; i < 3; i++) {
+    const char *const pairs[][2] = {{"-", out}, {in, "-"}};
+    for (int i = 0; i < 2; i++) {
         capture c;
         capture_begin(&c);
         assert_int_equal(sl_job_open(pairs[i][0], pairs[i][1], &ours, &PLAIN, &job), SL_ERR_OPTION);

@@ -1,0 +1,83 @@
+/* launch/options/written.c - see written.h. */
+#include "launch/options/written.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/base/file.h"
+#include "runtime/base/log.h"
+
+/* An option as it is typed. */
+typedef struct {
+    char text[40];
+} typed;
+
+static typed typed_as(const sl_option *option)
+{
+    typed out;
+    if (option->letter)
+        snprintf(out.text, sizeof out.text, "-%c", option->letter);
+    else
+        snprintf(out.text, sizeof out.text, "--%s", option->name);
+    return out;
+}
+
+static const char *text_of(const sl_settings *settings, const sl_option *option)
+{
+    return *(const char *const *)(const void *)((const char *)settings + option->offset);
+}
+
+void sl_written_note(const sl_option *option, sl_settings *settings)
+{
+    if (option->file != SL_FILE_WRITTEN && option->file != SL_FILE_WRITTEN_AFTER_GATE) return;
+    if (!text_of(settings, option)) return;
+    SL_ASSERT(settings->n_written < SL_WRITTEN_MAX);
+    settings->written[settings->n_written++] = option;
+}
+
+static sl_status check_one(const char *written, const char *written_name, const char *beside,
+                           const char *name, const char *path)
+{
+    char second[PATH_MAX];
+    snprintf(second, sizeof second, "%s%s", written, beside ? beside : "");
+    if (sl_file_same(path, written)) {
+        sl_error("%s %s is the file of %s %s: give another %s", name, path, written_name, written,
+                 written_name);
+        return SL_ERR_OPTION;
+    }
+    if (beside && sl_file_same(path, second)) {
+        sl_error("%s %s is the file %s, which %s %s writes, too: give another %s", name, path,
+                 second, written_name, written, written_name);
+        return SL_ERR_OPTION;
+    }
+    return SL_OK;
+}
+
+sl_status sl_written_check(const sl_settings *settings, const char *name, const char *path)
+{
+    sl_status status = SL_OK;
+    for (uint32_t i = 0; i < settings->n_written && status == SL_OK; i++) {
+        const sl_option *written = settings->written[i];
+        if (written->file == SL_FILE_WRITTEN_AFTER_GATE && strcmp(name, "-g") == 0) continue;
+        status = check_one(text_of(settings, written), typed_as(written).text, written->beside,
+                           name, path);
+    }
+    return status;
+}
+
+sl_status sl_written_check_option(const sl_settings *settings, const sl_option *option)
+{
+    const char *at = text_of(settings, option);
+    typed name = typed_as(option);
+    if (option->file == SL_FILE_READ && at) return sl_written_check(settings, name.text, at);
+    sl_status status = SL_OK;
+    while (option->file == SL_FILE_LIST_READ && at && status == SL_OK) {
+        char path[PATH_MAX];
+        size_t bytes = strcspn(at, ",");
+        snprintf(path, sizeof path, "%.*s", (int)bytes, at);
+        status = sl_written_check(settings, name.text, path);
+        at = at[bytes] ? at + bytes + 1 : NULL;
+    }
+    return status;
+}
