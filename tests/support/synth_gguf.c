@@ -140,11 +140,11 @@ static void (*const ENCODERS[SL_TYPES])(const float *x, uint8_t *out) = {
     [SL_TYPE_Q4_0] = encode_q4_0, [SL_TYPE_Q4_1] = encode_q4_1, [SL_TYPE_Q8_0] = encode_q8_0,
 };
 
-/* A tensor of values mean + deviation x normal; n_out 0 makes it a vector. */
-static void put_tensor(maker *m, const char *name, uint32_t type, uint32_t n_in, uint32_t n_out,
-                       float mean, float deviation)
+static void put_matrix(maker *m, const char *name, uint32_t type, uint32_t n_in, uint32_t n_out,
+                       float gain)
 {
-    size_t n_values = (size_t)n_in * (n_out ? n_out : 1), weights, bytes;
+    const float deviation = gain / sqrtf((float)n_in);
+    size_t n_values = (size_t)n_in * n_out, weights, bytes;
     bool known = sl_type_block(type, &weights, &bytes);
     SL_ASSERT(known && n_in > 0 && n_in % BLOCK == 0 && n_in % weights == 0);
     size_t n_bytes = n_values / weights * bytes, step = n_bytes / (n_values / BLOCK);
@@ -153,22 +153,11 @@ static void put_tensor(maker *m, const char *name, uint32_t type, uint32_t n_in,
     if (!ENCODERS[type]) synth_random_blocks(type, &m->random, deviation, n_bytes, data);
     for (size_t i = 0; ENCODERS[type] && i < n_values / BLOCK; i++) {
         float x[BLOCK];
-        for (int k = 0; k < BLOCK; k++) x[k] = mean + deviation * next_normal(&m->random);
+        for (int k = 0; k < BLOCK; k++) x[k] = deviation * next_normal(&m->random);
         ENCODERS[type](x, data + i * step);
     }
-    add_tensor(m, name, type, (const uint64_t[]){n_in, n_out}, n_out ? 2 : 1, data, n_bytes);
+    add_tensor(m, name, type, (const uint64_t[]){n_in, n_out}, 2, data, n_bytes);
     free(data);
-}
-
-static void put_matrix(maker *m, const char *name, uint32_t type, uint32_t n_in, uint32_t n_out,
-                       float gain)
-{
-    put_tensor(m, name, type, n_in, n_out, 0, gain / sqrtf((float)n_in));
-}
-
-static void put_norm(maker *m, const char *name)
-{
-    put_tensor(m, name, SL_TYPE_F32, m->shape->width, 0, 1, 0.1f);
 }
 
 static const char *layer_name(char out[64], uint32_t layer, const char *what)
@@ -177,15 +166,34 @@ static const char *layer_name(char out[64], uint32_t layer, const char *what)
     return out;
 }
 
-/* Of any length, in f32. */
+static void add_vector(maker *m, const char *name, const float *x, uint32_t n)
+{
+    uint32_t type = m->shape->vector_type;
+    size_t weights, bytes, n_blocks = (n + BLOCK - 1) / BLOCK;
+    bool known = sl_type_block(type, &weights, &bytes);
+    SL_ASSERT(n > 0 && known && weights == 1 && bytes > 0 && ENCODERS[type]);
+    uint8_t *data = malloc(n_blocks * BLOCK * bytes);
+    float *padded = calloc(n_blocks * BLOCK, sizeof *padded);
+    SL_ASSERT(data && padded);
+    memcpy(padded, x, n * sizeof *x);
+    for (size_t i = 0; i < n_blocks; i++)
+        ENCODERS[type](padded + i * BLOCK, data + i * BLOCK * bytes);
+    add_tensor(m, name, type, (const uint64_t[]){n}, 1, data, n * bytes);
+    free(padded);
+    free(data);
+}
+
 static void put_vector(maker *m, const char *name, uint32_t n, float mean, float deviation)
 {
+    SL_ASSERT(n > 0);
     float *x = malloc(n * sizeof *x);
     SL_ASSERT(x);
     for (uint32_t i = 0; i < n; i++) x[i] = mean + deviation * next_normal(&m->random);
-    add_tensor(m, name, SL_TYPE_F32, (const uint64_t[]){n}, 1, x, n * sizeof *x);
+    add_vector(m, name, x, n);
     free(x);
 }
+
+static void put_norm(maker *m, const char *name) { put_vector(m, name, m->shape->width, 1, 0.1f); }
 
 /* Large enough that leaving one out is heard. */
 static void put_bias(maker *m, uint32_t layer, const char *what, uint32_t n)
@@ -195,13 +203,35 @@ static void put_bias(maker *m, uint32_t layer, const char *what, uint32_t n)
     put_vector(m, name, n, 0, 0.3f);
 }
 
+/* Of every key head, the pairs that turn slowest have large ones, as in Qwen2.5. */
+static void put_key_bias(maker *m, uint32_t layer)
+{
+    enum { SLOW_PAIRS = 4 };
+    const synth_shape *s = m->shape;
+    uint32_t n = s->kv_heads * s->head_dim, half = s->head_dim / 2;
+    char name[64];
+    float *x = malloc(n * sizeof *x);
+    SL_ASSERT(x);
+    snprintf(name, sizeof name, "blk.%u.attn_k.bias", layer);
+    for (uint32_t i = 0; i < n; i++) {
+        bool slow = i % half >= half - SLOW_PAIRS; /* the halves of a pair lie half a head apart */
+        float random = next_normal(&m->random);
+        x[i] = slow ? copysignf((float)s->key_bias, random) : 0.3f * random;
+    }
+    add_vector(m, name, x, n);
+    free(x);
+}
+
 static void put_biases(maker *m, uint32_t layer)
 {
     const synth_shape *s = m->shape;
     bool all = s->bias == SYNTH_BIASED;
     if (all || m->traits->qkv_biases) {
         put_bias(m, layer, "attn_q", s->heads * s->head_dim);
-        put_bias(m, layer, "attn_k", s->kv_heads * s->head_dim);
+        if (s->key_bias > 0)
+            put_key_bias(m, layer);
+        else
+            put_bias(m, layer, "attn_k", s->kv_heads * s->head_dim);
         put_bias(m, layer, "attn_v", s->kv_heads * s->head_dim);
     }
     if (!all) return;
@@ -248,8 +278,7 @@ static void put_rope_freqs(maker *m)
     uint32_t n = m->shape->head_dim / 2;
     SL_ASSERT(n <= sizeof divisors / sizeof *divisors);
     for (uint32_t i = 0; i < n; i++) divisors[i] = 1 + 7 * (float)i / (float)(n - 1);
-    add_tensor(m, "rope_freqs.weight", SL_TYPE_F32, (const uint64_t[]){n}, 1, divisors,
-               n * sizeof *divisors);
+    add_vector(m, "rope_freqs.weight", divisors, n);
 }
 
 /* Keys of the architecture's own: "llama.WHAT". */

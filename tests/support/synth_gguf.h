@@ -32,8 +32,10 @@ typedef struct {
     float rope_base;
     uint32_t window, window_pattern;              /* gemma3: of sliding layers; 0: no keys */
     uint32_t attention_type, ffn_type, head_type; /* of matrices; head: embedding and output */
+    uint32_t vector_type; /* of norms, biases and rope_freqs: F32, F16 or BF16 */
     synth_tie tie;
-    synth_bias bias; /* of every linear map of a layer; qwen2 has some anyway */
+    synth_bias bias;   /* of every linear map of a layer; qwen2 has some anyway */
+    uint32_t key_bias; /* 0, or how large some of the keys' biases are: Qwen2.5's reach hundreds */
     synth_rope rope;
     uint32_t parts; /* of the files it is saved in; 0: one that is not split */
 } synth_shape;

@@ -12,7 +12,7 @@
 enum { SEED, LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCAB, CONTEXT, ROPE_BASE };
 enum { TYPE = 100, ATTENTION_TYPE, FFN_TYPE, HEAD_TYPE, TIED, UNTIED, BIASED };
 enum { ROPE_SCALING = 200, ROPE_FACTOR, ROPE_CONTEXT, ROPE_LLAMA3_KEYS, ROPE_FREQS };
-enum { SPLIT = 300, ARCHITECTURE, WINDOW, WINDOW_PATTERN };
+enum { SPLIT = 300, ARCHITECTURE, WINDOW, WINDOW_PATTERN, KEY_BIAS, VECTOR_TYPE };
 
 static const struct option options[] = {
     {"seed", required_argument, NULL, SEED},
@@ -41,6 +41,8 @@ static const struct option options[] = {
     {"architecture", required_argument, NULL, ARCHITECTURE},
     {"window", required_argument, NULL, WINDOW},
     {"window-pattern", required_argument, NULL, WINDOW_PATTERN},
+    {"vector-type", required_argument, NULL, VECTOR_TYPE},
+    {"key-bias", required_argument, NULL, KEY_BIAS},
     {0},
 };
 
@@ -97,6 +99,8 @@ static void set(synth_shape *shape, int option, const char *value)
     case ROPE_CONTEXT: shape->rope.context = number(value); break;
     case ROPE_LLAMA3_KEYS: shape->rope.llama3_keys = true; break;
     case SPLIT: shape->parts = number(value); break;
+    case VECTOR_TYPE: shape->vector_type = type_number(value); break;
+    case KEY_BIAS: shape->key_bias = number(value); break;
     case ROPE_FREQS: shape->rope.freqs = true; break;
     case WINDOW: shape->window = number(value); break;
     case WINDOW_PATTERN: shape->window_pattern = number(value); break;

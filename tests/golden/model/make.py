@@ -34,6 +34,7 @@ SYNTHETIC = {
     "synth_q4_untied": "--type q4_1 --head q8_0 --untied",
     "synth_q4_0": "--type q4_0 --head q4_0 --untied",
     "synth_biased": F32 + "--biased",
+    "synth_vectors": F32 + "--biased --rope-freqs --vector-type f16",
     "synth_rope_freqs": F32 + "--rope-freqs",
     "synth_linear": F32 + "--rope-scaling linear --rope-factor 4",
     # pairs above, between and below the bounds; 64 ids are beyond the old context
@@ -41,6 +42,8 @@ SYNTHETIC = {
                      "--rope-llama3-keys"),
     "synth_yarn": F32 + "--rope-base 500 --rope-scaling yarn --rope-factor 4 --rope-context 512",
     "synth_qwen2": F32 + "--architecture qwen2",
+    # keys that prompts must not round to int8 (runtime/stage/attention.c, has_large_bias)
+    "synth_key_bias": F32 + "--architecture qwen2 --head-dim 64 --key-bias 100",
     "synth_qwen3": F32 + "--architecture qwen3 --head-dim 32",  # heads wider than the model
     "synth_smollm3": F32 + "--architecture smollm3 --layers 6",  # the fourth without rope
     # layers 2 and 5 attend to all tokens, others to the last 20
