@@ -66,25 +66,37 @@ static uint32_t layers_of_kind(const sl_model_shape *shape, uint32_t kind)
     return n;
 }
 
-static void print_rope(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t kind)
+/* As files call it. */
+static const char *scaling_name(const sl_rope *rope)
 {
-    static const char *const SCALING[] = {[SL_ROPE_PLAIN] = "not scaled",
-                                          [SL_ROPE_LINEAR] = "scaled linearly",
-                                          [SL_ROPE_LLAMA3] = "scaled as Llama 3's",
-                                          [SL_ROPE_YARN] = "scaled by YaRN"};
-    const sl_rope *rope = &shape->kinds[kind].rope;
-    uint32_t n_layers = layers_of_kind(shape, kind);
-    if (n_layers == 0) return;
-    if (n_layers < shape->n_layers) printf("%u of the layers: ", n_layers);
+    static const char *const NAMES[] = {[SL_ROPE_PLAIN] = "none",
+                                        [SL_ROPE_LINEAR] = "linear",
+                                        [SL_ROPE_LLAMA3] = "llama3",
+                                        [SL_ROPE_YARN] = "yarn"};
+    return NAMES[rope->factor == 1 ? SL_ROPE_PLAIN : rope->scaling];
+}
+
+static void print_rope(const sl_gguf *gguf, const sl_rope *rope)
+{
     if (rope->dim == 0) {
         printf("no rope\n");
         return;
     }
-    bool scaled = rope->scaling != SL_ROPE_PLAIN && rope->factor != 1;
-    printf("rope: %u of each head, base %g, %s", rope->dim, (double)rope->base,
-           SCALING[scaled ? rope->scaling : SL_ROPE_PLAIN]);
-    if (scaled) printf(" by %g", (double)rope->factor);
+    printf("rope: base %g, ", (double)rope->base);
+    if (strcmp(scaling_name(rope), "none") == 0)
+        printf("not scaled");
+    else
+        printf("scaled by %g (%s)", (double)rope->factor, scaling_name(rope));
     printf("%s\n", sl_gguf_find(gguf, "rope_freqs.weight") ? ", divided by rope_freqs" : "");
+}
+
+static void print_kind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t kind)
+{
+    uint32_t n_layers = layers_of_kind(shape, kind), window = shape->kinds[kind].window;
+    if (n_layers == 0) return;
+    if (n_layers < shape->n_layers) printf("%u of the layers: ", n_layers);
+    if (window > 0) printf("sliding attention to the latest %u tokens, ", window);
+    print_rope(gguf, &shape->kinds[kind].rope);
 }
 
 static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
@@ -107,12 +119,15 @@ static void print_text(const sl_gguf *gguf, const sl_model_shape *shape)
            sl_architecture_of(gguf)->name, shape->n_layers, shape->width, shape->ffn_width,
            shape->n_heads, shape->n_kv_heads, shape->head_dim, shape->context, shape->vocab,
            shape->tied ? "tied" : "own");
-    for (uint32_t kind = 0; kind < shape->n_kinds; kind++) print_rope(gguf, shape, kind);
+    for (uint32_t kind = 0; kind < shape->n_kinds; kind++) print_kind(gguf, shape, kind);
     printf("bytes: embedding %" PRIu64 ", layer 0 %" PRIu64 ", head %" PRIu64
-           "; f16 cache %zu bytes a token\n",
+           "; f16 cache %zu bytes a token%s\n",
            sl_weights_embedding_bytes(gguf), sl_weights_layer_bytes(gguf, 0),
            sl_weights_head_bytes(gguf, shape),
-           (size_t)shape->n_layers * shape->n_kv_heads * shape->head_dim * 4);
+           (size_t)sl_full_heads(shape, 0, shape->n_layers) * shape->head_dim * 4,
+           sl_full_heads(shape, 0, shape->n_layers) < shape->n_layers * shape->n_kv_heads
+               ? ", beside windows"
+               : "");
 }
 
 static json_t *parts_json(const sl_gguf *gguf)
@@ -147,6 +162,36 @@ static json_t *tensors_json(const sl_gguf *gguf)
     return tensors;
 }
 
+static json_t *rope_json(const sl_rope *rope)
+{
+    sl_json_object object = sl_json_begin();
+    sl_json_set_count(&object, "dim", rope->dim);
+    sl_json_set_number(&object, "base", (double)rope->base);
+    sl_json_set_text(&object, "scaling", scaling_name(rope));
+    sl_json_set_number(&object, "factor", (double)rope->factor);
+    return sl_json_end(&object);
+}
+
+/* Each kind with the layers that are of it; "window" is of sliding attention. What it has not is
+ * left out. */
+static json_t *kinds_json(const sl_model_shape *shape)
+{
+    json_t *kinds = json_array();
+    for (uint32_t kind = 0; kind < shape->n_kinds; kind++) {
+        json_t *layers = json_array();
+        for (uint32_t i = 0; i < shape->n_layers; i++)
+            if (shape->kind_of[i] == kind) json_array_append_new(layers, json_integer(i));
+        sl_json_object object = sl_json_begin();
+        sl_json_set_item(&object, "layers", layers);
+        const sl_rope *rope = &shape->kinds[kind].rope;
+        if (shape->kinds[kind].window > 0)
+            sl_json_set_count(&object, "window", shape->kinds[kind].window);
+        if (rope->dim > 0) sl_json_set_item(&object, "rope", rope_json(rope));
+        json_array_append_new(kinds, sl_json_end(&object));
+    }
+    return kinds;
+}
+
 static json_t *shape_json(const sl_model_shape *shape)
 {
     sl_json_object object = sl_json_begin();
@@ -159,6 +204,7 @@ static json_t *shape_json(const sl_model_shape *shape)
     sl_json_set_count(&object, "context", shape->context);
     sl_json_set_count(&object, "vocab", shape->vocab);
     sl_json_set_flag(&object, "tied", shape->tied);
+    sl_json_set_item(&object, "layer_kinds", kinds_json(shape));
     return sl_json_end(&object);
 }
 
@@ -169,6 +215,9 @@ static json_t *model_json(const sl_gguf *gguf, const sl_model_shape *shape)
     sl_json_set_count(&model, "bytes", sl_gguf_bytes(gguf));
     sl_json_set_count(&model, "version", sl_gguf_version(gguf));
     if (sl_gguf_n_parts(gguf) > 1) sl_json_set_item(&model, "parts", parts_json(gguf));
+    sl_text name;
+    if (sl_gguf_text(gguf, "general.architecture", &name))
+        sl_json_set_bytes(&model, "architecture", name.data, name.bytes);
     sl_json_set_flag(&model, "runnable", shape != NULL);
     sl_json_set_item(&model, "tensors", tensors_json(gguf));
     if (shape) sl_json_set_item(&model, "shape", shape_json(shape));

@@ -92,6 +92,10 @@ sl_status sl_gguf_parse_tensors(sl_gguf_cursor *c, sl_gguf_part *p, uint64_t n);
 bool sl_gguf_part_has(const sl_gguf_part *part, const char *key);
 bool sl_gguf_part_u32(const sl_gguf_part *part, const char *key, uint32_t *out);
 
+/* The first key of `other` that `part` has with another value, or not at all; NULL: there is none.
+ * Not looked at: "split.*", and "general.alignment", which is a file's own. */
+const sl_gguf_entry *sl_gguf_part_differs(const sl_gguf_part *part, const sl_gguf_part *other);
+
 /* ---- parts ---- */
 
 /* Open and parse a file. On SL_OK the caller ends *out with sl_gguf_part_close, otherwise it is

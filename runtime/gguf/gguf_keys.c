@@ -111,13 +111,18 @@ sl_status sl_gguf_parse_keys(sl_gguf_cursor *c, sl_gguf_part *p, uint64_t n)
 
 /* ---- values ---- */
 
-static const sl_gguf_entry *find_in(const sl_gguf_part *p, const char *key)
+static const sl_gguf_entry *find_text(const sl_gguf_part *p, sl_text key)
 {
-    sl_gguf_entry wanted = {.key = {key, strlen(key)}};
+    sl_gguf_entry wanted = {.key = key};
     const sl_gguf_entry *pointer = &wanted;
     const sl_gguf_entry **found = bsearch(&pointer, p->by_key, p->n_entries, sizeof *p->by_key,
                                           compare_entries);
     return found ? *found : NULL;
+}
+
+static const sl_gguf_entry *find_in(const sl_gguf_part *p, const char *key)
+{
+    return find_text(p, (sl_text){key, strlen(key)});
 }
 
 static const sl_gguf_entry *find_key(const sl_gguf *g, const char *key)
@@ -201,6 +206,28 @@ bool sl_gguf_part_u32(const sl_gguf_part *part, const char *key, uint32_t *out)
         return false;
     *out = (uint32_t)value;
     return true;
+}
+
+static bool equal(const sl_gguf_entry *a, const sl_gguf_entry *b)
+{
+    if (a->kind != b->kind || a->array != b->array || a->n != b->n) return false;
+    if (a->kind != KIND_TEXT) return memcmp(a->data, b->data, a->n * KIND_BYTES[a->kind]) == 0;
+    for (uint64_t i = 0; i < a->n; i++)
+        if (sl_text_compare(a->texts[i], b->texts[i]) != 0) return false;
+    return true;
+}
+
+const sl_gguf_entry *sl_gguf_part_differs(const sl_gguf_part *part, const sl_gguf_part *other)
+{
+    static const char split[] = "split.";
+    for (size_t i = 0; i < other->n_entries; i++) {
+        const sl_gguf_entry *e = &other->entries[i];
+        bool is_split = e->key.bytes > strlen(split) && !memcmp(e->key.data, split, strlen(split));
+        if (is_split || sl_text_is(e->key, "general.alignment")) continue;
+        const sl_gguf_entry *same = find_text(part, e->key);
+        if (!same || !equal(same, e)) return e;
+    }
+    return NULL;
 }
 
 bool sl_gguf_has(const sl_gguf *gguf, const char *key)

@@ -1,7 +1,8 @@
 /* runtime/gguf/gguf_split.c - finds and checks the parts of a split model. gguf-split of llama.cpp
  * writes them: part i of n is called NAME-0000i-of-0000n.gguf and has the keys split.no (i - 1),
- * split.count (n) and split.tensors.count (of all parts together). Nothing in a part says which
- * model it is of; what its keys and tensors show is all that can be checked. */
+ * split.count (n) and split.tensors.count (of all parts together); the first has those of the
+ * model, too. Nothing in another part says which model it is of: its keys and tensors are
+ * checked. */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/plain.h"
 #include "runtime/gguf/gguf_header.h"
 
 enum {
@@ -70,7 +72,9 @@ static sl_status read_key(const sl_gguf_part *p, const char *key, uint32_t *out)
 {
     if (sl_gguf_part_u32(p, key, out)) return SL_OK;
     sl_error("%s: key %s %s", p->path, key,
-             sl_gguf_part_has(p, key) ? "is not a count" : "is missing: it is no part of a model");
+             sl_gguf_part_has(p, key)
+                 ? "is not a count: the file is damaged. Copy it again"
+                 : "is missing, which all parts of a split model have: it is another file");
     return SL_ERR_FORMAT;
 }
 
@@ -139,6 +143,19 @@ static sl_status check_all_there(const sl_gguf *g, uint32_t count)
 
 /* ---- the other parts ---- */
 
+/* The model's keys are those of the first part. gguf-split writes none of them into others; a tool
+ * may repeat them, but what is said otherwise there would be ignored. */
+static sl_status check_no_others(const sl_gguf_part *first, const sl_gguf_part *p)
+{
+    const sl_gguf_entry *e = sl_gguf_part_differs(first, p);
+    if (!e) return SL_OK;
+    sl_error("%s: key %.*s is not as in %s, which has the keys of the model: it is of another "
+             "model. Copy it again",
+             p->path, (int)sl_plain_prefix(e->key.data, e->key.bytes, 80), e->key.data,
+             first->path);
+    return SL_ERR_FORMAT;
+}
+
 /* What the keys of part i must be, and that it adds no more tensors than there are. */
 static sl_status check_part(const sl_gguf *g, const sl_gguf_part *p, size_t i,
                             const split_keys *first)
@@ -165,7 +182,7 @@ static sl_status check_part(const sl_gguf *g, const sl_gguf_part *p, size_t i,
                  p->path, keys.n_tensors, first_path, first->n_tensors);
         return SL_ERR_FORMAT;
     }
-    return SL_OK;
+    return check_no_others(&g->parts[0], p);
 }
 
 static void take_from(sl_gguf_limits *left, const sl_gguf_part *p)

@@ -15,8 +15,8 @@ typedef struct {
 /* Messages list the types of a use in this order. */
 static const tensor_type TYPES[] = {
     {SL_TYPE_F32, "f32", 1, 4, SL_TYPE_OF_MATRICES | SL_TYPE_OF_VECTORS},
-    {SL_TYPE_F16, "f16", 1, 2, SL_TYPE_OF_MATRICES},
-    {SL_TYPE_BF16, "bf16", 1, 2, SL_TYPE_OF_MATRICES},
+    {SL_TYPE_F16, "f16", 1, 2, SL_TYPE_OF_MATRICES | SL_TYPE_OF_VECTORS},
+    {SL_TYPE_BF16, "bf16", 1, 2, SL_TYPE_OF_MATRICES | SL_TYPE_OF_VECTORS},
     {SL_TYPE_Q8_0, "q8_0", 32, 34, SL_TYPE_OF_MATRICES},
     {SL_TYPE_Q5_1, "q5_1", 32, 24, SL_TYPE_OF_MATRICES},
     {SL_TYPE_Q5_0, "q5_0", 32, 22, SL_TYPE_OF_MATRICES},

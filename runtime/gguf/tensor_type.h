@@ -32,7 +32,7 @@ typedef enum {
 /* What a model's tensor may be of this type. */
 typedef enum {
     SL_TYPE_OF_MATRICES = 1, /* of linear maps, the embedding and the head */
-    SL_TYPE_OF_VECTORS = 2,  /* norms and biases */
+    SL_TYPE_OF_VECTORS = 2,  /* norms, biases, divisors of rope */
 } sl_type_use;
 
 /* ggml's name, "q4_1", whether the runtime computes with it or not; static storage. */

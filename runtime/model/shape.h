@@ -38,10 +38,15 @@ typedef struct {
     bool tied; /* the head is the embedding */
 } sl_model_shape;
 
+static inline const sl_layer_kind *sl_layer_kind_of(const sl_model_shape *shape, uint32_t layer)
+{
+    return &shape->kinds[shape->kind_of[layer]];
+}
+
 /* The window of a layer of sliding attention; 0: it attends to all tokens. */
 static inline uint32_t sl_sliding_window(const sl_model_shape *shape, uint32_t layer)
 {
-    return shape->kinds[shape->kind_of[layer]].window;
+    return sl_layer_kind_of(shape, layer)->window;
 }
 
 /* KV heads of layers [first, end) that attend to all tokens. */
@@ -51,11 +56,6 @@ static inline uint32_t sl_full_heads(const sl_model_shape *shape, uint32_t first
     for (uint32_t layer = first; layer < end; layer++)
         n += sl_sliding_window(shape, layer) ? 0 : shape->n_kv_heads;
     return n;
-}
-
-static inline const sl_layer_kind *sl_layer_kind_of(const sl_model_shape *shape, uint32_t layer)
-{
-    return &shape->kinds[shape->kind_of[layer]];
 }
 
 #endif

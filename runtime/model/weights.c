@@ -64,8 +64,9 @@ static sl_status check_type(const sl_gguf *gguf, const char *name, const sl_gguf
     char names[SL_TYPE_NAMES_MAX];
     if (sl_type_has_use(t->type, use)) return SL_OK;
     sl_type_names(use, names, sizeof names);
-    sl_error("%s: tensor %s is of type %s, supported here: %s", sl_gguf_path(gguf), name,
-             sl_type_name(t->type), names);
+    sl_error("%s: tensor %s is of type %s, supported here: %s. Take the model in another type, or "
+             "make one of its F16 file: llama-quantize MODEL-F16.gguf MODEL-Q4_K_M.gguf Q4_K_M",
+             sl_gguf_path(gguf), name, sl_type_name(t->type), names);
     return SL_ERR_UNSUPPORTED;
 }
 
@@ -96,16 +97,29 @@ static sl_status check_tensor(const sl_gguf *gguf, const char *name, uint64_t n_
     return status;
 }
 
+/* A file may have vectors in 16 bits; they are f32 once loaded. */
+static size_t vector_bytes(const sl_gguf_tensor *t) { return t->dims[0] * sizeof(float); }
+
+static void widen_vector(const sl_gguf_tensor *t, const void *bytes, float *out)
+{
+    sl_matrix row = {.data = bytes, .type = t->type, .n_out = 1, .n_in = t->dims[0]};
+    sl_matrix_row(&row, 0, out);
+}
+
 static sl_status check_divisors(const sl_gguf *gguf, const sl_gguf_tensor *t)
 {
-    float *divisors = malloc(t->data_bytes);
-    sl_status status = divisors ? sl_gguf_read(gguf, t, 0, t->data_bytes, divisors) : SL_ERR_MEMORY;
-    for (size_t i = 0; i < t->data_bytes / sizeof *divisors && status == SL_OK; i++) {
+    void *bytes = malloc(t->data_bytes);
+    float *divisors = malloc(vector_bytes(t));
+    sl_status status = SL_ERR_MEMORY;
+    if (bytes && divisors) status = sl_gguf_read(gguf, t, 0, t->data_bytes, bytes);
+    if (status == SL_OK) widen_vector(t, bytes, divisors);
+    for (size_t i = 0; i < t->dims[0] && status == SL_OK; i++) {
         if (divisors[i] > 0 && divisors[i] < INFINITY) continue;
         sl_error("%s: tensor %s divides frequency %zu by %g", sl_gguf_path(gguf), ROPE_FREQS, i,
                  (double)divisors[i]);
         status = SL_ERR_FORMAT;
     }
+    free(bytes);
     free(divisors);
     return status;
 }
@@ -286,7 +300,7 @@ static void bind_layer(const sl_gguf *gguf, uint32_t layer, sl_arena *arena, sl_
         const sl_gguf_tensor *t = find_layer_tensor(gguf, layer, which);
         char *place = (char *)out + which->offset;
         if (which->out == SL_DIM_NONE)
-            *(const float **)(void *)place = t ? take_place(arena, t->data_bytes) : NULL;
+            *(const float **)(void *)place = t ? take_place(arena, vector_bytes(t)) : NULL;
         else
             *(sl_matrix *)(void *)place = bind_matrix(t, loaded_bytes(t), arena);
     }
@@ -295,7 +309,7 @@ static void bind_layer(const sl_gguf *gguf, uint32_t layer, sl_arena *arena, sl_
 static const float *bind_vector(const sl_gguf *gguf, const char *name, sl_arena *arena)
 {
     const sl_gguf_tensor *t = sl_gguf_find(gguf, name);
-    return t ? take_place(arena, t->data_bytes) : NULL;
+    return t ? take_place(arena, vector_bytes(t)) : NULL;
 }
 
 /* All but the list of layers. */
@@ -418,17 +432,28 @@ static sl_status read_packed(loader *l, const sl_gguf_tensor *t, const sl_matrix
     return status;
 }
 
+static sl_status read_vector(loader *l, const sl_gguf_tensor *t, float *out)
+{
+    sl_status status = find_room(l, t->data_bytes);
+    if (status == SL_OK) status = read_plain(l, t, l->piece);
+    if (status == SL_OK) widen_vector(t, l->piece, out);
+    return status;
+}
+
 typedef enum { KEEP_ROWS, PACK_ROWS } packing_kind;
 
-/* `place` is where binding put it; the matrix, if it is one, is told whether it is packed now. */
+/* `place` is where binding put it; the matrix, if it is one and no vector, is told whether it is
+ * packed now. */
 static sl_status load_tensor(loader *l, const char *name, const void *place, sl_matrix *matrix,
                              packing_kind kind)
 {
     const sl_gguf_tensor *t = sl_gguf_find(l->gguf, name);
-    uint8_t *out = (uint8_t *)(uintptr_t)place;
+    void *out = (void *)(uintptr_t)place;
     bool packs = matrix && kind == PACK_ROWS && sl_packed_bytes(matrix) > 0;
     XXH3_64bits_reset_withSeed(l->hash, sl_sum_seed(t->name));
-    sl_status status = packs ? read_packed(l, t, matrix, out) : read_plain(l, t, out);
+    sl_status status = !matrix ? read_vector(l, t, out)
+                       : packs ? read_packed(l, t, matrix, out)
+                               : read_plain(l, t, out);
     if (status != SL_OK) return status;
     if (packs) matrix->packed = true;
     uint32_t group;

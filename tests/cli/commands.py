@@ -138,13 +138,25 @@ def test_show(tool):
     for word in ["GGUF v3", "general.architecture", "token_embd.weight", f"{LAYERS} layers"]:
         e2e.check(out.decode().count(word) == 1, f"{what}: '{word}' is not there once\n{out!r}")
     value = tool.json("show", "model", tool.model)
-    check_keys(value, ["path", "bytes", "version", "runnable", "tensors", "shape"], what)
+    check_keys(value, ["path", "bytes", "version", "architecture", "runnable", "tensors", "shape"], what)
+    e2e.check(value["architecture"] == "llama" and value["shape"]["layer_kinds"] == [
+        {"layers": list(range(LAYERS)), "rope": {"dim": 16, "base": 10000, "scaling": "none", "factor": 1}}],
+              f"{what}: {value['shape']}")
     e2e.check(value["runnable"] and value["bytes"] == os.path.getsize(tool.model), what)
     e2e.check(value["shape"]["layers"] == LAYERS and value["shape"]["width"] == 96, what)
     e2e.check(any(t["name"] == "blk.0.attn_q.weight" and t["type"] == "q4_1"
                   and t["shape"] == [96, 96] for t in value["tensors"]), what)
     alien = tool.json("show", "model", tool.bench.path("alien.gguf"))
     e2e.check(not alien["runnable"], "a model of another architecture is said to be runnable")
+    mixed = tool.json("show", "model", tool.bench.model("mixed.gguf", architecture="smollm3", layers=5))
+    kinds = mixed["shape"]["layer_kinds"]
+    e2e.check(kinds[0]["layers"] == [0, 1, 2, 4] and kinds[1] == {"layers": [3]}, f"{what}: {kinds}")
+    sliding = tool.bench.model("sliding.gguf", architecture="gemma3", layers=7, window=32)
+    kinds = tool.json("show", "model", sliding)["shape"]["layer_kinds"]
+    e2e.check([(k.get("window"), k["layers"]) for k in kinds] == [(None, [5]), (32, [0, 1, 2, 3, 4, 6])],
+              f"{what}: {kinds}")
+    out, _, what = tool.run(0, "show", "model", sliding)
+    e2e.check(b"6 of the layers: sliding attention to the latest 32 tokens, rope: base 10000, not scaled" in out, f"{what}: {out}")
 
 
 def test_show_gate(tool):

@@ -324,6 +324,51 @@ static void test_foreign_keys(void **state)
                   "llama-gguf-split --merge");
 }
 
+/* Part 2 repeats keys of the model, or says something else. */
+static void test_model_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *text;
+        bool is_fine;
+    } ROWS[] = {
+        {"general.name", "split", true},
+        {"general.alignment", "32", true},
+        {"general.name", "splat", false},
+        {"general.name", "splits", false},
+        {"llama.block_count", "4", false}, /* the first part does not have it */
+        {"splits", "1", false},
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        sl_gguf_writer w = {0};
+        split_keys keys = good_keys(1);
+        save_model();
+        put_split_keys(&w, &keys);
+        if (strcmp(ROWS[i].key, "general.alignment") == 0)
+            sl_gguf_put_u32(&w, ROWS[i].key, 32);
+        else
+            sl_gguf_put_string(&w, ROWS[i].key, ROWS[i].text);
+        for (int k = 0; k < TENSORS; k++)
+            if (LIST[k].part == 1) put_floats(&w, LIST[k].name, (float)(1000 * k));
+        save(&w, part_path(1));
+        if (ROWS[i].is_fine)
+            sl_gguf_close(open_model());
+        else
+            check_refused(part_path(0), SL_ERR_FORMAT, ROWS[i].key,
+                          "model-00002-of-00003.gguf: key ");
+    }
+    save_model();
+    sl_gguf_writer w = {0};
+    split_keys keys = good_keys(1);
+    put_split_keys(&w, &keys);
+    sl_gguf_put_u32(&w, "general.name", 5); /* of another kind */
+    for (int k = 0; k < TENSORS; k++)
+        if (LIST[k].part == 1) put_floats(&w, LIST[k].name, (float)(1000 * k));
+    save(&w, part_path(1));
+    check_refused(part_path(0), SL_ERR_FORMAT, "key general.name is not as in ",
+                  "model-00002-of-00003.gguf");
+}
+
 /* Part 3 as its keys should be, with these tensors. */
 static void save_third(const char *const *names, size_t n)
 {
@@ -403,17 +448,12 @@ static int remove_one(const char *path, const struct stat *info, int type, struc
 int gguf_split_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_first_without_tensors),
-        cmocka_unit_test(test_not_split),
-        cmocka_unit_test(test_header_hash),
-        cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_missing),
-        cmocka_unit_test(test_not_the_first),
-        cmocka_unit_test(test_foreign_keys),
-        cmocka_unit_test(test_foreign_tensors),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_hostile_part),
+        cmocka_unit_test(test_read),          cmocka_unit_test(test_first_without_tensors),
+        cmocka_unit_test(test_not_split),     cmocka_unit_test(test_header_hash),
+        cmocka_unit_test(test_changes),       cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_not_the_first), cmocka_unit_test(test_foreign_keys),
+        cmocka_unit_test(test_model_keys),    cmocka_unit_test(test_foreign_tensors),
+        cmocka_unit_test(test_limits),        cmocka_unit_test(test_hostile_part),
         cmocka_unit_test(test_in_memory),
     };
     if (!mkdtemp(folder)) return 1;

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -29,11 +30,25 @@ static void check_matrix(const sl_gguf *gguf, const sl_matrix *w, const char *na
     }
 }
 
+/* It is f32 once loaded, whatever it is in the file. */
 static void check_vector(const sl_gguf *gguf, const float *found, const char *name)
 {
     const sl_gguf_tensor *t = sl_gguf_find(gguf, name);
-    assert_true(t && found && (const void *)found != t->data);
-    assert_memory_equal(found, t->data, t->data_bytes);
+    if (!t || !found || (const void *)found == t->data) {
+        fail_msg("%s: not loaded", name);
+        return;
+    }
+    for (size_t i = 0; i < t->dims[0]; i++) {
+        float wanted;
+        if (t->type == SL_TYPE_F32)
+            memcpy(&wanted, (const uint8_t *)t->data + i * sizeof wanted, sizeof wanted);
+        else {
+            uint16_t half;
+            memcpy(&half, (const uint8_t *)t->data + i * sizeof half, sizeof half);
+            wanted = t->type == SL_TYPE_F16 ? sl_f16_to_f32(half) : sl_bf16_to_f32(half);
+        }
+        assert_true(found[i] == wanted);
+    }
 }
 
 /* The weights of layers [begin, end), bound and loaded; they last until the next load. `sums` takes
@@ -151,6 +166,54 @@ static void test_load_norms(void **state)
     model_close(&m);
 }
 
+/* Every norm and bias, and the divisors of rope, in 16 bits. */
+static void test_load_vector_types(void **state)
+{
+    (void)state;
+    static const char *const architectures[] = {"llama", "gemma3"};
+    static const uint32_t types[] = {SL_TYPE_F16, SL_TYPE_BF16};
+    size_t n_checked = 0;
+    for (int i = 0; i < 4; i++) {
+        synth_shape shape = synth_shape_default();
+        shape.architecture = architectures[i / 2];
+        shape.vector_type = types[i % 2];
+        if (i / 2 == 0) shape.bias = SYNTH_BIASED, shape.rope.freqs = true;
+        model m = model_make_of(&shape);
+        sl_model_shape s = model_open(&m);
+        sl_weights w = load_quietly(m.gguf, &s, 0, LAYERS);
+        check_vector(m.gguf, w.output_norm, "output_norm.weight");
+        if (shape.rope.freqs) check_vector(m.gguf, w.rope_freqs, "rope_freqs.weight");
+        assert_int_equal(sl_gguf_find(m.gguf, "output_norm.weight")->type, types[i % 2]);
+        for (size_t k = 0; k < SL_LAYER_TENSORS; k++) {
+            const sl_layer_tensor *tensor = &sl_layer_tensors[k];
+            char name[64];
+            snprintf(name, sizeof name, "blk.3.%s", tensor->suffix);
+            if (tensor->out != SL_DIM_NONE || !sl_gguf_find(m.gguf, name)) continue;
+            const char *place = (const char *)&w.layers[3] + tensor->offset;
+            check_vector(m.gguf, *(const float *const *)(const void *)place, name);
+            n_checked++;
+        }
+        model_close(&m);
+    }
+    assert_int_equal(n_checked, 2 * (9 + 6));
+}
+
+/* In 16 bits, too, each divisor is looked at. */
+static void test_wrong_divisors(void **state)
+{
+    (void)state;
+    synth_shape shape = synth_shape_default();
+    shape.rope.freqs = true;
+    shape.vector_type = SL_TYPE_F16;
+    model m = model_make_of(&shape);
+    model_open(&m);
+    uint8_t *last = (uint8_t *)(uintptr_t)sl_gguf_find(m.gguf, "rope_freqs.weight")->data +
+                    (HEAD_DIM / 2 - 1) * sizeof(uint16_t);
+    sl_gguf_close(m.gguf);
+    memset(last, 0, sizeof(uint16_t));
+    check_refused(&m, SL_ERR_FORMAT, "divides frequency 7 by 0");
+}
+
 /* Each layer has the biases the file gives it, and no other's. */
 static void test_one_bias(void **state)
 {
@@ -265,9 +328,10 @@ static void test_hash_sees_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),          cmocka_unit_test(test_load_optional),
-        cmocka_unit_test(test_load_norms),    cmocka_unit_test(test_one_bias),
-        cmocka_unit_test(test_splits),        cmocka_unit_test(test_splits_full),
+        cmocka_unit_test(test_load),           cmocka_unit_test(test_load_optional),
+        cmocka_unit_test(test_load_norms),     cmocka_unit_test(test_load_vector_types),
+        cmocka_unit_test(test_wrong_divisors), cmocka_unit_test(test_one_bias),
+        cmocka_unit_test(test_splits),         cmocka_unit_test(test_splits_full),
         cmocka_unit_test(test_hash_sees_all),
     };
     int failed = cmocka_run_group_tests_name("weights", tests, NULL, NULL);

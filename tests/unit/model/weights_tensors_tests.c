@@ -80,10 +80,13 @@ static void test_types(void **state)
         model m = model_make_full();
         uint8_t *after = gguf_after(m.bytes, m.n_bytes, names[i]);
         uint32_t n_dims = after[0];
-        gguf_set_u32(after + 4 + n_dims * 8, n_dims == 1 ? SL_TYPE_F16 : 16); /* iq2_xxs */
+        gguf_set_u32(after + 4 + n_dims * 8, 16); /* iq2_xxs */
         check_refused(&m, SL_ERR_UNSUPPORTED, names[i]);
     }
     free(names);
+    model m = model_make_full();
+    gguf_set_u32(gguf_after(m.bytes, m.n_bytes, "blk.0.attn_norm.weight") + 12, SL_TYPE_Q8_0);
+    check_refused(&m, SL_ERR_UNSUPPORTED, "is of type q8_0, supported here: f32, f16, bf16.");
 }
 
 /* Every type of matrix there are kernels for, wherever a matrix may be; the message lists them. */
