@@ -10,8 +10,8 @@ typedef struct {
 } sl_answer;
 
 /* The parts of an answer's text, into which they point, without the line ends at the border between
- * them and around the thought. A thought stands at the beginning, after blanks at most. One that has
- * no end takes all the text: the answer was cut inside it. */
+ * them and around the thought. A thought stands at the beginning, after blanks at most. One that
+ * has no end takes all the text: the answer was cut inside it. */
 sl_answer sl_answer_split(sl_chat_thought thought, sl_text text);
 
 #endif

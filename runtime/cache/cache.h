@@ -86,11 +86,11 @@ void sl_cache_open(sl_cache *cache, uint32_t sequence);
 void sl_cache_fork(sl_cache *cache, uint32_t sequence, uint32_t parent);
 void sl_cache_close(sl_cache *cache, uint32_t sequence);
 
-/* Put a prompt span into one head: k, v: token t's row at k + t * stride, [head_dim] f32, rotated.
- * keep[t]: whether token position + t - window, which t's arrival pushes out of the window, is
- * admitted (not read where there is no such token, nor in a sliding layer). `position` counts from 0 and continues the
- * sequence. Heads of one layer may run at once, but taking pages is serialized inside. The span's
- * tiles stay valid until the next layer's. */
+/* Put a prompt span into one head: k, v: token t's row at k + t * stride, [head_dim] f32, as
+ * attention meets them. keep[t]: whether token position + t - window, which t's arrival pushes out
+ * of the window, is admitted (not read where there is no such token, nor in a sliding layer).
+ * `position` counts from 0 and continues the sequence. Heads of one layer may run at once, but
+ * taking pages is serialized inside. The span's tiles stay valid until the next layer's. */
 void sl_cache_put_prompt(sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head,
                          uint32_t position, uint32_t n_tokens, const float *k, const float *v,
                          size_t stride, const uint8_t *keep);

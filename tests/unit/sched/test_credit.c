@@ -25,7 +25,8 @@ static void test_tokens_pages_is_the_exact_worst_case(void **state)
     assert_int_equal(sl_credit_tokens_pages(UINT32_MAX), 1u << 26);
 }
 
-/* A rank whose layers all have sliding windows takes any number of head pages and none of its own. */
+/* A rank whose layers all have sliding windows takes any number of head pages and none of its
+ * own. */
 static void test_rank_without_pages(void **state)
 {
     (void)state;
