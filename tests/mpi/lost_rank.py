@@ -12,7 +12,6 @@ import e2e
 RANKS = 3
 END_S = 10      # from the loss to the end of the whole job
 START_S = 60    # until the first results are there
-N_REQUESTS = 80
 
 
 def ranks_of(launcher):
@@ -54,8 +53,9 @@ class Job:
 
     def __init__(self, bench, model):
         self.bench = bench
+        self.n_requests = 30 if bench.args.light else 80
         jobs = [e2e.completion(f"r{i}", e2e.words(i, 100 + 5 * i), max_tokens=60, seed=i,
-                               ignore_eos=True) for i in range(N_REQUESTS)]
+                               ignore_eos=True) for i in range(self.n_requests)]
         source = bench.job("in.jsonl", jobs)
         self.out = bench.path("out")
         self.words = ["batch", "-m", model, "-i", source, "-o", self.out, "-t", 1,
@@ -112,13 +112,13 @@ class Job:
         e2e.check(run.returncode == 0, f"{what}: exit code {run.returncode}\n"
                                        f"{run.stderr.decode(errors='replace')}")
         report = json.loads(run.stdout)
-        e2e.check(report["requests"] == N_REQUESTS - len(already),
+        e2e.check(report["requests"] == self.n_requests - len(already),
                   f"{what}: {len(already)} were done, yet {report['requests']} were done again")
         return e2e.records(self.out)
 
     def resume(self, what):
         done = e2e.records(self.out)
-        e2e.check(3 <= len(done) < N_REQUESTS, f"{what}: {len(done)} results: not the middle")
+        e2e.check(3 <= len(done) < self.n_requests, f"{what}: {len(done)} results: not the middle")
         e2e.compare({name: self.reference[name] for name in done}, done, what)
         e2e.compare(self.reference, self.complete(what, done), f"{what}, resumed")
 
