@@ -18,7 +18,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 typedef struct {
     float x[TOKENS * WIDTH_MAX], scale[TOKENS * WIDTH_MAX / 32], sum[TOKENS * WIDTH_MAX / 32],
-        half_sum[TOKENS * WIDTH_MAX / 16];
+        sum_16[TOKENS * WIDTH_MAX / 16];
     int8_t q[TOKENS * WIDTH_MAX];
 } inputs;
 
@@ -54,7 +54,7 @@ static void score_all(const sl_gate *gate)
                         .q = in.q,
                         .scale = in.scale,
                         .sum = in.sum,
-                        .half_sum = in.half_sum};
+                        .sum_16 = in.sum_16};
     sl_gate_options options = {.gate = gate,
                                .kernels = sl_kernels_named("ref"),
                                .layer_end = gate->n_layers,

@@ -41,7 +41,7 @@ static void score(void *context, sl_member me)
     scoring *s = context;
     sl_gates *gates = s->gates;
     static float scale[ROWS_MAX * WIDTH_MAX / SL_BLOCK], sum[ROWS_MAX * WIDTH_MAX / SL_BLOCK],
-        half_sum[2 * ROWS_MAX * WIDTH_MAX / SL_BLOCK];
+        sum_16[2 * ROWS_MAX * WIDTH_MAX / SL_BLOCK];
     static int8_t q[ROWS_MAX * WIDTH_MAX];
     sl_linear maps[SL_GATE_MAPS_MAX];
     sl_activations a = {.n_rows = n_tokens,
@@ -50,7 +50,7 @@ static void score(void *context, sl_member me)
                         .q = q,
                         .scale = scale,
                         .sum = sum,
-                        .half_sum = half_sum};
+                        .sum_16 = sum_16};
     size_t n_maps = sl_gates_maps(gates, s->layer, maps);
     if (me.thread == 0) sl_linear_quantize(gates->options.kernels, &a, 0, n_tokens);
     sl_team_barrier(me);

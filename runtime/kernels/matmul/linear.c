@@ -32,7 +32,7 @@ static sl_activations rows_of(const sl_activations *a, const piece *p)
                             .q = a->q + p->row * a->width,
                             .scale = a->scale + p->row * n_blocks,
                             .sum = a->sum + p->row * n_blocks,
-                            .half_sum = a->half_sum + p->row * 2 * n_blocks};
+                            .sum_16 = a->sum_16 + p->row * 2 * n_blocks};
 }
 
 /* out: [piece->n_rows][stride], from the piece's first row and column on. */
@@ -77,8 +77,8 @@ static const sl_linear *walk_next(walk *w, piece *out)
         if (w->at == w->end) return NULL;
         strip = w->at++;
     } else {
-        size_t n_blocks = (w->n_rows + PIECE_ROWS - 1) / PIECE_ROWS, i = sl_team_take(w->me);
-        if (i >= w->n_strips * n_blocks) return NULL;
+        size_t n_pieces = (w->n_rows + PIECE_ROWS - 1) / PIECE_ROWS, i = sl_team_take(w->me);
+        if (i >= w->n_strips * n_pieces) return NULL;
         strip = i % w->n_strips;
         row = i / w->n_strips * PIECE_ROWS;
     }
@@ -102,7 +102,7 @@ sl_activations sl_activations_take(sl_arena *arena, size_t n_rows, size_t width)
                             .q = sl_arena_array(arena, int8_t, n),
                             .scale = sl_arena_array(arena, float, n_blocks),
                             .sum = sl_arena_array(arena, float, n_blocks),
-                            .half_sum = sl_arena_array(arena, float, 2 * n_blocks)};
+                            .sum_16 = sl_arena_array(arena, float, 2 * n_blocks)};
 }
 
 /* n numbers that belong to `row` of a, at `at` in its arrays. */
@@ -111,7 +111,7 @@ static void quantize(const sl_kernels *kernels, const sl_activations *a, size_t 
 {
     if (row < a->n_rows - a->n_bf16)
         kernels->quantize(x, n / SL_BLOCK, a->q + at, a->scale + at / SL_BLOCK,
-                          a->sum + at / SL_BLOCK, a->half_sum + at / (SL_BLOCK / 2));
+                          a->sum + at / SL_BLOCK, a->sum_16 + at / (SL_BLOCK / 2));
     else
         kernels->round(x, n, a->bf16 + at);
 }

@@ -55,12 +55,13 @@ SL_ALWAYS_INLINE void unpack_block(sl_weight_form form, const uint8_t *f16, cons
                                    uint16_t *tile)
 {
     const uint8_t *planes = small + sl_form_n_small(form) * SL_PANEL;
-    const size_t n_groups = sl_form_has_halves(form) ? 2 : 1, n_quads = SL_BLOCK / 4 / n_groups;
-    for (size_t g = 0; g < n_groups; g++) {
-        panel_scale w = panel_scale_of(form, f16, small, 0, g);
+    const size_t n_sub_blocks = SL_BLOCK / sl_form_sub_block(form),
+                 n_quads = SL_BLOCK / 4 / n_sub_blocks;
+    for (size_t sub = 0; sub < n_sub_blocks; sub++) {
+        panel_scale w = panel_scale_of(form, f16, small, 0, sub);
         SL_UNROLL
         for (size_t i = 0; i < n_quads; i++) {
-            size_t quad = g * n_quads + i;
+            size_t quad = sub * n_quads + i;
             __m512i codes = panel_codes(form, planes, quad);
             for (int k = 0; k < 4; k += 2)
                 _mm512_store_si512(tile + (4 * quad + (size_t)k) * SL_PANEL,
@@ -74,13 +75,13 @@ SL_ALWAYS_INLINE void unpack_panel(uint32_t type, const uint8_t *panel, size_t b
                                    uint16_t (*tile)[SL_TILE_NUMBERS])
 {
     const sl_weight_form form = sl_weight_form_of(type);
-    const size_t per_block = form.block / SL_BLOCK,
+    const size_t per_super = form.super_block / SL_BLOCK,
                  step = (sl_form_n_small(form) + sl_form_code_bytes(form)) * SL_PANEL,
-                 block_bytes = sl_form_block_bytes(form) * SL_PANEL;
+                 super_bytes = sl_form_super_block_bytes(form) * SL_PANEL;
     for (size_t b = begin; b < begin + n; b++) {
-        const uint8_t *f16 = panel + b / per_block * block_bytes;
+        const uint8_t *f16 = panel + b / per_super * super_bytes;
         const uint8_t *first = f16 + sl_form_n_f16(form) * SL_PANEL * sizeof(uint16_t);
-        unpack_block(form, f16, first + b % per_block * step, tile[b - begin]);
+        unpack_block(form, f16, first + b % per_super * step, tile[b - begin]);
     }
 }
 

@@ -12,9 +12,9 @@ enum { LANES = 8, TILE_ROWS = 4, TILE_COLUMNS = 2 };
 SL_ALWAYS_INLINE __m256 load_weights(const void *w, uint32_t type, size_t i)
 {
     if (type == SL_TYPE_F32) return _mm256_loadu_ps((const float *)w + i);
-    __m128i halves = _mm_loadu_si128((const __m128i *)((const uint16_t *)w + i));
-    if (type == SL_TYPE_F16) return _mm256_cvtph_ps(halves);
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16)); /* bf16 */
+    __m128i bits = _mm_loadu_si128((const __m128i *)((const uint16_t *)w + i));
+    if (type == SL_TYPE_F16) return _mm256_cvtph_ps(bits);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16)); /* bf16 */
 }
 
 /* The last n < 8, zeros behind them. */

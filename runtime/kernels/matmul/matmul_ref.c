@@ -1,8 +1,8 @@
 /* runtime/kernels/matmul/matmul_ref.c - out[t][j] = sum_i w[j][i] x[t][i], one element at a time.
- * With w = scale (q_w - offset) + minimum and x = d_a q_a in groups G of inputs:
+ * With w = scale (q_w - offset) + minimum and x = d_a q_a in sub-blocks G of inputs:
  *   out = sum_G (scale d_a) sum_{i in G} q_w q_a + (minimum - offset scale) d_a sum_{i in G} q_a
- * where the inner sums are exact integers. Sums over groups, and over i of float weights, are f32
- * in ascending order. */
+ * where the inner sums are exact integers. Sums over sub-blocks, and over i of float weights, are
+ * f32 in ascending order. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/matmul/panel.h"
 
@@ -31,22 +31,22 @@ static float dot_bf16(const uint16_t *w, const float *x, size_t n)
 
 /* ---- rows of codes ---- */
 
-/* A block of w with the row of a that begins at input `at` of all rows' inputs. */
-static float add_block(sl_weight_form form, const sl_weight_block *block, const sl_activations *a,
-                       size_t at, float out)
+/* A super-block of w with the row of a that begins at input `at` of all rows' inputs. */
+static float add_super_block(sl_weight_form form, const sl_super_block *super,
+                             const sl_activations *a, size_t at, float out)
 {
-    size_t group = sl_form_has_halves(form) ? SL_BLOCK / 2 : SL_BLOCK;
-    const float *sums = group == SL_BLOCK ? a->sum : a->half_sum;
+    size_t sub_block = sl_form_sub_block(form);
+    const float *sums = sub_block == SL_BLOCK ? a->sum : a->sum_16;
     bool has_minimum = sl_form_has_minimum(form) || form.offset > 0;
-    for (size_t first = 0; first < form.block; first += group) {
+    for (size_t first = 0; first < form.super_block; first += sub_block) {
         int32_t dot = 0;
         float scale, minimum;
-        sl_weight_scale(form, block, first / (SL_BLOCK / 2), &scale, &minimum);
+        sl_weight_scale(form, super, first / (SL_BLOCK / 2), &scale, &minimum);
         if (form.offset > 0) minimum = (float)-form.offset * scale;
-        for (size_t i = first; i < first + group; i++)
-            dot += sl_weight_code(form, block, i) * a->q[at + i];
+        for (size_t i = first; i < first + sub_block; i++)
+            dot += sl_weight_code(form, super, i) * a->q[at + i];
         out += scale * a->scale[(at + first) / SL_BLOCK] * (float)dot;
-        if (has_minimum) out += minimum * sums[(at + first) / group];
+        if (has_minimum) out += minimum * sums[(at + first) / sub_block];
     }
     return out;
 }
@@ -54,12 +54,12 @@ static float add_block(sl_weight_form form, const sl_weight_block *block, const 
 static float dot_quantized(const sl_matrix *w, size_t j, const sl_activations *a, size_t t)
 {
     sl_weight_form form = sl_weight_form_of(w->type);
-    size_t n_blocks = sl_matrix_n_blocks(w);
+    size_t n_super_blocks = sl_matrix_n_super_blocks(w);
     float out = 0;
-    for (size_t b = 0; b < n_blocks; b++) {
-        sl_weight_block block;
-        sl_matrix_block(w, j, b, &block);
-        out = add_block(form, &block, a, t * a->width + b * form.block, out);
+    for (size_t b = 0; b < n_super_blocks; b++) {
+        sl_super_block super;
+        sl_matrix_super_block(w, j, b, &super);
+        out = add_super_block(form, &super, a, t * a->width + b * form.super_block, out);
     }
     return out;
 }

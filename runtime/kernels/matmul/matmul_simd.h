@@ -5,12 +5,12 @@
  * multiplied:
  *   dot_add(kind, sum, w, x)   sum plus the products of a vector of weights with one of rows;
  *   dot_extra(kind, sum, w)    what dot_add then has too much of, whatever the rows are;
- *   dot_end(kind, sum, extra)  the exact sums of a group, in 32 bits.
+ *   dot_end(kind, sum, extra)  the exact sums of a sub-block, in 32 bits.
  *
- * Lane c of every sum belongs to column c of the panel alone, and is matmul_ref.c's, group by
- * group: exact integers, one multiply-add into f32. No lanes are ever added up, so neither tiles
- * nor ranges can change an element's bits. A panel is read from memory once, however many rows
- * there are. */
+ * Lane c of every sum belongs to column c of the panel alone, and is matmul_ref.c's, sub-block by
+ * sub-block: exact integers, one multiply-add into f32. No lanes are ever added up, so neither
+ * tiles nor ranges can change an element's bits. A panel is read from memory once, however many
+ * rows there are. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
 #include "runtime/kernels/matmul/panel.h"
@@ -39,21 +39,21 @@ static strip strip_of(const sl_matrix *w, size_t column)
                    .step = panel_bytes};
 }
 
-/* dot[r][v] = sum_i w_i q_i of a group, which begins at quad `first` of 32 inputs' planes. */
-SL_ALWAYS_INLINE void dot_group(int rows, int vectors, sl_weight_form form, const strip *s,
-                                const uint8_t *planes, size_t first, const int8_t *q, size_t width,
-                                ivec (*dot)[TILE_VECTORS])
+/* dot[r][v] = sum_i w_i q_i of a sub-block, which begins at quad `first` of 32 inputs' planes. */
+SL_ALWAYS_INLINE void dot_sub_block(int rows, int vectors, sl_weight_form form, const strip *s,
+                                    const uint8_t *planes, size_t first, const int8_t *q,
+                                    size_t width, ivec (*dot)[TILE_VECTORS])
 {
     const dot_kind kind = dot_kind_of(form);
-    const size_t n = sl_form_has_halves(form) ? 4 : 8;
+    const size_t n = sl_form_sub_block(form) / 4;
     ivec extra[TILE_VECTORS];
     for (int v = 0; v < vectors; v++) extra[v] = i_zero();
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++) dot[r][v] = i_zero();
     SL_UNROLL
     for (size_t i = 0; i < n; i++) {
-        /* two quads of the same bytes are taken in a row, so that these are loaded once; groups of
-         * 8 quads begin at quad 0 */
+        /* two quads of the same bytes are taken in a row, so that these are loaded once;
+         * sub-blocks of 8 quads begin at quad 0 */
         size_t quad = form.low_bits == 4 && n == 8 ? i / 2 + i % 2 * 4 : first + i;
         ivec w[TILE_VECTORS];
         for (int v = 0; v < vectors; v++) {
@@ -86,9 +86,9 @@ SL_ALWAYS_INLINE void multiply_tile(int rows, int vectors, uint32_t type, strip 
     const size_t f16_bytes = sl_form_n_f16(form) * SL_PANEL * sizeof(uint16_t),
                  small_bytes = sl_form_n_small(form) * SL_PANEL,
                  code_bytes = sl_form_code_bytes(form) * SL_PANEL;
-    const size_t n_groups = sl_form_has_halves(form) ? 2 : 1;
+    const size_t n_sub_blocks = SL_BLOCK / sl_form_sub_block(form);
     const bool has_minimum = sl_form_has_minimum(form) || form.offset > 0;
-    const float *sums = n_groups == 1 ? a->sum : a->half_sum;
+    const float *sums = n_sub_blocks == 1 ? a->sum : a->sum_16;
     size_t n_blocks = a->width / SL_BLOCK, block = row * n_blocks;
     bool fetches = a->n_rows <= FETCH_ROWS && row + (size_t)rows == a->n_rows;
     const uint8_t *at = s.panel, *f16 = at;
@@ -97,21 +97,22 @@ SL_ALWAYS_INLINE void multiply_tile(int rows, int vectors, uint32_t type, strip 
         for (int v = 0; v < vectors; v++) sum[r][v] = v_set1(0);
     for (size_t b = 0; b < n_blocks; b++, block++) {
         if (fetches) fetch_next(vectors, &s, at, f16_bytes + small_bytes + code_bytes);
-        if (b % (form.block / SL_BLOCK) == 0) f16 = at, at += f16_bytes;
+        if (b % (form.super_block / SL_BLOCK) == 0) f16 = at, at += f16_bytes;
         const uint8_t *small = at, *planes = at + small_bytes + s.column * 4;
-        for (size_t g = 0; g < n_groups; g++) {
+        for (size_t sub = 0; sub < n_sub_blocks; sub++) {
             ivec dot[TILE_ROWS][TILE_VECTORS];
-            dot_group(rows, vectors, form, &s, planes, 4 * g, a->q + block * SL_BLOCK, a->width,
-                      dot);
+            dot_sub_block(rows, vectors, form, &s, planes, 4 * sub, a->q + block * SL_BLOCK,
+                          a->width, dot);
             for (int v = 0; v < vectors; v++) {
                 panel_scale w = panel_scale_of(form, f16 + (size_t)v * s.step,
-                                               small + (size_t)v * s.step, s.column, g);
+                                               small + (size_t)v * s.step, s.column, sub);
                 for (int r = 0; r < rows; r++) {
                     size_t i = block + (size_t)r * n_blocks;
                     vec factor = v_mul(w.scale, v_set1(a->scale[i]));
                     sum[r][v] = v_fma(v_from_integers(dot[r][v]), factor, sum[r][v]);
                     if (has_minimum)
-                        sum[r][v] = v_fma(w.minimum, v_set1(sums[i * n_groups + g]), sum[r][v]);
+                        sum[r][v] = v_fma(w.minimum, v_set1(sums[i * n_sub_blocks + sub]),
+                                          sum[r][v]);
                 }
             }
         }

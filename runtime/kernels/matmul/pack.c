@@ -16,20 +16,21 @@ size_t sl_packed_bytes(const sl_matrix *w)
 void sl_pack(const sl_matrix *w, size_t begin, size_t end, void *out)
 {
     sl_weight_form form = sl_weight_form_of(w->type);
-    size_t n_blocks = sl_matrix_n_blocks(w), block_bytes = w->row_bytes / n_blocks,
-           step = sl_form_block_bytes(form) * SL_PANEL;
-    SL_ASSERT(!w->packed && end <= sl_n_panels(w) && w->row_bytes == n_blocks * block_bytes);
+    size_t n_super_blocks = sl_matrix_n_super_blocks(w),
+           super_bytes = w->row_bytes / n_super_blocks,
+           step = sl_form_super_block_bytes(form) * SL_PANEL;
+    SL_ASSERT(!w->packed && end <= sl_n_panels(w) && w->row_bytes == n_super_blocks * super_bytes);
     for (size_t panel = begin; panel < end; panel++) {
-        uint8_t *to = (uint8_t *)out + panel * n_blocks * step;
+        uint8_t *to = (uint8_t *)out + panel * n_super_blocks * step;
         size_t first = panel * SL_PANEL,
                n = w->n_out - first < SL_PANEL ? w->n_out - first : SL_PANEL;
-        if (n < SL_PANEL) memset(to, 0, n_blocks * step);
-        for (size_t b = 0; b < n_blocks; b++)
+        if (n < SL_PANEL) memset(to, 0, n_super_blocks * step);
+        for (size_t b = 0; b < n_super_blocks; b++)
             for (size_t row = 0; row < n; row++) {
-                sl_weight_block block;
+                sl_super_block super;
                 const uint8_t *from = sl_matrix_row_data(w, first + row);
-                sl_weight_split(w->type, from + b * block_bytes, &block);
-                sl_panel_put(form, &block, row, to + b * step);
+                sl_weight_split(w->type, from + b * super_bytes, &super);
+                sl_panel_put(form, &super, row, to + b * step);
             }
     }
 }

@@ -1,7 +1,7 @@
 /* runtime/kernels/matmul/pack.h - quantized weights in the order that kernels read them.
  *
  * A panel is SL_PANEL rows of a matrix (16 outputs), the last one filled up with zeros. It holds
- * block after block of the file, of all its rows together (weight_form.h says how many of what):
+ * super-block after super-block, of all its rows together (weight_form.h says how many of what):
  *   uint16 f16[..][16]: scales, then minimums;
  *   then of each SL_BLOCK inputs: uint8 small[..][16]: small scales;
  *   and planes of their codes' bits, the low ones first.

@@ -7,16 +7,17 @@
 
 enum { N_QUADS = SL_BLOCK / 4, QUADS_BYTES = SL_PANEL * 4 };
 
-size_t sl_matrix_n_blocks(const sl_matrix *w)
+size_t sl_matrix_n_super_blocks(const sl_matrix *w)
 {
     sl_weight_form form = sl_weight_form_of(w->type);
-    SL_ASSERT(form.block > 0 && w->n_in > 0 && w->n_in % form.block == 0);
-    return w->n_in / form.block;
+    SL_ASSERT(form.super_block > 0 && w->n_in > 0 && w->n_in % form.super_block == 0);
+    return w->n_in / form.super_block;
 }
 
 size_t sl_panel_bytes(const sl_matrix *w)
 {
-    return sl_matrix_n_blocks(w) * sl_form_block_bytes(sl_weight_form_of(w->type)) * SL_PANEL;
+    return sl_matrix_n_super_blocks(w) * sl_form_super_block_bytes(sl_weight_form_of(w->type)) *
+           SL_PANEL;
 }
 
 /* ---- planes: four codes at a time ---- */
@@ -51,16 +52,16 @@ static void get_plane(const uint8_t *plane, size_t shift, size_t n_bits, uint8_t
     }
 }
 
-/* ---- blocks ---- */
+/* ---- super-blocks ---- */
 
-void sl_panel_put(sl_weight_form form, const sl_weight_block *block, size_t row, uint8_t *panel)
+void sl_panel_put(sl_weight_form form, const sl_super_block *super, size_t row, uint8_t *panel)
 {
     size_t n_f16 = sl_form_n_f16(form), n_small = sl_form_n_small(form);
-    for (size_t i = 0; i < n_f16; i++, panel += SL_PANEL * sizeof *block->f16)
-        memcpy(panel + row * sizeof *block->f16, &block->f16[i], sizeof *block->f16);
-    for (size_t b = 0; b < form.block / SL_BLOCK; b++) {
-        const uint8_t *code = block->code + b * SL_BLOCK;
-        for (size_t i = 0; i < n_small; i++, panel += SL_PANEL) panel[row] = block->small[b][i];
+    for (size_t i = 0; i < n_f16; i++, panel += SL_PANEL * sizeof *super->f16)
+        memcpy(panel + row * sizeof *super->f16, &super->f16[i], sizeof *super->f16);
+    for (size_t b = 0; b < form.super_block / SL_BLOCK; b++) {
+        const uint8_t *code = super->code + b * SL_BLOCK;
+        for (size_t i = 0; i < n_small; i++, panel += SL_PANEL) panel[row] = super->small[b][i];
         put_plane(code, 0, form.low_bits, panel + row * 4);
         put_plane(code, form.low_bits, form.high_bits,
                   panel + form.low_bits * QUADS_BYTES + row * 4);
@@ -68,13 +69,14 @@ void sl_panel_put(sl_weight_form form, const sl_weight_block *block, size_t row,
     }
 }
 
-static void get_block(sl_weight_form form, const uint8_t *panel, size_t row, sl_weight_block *out)
+static void get_super_block(sl_weight_form form, const uint8_t *panel, size_t row,
+                            sl_super_block *out)
 {
     size_t n_f16 = sl_form_n_f16(form), n_small = sl_form_n_small(form);
-    memset(out->code, 0, form.block);
+    memset(out->code, 0, form.super_block);
     for (size_t i = 0; i < n_f16; i++, panel += SL_PANEL * sizeof *out->f16)
         memcpy(&out->f16[i], panel + row * sizeof *out->f16, sizeof *out->f16);
-    for (size_t b = 0; b < form.block / SL_BLOCK; b++) {
+    for (size_t b = 0; b < form.super_block / SL_BLOCK; b++) {
         uint8_t *code = out->code + b * SL_BLOCK;
         for (size_t i = 0; i < n_small; i++, panel += SL_PANEL) out->small[b][i] = panel[row];
         get_plane(panel + row * 4, 0, form.low_bits, code);
@@ -84,16 +86,16 @@ static void get_block(sl_weight_form form, const uint8_t *panel, size_t row, sl_
     }
 }
 
-void sl_matrix_block(const sl_matrix *w, size_t row, size_t b, sl_weight_block *out)
+void sl_matrix_super_block(const sl_matrix *w, size_t row, size_t b, sl_super_block *out)
 {
-    size_t n_blocks = sl_matrix_n_blocks(w);
+    size_t n_super_blocks = sl_matrix_n_super_blocks(w);
     if (w->packed) {
         size_t panel_bytes = sl_panel_bytes(w);
         const uint8_t *panel = (const uint8_t *)w->data + row / SL_PANEL * panel_bytes;
-        get_block(sl_weight_form_of(w->type), panel + b * (panel_bytes / n_blocks), row % SL_PANEL,
-                  out);
+        get_super_block(sl_weight_form_of(w->type), panel + b * (panel_bytes / n_super_blocks),
+                        row % SL_PANEL, out);
     } else {
         const uint8_t *from = sl_matrix_row_data(w, row);
-        sl_weight_split(w->type, from + b * (w->row_bytes / n_blocks), out);
+        sl_weight_split(w->type, from + b * (w->row_bytes / n_super_blocks), out);
     }
 }

@@ -57,13 +57,13 @@ typedef struct {
 /* 2^(exponent - 128), which may be denormal, from two normal factors. */
 SL_ALWAYS_INLINE vec power_of_two(ivec exponent)
 {
-    ivec half = i_shift_right_32(exponent, 1), rest = i_sub_32(exponent, half);
-    return v_mul(v_exponent(i_add_32(half, 63)), v_exponent(i_add_32(rest, 63)));
+    ivec part = i_shift_right_32(exponent, 1), rest = i_sub_32(exponent, part);
+    return v_mul(v_exponent(i_add_32(part, 63)), v_exponent(i_add_32(rest, 63)));
 }
 
-/* Of 32 inputs, or of their half `half`; f16, small: of the panel. */
+/* Of sub-block `sub` of a block; f16, small: of the panel. */
 SL_ALWAYS_INLINE panel_scale panel_scale_of(sl_weight_form form, const uint8_t *f16,
-                                            const uint8_t *small, size_t column, size_t half)
+                                            const uint8_t *small, size_t column, size_t sub)
 {
     panel_scale out = {.minimum = v_set1(0)};
     small += column;
@@ -75,16 +75,16 @@ SL_ALWAYS_INLINE panel_scale panel_scale_of(sl_weight_form form, const uint8_t *
     if (sl_form_has_minimum(form)) m = v_load_f16(f16 + (SL_PANEL + column) * sizeof(uint16_t));
     switch (form.scales) {
     case SL_SCALE_INT8: d = v_mul(d, v_from_integers(i_widen_signed(small))); break;
-    case SL_SCALE_INT8_HALVES:
-        d = v_mul(d, v_from_integers(i_widen_signed(small + half * SL_PANEL)));
+    case SL_SCALE_INT8_16:
+        d = v_mul(d, v_from_integers(i_widen_signed(small + sub * SL_PANEL)));
         break;
     case SL_SCALE_UINT8_MINIMUM:
         d = v_mul(d, v_from_integers(i_widen_unsigned(small)));
         m = v_mul(m, v_from_integers(i_widen_unsigned(small + SL_PANEL)));
         m = v_mul(m, v_set1(-1));
         break;
-    case SL_SCALE_UINT4_MINIMUM_HALVES: {
-        ivec s = i_widen_unsigned(small + half * SL_PANEL);
+    case SL_SCALE_UINT4_MINIMUM_16: {
+        ivec s = i_widen_unsigned(small + sub * SL_PANEL);
         d = v_mul(d, v_from_integers(i_and(s, 15)));
         m = v_mul(v_mul(m, v_from_integers(i_shift_right_32(s, 4))), v_set1(-1));
         break;

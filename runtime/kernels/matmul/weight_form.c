@@ -12,7 +12,7 @@ const int8_t sl_codebook_iq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 /* Twice the values of E2M1 (OCP Microscaling Formats 1.0, table 5). */
 const int8_t sl_codebook_fp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-enum { N_SMALL = SL_FORM_BLOCK_MAX / SL_BLOCK };
+enum { N_SMALL = SL_SUPER_BLOCK_MAX / SL_BLOCK };
 
 /* n_bytes of two codes each: first all low nibbles, then all high ones. */
 static void split_nibbles(const uint8_t *bytes, size_t n_bytes, uint8_t *code)
@@ -23,16 +23,16 @@ static void split_nibbles(const uint8_t *bytes, size_t n_bytes, uint8_t *code)
     }
 }
 
-/* ---- blocks of 32 ---- */
+/* ---- super-blocks of 32 ---- */
 
-static void split_q4(const uint8_t *bytes, size_t n_f16, sl_weight_block *out)
+static void split_q4(const uint8_t *bytes, size_t n_f16, sl_super_block *out)
 {
     memcpy(out->f16, bytes, n_f16 * sizeof *out->f16);
     split_nibbles(bytes + n_f16 * sizeof *out->f16, SL_BLOCK / 2, out->code);
 }
 
 /* The fifth bits of all codes stand before their nibbles. */
-static void split_q5(const uint8_t *bytes, size_t n_f16, sl_weight_block *out)
+static void split_q5(const uint8_t *bytes, size_t n_f16, sl_super_block *out)
 {
     uint32_t high;
     memcpy(out->f16, bytes, n_f16 * sizeof *out->f16);
@@ -42,22 +42,22 @@ static void split_q5(const uint8_t *bytes, size_t n_f16, sl_weight_block *out)
     for (size_t i = 0; i < SL_BLOCK; i++) out->code[i] |= (uint8_t)((high >> i & 1) << 4);
 }
 
-static void split_q8(const uint8_t *bytes, sl_weight_block *out)
+static void split_q8(const uint8_t *bytes, sl_super_block *out)
 {
     memcpy(out->f16, bytes, sizeof *out->f16);
     memcpy(out->code, bytes + sizeof *out->f16, SL_BLOCK);
 }
 
-static void split_mxfp4(const uint8_t *bytes, sl_weight_block *out)
+static void split_mxfp4(const uint8_t *bytes, sl_super_block *out)
 {
     out->small[0][0] = bytes[0];
     split_nibbles(bytes + 1, SL_BLOCK / 2, out->code);
 }
 
-/* ---- blocks of 256 ---- */
+/* ---- super-blocks of 256 ---- */
 
 /* Scales and minimums of 6 bits each, 8 of both in 12 bytes. */
-static void split_scales_6(const uint8_t bytes[12], sl_weight_block *out)
+static void split_scales_6(const uint8_t bytes[12], sl_super_block *out)
 {
     for (size_t i = 0; i < 4; i++) {
         out->small[i][0] = bytes[i] & 63;
@@ -67,7 +67,7 @@ static void split_scales_6(const uint8_t bytes[12], sl_weight_block *out)
     }
 }
 
-static void split_q4_k(const uint8_t *bytes, sl_weight_block *out)
+static void split_q4_k(const uint8_t *bytes, sl_super_block *out)
 {
     enum { SCALES = 4, NIBBLES = SCALES + 12 };
     memcpy(out->f16, bytes, sizeof out->f16);
@@ -75,7 +75,7 @@ static void split_q4_k(const uint8_t *bytes, sl_weight_block *out)
     for (size_t i = 0; i < 4; i++) split_nibbles(bytes + NIBBLES + 32 * i, 32, out->code + 64 * i);
 }
 
-static void split_q5_k(const uint8_t *bytes, sl_weight_block *out)
+static void split_q5_k(const uint8_t *bytes, sl_super_block *out)
 {
     enum { SCALES = 4, HIGH = SCALES + 12, NIBBLES = HIGH + 32 };
     memcpy(out->f16, bytes, sizeof out->f16);
@@ -95,7 +95,7 @@ static void split_two_bits(const uint8_t *bytes, uint8_t *code)
                 code[128 * i + 32 * j + k] = bytes[32 * i + k] >> 2 * j & 3;
 }
 
-static void split_q2_k(const uint8_t *bytes, sl_weight_block *out)
+static void split_q2_k(const uint8_t *bytes, sl_super_block *out)
 {
     enum { PAIRS = 16, F16 = PAIRS + 64 };
     memcpy(out->small, bytes, sizeof out->small);
@@ -103,7 +103,7 @@ static void split_q2_k(const uint8_t *bytes, sl_weight_block *out)
     memcpy(out->f16, bytes + F16, sizeof out->f16);
 }
 
-static void split_q3_k(const uint8_t *bytes, sl_weight_block *out)
+static void split_q3_k(const uint8_t *bytes, sl_super_block *out)
 {
     enum { PAIRS = 32, SCALES = PAIRS + 64, F16 = SCALES + 12 };
     const uint8_t *s = bytes + SCALES;
@@ -118,19 +118,19 @@ static void split_q3_k(const uint8_t *bytes, sl_weight_block *out)
     }
 }
 
-static void split_q6_k(const uint8_t *bytes, sl_weight_block *out)
+static void split_q6_k(const uint8_t *bytes, sl_super_block *out)
 {
     enum { HIGH = 128, SCALES = HIGH + 64, F16 = SCALES + 16 };
-    uint8_t high[SL_FORM_BLOCK_MAX];
+    uint8_t high[SL_SUPER_BLOCK_MAX];
     split_nibbles(bytes, 64, out->code);
     split_nibbles(bytes + 64, 64, out->code + 128);
     split_two_bits(bytes + HIGH, high);
-    for (size_t i = 0; i < SL_FORM_BLOCK_MAX; i++) out->code[i] |= (uint8_t)(high[i] << 4);
+    for (size_t i = 0; i < SL_SUPER_BLOCK_MAX; i++) out->code[i] |= (uint8_t)(high[i] << 4);
     memcpy(out->small, bytes + SCALES, sizeof out->small);
     memcpy(out->f16, bytes + F16, sizeof *out->f16);
 }
 
-static void split_iq4_xs(const uint8_t *bytes, sl_weight_block *out)
+static void split_iq4_xs(const uint8_t *bytes, sl_super_block *out)
 {
     enum { HIGH = 2, LOW = HIGH + 2, NIBBLES = LOW + 4 };
     uint16_t high;
@@ -143,7 +143,7 @@ static void split_iq4_xs(const uint8_t *bytes, sl_weight_block *out)
     }
 }
 
-void sl_weight_split(uint32_t type, const uint8_t *bytes, sl_weight_block *out)
+void sl_weight_split(uint32_t type, const uint8_t *bytes, sl_super_block *out)
 {
     switch (type) {
     case SL_TYPE_Q4_0:
@@ -165,37 +165,37 @@ void sl_weight_split(uint32_t type, const uint8_t *bytes, sl_weight_block *out)
 
 /* ---- what the numbers mean ---- */
 
-void sl_weight_scale(sl_weight_form form, const sl_weight_block *block, size_t i, float *scale_out,
+void sl_weight_scale(sl_weight_form form, const sl_super_block *super, size_t i, float *scale_out,
                      float *minimum_out)
 {
-    const uint8_t *small = block->small[i / 2];
-    float d = sl_form_n_f16(form) > 0 ? sl_f16_to_f32(block->f16[0]) : 0;
-    float m = sl_form_n_f16(form) > 1 ? sl_f16_to_f32(block->f16[1]) : 0;
+    const uint8_t *small = super->small[i / 2];
+    float d = sl_form_n_f16(form) > 0 ? sl_f16_to_f32(super->f16[0]) : 0;
+    float m = sl_form_n_f16(form) > 1 ? sl_f16_to_f32(super->f16[1]) : 0;
     *minimum_out = 0;
     switch (form.scales) {
     case SL_SCALE_F16: *scale_out = d; break;
     case SL_SCALE_F16_MINIMUM: *scale_out = d, *minimum_out = m; break;
     case SL_SCALE_E8M0: *scale_out = ldexpf(1, small[0] - 128); break;
     case SL_SCALE_INT8: *scale_out = d * (float)(int8_t)small[0]; break;
-    case SL_SCALE_INT8_HALVES: *scale_out = d * (float)(int8_t)small[i % 2]; break;
+    case SL_SCALE_INT8_16: *scale_out = d * (float)(int8_t)small[i % 2]; break;
     case SL_SCALE_UINT8_MINIMUM:
         *scale_out = d * (float)small[0];
         *minimum_out = -m * (float)small[1];
         break;
-    case SL_SCALE_UINT4_MINIMUM_HALVES:
+    case SL_SCALE_UINT4_MINIMUM_16:
         *scale_out = d * (float)(small[i % 2] & 15);
         *minimum_out = -m * (float)(small[i % 2] >> 4);
         break;
     }
 }
 
-int sl_weight_code(sl_weight_form form, const sl_weight_block *block, size_t i)
+int sl_weight_code(sl_weight_form form, const sl_super_block *super, size_t i)
 {
     switch (form.codes) {
-    case SL_CODE_UNSIGNED: return block->code[i];
-    case SL_CODE_SIGNED: return (int8_t)block->code[i];
-    case SL_CODE_IQ4: return sl_codebook_iq4[block->code[i]];
-    case SL_CODE_FP4: return sl_codebook_fp4[block->code[i]];
+    case SL_CODE_UNSIGNED: return super->code[i];
+    case SL_CODE_SIGNED: return (int8_t)super->code[i];
+    case SL_CODE_IQ4: return sl_codebook_iq4[super->code[i]];
+    case SL_CODE_FP4: return sl_codebook_fp4[super->code[i]];
     }
     return 0;
 }

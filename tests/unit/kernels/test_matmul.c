@@ -47,7 +47,7 @@ static int check_layouts(void **unused)
         const struct layout *l = layout_of(types[i]);
         assert_true(sl_type_block(l->type, &elements, &bytes));
         assert_true(elements == l->elements && bytes == l->bytes);
-        if (elements > 1) assert_int_equal(sl_weight_form_of(l->type).block, elements);
+        if (elements > 1) assert_int_equal(sl_weight_form_of(l->type).super_block, elements);
     }
     for_all_sets(has_all_types, 1);
     return 0;
@@ -94,7 +94,7 @@ static void fill_weights(dice *d, uint32_t type, uint8_t *data, size_t bytes)
 
 static void quantize_rows(const sl_kernels *k, const sl_activations *a)
 {
-    k->quantize(a->x, a->n_rows * a->width / SL_BLOCK, a->q, a->scale, a->sum, a->half_sum);
+    k->quantize(a->x, a->n_rows * a->width / SL_BLOCK, a->q, a->scale, a->sum, a->sum_16);
     if (k->round) k->round(a->x, a->n_rows * a->width, a->bf16);
 }
 
@@ -139,18 +139,19 @@ static double plain_weight(const sl_matrix *w, size_t j, size_t i, double *minim
     }
 }
 
-/* What a block's own numbers say: that they are taken apart rightly is known from weights of
+/* What a super-block's own numbers say: that they are taken apart rightly is known from weights of
  * another program (golden/test_golden_weights.c). */
-static void block_weights(const sl_matrix *w, size_t j, size_t b, double *weights, double *minimums)
+static void super_block_weights(const sl_matrix *w, size_t j, size_t b, double *weights,
+                                double *minimums)
 {
     sl_weight_form form = sl_weight_form_of(w->type);
-    sl_weight_block block;
-    sl_matrix_block(w, j, b, &block);
-    for (size_t i = 0; i < form.block; i++) {
+    sl_super_block super;
+    sl_matrix_super_block(w, j, b, &super);
+    for (size_t i = 0; i < form.super_block; i++) {
         float scale, minimum;
-        sl_weight_scale(form, &block, i / 16, &scale, &minimum);
+        sl_weight_scale(form, &super, i / 16, &scale, &minimum);
         minimums[i] = form.offset > 0 ? -form.offset * (double)scale : (double)minimum;
-        weights[i] = (double)scale * sl_weight_code(form, &block, i);
+        weights[i] = (double)scale * sl_weight_code(form, &super, i);
     }
 }
 
@@ -164,7 +165,7 @@ static void find_weights(problem *p)
             if (is_plain(w->type))
                 p->weights[at] = plain_weight(w, j, i, &p->minimums[at]);
             else if (i % block == 0)
-                block_weights(w, j, i / block, &p->weights[at], &p->minimums[at]);
+                super_block_weights(w, j, i / block, &p->weights[at], &p->minimums[at]);
         }
 }
 
@@ -202,7 +203,7 @@ static problem problem_make(dice *d, const sl_kernels *k, uint32_t type, size_t 
                  .weights = take(n_out * n_in * sizeof(double)),
                  .minimums = take(n_out * n_in * sizeof(double)),
                  .a = {.n_rows = n_rows, .width = n_in, .x = x, .q = take(n), .bf16 = take(2 * n)}};
-    p.a.scale = take(n / 8 + 4), p.a.sum = take(n / 8 + 4), p.a.half_sum = take(n / 4 + 8);
+    p.a.scale = take(n / 8 + 4), p.a.sum = take(n / 8 + 4), p.a.sum_16 = take(n / 4 + 8);
     if (k->round) p.a.n_bf16 = dice_below(d, n_rows + 1);
     pack(&p);
     if (n_in % SL_BLOCK == 0) quantize_rows(k, &p.a);
@@ -215,7 +216,7 @@ static void problem_release(problem *p)
     free((void *)(uintptr_t)p->w.data);
     free((void *)(uintptr_t)p->a.x);
     free(p->weights), free(p->minimums);
-    free(p->a.q), free(p->a.scale), free(p->a.sum), free(p->a.half_sum), free(p->a.bf16);
+    free(p->a.q), free(p->a.scale), free(p->a.sum), free(p->a.sum_16), free(p->a.bf16);
 }
 
 /* The sum in double, and how far f32 may be: a term meets at most as many roundings as there are
@@ -224,8 +225,7 @@ static void problem_release(problem *p)
 static double exact(const problem *p, size_t t, size_t j, double *bound_out)
 {
     bool quantized = is_quantized(layout_of(p->w.type));
-    size_t n = p->w.n_in, term = quantized ? SL_BLOCK : 1;
-    if (sl_form_has_halves(sl_weight_form_of(p->w.type))) term = SL_BLOCK / 2;
+    size_t n = p->w.n_in, term = quantized ? sl_form_sub_block(sl_weight_form_of(p->w.type)) : 1;
     double sum = 0, magnitudes = 0;
     for (size_t i = 0; i < n; i += term) {
         double products = 0, minimums = 0;
@@ -299,7 +299,7 @@ static void check_pieces(const sl_kernels *k, dice *d, const problem *p, const f
         part.n_bf16 = row + rows > from ? row + rows - from : 0;
         part.x += row * n_in, part.q += row * n_in, part.bf16 += row * n_in;
         part.scale += row * n_in / SL_BLOCK, part.sum += row * n_in / SL_BLOCK;
-        part.half_sum += row * n_in / SL_BLOCK * 2;
+        part.sum_16 += row * n_in / SL_BLOCK * 2;
 
         float *out = take(rows * stride * 4), *expected = take(rows * stride * 4);
         for (size_t i = 0; i < rows * stride; i++) out[i] = expected[i] = 1e30F;
