@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # launch/demo.sh - from a bare Debian to answers: prepare the machine, build, fetch a small model, and ask it
-# three questions about a document of 7,600 tokens, over several ranks of this host, with the gates that come
-# with Sluice, which keep half of what could be evicted.
-#   demo.sh [--ranks N]     1 to 30, the model's layers; 3 when not given
+# about a document, over several ranks of this host; SmolLM2 with the gates that come with Sluice, which keep
+# half of what could be evicted.
+#   demo.sh [--ranks N] [--model NAME]
+#     --ranks   1 to the model's layers; 3 when not given
+#     --model   smollm2 (when not given): three questions about a licence of 7,600 tokens
+#               gemma3: two about six licences of 30,000 tokens, some minutes
 # A second run finds everything in place and starts at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 usage() {
-    echo "usage: demo.sh [--ranks N]     N from 1 to 30 (3)" >&2
+    echo "usage:" >&2
+    sed -n '5,8s/^# //p' "$0" >&2
     exit 2
 }
 die() {
@@ -16,16 +20,29 @@ die() {
     exit 1
 }
 
-ranks=3
-case $#,${1:-} in
-0,) ;;
-2,--ranks) ranks=$2 ;;
+ranks=3 name=smollm2
+while [ $# -gt 0 ]; do
+    case $#,$1 in
+    [2-9]*,--ranks) ranks=$2 ;;
+    [2-9]*,--model) name=$2 ;;
+    *) usage ;;
+    esac
+    shift 2
+done
+licences=/usr/share/common-licenses
+case $name in
+smollm2)
+    layers=30 documents=(GPL-3)
+    evict=(--gate runtime/gates/SmolLM2-135M-Instruct.default.gguf --keep 0.5)
+    ;;
+gemma3) layers=18 documents=(GPL-3 LGPL-2.1 GFDL-1.3 Apache-2.0 MPL-2.0 MPL-1.1) evict=() ;;
 *) usage ;;
 esac
-if ! [[ $ranks =~ ^[1-9][0-9]?$ ]] || ((ranks > 30)); then usage; fi
-
-document=/usr/share/common-licenses/GPL-3
-[ -r "$document" ] || die "$document is missing; every Debian has it in the package base-files"
+if ! [[ $ranks =~ ^[1-9][0-9]?$ ]] || ((ranks > layers)); then usage; fi
+documents=("${documents[@]/#/$licences/}")
+for document in "${documents[@]}"; do
+    [ -r "$document" ] || die "$document is missing; every Debian has it in the package base-files"
+done
 
 launch/prepare.sh
 
@@ -43,28 +60,38 @@ if ! build >"$log" 2>&1; then
     die "the build failed, see above"
 fi
 
-model=$(launch/fetch_model.sh)
-gate=runtime/gates/SmolLM2-135M-Instruct.default.gguf
+model=$(launch/fetch_model.sh "$name")
 
 mkdir -p build/demo
 job=$(mktemp -d "$PWD/build/demo/XXXXXX")
-# A request a line. The question stands before and after the document: so small a model answers
-# better when it knows what to look for.
-python3 - "$document" >"$job/in.jsonl" <<'PYTHON'
+# A request a line. Gemma is no chat model: it continues the text. To the other the question is put
+# before and after the document: so small a model answers better when it knows what to look for.
+python3 - "$name" "${documents[@]}" >"$job/in.jsonl" <<'PYTHON'
 import json
+import pathlib
 import sys
 
-with open(sys.argv[1], encoding="utf-8") as file:
-    document = file.read()
-for name, question in {
+name, *paths = sys.argv[1:]
+document = "".join(pathlib.Path(path).read_text(encoding="utf-8") for path in paths)
+chat = {
     "name": "What is the name of this license, and who published it?",
     "purpose": "What is this license designed to guarantee?",
     "warranty": "Does this license provide a warranty? Answer in one sentence.",
-}.items():
-    content = f"{question}\n\n{document}\n\n{question}"
-    body = {"messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 80}
-    print(json.dumps({"custom_id": name, "method": "POST", "url": "/v1/chat/completions",
-                      "body": body}))
+}
+completion = {
+    "name": "What is the name of the first license above?",
+    "warranty": "Do the licenses above provide a warranty?",
+}
+for id, question in (chat if name == "smollm2" else completion).items():
+    body = {"temperature": 0, "max_tokens": 80}
+    if name == "smollm2":
+        kind = "chat/completions"
+        content = f"{question}\n\n{document}\n\n{question}"
+        body["messages"] = [{"role": "user", "content": content}]
+    else:
+        kind = "completions"
+        body |= {"prompt": f"{document}\n\nQuestion: {question}\nAnswer:", "stop": "\n"}
+    print(json.dumps({"custom_id": id, "method": "POST", "url": f"/v1/{kind}", "body": body}))
 PYTHON
 
 # Ranks of one host share its cores: they are not pinned, may be more than cores, and yield when
@@ -73,7 +100,7 @@ if [ "$(id -u)" = 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 line=(mpirun -n "$ranks" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1
-    "$sluice" batch --model "$model" --gate "$gate" --keep 0.5 --input "$job/in.jsonl" --output "$job/out.jsonl")
+    "$sluice" batch --model "$model" "${evict[@]}" --input "$job/in.jsonl" --output "$job/out.jsonl")
 printf 'demo: %s\n' "${line[*]}" >&2
 status=0
 "${line[@]}" || status=$?
@@ -89,12 +116,17 @@ with open(sys.argv[1], encoding="utf-8") as file:
 with open(sys.argv[2], encoding="utf-8") as file:
     results = {result["custom_id"]: result for result in map(json.loads, file)}
 for request in requests:
-    question = request["body"]["messages"][0]["content"].split("\n", 1)[0]
+    body = request["body"]
+    if "messages" in body:
+        question = body["messages"][0]["content"].split("\n", 1)[0]
+    else:
+        question = body["prompt"].rsplit("Question: ", 1)[1].split("\n", 1)[0]
     result = results[request["custom_id"]]
     if result["error"]:
         answer = "ERROR: " + result["error"]["message"]
     else:
-        answer = result["response"]["body"]["choices"][0]["message"]["content"]
+        choice = result["response"]["body"]["choices"][0]
+        answer = choice["text"] if "text" in choice else choice["message"]["content"]
     print(f"\nQ: {question}\nA: {' '.join(answer.split())}")
 PYTHON
 printf '\ndemo: requests and results are in %s\n' "$job" >&2

@@ -12,6 +12,11 @@ uint32_t sl_head_pages_for(uint32_t n_tokens)
     return n_tokens / SL_HEAD_PAGE_TOKENS + (n_tokens % SL_HEAD_PAGE_TOKENS != 0);
 }
 
+uint32_t sl_head_pages_ring(uint32_t window, uint32_t context)
+{
+    return sl_head_pages_for(sl_min_u32(window, context));
+}
+
 uint32_t sl_head_pages_whole(uint32_t window, uint32_t n_tokens)
 {
     return sl_head_pages_for(sl_saturating_sub_u32(n_tokens, window));

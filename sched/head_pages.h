@@ -19,6 +19,8 @@ double sl_head_retention_with_margin(double keep);
 
 /* Head pages that so many tokens fill. */
 uint32_t sl_head_pages_for(uint32_t n_tokens);
+/* Head pages of a ring, which every sequence has beside: no more than its tokens fill. */
+uint32_t sl_head_pages_ring(uint32_t window, uint32_t context);
 /* Head pages when all of a sequence's tokens are kept: those outside the window. */
 uint32_t sl_head_pages_whole(uint32_t window, uint32_t n_tokens);
 /* Head pages that n tokens of a sequence are expected to fill. */

@@ -12,9 +12,8 @@ uint64_t sl_placement_cache_bytes(const sl_placement_options *options, uint32_t 
     const sl_placement_options *o = options;
     sl_head_retention retention = {.sinks = o->sinks, .window = o->window, .keep = o->keep[layer]};
     uint32_t sliding = o->sliding_windows[layer];
-    uint64_t pages = sliding ? sl_head_pages_for(sliding)
-                             : (uint64_t)sl_head_pages_for(o->window) +
-                                   sl_head_pages_expected(retention, context);
+    uint64_t pages = sl_head_pages_ring(sliding ? sliding : o->window, context);
+    if (!sliding) pages += sl_head_pages_expected(retention, context);
     return pages * o->page_bytes * o->n_kv_heads * o->sequences;
 }
 

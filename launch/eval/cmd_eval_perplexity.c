@@ -187,7 +187,8 @@ static int eval_perplexity_command(sl_settings *settings)
 }
 
 static const sl_option KEPT[] = {
-    {"keep-out", 0, "FILE", NULL, "write who was kept: uint8 [layer][kv_head][token], a .npy file",
+    {"keep-out", 0, "FILE", NULL,
+     "write who was kept: uint8 [layer][kv_head][token], a .npy file; 1 where layers slide",
      SL_SETS_WRITTEN(keep_out)},
     {0},
 };

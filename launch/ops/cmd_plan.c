@@ -220,16 +220,26 @@ static json_t *split_json(const planning *p, const outcome *o)
     return sl_json_end(&split);
 }
 
+static json_t *layer_json(const planning *p, uint32_t layer)
+{
+    sl_json_object object = sl_json_begin();
+    uint32_t window = sl_sliding_window(&p->setup.shape, layer);
+    sl_json_set_count(&object, "weights_bytes", p->placement.layer_weights[layer]);
+    sl_json_set_count(&object, "cache_bytes",
+                      sl_placement_cache_bytes(&p->placement.options, layer, p->context));
+    if (window)
+        sl_json_set_null(&object, "keep");
+    else
+        sl_json_set_number(&object, "keep", p->keep[layer]);
+    if (window) sl_json_set_count(&object, "sliding_window", window);
+    return sl_json_end(&object);
+}
+
 static json_t *layers_json(const planning *p)
 {
     json_t *layers = json_array();
     for (uint32_t i = 0; i < p->setup.shape.n_layers; i++)
-        json_array_append_new(
-            layers,
-            json_pack("{s:I, s:I, s:f}", "weights_bytes", (json_int_t)p->placement.layer_weights[i],
-                      "cache_bytes",
-                      (json_int_t)sl_placement_cache_bytes(&p->placement.options, i, p->context),
-                      "keep", p->keep[i]));
+        json_array_append_new(layers, layer_json(p, i));
     return layers;
 }
 

@@ -110,8 +110,7 @@ const sl_option sl_options_window[] = {
 /* ---- between ranks ---- */
 
 const sl_option sl_options_codec[] = {
-    {"codec", 0, "NAME", "f32", "of links: " SL_CODEC_NAMES,
-     SL_SETS_TEXT(codec)},
+    {"codec", 0, "NAME", "f32", "of links: " SL_CODEC_NAMES, SL_SETS_TEXT(codec)},
     {0},
 };
 

@@ -45,7 +45,18 @@ static const sl_head_account *head_of(const sl_engine_report *r, uint32_t layer,
     return &r->heads[(size_t)layer * r->shape->n_kv_heads + head];
 }
 
-/* One line a layer: what each KV head kept, and the most its pages took. */
+/* Bytes of the rings of layers [first, first + n), of all slots. */
+static uint64_t ring_bytes(const sl_engine_report *r, uint32_t first, uint32_t n)
+{
+    uint64_t pages = 0;
+    for (uint32_t i = first; i < first + n; i++) {
+        uint32_t sliding = sl_sliding_window(r->shape, i);
+        pages += sl_cache_ring_pages(sliding ? sliding : r->policy.window, r->context);
+    }
+    return pages * r->shape->n_kv_heads * r->sequences * r->page_bytes;
+}
+
+/* One line a layer: what each KV head kept, and what its rings and the most of its pages took. */
 static void log_layers(const sl_engine_report *r)
 {
     sl_info("layer  cache MB  kept of eligible tokens by KV head (policy %s)",
@@ -56,7 +67,8 @@ static void log_layers(const sl_engine_report *r)
         size_t used = 0;
         uint32_t window = sl_sliding_window(r->shape, layer);
         if (window) {
-            sl_info("%5u %9s  a sliding window of %u tokens", layer, "-", window);
+            sl_info("%5u %9.1f  a sliding window of %u tokens", layer,
+                    sl_megabytes(ring_bytes(r, layer, 1)), window);
             continue;
         }
         for (uint32_t h = 0; h < r->shape->n_kv_heads; h++) {
@@ -66,7 +78,8 @@ static void log_layers(const sl_engine_report *r)
                 sl_append(heads, sizeof heads, &used, " %5.1f%%",
                           100 * retention_of(head->kept, seen_by_layer(r, layer)));
         }
-        sl_info("%5u %9.1f %s", layer, sl_megabytes(pages * r->page_bytes), heads);
+        sl_info("%5u %9.1f %s", layer,
+                sl_megabytes(pages * r->page_bytes + ring_bytes(r, layer, 1)), heads);
     }
 }
 
@@ -94,7 +107,8 @@ void sl_report_show(const sl_engine_report *report)
                 seconds(row->compute_ns), seconds(row->wait_ns), seconds(row->wire_ns),
                 seconds(row->codec_ns), sl_megabytes(row->bytes_sent),
                 sl_megabytes(row->planned_bytes), sl_megabytes(peak_of(report, i)),
-                sl_megabytes(row->pages_peak * report->page_bytes));
+                sl_megabytes(row->pages_peak * report->page_bytes +
+                             ring_bytes(report, rank->first_layer, rank->n_layers)));
     }
     if (report->policy.kind != SL_POLICY_FULL) log_layers(report);
 }
@@ -119,14 +133,15 @@ double sl_report_retention(const sl_engine_report *report, json_t **layers_out)
     return retention_of(kept, seen);
 }
 
-/* Bytes of pages of each layer: of each of its KV heads the most it had, whenever that was. */
+/* Bytes of rings and pages of each layer: of each of its KV heads the most pages it had, whenever
+ * that was. */
 static json_t *cache_bytes(const sl_engine_report *r)
 {
     json_t *layers = json_array();
     for (uint32_t layer = 0; layer < r->shape->n_layers; layer++) {
         uint64_t pages = 0;
         for (uint32_t h = 0; h < r->shape->n_kv_heads; h++) pages += head_of(r, layer, h)->pages;
-        uint64_t bytes = pages * r->page_bytes;
+        uint64_t bytes = pages * r->page_bytes + ring_bytes(r, layer, 1);
         json_array_append_new(layers, json_integer((json_int_t)bytes));
     }
     return layers;
@@ -144,7 +159,10 @@ static json_t *rank_json(const sl_engine_report *r, uint32_t rank)
     sl_json_set_count(&object, "bytes_sent", row->bytes_sent);
     sl_json_set_count(&object, "planned_bytes", row->planned_bytes);
     sl_json_set_count(&object, "peak_bytes", peak_of(r, rank));
-    sl_json_set_count(&object, "cache_bytes", row->pages_peak * r->page_bytes);
+    sl_json_set_count(&object, "cache_bytes",
+                      row->pages_peak * r->page_bytes + ring_bytes(r,
+                                                                   r->plan->ranks[rank].first_layer,
+                                                                   r->plan->ranks[rank].n_layers));
     return sl_json_end(&object);
 }
 

@@ -88,7 +88,11 @@ static void print_layers(FILE *out, const char *what, const json_t *values)
     json_array_foreach(values, i, value)
     {
         if (i % 10 == 0) fprintf(out, "\n  layer %3zu", i);
-        double number = json_is_number(value) ? json_number_value(value) : NAN;
+        if (!json_is_number(value)) { /* no gate, or none that is finite */
+            fprintf(out, " %6s", "-");
+            continue;
+        }
+        double number = json_number_value(value);
         fprintf(out, fabs(number) < WRITTEN_OUT_MAX ? " %6.3f" : " %6.3g", number);
     }
     fprintf(out, "\n");

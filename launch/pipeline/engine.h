@@ -89,6 +89,7 @@ typedef struct {
     const sl_model_shape *shape;  /* lent */
     const sl_head_account *heads; /* [n_layers][n_kv_heads], lent: kept, and the most pages */
     uint64_t page_bytes;
+    uint32_t context, sequences; /* of the slots, whose rings stand beside pages */
     sl_policy policy;
     const char *unverified; /* why not all that ranks loaded could be compared, or NULL */
 } sl_engine_report;

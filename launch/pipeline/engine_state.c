@@ -135,6 +135,8 @@ void sl_engine_report_get(const sl_engine *engine, sl_engine_report *report_out)
         .shape = &engine->model.shape,
         .heads = sl_driver_heads(engine->assembly.driver),
         .page_bytes = sl_engine_kv_layout(engine)->page_bytes(engine->model.shape.head_dim),
+        .context = engine->context,
+        .sequences = engine->settings.sequences,
         .policy = engine->model.policy,
         .unverified = sl_model_check_unverified(engine->check),
     };

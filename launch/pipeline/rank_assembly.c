@@ -158,7 +158,7 @@ uint64_t sl_assembly_ring_bytes(const sl_assembly_options *options)
     uint64_t pages = 0; /* of one KV head of each layer */
     for (uint32_t i = own->first_layer; i < own->first_layer + own->n_layers; i++) {
         uint32_t sliding = sl_sliding_window(o->shape, i);
-        pages += sl_cache_ring_pages(sliding ? sliding : o->policy.window);
+        pages += sl_cache_ring_pages(sliding ? sliding : o->policy.window, o->context);
     }
     return o->sequences * pages * o->shape->n_kv_heads *
            o->kernels->kv[o->kv]->page_bytes(o->shape->head_dim);

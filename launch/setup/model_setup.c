@@ -180,8 +180,7 @@ sl_status sl_model_setup_expect(const sl_model_setup *setup, double *keep_out)
     if (measured && at_prompt_end && setup->rank == 0)
         sl_info("--policy %s ignores --retention: until a prompt ends all of it is kept",
                 sl_policy_name(policy->kind));
-    if (measured && !at_prompt_end)
-        return sl_retention_read(measured, s->n_layers, s->n_kv_heads, keep_out);
+    if (measured && !at_prompt_end) return sl_retention_read(measured, s, keep_out);
     sl_policy_expect(policy, sl_model_setup_policy_gate(setup), s->n_layers, s->n_kv_heads,
                      keep_out);
     return SL_OK;

@@ -35,9 +35,10 @@ static sl_status read_layer(const char *path, const json_t *heads, uint32_t laye
     return SL_OK;
 }
 
-static sl_status read_all(const char *path, const json_t *root, uint32_t n_layers,
-                          uint32_t n_kv_heads, double *keep_out)
+static sl_status read_all(const char *path, const json_t *root, const sl_model_shape *shape,
+                          double *keep_out)
 {
+    uint32_t n_layers = shape->n_layers;
     const json_t *layers = json_object_get(root, "retention");
     if (!json_is_array(layers)) {
         sl_error("%s has no \"retention\": give what batch --json or eval --json printed", path);
@@ -49,13 +50,16 @@ static sl_status read_all(const char *path, const json_t *root, uint32_t n_layer
         return SL_ERR_FORMAT;
     }
     sl_status status = SL_OK;
-    for (uint32_t i = 0; status == SL_OK && i < n_layers; i++)
-        status = read_layer(path, json_array_get(layers, i), i, n_kv_heads, &keep_out[i]);
+    for (uint32_t i = 0; status == SL_OK && i < n_layers; i++) {
+        keep_out[i] = 1;
+        if (sl_sliding_window(shape, i)) continue;
+        status = read_layer(path, json_array_get(layers, i), i, shape->n_kv_heads, &keep_out[i]);
+    }
     return status;
 }
 
-sl_status sl_retention_parse(const char *path, const char *text, size_t bytes, uint32_t n_layers,
-                             uint32_t n_kv_heads, double *keep_out)
+sl_status sl_retention_parse(const char *path, const char *text, size_t bytes,
+                             const sl_model_shape *shape, double *keep_out)
 {
     json_error_t error;
     json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
@@ -63,19 +67,18 @@ sl_status sl_retention_parse(const char *path, const char *text, size_t bytes, u
         sl_error("%s: line %d: %s", path, error.line, error.text);
         return SL_ERR_FORMAT;
     }
-    sl_status status = read_all(path, root, n_layers, n_kv_heads, keep_out);
+    sl_status status = read_all(path, root, shape, keep_out);
     json_decref(root);
     return status;
 }
 
-sl_status sl_retention_read(const char *path, uint32_t n_layers, uint32_t n_kv_heads,
-                            double *keep_out)
+sl_status sl_retention_read(const char *path, const sl_model_shape *shape, double *keep_out)
 {
     char *text;
     size_t bytes;
     sl_status status = sl_read_text(path, &text, &bytes);
     if (status != SL_OK) return status;
-    status = sl_retention_parse(path, text, bytes, n_layers, n_kv_heads, keep_out);
+    status = sl_retention_parse(path, text, bytes, shape, keep_out);
     free(text);
     return status;
 }

@@ -70,15 +70,17 @@ sl_status sl_picture_fates(const sl_prompt_trace *trace, const char *path)
     if (status != SL_OK) return status;
     FILE *plot = picture.script;
     double unit = 1.0 / height;
+    const sl_model_shape *shape = &trace->setup.shape;
+    bool slides = sl_full_heads(shape, 0, shape->n_layers) < shape->n_layers * shape->n_kv_heads;
     fprintf(plot,
             "set multiplot title \"policy %s, sinks %u, window %u: %.1f%% of eligible tokens kept; "
-            "black: evicted, white: kept, grey: sinks and window\"\n"
+            "black: evicted, white: kept, grey: sinks, window%s\"\n"
             "set palette defined (0 '#000000', 1 '#ffffff', 2 '#d5dbe3')\nset cbrange [0:2]\n"
             "set xrange [-0.5:%zu-0.5]\nset yrange [-0.5:%u-0.5]\nset ytics 5\nunset xtics\n"
             "set lmargin at screen %g\nset rmargin at screen %g\n",
             sl_policy_name(trace->setup.policy.kind), trace->setup.policy.sinks,
-            trace->setup.policy.window, 100 * sl_prompt_trace_retention(trace), n, layers,
-            70.0 / width, 1 - 20.0 / width);
+            trace->setup.policy.window, 100 * sl_prompt_trace_retention(trace),
+            slides ? ", sliding layers" : "", n, layers, 70.0 / width, 1 - 20.0 / width);
     for (uint32_t head = 0; head < heads; head++) {
         bool below = labels && head + 1 == heads && status == SL_OK;
         double top = 1 - (40.0 + head * panel) * unit;

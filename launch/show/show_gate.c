@@ -75,6 +75,7 @@ static void print_calibration(const sl_gate *gate)
         const sl_gate_calibration *row = &gate->calibration[i];
         float least = 1, most = 0;
         for (size_t k = 0; row->retention && k < each; k++) {
+            if (gate->layers[k / gate->n_kv_heads].shape.span == SL_GATE_ABSENT) continue;
             least = fminf(least, row->retention[k]);
             most = fmaxf(most, row->retention[k]);
         }

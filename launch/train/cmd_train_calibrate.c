@@ -209,7 +209,7 @@ static sl_status tell_row(const calibration *c, const sl_gate_calibration *row)
         sl_append(text, sizeof text, &used, " %s %.1f%%", names[i], 100 * measured[i]);
     }
     for (uint32_t i = 0; i < c->job.setup.shape.n_layers; i++) {
-        layers[i] = 0;
+        layers[i] = is_gated(c, i * n_kv) ? 0 : NAN;
         for (uint32_t h = 0; h < n_kv; h++)
             layers[i] += (double)row->retention[i * n_kv + h] / n_kv;
     }

@@ -210,6 +210,10 @@ static sl_status init(const sl_settings *s)
     making m = {.settings = s};
     sl_status status = read_options(&m);
     if (status == SL_OK) status = describe_model(&m);
+    if (status == SL_OK && sl_full_heads(&m.model, 0, m.model.n_layers) == 0) {
+        sl_error("%s: all layers have a sliding window: there is nothing to gate", s->model);
+        status = SL_ERR_UNSUPPORTED;
+    }
     if (status != SL_OK) return status;
     bool paper = m.shape.span == SL_GATE_PROMPT;
     m.gate.sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : paper ? 0 : 4;

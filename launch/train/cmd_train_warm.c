@@ -364,7 +364,10 @@ static sl_status tell_layers(training *t, const char *phase, double loss, double
         sl_append(line, sizeof line, &used, "  layer %3u", i);
         for (uint32_t k = i; k < n_layers && k < i + 10; k++) {
             bool readable = fabs(layers[k]) < WRITTEN_OUT_MAX;
-            sl_append(line, sizeof line, &used, readable ? " %6.3f" : " %6.3g", layers[k]);
+            if (gate_of(t)->layers[k].shape.span == SL_GATE_ABSENT)
+                sl_append(line, sizeof line, &used, " %6s", "-");
+            else
+                sl_append(line, sizeof line, &used, readable ? " %6.3f" : " %6.3g", layers[k]);
         }
         sl_info("%s", line);
     }

@@ -21,30 +21,34 @@ uint32_t sl_cache_head_pages(uint32_t window, uint32_t n_tokens)
     return sl_cache_pages_for(sl_saturating_sub_u32(n_tokens, window));
 }
 
-uint32_t sl_cache_ring_pages(uint32_t window) { return sl_cache_pages_for(window); }
+uint32_t sl_cache_ring_pages(uint32_t window, uint32_t context)
+{
+    return sl_cache_pages_for(sl_min_u32(window, context));
+}
 
 /* Returns the pages of all rings of a sequence. */
-static uint32_t lay_out(const sl_cache_options *o, sl_cache_layer *layers)
+static size_t lay_out(const sl_cache_options *o, sl_cache_layer *layers)
 {
-    uint32_t ring_pages = 0;
+    size_t rings_pages = 0;
     for (uint32_t i = 0; i < o->n_layers; i++) {
         uint32_t sliding = o->sliding_windows ? o->sliding_windows[i] : 0;
         sl_cache_layer layer = {.window = sliding ? sliding : o->window,
                                 .sliding = sliding > 0,
-                                .first_ring = ring_pages};
-        layer.ring_pages = sl_cache_ring_pages(layer.window);
-        ring_pages += layer.ring_pages * o->n_kv_heads;
+                                .first_ring = rings_pages};
+        layer.ring_pages = sl_cache_ring_pages(layer.window, o->context);
+        rings_pages += (size_t)layer.ring_pages * o->n_kv_heads;
         if (layers) layers[i] = layer;
     }
-    return ring_pages;
+    return rings_pages;
 }
 
+/* That a sequence can fill. */
 static uint32_t widest_window(const sl_cache_options *o)
 {
     uint32_t widest = o->window;
     for (uint32_t i = 0; o->sliding_windows && i < o->n_layers; i++)
         if (o->sliding_windows[i] > widest) widest = o->sliding_windows[i];
-    return widest;
+    return sl_min_u32(widest, o->context);
 }
 
 /* [sequences_max][n_layers][n_kv_heads] */
@@ -69,15 +73,16 @@ void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *a
     uint32_t widest = widest_window(o);
     *cache = (sl_cache){.options = *o, .page_bytes = o->layout->page_bytes(o->head_dim)};
     cache->layers = sl_arena_array(arena, sl_cache_layer, o->n_layers);
-    cache->ring_pages = lay_out(o, cache->layers);
+    cache->rings_pages = lay_out(o, cache->layers);
     cache->pages_max = sl_cache_head_pages(o->window, o->context);
     /* the window before the span, the span, and up to a page lost to alignment */
     cache->window_pages = sl_cache_pages_for(widest + o->chunk_max) + 1;
-    cache->tiles_max = cache->pages_max + 1 + cache->window_pages + sl_cache_ring_pages(widest);
+    cache->tiles_max = cache->pages_max + 1 + cache->window_pages +
+                       sl_cache_ring_pages(widest, o->context);
 
     cache->heads = take_heads(o, arena);
     cache->rings = sl_arena_take(arena,
-                                 (size_t)o->sequences_max * cache->ring_pages * cache->page_bytes);
+                                 (size_t)o->sequences_max * cache->rings_pages * cache->page_bytes);
     cache->chunk = sl_arena_take(arena,
                                  (size_t)o->n_kv_heads * cache->window_pages * cache->page_bytes);
     cache->admitted = sl_arena_array(arena, uint32_t, (size_t)o->n_kv_heads * o->chunk_max);
@@ -106,7 +111,7 @@ typedef struct {
 
 static uint8_t *rings_of(const sl_cache *cache, uint32_t sequence)
 {
-    return cache->rings + (size_t)sequence * cache->ring_pages * cache->page_bytes;
+    return cache->rings + sequence * cache->rings_pages * cache->page_bytes;
 }
 
 static head_place place_of(const sl_cache *cache, uint32_t sequence, uint32_t layer, uint32_t head)
@@ -215,7 +220,7 @@ void sl_cache_fork(sl_cache *cache, uint32_t sequence, uint32_t parent)
     size_t from = head_index(cache, parent, 0, 0), to = head_index(cache, sequence, 0, 0);
     for (size_t i = 0; i < n; i++) fork_head(cache, &cache->heads[from + i], &cache->heads[to + i]);
     memcpy(rings_of(cache, sequence), rings_of(cache, parent),
-           cache->ring_pages * cache->page_bytes);
+           cache->rings_pages * cache->page_bytes);
 }
 
 /* ---- a token leaves the window ---- */

@@ -52,7 +52,7 @@ typedef struct {
     uint32_t window;     /* latest tokens that a query sees */
     bool sliding;        /* nothing is ever admitted to pages */
     uint32_t ring_pages; /* of a head */
-    uint32_t first_ring; /* where those of its first head are, in pages of a sequence's rings */
+    size_t first_ring;   /* where those of its first head are, in pages of a sequence's rings */
 } sl_cache_layer;
 
 typedef struct {
@@ -61,12 +61,12 @@ typedef struct {
     sl_pool pool;
     pthread_mutex_t pool_mutex; /* heads put side by side */
     size_t page_bytes;
-    uint32_t ring_pages; /* of all heads of a sequence */
-    uint32_t pages_max;  /* of any head */
+    size_t rings_pages; /* of all heads of a sequence */
+    uint32_t pages_max; /* of any head */
     uint32_t window_pages;
     uint32_t tiles_max;   /* of any list below */
     sl_cache_head *heads; /* [sequences_max][n_layers][n_kv_heads] */
-    uint8_t *rings;       /* [sequences_max][ring_pages] pages, layer by layer, head by head */
+    uint8_t *rings;       /* [sequences_max][rings_pages] pages, layer by layer, head by head */
     uint8_t *chunk;       /* [n_kv_heads][window_pages] pages: a prompt span's window */
     uint32_t *admitted; /* [n_kv_heads][chunk_max]: n_admitted as each query of the span sees it */
     uint8_t *open;      /* [sequences_max] */
@@ -78,7 +78,7 @@ void sl_cache_init(sl_cache *cache, const sl_cache_options *options, sl_arena *a
 /* Pages of one head that a sequence of n tokens holds at most: when all are admitted. */
 uint32_t sl_cache_head_pages(uint32_t window, uint32_t n_tokens);
 /* Pages of one head that every open sequence has beside: its ring. */
-uint32_t sl_cache_ring_pages(uint32_t window);
+uint32_t sl_cache_ring_pages(uint32_t window, uint32_t context);
 
 /* Slots: asserts that `sequence` is closed (open, fork) or open (close). A fork shares the
  * parent's full pages and copies the rest. */

@@ -113,6 +113,12 @@ void sl_gguf_put_strings(sl_gguf_writer *w, const char *key, const char *const *
     for (size_t i = 0; i < n; i++) put_text(&w->keys, values[i]);
 }
 
+void sl_gguf_put_bools(sl_gguf_writer *w, const char *key, const bool *values, size_t n)
+{
+    put_array(w, key, BOOL, n);
+    put(&w->keys, values, n * sizeof *values); /* a byte each */
+}
+
 void sl_gguf_put_i32s(sl_gguf_writer *w, const char *key, const int32_t *values, size_t n)
 {
     put_array(w, key, I32, n);

@@ -33,6 +33,7 @@ void sl_gguf_put_f32(sl_gguf_writer *w, const char *key, float value);
 void sl_gguf_put_bool(sl_gguf_writer *w, const char *key, bool value);
 void sl_gguf_put_string(sl_gguf_writer *w, const char *key, const char *value);
 void sl_gguf_put_strings(sl_gguf_writer *w, const char *key, const char *const *values, size_t n);
+void sl_gguf_put_bools(sl_gguf_writer *w, const char *key, const bool *values, size_t n);
 void sl_gguf_put_i32s(sl_gguf_writer *w, const char *key, const int32_t *values, size_t n);
 void sl_gguf_put_f32s(sl_gguf_writer *w, const char *key, const float *values, size_t n);
 

@@ -24,7 +24,7 @@ static void decide(const sl_layer_context *c, const sl_span *span, uint32_t laye
     const sl_model_shape *s = c->shape;
     size_t kv_width = (size_t)s->n_kv_heads * s->head_dim;
     const float *scores = NULL;
-    if (sl_cache_is_sliding(c->cache, layer)) {
+    if (sl_cache_is_sliding(c->cache, layer)) { /* what leaves such a window is gone */
         memset(keep_row(c, head, span), 0, span->n_tokens);
         return;
     }

@@ -275,7 +275,7 @@ static void account_span(sl_stage *stage, sl_span *span)
     uint32_t n = span->position + span->n_tokens, sinks = stage->options.policy.sinks;
     uint32_t n_sinks = sl_min_u32(sl_saturating_sub_u32(n, o->window), sinks);
     uint64_t seen = seen_by(stage, span->sequence, n);
-    uint64_t pages = stage->cache.ring_pages, kept = 0, n_paged_heads = 0;
+    uint64_t pages = stage->cache.rings_pages, kept = 0, n_paged_heads = 0;
     for (uint32_t layer = 0; layer < o->n_layers; layer++) {
         if (sl_cache_is_sliding(&stage->cache, layer)) continue;
         n_paged_heads += o->n_kv_heads;

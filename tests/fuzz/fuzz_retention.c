@@ -15,11 +15,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0;
-    uint32_t n_layers = 1 + (data[0] & 7), n_kv_heads = 1 + (data[0] >> 3 & 7);
+    sl_model_shape shape = {.n_layers = 1 + (data[0] & 7U),
+                            .n_kv_heads = 1 + (data[0] >> 3 & 7U),
+                            .kinds = {{.window = data[0] >> 6}}};
+    uint32_t n_layers = shape.n_layers;
     double *keep = malloc(n_layers * sizeof *keep); /* of its exact size, for the sanitizer */
     SL_ASSERT(keep);
-    sl_status status = sl_retention_parse("fuzz", (const char *)data + 1, size - 1, n_layers,
-                                          n_kv_heads, keep);
+    sl_status status = sl_retention_parse("fuzz", (const char *)data + 1, size - 1, &shape, keep);
     for (uint32_t i = 0; status == SL_OK && i < n_layers; i++)
         SL_ASSERT(keep[i] >= 0 && keep[i] <= 1 + 1e-9);
     free(keep);

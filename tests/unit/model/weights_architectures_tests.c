@@ -118,6 +118,32 @@ static void test_gemma3_windows(void **state)
     check_refused(&m, SL_ERR_UNSUPPORTED, "rope.scaling.type");
 }
 
+/* The pattern as a list of so many layers, and a base of the sliding ones. */
+static void add_pattern(sl_gguf_writer *writer, const char *n_layers)
+{
+    static const bool slides[4] = {true, false, false, true};
+    sl_gguf_put_bools(writer, "gemma3.attention.sliding_window_pattern", slides,
+                      (size_t)(*n_layers - '0'));
+    sl_gguf_put_f32(writer, "gemma3.rope.freq_base_swa", 500);
+}
+
+static void test_gemma3_pattern_list(void **state)
+{
+    (void)state;
+    synth_shape shape = shape_of("gemma3");
+    shape.layers = 4, shape.window = 100;
+    model m = model_make_with(&shape, add_pattern, "4");
+    sl_model_shape s = model_open(&m);
+    for (uint32_t layer = 0; layer < 4; layer++) {
+        bool slides = layer == 0 || layer == 3;
+        assert_int_equal(sl_sliding_window(&s, layer), slides ? 100 : 0);
+        assert_true(s.kinds[s.kind_of[layer]].rope.base == (slides ? 500 : shape.rope_base));
+    }
+    model_close(&m);
+    m = model_make_with(&shape, add_pattern, "3");
+    check_refused(&m, SL_ERR_FORMAT, "sliding_window_pattern");
+}
+
 static void test_post_norms(void **state)
 {
     (void)state;
@@ -216,10 +242,15 @@ static void test_keys(void **state)
 int weights_architectures_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gemma3),          cmocka_unit_test(test_gemma3_windows),
-        cmocka_unit_test(test_post_norms),      cmocka_unit_test(test_qwen),
-        cmocka_unit_test(test_smollm3),         cmocka_unit_test(test_qk_norms),
-        cmocka_unit_test(test_biases),          cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_gemma3),
+        cmocka_unit_test(test_gemma3_windows),
+        cmocka_unit_test(test_gemma3_pattern_list),
+        cmocka_unit_test(test_post_norms),
+        cmocka_unit_test(test_qwen),
+        cmocka_unit_test(test_smollm3),
+        cmocka_unit_test(test_qk_norms),
+        cmocka_unit_test(test_biases),
+        cmocka_unit_test(test_keys),
         cmocka_unit_test(test_foreign_tensors),
     };
     return cmocka_run_group_tests_name("weights architectures", tests, NULL, NULL);

@@ -27,7 +27,7 @@ static uint64_t plain_cache(const shape *s, uint32_t layer, uint32_t context)
 {
     const sl_placement_options *o = &s->options;
     uint32_t sliding = s->sliding_windows[layer], window = sliding ? sliding : o->window;
-    uint64_t ring = (window + 63) / 64, pages = 0;
+    uint64_t ring = ((window < context ? window : context) + 63) / 64, pages = 0;
     if (!sliding && context > o->window) {
         double kept = context - o->window; /* all of the sinks, and a part of the rest */
         if (kept > o->sinks) kept = o->sinks + (kept - o->sinks) * s->keep[layer];

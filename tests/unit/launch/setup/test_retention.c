@@ -14,6 +14,9 @@
 
 static char said[4096];
 
+static sl_model_shape shape = {
+    .n_layers = 2, .n_kv_heads = 2, .kinds = {{.window = 0}, {.window = 9}}};
+
 static sl_status parse(const char *text, size_t bytes, double keep[2])
 {
     char *exact = malloc(bytes ? bytes : 1); /* so that a sanitizer guards its end */
@@ -21,7 +24,7 @@ static sl_status parse(const char *text, size_t bytes, double keep[2])
     assert_non_null(exact);
     memcpy(exact, text, bytes);
     capture_begin(&quiet);
-    sl_status status = sl_retention_parse("kept", exact, bytes, 2, 2, keep);
+    sl_status status = sl_retention_parse("kept", exact, bytes, &shape, keep);
     capture_end(&quiet, said, sizeof said);
     free(exact);
     return status;
@@ -35,6 +38,19 @@ static void test_good(void **state)
     double keep[2];
     assert_int_equal(parse(GOOD, strlen(GOOD), keep), SL_OK);
     assert_true(keep[0] == 0.75 && keep[1] == 0.125);
+}
+
+/* Reports say null of layers with a sliding window, which are as they are. */
+static void test_sliding(void **state)
+{
+    (void)state;
+    static const char TEXT[] = "{\"retention\": [[null, null], [0, 0.5]]}";
+    double keep[2];
+    assert_int_equal(parse(TEXT, strlen(TEXT), keep), SL_ERR_FORMAT);
+    shape.kind_of[0] = 1;
+    assert_int_equal(parse(TEXT, strlen(TEXT), keep), SL_OK);
+    shape.kind_of[0] = 0;
+    assert_true(keep[0] == 1 && keep[1] == 0.25);
 }
 
 static void test_cut(void **state)
@@ -71,6 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
+        cmocka_unit_test(test_sliding),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_wrong),
     };
