@@ -31,6 +31,19 @@ static inline json_t *golden_load(const char *folder, const char *name)
     return golden;
 }
 
+/* folder/name as floats; returns how many. */
+static inline size_t golden_floats(const char *folder, const char *name, float *out, size_t n_max)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    REQUIRE(file, "%s is missing", path);
+    size_t n = fread(out, sizeof *out, n_max, file);
+    REQUIRE(fgetc(file) == EOF, "%s is longer than %zu floats", path, n_max);
+    fclose(file);
+    return n;
+}
+
 /* A number by its key; that it is there is part of the test. */
 static inline double golden_number(const json_t *object, const char *key)
 {

@@ -17,19 +17,6 @@ static const double one_allowed = 3e-3, mean_allowed = 2e-5;
 static float x[ROWS_MAX * WIDTH_MAX];
 static uint32_t n_tokens;
 
-/* folder/name as floats; returns how many. */
-static size_t load(const char *folder, const char *name, float *out, size_t n_max)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "rb");
-    REQUIRE(file, "%s is missing", path);
-    size_t n = fread(out, sizeof *out, n_max, file);
-    REQUIRE(fgetc(file) == EOF, "%s is longer than %zu floats", path, n_max);
-    fclose(file);
-    return n;
-}
-
 typedef struct {
     sl_gates *gates;
     uint32_t layer, delay;
@@ -129,7 +116,7 @@ static void compare_file(const char *folder, const char *name, const sl_gate *ga
         const sl_kernels *kernels = sl_kernels_named(sets[i % SETS]);
         uint32_t window = windows[i / SETS];
         snprintf(file, sizeof file, "%s.w%u.f32", name, window);
-        size_t n_found = load(folder, file, expected, sizeof expected / sizeof *expected);
+        size_t n_found = golden_floats(folder, file, expected, sizeof expected / sizeof *expected);
         REQUIRE(n_found == n, "%s holds %zu floats, expected %zu", file, n_found, n);
         snprintf(what, sizeof what, "%s W %u %s", name, window, sets[i % SETS]);
         if (kernels) compare_all(gate, kernels, window, expected, what);
@@ -150,7 +137,7 @@ int main(int argc, char **argv)
                     !strcmp(gate->model_name, "no model"),
                 "%s is read as something else", path);
         REQUIRE(gate->model_width == WIDTH_MAX, "%s: width %u", path, gate->model_width);
-        n_tokens = (uint32_t)(load(argv[1], "x.f32", x, ROWS_MAX * WIDTH_MAX) / WIDTH_MAX);
+        n_tokens = (uint32_t)(golden_floats(argv[1], "x.f32", x, ROWS_MAX * WIDTH_MAX) / WIDTH_MAX);
         compare_file(argv[1], files[i], gate);
         sl_gate_file_close(file);
     }

@@ -191,41 +191,30 @@ def lossy_codecs(bench, runner, reference):
     return 2 * len(kinds)
 
 
-# Types of attention, FFN, embedding and head: all that are quantized, in mixes as files have them.
-MIXES = [("q4_k", "q6_k", "q5_k"), ("q3_k", "q2_k", "iq4_xs"), ("iq4_nl", "mxfp4", "q5_0"),
-         ("q5_1", "q4_0", "bf16")]
+# Architectures, each with other types of attention, FFN, embedding and head: all that there are but f32.
+MODELS = [("llama", ("q5_1", "q4_0", "bf16"), {}), ("qwen2", ("q4_k", "q6_k", "q5_k"), {}),
+          ("qwen3", ("q3_k", "q2_k", "iq4_xs"), {}), ("smollm3", ("iq4_nl", "mxfp4", "q5_0"), {}),
+          ("gemma3", ("f16", "q4_1", "q8_0"), {"window": 40, "window_pattern": 3})]
 
 
-def every_weight_type(bench):
-    """Each mix on one rank and on three: 256 inputs share scales of some types, 16 of others. One in
-    light runs: test_matmul and test_weights have all types under sanitizers."""
-    mixes = MIXES[:1] if bench.args.light else MIXES
-    for mix in mixes:
-        model = bench.model("-".join(mix) + ".gguf", seed=SEED, layers=4, width=256, ffn=512,
-                            head_dim=32, heads=8, attention_type=mix[0], ffn_type=mix[1], head=mix[2])
-        runner = Runner(bench, model, bench.job("few.jsonl", requests()[:6]))
-        what = " and ".join(mix)
-        found, _, _ = runner.run(what, 0, "-t", 2)
-        again, _, _ = runner.run(f"{what}, 3 ranks", 3, "-t", 1, "--chunk", 50, "--sequences", 2)
-        e2e.compare(found, again, what)
-    return 2 * len(mixes)
-
-
-def every_architecture(bench):
-    """Those beside llama, on one rank and on three: SmolLM3's layer without rope is on a rank that also
-    has others, Qwen3's heads together are wider than the model, and Gemma's sliding layers forget within
-    a prompt."""
-    names = {"qwen2": {}, "qwen3": {"head_dim": 32}, "smollm3": {"layers": 6},
-             "gemma3": {"layers": 7, "window": 40, "window_pattern": 3}}
-    if bench.args.light:
-        names = {"gemma3": names["gemma3"]}  # the one with most steps
-    for name, shape in names.items():
-        model = bench.model(f"{name}.gguf", seed=SEED, architecture=name, **shape)
-        runner = Runner(bench, model, bench.job("few.jsonl", requests()[:6]))
+def every_model(bench):
+    """Each on one rank and on 2, 3 and 5, so that layers that are unlike others (SmolLM3's without rope,
+    Gemma's without a window) are alone on a rank and beside others; 3,000 tokens and two shorter
+    requests. 256 inputs share scales of some types, 16 of others."""
+    text = [8 + (i * i * 7 + i // 5) % 500 for i in range(3000)]
+    jobs = requests()[:2] + [e2e.completion("all", text, max_tokens=4, echo=True, logprobs=1, temperature=0)]
+    source, many = bench.job("few.jsonl", jobs), [3] if bench.args.light else [2, 3, 5]
+    for name, mix, more in MODELS:
+        model = bench.model(f"{name}.gguf", seed=SEED, architecture=name, layers=6, width=256, ffn=256,
+                            heads=4, head_dim=64, context=4096, attention_type=mix[0], ffn_type=mix[1],
+                            head=mix[2], **more)
+        runner = Runner(bench, model, source)
         found, _, _ = runner.run(name, 0, "-t", 2)
-        again, _, _ = runner.run(f"{name}, 3 ranks", 3, "-t", 1, "--chunk", 50, "--sequences", 2)
-        e2e.compare(found, again, name)
-    return 2 * len(names)
+        for ranks in many:
+            what = f"{name} of {', '.join(mix)}, {ranks} ranks"
+            again, _, _ = runner.run(what, ranks, "-t", 1, "--chunk", 70 * ranks, "--sequences", 2)
+            e2e.compare(found, again, what)
+    return len(MODELS) * (1 + len(many))
 
 
 def without_cache_bytes(found):
@@ -313,8 +302,7 @@ def body(bench):
     n += constant_gates(runner, gate)
     n += lossy_codecs(bench, runner, reference)
     n += every_kernel_set(bench, runner)
-    n += every_weight_type(bench)
-    n += every_architecture(bench)
+    n += every_model(bench)
     n += small_cache(bench)
     print(f"{n} runs of equal bytes ({generated} tokens of 21 good requests each)")
 

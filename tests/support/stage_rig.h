@@ -19,6 +19,11 @@ typedef struct {
     sl_policy policy;
     const sl_gate *gate; /* or NULL */
     bool flags;
+    /* To make another model of the file's: told `changes` once the shape was read, and once weights
+     * were loaded. NULL: neither. */
+    void (*change_shape)(const void *changes, sl_model_shape *shape);
+    void (*change_weights)(const void *changes, sl_weights *weights);
+    const void *changes;
 } stage_rig_options;
 
 typedef struct {
@@ -49,7 +54,10 @@ static inline void stage_rig_take(stage_rig *r, const stage_rig_options *o, cons
     for (uint32_t i = 0; i < n; i++) {
         uint32_t begin = n_layers * i / n, end = n_layers * (i + 1) / n;
         sl_weights_bind(gguf, &r->shape, begin, end, arena, &r->weights[i]);
-        if (arena->storage) stage_rig_load(r, gguf, i);
+        if (arena->storage) {
+            stage_rig_load(r, gguf, i);
+            if (o->change_weights) o->change_weights(o->changes, &r->weights[i]);
+        }
         uint32_t head_pages = sl_cache_head_pages(o->policy.window, o->context);
         if (sl_policy_at_prompt_end(o->policy.kind)) head_pages *= 2; /* survivors are copies */
         sl_stage_options options = {.weights = &r->weights[i],
@@ -74,6 +82,7 @@ static inline void stage_rig_open(stage_rig *r, const stage_rig_options *o, cons
 {
     *r = (stage_rig){.n_stages = o->n_stages, .sequences_max = o->sequences_max};
     SL_ASSERT(sl_model_shape_read(gguf, &r->shape) == SL_OK);
+    if (o->change_shape) o->change_shape(o->changes, &r->shape);
     r->limits = (sl_frame_limits){.rows_max = o->rows_max,
                                   .spans_max = o->spans_max,
                                   .controls_max = o->controls_max,
