@@ -205,7 +205,7 @@ def every_model(bench):
     jobs = requests()[:2] + [e2e.completion("all", text, max_tokens=4, echo=True, logprobs=1, temperature=0)]
     source, many = bench.job("few.jsonl", jobs), [3] if bench.args.light else [2, 3, 5]
     for name, mix, more in MODELS:
-        model = bench.model(f"{name}.gguf", seed=SEED, architecture=name, layers=6, width=256, ffn=256,
+        model = bench.model(f"{name}.gguf", seed=SEED, architecture=name, layers=5, width=256, ffn=256,
                             heads=4, head_dim=64, context=4096, attention_type=mix[0], ffn_type=mix[1],
                             head=mix[2], **more)
         runner = Runner(bench, model, source)
