@@ -30,7 +30,7 @@ void sl_pack(const sl_matrix *w, size_t begin, size_t end, void *out)
                 sl_super_block super;
                 const uint8_t *from = sl_matrix_row_data(w, first + row);
                 sl_weight_split(w->type, from + b * super_bytes, &super);
-                sl_panel_put(form, &super, row, to + b * step);
+                sl_panel_put(w->type, &super, row, to + b * step);
             }
     }
 }

@@ -25,7 +25,7 @@ size_t sl_panel_bytes(const sl_matrix *w)
 static uint32_t four_times(uint32_t byte) { return byte * 0x01010101U; }
 
 /* Bits [shift, shift + n_bits) of a row's 32 codes to its place in a plane. */
-static void put_plane(const uint8_t *code, size_t shift, size_t n_bits, uint8_t *plane)
+SL_ALWAYS_INLINE void put_plane(const uint8_t *code, size_t shift, size_t n_bits, uint8_t *plane)
 {
     const uint32_t mask = four_times((1U << n_bits) - 1);
     for (size_t q = 0; q < n_bits; q++) {
@@ -54,7 +54,8 @@ static void get_plane(const uint8_t *plane, size_t shift, size_t n_bits, uint8_t
 
 /* ---- super-blocks ---- */
 
-void sl_panel_put(sl_weight_form form, const sl_super_block *super, size_t row, uint8_t *panel)
+SL_ALWAYS_INLINE void put_super_block(sl_weight_form form, const sl_super_block *super, size_t row,
+                                      uint8_t *panel)
 {
     size_t n_f16 = sl_form_n_f16(form), n_small = sl_form_n_small(form);
     for (size_t i = 0; i < n_f16; i++, panel += SL_PANEL * sizeof *super->f16)
@@ -66,6 +67,20 @@ void sl_panel_put(sl_weight_form form, const sl_super_block *super, size_t row, 
         put_plane(code, form.low_bits, form.high_bits,
                   panel + form.low_bits * QUADS_BYTES + row * 4);
         panel += (form.low_bits + form.high_bits) * QUADS_BYTES;
+    }
+}
+
+/* Loading a model is mostly this: with a form that is a constant, its loops are unrolled. */
+#define PUT(name)                                                              \
+    case SL_TYPE_##name:                                                       \
+        put_super_block(sl_weight_form_of(SL_TYPE_##name), super, row, panel); \
+        break;
+
+void sl_panel_put(uint32_t type, const sl_super_block *super, size_t row, uint8_t *panel)
+{
+    switch (type) {
+        SL_FOR_QUANTIZED_TYPES(PUT)
+    default: SL_ASSERT(!"a type that is not packed");
     }
 }
 

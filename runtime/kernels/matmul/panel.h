@@ -9,7 +9,7 @@
 size_t sl_matrix_n_super_blocks(const sl_matrix *w);
 size_t sl_panel_bytes(const sl_matrix *w);
 /* Write a super-block of row `row` of a panel; panel: where that of all its rows is. */
-void sl_panel_put(sl_weight_form form, const sl_super_block *super, size_t row, uint8_t *panel);
+void sl_panel_put(uint32_t type, const sl_super_block *super, size_t row, uint8_t *panel);
 /* Block b of a row of w, packed or not. */
 void sl_matrix_super_block(const sl_matrix *w, size_t row, size_t b, sl_super_block *out);
 
