@@ -75,20 +75,43 @@ static int compare_scored(const void *a, const void *b)
 /* On average of all tokens: Llama 2 has 1.9; tokens made for it could have 255. */
 enum { CUTS_PER_TOKEN_MAX = 16 };
 
-/* The number of ways to cut one token into two; each is added to `merges`, if that is not NULL. */
-static size_t cut(const sl_vocabulary *v, int32_t id, uint32_t rank, sl_bpe_merges *merges)
+typedef struct {
+    int32_t left, right, merged;
+    uint32_t rank;
+} pair;
+
+typedef struct {
+    pair *pairs;
+    size_t n, capacity;
+} pair_list;
+
+static sl_status add_pair(pair_list *list, pair added)
+{
+    if (list->n == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 4096;
+        pair *pairs = realloc(list->pairs, capacity * sizeof *pairs);
+        if (!pairs) return SL_ERR_MEMORY;
+        list->pairs = pairs;
+        list->capacity = capacity;
+    }
+    list->pairs[list->n++] = added;
+    return SL_OK;
+}
+
+/* All ways to cut one token into two, between its characters. */
+static sl_status cut(const sl_vocabulary *v, int32_t id, uint32_t rank, pair_list *list)
 {
     sl_text text = v->pieces[id];
-    size_t n = 0;
     for (size_t at = 1; at < text.bytes; at++) {
+        if ((text.data[at] & 0xC0) == 0x80) continue; /* within a character */
         int32_t left = sl_text_table_find(&v->ordinary, text.data, at);
         if (left < 0) continue;
         int32_t right = sl_text_table_find(&v->ordinary, text.data + at, text.bytes - at);
         if (right < 0) continue;
-        if (merges) sl_bpe_merges_add(merges, left, right, rank, id);
-        n++;
+        sl_status status = add_pair(list, (pair){left, right, id, rank});
+        if (status != SL_OK) return status;
     }
-    return n;
+    return SL_OK;
 }
 
 static bool is_ordinary(const sl_vocabulary *v, int32_t id)
@@ -114,24 +137,32 @@ static sl_status sort_by_score(const sl_vocabulary *v, const float *scores, scor
 }
 
 /* Equal scores are an equal rank: then the leftmost pair goes first. */
-static sl_status add_cuts(const sl_vocabulary *v, const scored *order, size_t n,
-                          sl_bpe_merges *merges)
+static sl_status cut_all(const sl_vocabulary *v, const scored *order, size_t n, pair_list *list)
 {
-    size_t n_merges = 0;
-    for (size_t i = 0; i < n; i++) {
-        n_merges += cut(v, order[i].id, 0, NULL);
-        if (n_merges > CUTS_PER_TOKEN_MAX * (size_t)v->n_tokens)
-            return bad(v, "more than 16 ways to cut a token in two, on average: this is no "
-                          "vocabulary that was trained");
-    }
-    sl_status status = sl_bpe_merges_init(merges, n_merges);
-    if (status != SL_OK) return status;
     uint32_t rank = 0;
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && order[i].score < order[i - 1].score) rank++;
-        cut(v, order[i].id, rank, merges);
+        sl_status status = cut(v, order[i].id, rank, list);
+        if (status != SL_OK) return status;
+        if (list->n > CUTS_PER_TOKEN_MAX * (size_t)v->n_tokens)
+            return bad(v, "more than 16 ways to cut a token in two, on average: this is no "
+                          "vocabulary that was trained");
     }
     return SL_OK;
+}
+
+static sl_status add_cuts(const sl_vocabulary *v, const scored *order, size_t n,
+                          sl_bpe_merges *merges)
+{
+    pair_list list = {0};
+    sl_status status = cut_all(v, order, n, &list);
+    if (status == SL_OK) status = sl_bpe_merges_init(merges, list.n);
+    for (size_t i = 0; i < list.n && status == SL_OK; i++) {
+        const pair *p = &list.pairs[i];
+        sl_bpe_merges_add(merges, p->left, p->right, p->rank, p->merged);
+    }
+    free(list.pairs);
+    return status;
 }
 
 sl_status sl_merges_from_scores(const sl_vocabulary *v, sl_bpe_merges *merges)

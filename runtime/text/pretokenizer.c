@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/append.h"
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
 #include "runtime/base/utf8.h"
@@ -18,33 +19,73 @@
 #define SPACES \
     "\\t-\\r " \
     "\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
-#define GPT2                                                                            \
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACES "\\p{L}\\p{N}]+|[" SPACES \
-    "]+(?![^" SPACES "])|[" SPACES "]+"
+#define BLANK  "[" SPACES "]"
+#define BLANKS BLANK "+(?![^" SPACES "])|" BLANK "+"
+#define GPT2   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACES "\\p{L}\\p{N}]+|" BLANKS
 
-/* Llama 3 and Qwen 2 differ in how many digits go together. Their contractions fold case as Unicode
- * does: 's also matches U+017F after an apostrophe. */
-#define TIKTOKEN(digits)                                                                \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^" SPACES \
-    "\\p{L}\\p{N}]+[\\r\\n]*|[" SPACES "]*[\\r\\n]+|[" SPACES "]+(?![^" SPACES "])|[" SPACES "]+"
-#define LLAMA3 TIKTOKEN("\\p{N}{1,3}")
-#define QWEN2  TIKTOKEN("\\p{N}")
+/* Llama 3 and those after it differ in what a word is, how many digits go together, and what may
+ * follow punctuation. Their contractions fold case as Unicode does: 's also matches U+017F after an
+ * apostrophe. */
+#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define BEFORE_WORD  "[^\\r\\n\\p{L}\\p{N}]?"
+#define TIKTOKEN(words, digits, after) \
+    words "|" digits "| ?[^" SPACES "\\p{L}\\p{N}]+" after "|" BLANK "*[\\r\\n]+|" BLANKS
+#define WORD   CONTRACTIONS "|" BEFORE_WORD "\\p{L}+"
+#define LLAMA3 TIKTOKEN(WORD, "\\p{N}{1,3}", "[\\r\\n]*")
+#define QWEN2  TIKTOKEN(WORD, "\\p{N}", "[\\r\\n]*")
 
-enum { STEPS_MAX = 3 };
+/* A word is capitals, then small letters: "camelCase" is two. As in llama.cpp, which knows only the
+ * case of ASCII: every other letter goes with both, and a mark such as a vowel sign with none. The
+ * models' own tokenizers know all, so they keep together what this cuts at marks. */
+#define CAPITALS "[^\\P{L}a-z]"
+#define SMALLS   "[^\\P{L}A-Z]"
+#define CASED_WORD(after) \
+    BEFORE_WORD CAPITALS "*" SMALLS "+" after "|" BEFORE_WORD CAPITALS "+" SMALLS "*" after
+#define TEKKEN TIKTOKEN(CASED_WORD(""), "\\p{N}", "[\\r\\n/]*")
+#define GPT4O  TIKTOKEN(CASED_WORD(CONTRACTIONS "?"), "\\p{N}{1,3}", "[\\r\\n/]*")
+
+/* Letters that have a case, but for the scripts that its own list leaves out; punctuation of ASCII,
+ * its full-width forms, quotation marks; all from U+800 to the end of its ideographs, and Hangul. */
+#define DEEPSEEK_LETTERS                                                                  \
+    "[^\\P{L&}\\x{560}-\\x{588}\\x{10C7}-\\x{10FF}\\x{1C80}-\\x{1C88}\\x{2D00}-\\x{2D2D}" \
+    "\\x{A790}-\\x{AB68}\\x{10570}-\\x{105BC}\\x{16E40}-\\x{1DF1E}]+"
+#define DEEPSEEK_MARKS \
+    "[!-/:-~\\x{FF01}-\\x{FF0F}\\x{FF1A}-\\x{FF5E}\\x{2018}-\\x{201F}\\x{3001}\\x{3002}]+"
+#define DEEPSEEK_CJK                                                               \
+    "[\\x{800}-\\x{167F}\\x{1681}-\\x{1FFF}\\x{200B}-\\x{2027}\\x{202A}-\\x{202E}" \
+    "\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{9FA5}\\x{AC00}-\\x{D7FF}]+"
+
+enum { STEPS_MAX = 6 };
 
 typedef struct {
-    const char *name;
+    const char *names; /* of models that split alike, commas between */
     const char *steps[STEPS_MAX];
     sl_split_traits traits;
 } rule;
 
 static const rule RULES[] = {
-    {"gpt-2", {GPT2}, {0}},
-    {"smollm", {"\\p{N}", GPT2}, {0}}, /* each digit alone, then as GPT-2 */
-    {"llama-bpe", {LLAMA3}, {.whole_pieces = true, .adds_bos = true}},
-    {"llama-v3", {LLAMA3}, {.whole_pieces = true, .adds_bos = true}}, /* its older names */
-    {"llama3", {LLAMA3}, {.whole_pieces = true, .adds_bos = true}},
-    {"qwen2", {QWEN2}, {0}},
+    {"gpt-2, a.x-4.0, mellum, trillion", {GPT2}, {0}},
+    {"smollm, minerva-7b, refact", {"\\p{N}", GPT2}, {0}}, /* each digit alone, then as GPT-2 */
+    {"llama-bpe, llama-v3, llama3, falcon3, midm-2.0, pixtral",
+     {LLAMA3},
+     {.whole_pieces = true, .adds_bos = true}},
+    {"smaug-bpe", {LLAMA3}, {0}},
+    {"minicpm5", {"\\p{N}{1,3}", LLAMA3}, {.whole_pieces = true}},
+    {"qwen2, deepseek-r1-qwen, f2llmv2, kormo, megrez", {QWEN2}, {0}},
+    {"seed-coder", {TIKTOKEN(WORD, "\\p{N}", "")}, {0}},
+    {"tekken", {TEKKEN}, {.whole_pieces = true, .adds_bos = true}},
+    {"gpt-4o", {GPT4O}, {0}},
+    {"viking",
+     {" ?[^" SPACES "(|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]+",
+      "\\p{N}"},
+     {0}},
+    {"deepseek-llm",
+     {"[\\r\\n]", BLANK "?" DEEPSEEK_LETTERS, BLANK "?" DEEPSEEK_MARKS, BLANK "+\\z", DEEPSEEK_CJK,
+      "\\p{N}+"},
+     {0}},
+    {"deepseek-coder",
+     {"[\\r\\n]", BLANK "?\\p{L}+", BLANK "?\\p{P}+", DEEPSEEK_CJK, "\\p{N}"},
+     {0}},
 };
 enum { N_RULES = sizeof RULES / sizeof *RULES };
 
@@ -73,25 +114,37 @@ static sl_status compile(const char *pattern, bool jit, pcre2_code **out)
     return SL_OK;
 }
 
-static bool names_none(sl_text name)
+static bool names_none(sl_text name) { return name.bytes == 0 || sl_text_is(name, "default"); }
+
+static bool is_one_of(sl_text name, const char *names)
 {
-    return name.bytes == 0 || (name.bytes == 7 && memcmp(name.data, "default", 7) == 0);
+    for (size_t n; *names; names += n + strspn(names + n, ", ")) {
+        n = strcspn(names, ",");
+        if (n == name.bytes && memcmp(names, name.data, n) == 0) return true;
+    }
+    return false;
+}
+
+static sl_status unknown_rule(sl_text name)
+{
+    char known[512];
+    size_t n = 0;
+    for (int i = 0; i < N_RULES; i++)
+        sl_append(known, sizeof known, &n, "%s%s", i ? ", " : "", RULES[i].names);
+    sl_error("splitting rule '%.*s' (tokenizer.ggml.pre) is not supported; there are: %s%s",
+             (int)sl_plain_prefix(name.data, name.bytes, 40), name.data, known,
+             names_none(name) ? ". The file does not say how its model splits text: convert the "
+                                "model again with a newer converter"
+                              : "");
+    return SL_ERR_UNSUPPORTED;
 }
 
 static sl_status open_rule(sl_text rule_name, bool jit, sl_pretokenizer **pretokenizer_out)
 {
     const rule *found = NULL;
     for (int i = 0; i < N_RULES && !found; i++)
-        if (sl_text_is(rule_name, RULES[i].name)) found = &RULES[i];
-    if (!found) {
-        sl_error("splitting rule '%.*s' (tokenizer.ggml.pre) is not supported; there are: gpt-2, "
-                 "smollm, llama-bpe, qwen2%s",
-                 (int)sl_plain_prefix(rule_name.data, rule_name.bytes, 40), rule_name.data,
-                 names_none(rule_name) ? ". The file does not say how its model splits text: "
-                                         "convert the model again with a newer converter"
-                                       : "");
-        return SL_ERR_UNSUPPORTED;
-    }
+        if (is_one_of(rule_name, RULES[i].names)) found = &RULES[i];
+    if (!found) return unknown_rule(rule_name);
     sl_pretokenizer *s = calloc(1, sizeof *s);
     if (!s) return SL_ERR_MEMORY;
     s->rule = found;

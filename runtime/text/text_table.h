@@ -12,8 +12,8 @@
 /* Start from {0}, end with sl_text_table_fini. */
 typedef struct {
     const sl_text *texts; /* lent: texts[id] */
-    int32_t *slots;       /* ids, -1 free */
-    size_t capacity;      /* a power of two */
+    struct sl_text_slot *slots;
+    size_t capacity; /* a power of two */
 } sl_text_table;
 
 /* Room for n_max of the texts, none added yet. SL_ERR_MEMORY. */

@@ -157,6 +157,28 @@ static sl_status read_types(sl_vocabulary *v, const sl_text *texts, sl_vocabular
 
 /* ---- tables ---- */
 
+static int compare_texts(const void *a, const void *b, void *pieces)
+{
+    const int32_t *x = a, *y = b;
+    sl_text left = ((const sl_text *)pieces)[*x], right = ((const sl_text *)pieces)[*y];
+    int order = memcmp(left.data, right.data, left.bytes < right.bytes ? left.bytes : right.bytes);
+    if (order == 0) order = (left.bytes > right.bytes) - (left.bytes < right.bytes);
+    return order ? order : (*x > *y) - (*x < *y);
+}
+
+static sl_status sort_specials(sl_vocabulary *v, size_t n_max)
+{
+    size_t n = 0;
+    v->sorted = malloc((n_max + 1) * sizeof *v->sorted);
+    if (!v->sorted) return SL_ERR_MEMORY;
+    for (int32_t id = 0; id < v->n_tokens; id++)
+        if (v->marks[id] & SL_TOKEN_SPECIAL && v->pieces[id].bytes > 0) v->sorted[n++] = id;
+    qsort_r(v->sorted, n, sizeof *v->sorted, compare_texts, v->pieces);
+    for (size_t i = 0; i < n; i++) v->begin[(uint8_t)v->pieces[v->sorted[i]].data[0] + 1]++;
+    for (int byte = 0; byte < 256; byte++) v->begin[byte + 1] += v->begin[byte];
+    return SL_OK;
+}
+
 static sl_status make_tables(sl_vocabulary *v)
 {
     size_t n_specials = 0;
@@ -166,19 +188,15 @@ static sl_status make_tables(sl_vocabulary *v)
         return SL_ERR_MEMORY;
     memset(v->byte_ids, 0xFF, sizeof v->byte_ids);
     for (int32_t id = 0; id < v->n_tokens; id++) {
-        sl_text piece = v->pieces[id];
         if (v->marks[id] & SL_TOKEN_BYTE) {
-            int32_t *byte_id = &v->byte_ids[(uint8_t)piece.data[0]];
+            int32_t *byte_id = &v->byte_ids[(uint8_t)v->pieces[id].data[0]];
             if (*byte_id < 0) *byte_id = id;
-        } else if (!(v->marks[id] & SL_TOKEN_SPECIAL)) {
-            sl_text_table_add(&v->ordinary, id);
-        } else if (piece.bytes > 0) {
-            sl_text_table_add(&v->specials, id);
-            size_t bit = piece.bytes - 1;
-            v->lengths[(uint8_t)piece.data[0]][bit / 64] |= UINT64_C(1) << bit % 64;
+        } else {
+            bool special = v->marks[id] & SL_TOKEN_SPECIAL;
+            sl_text_table_add(special ? &v->specials : &v->ordinary, id);
         }
     }
-    return SL_OK;
+    return sort_specials(v, n_specials);
 }
 
 static void find_byte_tokens(sl_vocabulary *v)
@@ -189,22 +207,42 @@ static void find_byte_tokens(sl_vocabulary *v)
     }
 }
 
+/* Of sorted[low .. *high), whose bytes are equal before `at` and go on there, how many have a lower
+ * byte there than `byte`: where those of this byte begin, and *high where they end. */
+static size_t narrow(const sl_vocabulary *v, size_t low, size_t *high, size_t at, int byte)
+{
+    size_t bounds[2] = {*high, *high};
+    for (int i = 0; i < 2; i++) {
+        size_t from = low;
+        while (from < bounds[i]) {
+            size_t middle = from + (bounds[i] - from) / 2;
+            if ((uint8_t)v->pieces[v->sorted[middle]].data[at] < byte + i)
+                from = middle + 1;
+            else
+                bounds[i] = middle;
+        }
+    }
+    *high = bounds[1];
+    return bounds[0];
+}
+
 int32_t sl_vocabulary_special_at(const sl_vocabulary *v, const char *text, size_t bytes,
                                  size_t control_bytes)
 {
-    for (size_t word = SL_TOKEN_BYTES_MAX / 64; word-- > 0;) {
-        uint64_t left = v->lengths[(uint8_t)*text][word];
-        while (left) {
-            unsigned bit = 63 - (unsigned)__builtin_clzll(left);
-            size_t length = 64 * word + bit + 1;
-            left &= ~(UINT64_C(1) << bit);
-            if (length > bytes) continue;
-            int32_t id = sl_text_table_find(&v->specials, text, length);
-            if (id >= 0 && (length <= control_bytes || !(v->marks[id] & SL_TOKEN_CONTROL)))
-                return id;
+    size_t low = v->begin[(uint8_t)*text], high = v->begin[(uint8_t)*text + 1];
+    int32_t longest = -1;
+    for (size_t n = 1; low < high; n++) { /* all of them begin with text[n] */
+        bool counts = false;
+        for (; low < high && v->pieces[v->sorted[low]].bytes == n; low++) {
+            int32_t id = v->sorted[low];
+            if (counts || (n > control_bytes && v->marks[id] & SL_TOKEN_CONTROL)) continue;
+            counts = true; /* of equal texts the first */
+            longest = id;
         }
+        if (n == bytes) break;
+        low = narrow(v, low, &high, n, (uint8_t)text[n]);
     }
-    return -1;
+    return longest;
 }
 
 /* ---- tokens with a part of their own ---- */
@@ -310,6 +348,7 @@ void sl_vocabulary_fini(sl_vocabulary *v)
 {
     sl_text_table_fini(&v->ordinary);
     sl_text_table_fini(&v->specials);
+    free(v->sorted);
     free(v->pieces);
     free(v->bytes);
     free(v->marks);

@@ -27,13 +27,13 @@ enum { SL_TOKEN_BYTES_MAX = 256 }; /* of a special token, and of any of Sentence
 typedef struct {
     const sl_gguf *gguf;
     int32_t n_tokens;
-    sl_text *pieces;        /* [n_tokens] bytes of each; special ones their name */
-    char *bytes;            /* what the others point into */
-    uint8_t *marks;         /* [n_tokens] SL_TOKEN_* */
-    sl_text_table ordinary; /* tokens that merges make, by their bytes */
-    sl_text_table specials; /* special tokens by name */
-    /* Of special tokens by their first byte: bit n is set if one has n + 1 bytes. */
-    uint64_t lengths[256][SL_TOKEN_BYTES_MAX / 64];
+    sl_text *pieces;           /* [n_tokens] bytes of each; special ones their name */
+    char *bytes;               /* what the others point into */
+    uint8_t *marks;            /* [n_tokens] SL_TOKEN_* */
+    sl_text_table ordinary;    /* tokens that merges make, by their bytes */
+    sl_text_table specials;    /* special tokens by name */
+    int32_t *sorted;           /* special tokens in the order of their bytes */
+    uint32_t begin[257];       /* sorted[begin[b]] is the first of byte b or more */
     int32_t byte_ids[256];     /* the token of one byte, or -1 */
     int32_t bos, eos, unknown; /* -1: none */
     size_t piece_bytes_max;
@@ -45,8 +45,8 @@ sl_status sl_vocabulary_init(sl_vocabulary *v, const sl_gguf *gguf, sl_vocabular
 void sl_vocabulary_fini(sl_vocabulary *v);
 
 /* The longest special token that text[bytes > 0] starts with, or -1. Control tokens count only
- * within the first control_bytes. A look-up for each length that special tokens beginning with this
- * byte have: a file made for it, with all 256, takes some seconds for a megabyte of that byte. */
+ * within the first control_bytes. O(log of their number) for each byte that some special token has
+ * in common with the text. */
 int32_t sl_vocabulary_special_at(const sl_vocabulary *v, const char *text, size_t bytes,
                                  size_t control_bytes);
 
