@@ -65,7 +65,7 @@ static sl_status repeat_text(const sl_tokenizer *tokenizer, const char *text, si
                              uint32_t chunk, sl_tokens *tokens)
 {
     sl_status status = SL_OK;
-    if (sl_tokenizer_bos(tokenizer) >= 0)
+    if (sl_tokenizer_adds_bos(tokenizer))
         status = sl_tokens_add(tokens, sl_tokenizer_bos(tokenizer));
     while (status == SL_OK && tokens->n < chunk) {
         size_t before = tokens->n;

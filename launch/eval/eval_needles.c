@@ -46,8 +46,10 @@ static void make_sentence(const sl_needle *needle, char *asked, char *expected)
                      (unsigned long long)draw(needle, 1 + i));
 }
 
+/* A part of a prompt. One that begins with a space has one, whether or not encoding adds it. */
 static sl_status encode(const sl_tokenizer *tokenizer, const char *text, sl_tokens *out)
 {
+    if (*text == ' ' && sl_tokenizer_adds_space(tokenizer)) text++;
     return sl_tokenizer_encode(tokenizer, text, strlen(text), SL_SPECIAL_AS_TEXT, out);
 }
 
@@ -94,7 +96,7 @@ static sl_status make_hidden(const sl_needle *needle, const sl_tokenizer *tokeni
     if (status == SL_OK) status = encode(tokenizer, text, &question);
     snprintf(text, sizeof text, " %s", expected);
     if (status == SL_OK) status = encode(tokenizer, text, &answer);
-    size_t own = hidden.n + question.n;
+    size_t own = out->n + hidden.n + question.n;
     if (status == SL_OK && needle->n_tokens < own + 16) {
         sl_error("a prompt of %u tokens is too short to hide %zu in", needle->n_tokens, own);
         status = SL_ERR_OPTION;
@@ -123,7 +125,7 @@ static sl_status make_copy(const sl_needle *needle, const sl_tokenizer *tokenize
     static const char AGAIN[] = "\n\n";
     sl_tokens again = {0};
     sl_status status = encode(tokenizer, AGAIN, &again);
-    size_t own = again.n + COPY_HEAD, passage = COPY_HEAD + COPY_TAIL;
+    size_t own = out->n + again.n + COPY_HEAD, passage = COPY_HEAD + COPY_TAIL;
     if (status == SL_OK && needle->n_tokens < own + 2 * passage) {
         sl_error("a prompt of %u tokens is too short to copy from", needle->n_tokens);
         status = SL_ERR_OPTION;
@@ -157,6 +159,10 @@ sl_status sl_needle_make(const sl_needle *needle, const sl_tokenizer *tokenizer,
         sl_error("the text has %zu tokens, fewer than a prompt of %u", filler->n, needle->n_tokens);
         return SL_ERR_OPTION;
     }
+    sl_status status = SL_OK;
+    if (sl_tokenizer_adds_bos(tokenizer))
+        status = sl_tokens_add(prompt_out, sl_tokenizer_bos(tokenizer));
+    if (status != SL_OK) return status;
     return needle->kind == SL_NEEDLE_COPY
                ? make_copy(needle, tokenizer, filler, prompt_out, expected_out, n_answer_out)
                : make_hidden(needle, tokenizer, filler, prompt_out, expected_out, n_answer_out);

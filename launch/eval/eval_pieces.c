@@ -35,7 +35,7 @@ static sl_status read_tokens(sl_eval_pieces *p, const sl_tokenizer *tokenizer)
     size_t bytes;
     sl_status status = sl_read_file(p->settings->text, &text, &bytes);
     if (status != SL_OK) return status;
-    status = sl_tokenizer_encode_prompt(tokenizer, text, bytes, &p->tokens);
+    status = sl_tokenizer_encode_whole(tokenizer, text, bytes, SL_SPECIAL_AS_TEXT, &p->tokens);
     free(text);
     return status;
 }

@@ -59,6 +59,15 @@ static size_t write_question(const sl_eval_asking *asking, const sl_eval_records
     return (size_t)ftell(stream);
 }
 
+/* Without the EOS that some files ask for: what comes next is asked. */
+static sl_status encode_open(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
+                             sl_tokens *out)
+{
+    sl_status status = sl_tokenizer_encode_whole(tokenizer, text, bytes, SL_SPECIAL_PARSED, out);
+    if (status == SL_OK && sl_tokenizer_adds_eos(tokenizer)) out->n--;
+    return status;
+}
+
 /* The answer's tokens are those of the whole text that the question alone does not have, since what
  * stands before an answer may change how it is split. Where the answer's bytes joined the
  * question's last tokens, so that none are left, the whole text's last token is the answer's: one
@@ -67,11 +76,10 @@ static sl_status encode_text(const sl_eval_asking *asking, const char *text, siz
                              size_t bytes, sl_tokens *out, size_t *n_question_out)
 {
     sl_tokens question = {0};
-    sl_status status = sl_tokenizer_encode_prompt(asking->tokenizer, text, question_bytes,
-                                                  &question);
+    sl_status status = encode_open(asking->tokenizer, text, question_bytes, &question);
     *n_question_out = question.n;
     sl_tokens_free(&question);
-    if (status == SL_OK) status = sl_tokenizer_encode_prompt(asking->tokenizer, text, bytes, out);
+    if (status == SL_OK) status = encode_open(asking->tokenizer, text, bytes, out);
     if (out->n > 0 && *n_question_out >= out->n) *n_question_out = out->n - 1;
     return status;
 }

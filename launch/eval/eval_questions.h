@@ -30,7 +30,7 @@ typedef struct {
 sl_status sl_eval_form_find(const char *name, sl_eval_form *form_out);
 
 /* Question `index`, then one of its answers, which begins with token *n_question_out. `out` is
- * empty before, and the caller's, also after an error. What sl_tokenizer_encode_prompt and
+ * empty before, and the caller's, also after an error. What sl_tokenizer_encode_whole and
  * sl_chat_encode return. */
 sl_status sl_eval_question_encode(const sl_eval_asking *asking, const sl_eval_records *records,
                                   size_t index, uint32_t answer, sl_tokens *out,

@@ -82,7 +82,7 @@ static sl_status encode_prompt(const sl_settings *s, const sl_engine *engine, sl
                  sl_engine_context(engine));
         status = SL_ERR_REQUEST;
     } else if (!s->chat) {
-        status = sl_tokenizer_encode_prompt(tokenizer, text, bytes, &tokens);
+        status = sl_tokenizer_encode_whole(tokenizer, text, bytes, SL_SPECIAL_PARSED, &tokens);
     } else if (sl_engine_chat(engine)) {
         sl_chat_message message = {{"user", 4}, {text, bytes}};
         sl_jinja_error error;

@@ -66,7 +66,8 @@ static sl_status read_text(const sl_request_reader *reader, const json_t *prompt
         text = cut_text(reader, prompt);
     else if (!sl_request_fits_context(reader, text.bytes, "prompt", request))
         return SL_OK;
-    return sl_tokenizer_encode_prompt(reader->tokenizer, text.data, text.bytes, out);
+    return sl_tokenizer_encode_whole(reader->tokenizer, text.data, text.bytes, SL_SPECIAL_PARSED,
+                                     out);
 }
 
 /* A list of texts or of lists of ids: a prompt each. */

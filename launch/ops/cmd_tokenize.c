@@ -31,8 +31,10 @@ static sl_status encode(const sl_settings *s, const sl_tokenizer *tokenizer, con
                         size_t bytes)
 {
     sl_tokens tokens = {0};
-    sl_special special = s->no_special ? SL_SPECIAL_AS_TEXT : SL_SPECIAL_PARSED;
-    sl_status status = sl_tokenizer_encode(tokenizer, text, bytes, special, &tokens);
+    sl_status status = s->no_special ? sl_tokenizer_encode(tokenizer, text, bytes,
+                                                           SL_SPECIAL_AS_TEXT, &tokens)
+                                     : sl_tokenizer_encode_whole(tokenizer, text, bytes,
+                                                                 SL_SPECIAL_PARSED, &tokens);
     if (status == SL_OK) status = print_ids(s, &tokens);
     sl_tokens_free(&tokens);
     return status;
@@ -101,7 +103,8 @@ static int tokenize_command(sl_settings *settings)
 
 static const sl_option OWN[] = {
     {"decode", 0, NULL, NULL, "ids on stdin to text", SL_SETS_FLAG(decode)},
-    {"no-special", 0, NULL, NULL, "special tokens in the text are text", SL_SETS_FLAG(no_special)},
+    {"no-special", 0, NULL, NULL, "none is added, and those in the text are text",
+     SL_SETS_FLAG(no_special)},
     {0},
 };
 
@@ -109,7 +112,10 @@ const sl_command sl_cmd_tokenize = {
     .name = "tokenize",
     .summary = "text on stdin to token ids, and back",
     .usage = "-m MODEL",
-    .about = "Text on stdin to token ids on stdout, separated by spaces, and back.",
+    .about =
+        "Text on stdin to token ids on stdout, separated by spaces, and back. The ids are those of "
+        "a prompt: special tokens in the text count, and BOS and EOS are added where the model's "
+        "file asks for them.",
     .examples = "  echo 'Hello world' | sluice tokenize -m model.gguf\n"
                 "  echo '19556 905' | sluice tokenize -m model.gguf --decode",
     .groups = {sl_options_model, OWN, sl_options_talk},

@@ -19,8 +19,9 @@ static sl_status read_prompt(const sl_settings *s, sl_prompt_trace *trace)
     sl_status status = sl_model_setup_open(&trace->setup, SL_SETUP_TOKENIZER);
     if (status == SL_OK && s->file) status = sl_read_file(s->file, &text, &bytes);
     if (status == SL_OK)
-        status = sl_tokenizer_encode_prompt(trace->setup.tokenizer, text ? text : s->prompt,
-                                            text ? bytes : strlen(s->prompt), &trace->tokens);
+        status = sl_tokenizer_encode_whole(trace->setup.tokenizer, text ? text : s->prompt,
+                                           text ? bytes : strlen(s->prompt), SL_SPECIAL_PARSED,
+                                           &trace->tokens);
     free(text);
     if (status != SL_OK) return status;
     if (trace->tokens.n > 0 && trace->tokens.n <= SL_PROMPT_TRACE_TOKENS_MAX) return SL_OK;

@@ -74,8 +74,8 @@ static sl_status add_line(const sl_train_texts *t, const char *line, size_t byte
     if (!object)
         *wrong_out = "no JSON";
     else if (plain.data)
-        status = sl_tokenizer_encode(t->tokenizer, plain.data, plain.bytes, SL_SPECIAL_AS_TEXT,
-                                     out);
+        status = sl_tokenizer_encode_whole(t->tokenizer, plain.data, plain.bytes,
+                                           SL_SPECIAL_AS_TEXT, out);
     else if (messages)
         status = add_messages(t, messages, out, wrong_out);
     else
@@ -120,7 +120,7 @@ static sl_status read_plain(const sl_train_texts *t, const char *path, sl_tokens
     size_t n;
     sl_status status = sl_read_file(path, &bytes, &n);
     if (status != SL_OK) return status;
-    status = sl_tokenizer_encode(t->tokenizer, bytes, n, SL_SPECIAL_AS_TEXT, out);
+    status = sl_tokenizer_encode_whole(t->tokenizer, bytes, n, SL_SPECIAL_AS_TEXT, out);
     free(bytes);
     return status;
 }
@@ -218,6 +218,7 @@ void sl_train_texts_piece(const sl_train_texts *texts, sl_piece_kind kind, uint6
     memcpy(tokens_out, of->tokens.ids + start, n * sizeof *tokens_out);
     if (!held_out && draw(texts, number, 1) < texts->options.repeat)
         repeat_passage(texts, n, tokens_out);
+    if (sl_tokenizer_adds_bos(texts->tokenizer)) tokens_out[0] = sl_tokenizer_bos(texts->tokenizer);
 }
 
 const char *sl_train_texts_name(const sl_train_texts *texts, uint64_t number)

@@ -29,7 +29,8 @@ sl_status sl_train_texts_open(const sl_train_texts_options *options, const sl_to
 void sl_train_texts_close(sl_train_texts *texts); /* NULL is fine */
 
 typedef enum { SL_TRAIN_PIECE, SL_HELD_OUT_PIECE } sl_piece_kind;
-/* Piece `number`, 0, 1, 2 .., of n tokens, n at most the longest: texts take turns. */
+/* Piece `number`, 0, 1, 2 .., of n tokens, n at most the longest: texts take turns. Where the file
+ * asks for BOS, a piece begins with it, in a token's place. */
 void sl_train_texts_piece(const sl_train_texts *texts, sl_piece_kind kind, uint64_t number,
                           uint32_t n, int32_t *tokens_out);
 /* Which text a piece is of: its file's name without folders; lent. */

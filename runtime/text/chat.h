@@ -38,7 +38,8 @@ const sl_chat_form *sl_chat_form_of(const sl_chat *chat);
 /* Append the ids of the whole conversation, ending where the assistant's reply starts.
  * Equal to the template rendered by Jinja and tokenized with specials parsed in the
  * template's own text only, and to llama.cpp in this: BOS is at the beginning once, if the template
- * prints it or the file asks for it.
+ * prints it or the file asks for it; EOS is where the template prints it, since an answer is to
+ * follow.
  * SL_ERR_REQUEST: the template does not take the conversation, or cannot be run; *error says why,
  * in one sentence. SL_ERR_MEMORY, logged. */
 sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, size_t n_messages,

@@ -55,6 +55,9 @@
     "[\\x{800}-\\x{167F}\\x{1681}-\\x{1FFF}\\x{200B}-\\x{2027}\\x{202A}-\\x{202E}" \
     "\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{9FA5}\\x{AC00}-\\x{D7FF}]+"
 
+/* Looked for where blanks begin alone: elsewhere each of a run would be tried as the first. */
+#define LAST_BLANKS "(?<!" BLANK ")" BLANK "+\\z"
+
 enum { STEPS_MAX = 6 };
 
 typedef struct {
@@ -80,7 +83,7 @@ static const rule RULES[] = {
       "\\p{N}"},
      {0}},
     {"deepseek-llm",
-     {"[\\r\\n]", BLANK "?" DEEPSEEK_LETTERS, BLANK "?" DEEPSEEK_MARKS, BLANK "+\\z", DEEPSEEK_CJK,
+     {"[\\r\\n]", BLANK "?" DEEPSEEK_LETTERS, BLANK "?" DEEPSEEK_MARKS, LAST_BLANKS, DEEPSEEK_CJK,
       "\\p{N}+"},
      {0}},
     {"deepseek-coder",

@@ -17,7 +17,7 @@ struct sl_tokenizer {
     sl_vocabulary vocabulary;
     sl_bpe_merges merges;
     sl_pretokenizer *pretokenizer; /* NULL: SentencePiece */
-    bool adds_bos;
+    bool adds_bos, adds_eos;
     bool adds_space; /* SentencePiece: before a fragment */
 };
 
@@ -89,6 +89,7 @@ static sl_status read_all(sl_tokenizer *t, const sl_gguf *gguf)
         return SL_ERR_UNSUPPORTED;
     }
     sl_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", &t->adds_bos);
+    sl_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", &t->adds_eos);
     return status;
 }
 
@@ -281,16 +282,18 @@ sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, s
     return sl_tokenizer_encode_parts(tokenizer, &part, 1, out);
 }
 
-sl_status sl_tokenizer_encode_prompt(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
-                                     sl_tokens *out)
+sl_status sl_tokenizer_encode_whole(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
+                                    sl_special special, sl_tokens *out)
 {
-    int32_t bos = tokenizer->vocabulary.bos;
-    bool adds = tokenizer->adds_bos && bos >= 0;
-    if (adds && bytes > 0)
-        adds = sl_vocabulary_special_at(&tokenizer->vocabulary, text, bytes, bytes) != bos;
-    sl_status status = adds ? sl_tokens_add(out, bos) : SL_OK;
-    if (status != SL_OK) return status;
-    return sl_tokenizer_encode(tokenizer, text, bytes, SL_SPECIAL_PARSED, out);
+    const sl_vocabulary *v = &tokenizer->vocabulary;
+    bool begins = bytes > 0 && special == SL_SPECIAL_PARSED &&
+                  sl_vocabulary_special_at(v, text, bytes, bytes) == v->bos;
+    sl_status status = SL_OK;
+    if (sl_tokenizer_adds_bos(tokenizer) && !begins) status = sl_tokens_add(out, v->bos);
+    if (status == SL_OK) status = sl_tokenizer_encode(tokenizer, text, bytes, special, out);
+    if (status != SL_OK || !sl_tokenizer_adds_eos(tokenizer)) return status;
+    bool ends = bytes > 0 && out->n > 0 && out->ids[out->n - 1] == v->eos;
+    return ends ? SL_OK : sl_tokens_add(out, v->eos);
 }
 
 /* ---- what a token is ---- */
@@ -328,6 +331,13 @@ bool sl_tokenizer_adds_bos(const sl_tokenizer *tokenizer)
 {
     return tokenizer->adds_bos && tokenizer->vocabulary.bos >= 0;
 }
+
+bool sl_tokenizer_adds_eos(const sl_tokenizer *tokenizer)
+{
+    return tokenizer->adds_eos && tokenizer->vocabulary.eos >= 0;
+}
+
+bool sl_tokenizer_adds_space(const sl_tokenizer *tokenizer) { return tokenizer->adds_space; }
 
 int32_t sl_tokenizer_special_id(const sl_tokenizer *tokenizer, const char *name)
 {

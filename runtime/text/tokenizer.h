@@ -1,14 +1,14 @@
 /* runtime/text/tokenizer.h - text to token ids and back, by a GGUF's own vocabulary. The front door
  * of runtime/text, beside chat.h: it knows texts and vocabularies, no weights. Two models:
  *   gpt2    byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2) after the
- *           splitting rule named by tokenizer.ggml.pre: gpt-2, smollm, llama-bpe, qwen2
+ *           splitting rule named by tokenizer.ggml.pre (pretokenizer.c has their list)
  *   llama   SentencePiece BPE (Kudo & Richardson 2018, arXiv:1808.06226): pairs merge by their
  *           token's score, what is no token falls back to bytes, then to the unknown token
  * Ids are llama.cpp's where it and the libraries differ in what a GGUF can say: no NFC for Qwen; a
  * space in front of a text and of what follows a special token, unless add_space_prefix is false;
- * Phi-3's special tokens swallow the white space after them. add_eos_token is not honoured: what
- * ends a text has no place in a prompt. Any bytes go in, valid UTF-8 or not. Immutable after
- * open. */
+ * Phi-3's special tokens swallow the white space after them. Any bytes go in, valid UTF-8 or not:
+ * where llama.cpp puts U+FFFD for what is not, or lets a character that is cut short swallow the
+ * space behind it, here each byte stays itself. Immutable after open. */
 #ifndef SL_TOKENIZER_H
 #define SL_TOKENIZER_H
 
@@ -58,10 +58,11 @@ sl_status sl_tokenizer_encode(const sl_tokenizer *tokenizer, const char *text, s
  * only found within one part that is parsed. */
 sl_status sl_tokenizer_encode_parts(const sl_tokenizer *tokenizer, const sl_text_part *parts,
                                     size_t n_parts, sl_tokens *out);
-/* A whole prompt: control tokens parsed, and BOS in front if the file asks for it and the text does
- * not begin with it (llama.cpp would add a second one, and warn). */
-sl_status sl_tokenizer_encode_prompt(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
-                                     sl_tokens *out);
+/* A whole text: with BOS in front and EOS behind where the file asks for them (add_bos_token,
+ * add_eos_token) and the text, read so, does not have them (llama.cpp would add a second one, and
+ * warn). */
+sl_status sl_tokenizer_encode_whole(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
+                                    sl_special special, sl_tokens *out);
 
 /* The bytes a token stands for, lent; special tokens give their name, e.g. <|im_end|>.
  * An id out of range gives zero bytes. */
@@ -76,8 +77,11 @@ int32_t sl_tokenizer_special_id(const sl_tokenizer *tokenizer, const char *name)
 /* What begins and ends a text, or -1. */
 int32_t sl_tokenizer_bos(const sl_tokenizer *tokenizer);
 int32_t sl_tokenizer_eos(const sl_tokenizer *tokenizer);
-/* The file asks for BOS before a prompt, and has one. */
+/* The file asks for BOS before a text, EOS behind it, and has one. */
 bool sl_tokenizer_adds_bos(const sl_tokenizer *tokenizer);
+bool sl_tokenizer_adds_eos(const sl_tokenizer *tokenizer);
+/* Encoding puts a space in front of a text. */
+bool sl_tokenizer_adds_space(const sl_tokenizer *tokenizer);
 /* Generation ends here: the ids that keys of the file say (eos, eot, eom, fim_pad, fim_rep,
  * fim_sep), and special tokens known to end a turn or a text (<|endoftext|>, <|im_end|>,
  * <|eot_id|>, </s> ...: vocabulary.c has the list). */

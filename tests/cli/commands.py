@@ -3,6 +3,7 @@ stdout for results (printed once) and stderr for talk."""
 import itertools
 import json
 import shutil
+import struct
 import os
 import sys
 
@@ -211,6 +212,16 @@ def test_tokenize(tool):
     e2e.check(b" ".join(b"%d" % i for i in value["tokens"]) == parsed.strip(), f"{what}: {value}")
     e2e.check(tool.json("tokenize", "-m", tool.model, "--decode", stdin=parsed)
               == {"text": "a<|im_end|>"}, f"{what}: --decode --json")
+    asks = tool.bench.path("asks_bos.gguf")
+    with open(tool.model, "rb") as file:
+        model = file.read()
+    key = b"tokenizer.ggml.add_bos_token" + struct.pack("<I", 7)
+    with open(asks, "wb") as file: # the model's file, but that it asks for BOS
+        file.write(model.replace(key + b"\0", key + b"\1"))
+    whole, _, what = tool.run(0, "tokenize", "-m", asks, stdin=special)
+    alone, _, _ = tool.run(0, "tokenize", "-m", asks, "--no-special", stdin=special)
+    e2e.check(whole.split() == [b"1", *parsed.split()] and alone == spelled,
+              f"{what}: {whole!r}, with --no-special {alone!r}")
     tool.refuse(2, "'abc'", "tokenize", "-m", tool.model, "--decode", stdin=b"1 abc")
     tool.refuse(2, "'512'", "tokenize", "-m", tool.model, "--decode", stdin=b"512")
 

@@ -10,7 +10,8 @@
 enum { LONG = 255, LONG_BYTES = 1 << 15, WORDS_VOCAB = SYNTH_VOCAB_MIN + 1500 };
 
 /* A vocabulary of few merges, one of many under each splitting rule, and one of SentencePiece. */
-static const char *const RULES[] = {"gpt-2", "smollm", "llama-bpe", "qwen2"};
+static const char *const RULES[] = {"gpt-2", "smollm", "llama-bpe",
+                                    "qwen2", "tekken", "deepseek-llm"};
 enum { N_RULES = sizeof RULES / sizeof *RULES };
 static tiny_model digits;
 static sl_tokenizer *words[N_RULES], *sentences;

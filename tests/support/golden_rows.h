@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/text/chat.h"
 #include "runtime/text/tokenizer.h"
 
@@ -55,18 +56,27 @@ static inline void golden_assert_ids(const char *what, const json_t *expected, c
                  json_array_size(expected), i);
 }
 
-/* "text" of a row, with special tokens as text and parsed: "ids_as_text" and "ids". */
+/* "text" of a row, or its "bytes" as hexadecimal digits, with special tokens as text and parsed:
+ * "ids_as_text" and "ids". */
 static inline void golden_check_text(const json_t *row, void *tokenizer)
 {
     static const char *const keys[] = {"ids_as_text", "ids"};
     static const sl_special modes[] = {SL_SPECIAL_AS_TEXT, SL_SPECIAL_PARSED};
-    const json_t *text = json_object_get(row, "text");
+    const char *digits = json_string_value(json_object_get(row, "bytes"));
+    const json_t *string = json_object_get(row, "text");
+    char bytes[64];
+    size_t n = json_string_length(string);
+    if (digits) n = strlen(digits) / 2;
+    assert_true(!digits || n <= sizeof bytes);
+    for (size_t i = 0; digits && i < n; i++) {
+        const char pair[] = {digits[2 * i], digits[2 * i + 1], '\0'};
+        bytes[i] = (char)strtol(pair, NULL, 16);
+    }
     for (int i = 0; i < 2; i++) {
+        const char *text = digits ? bytes : json_string_value(string);
         sl_tokens got = {0};
-        assert_int_equal(sl_tokenizer_encode(tokenizer, json_string_value(text),
-                                             json_string_length(text), modes[i], &got),
-                         SL_OK);
-        golden_assert_ids(json_string_value(text), json_object_get(row, keys[i]), &got);
+        assert_int_equal(sl_tokenizer_encode(tokenizer, text, n, modes[i], &got), SL_OK);
+        golden_assert_ids(digits ? digits : text, json_object_get(row, keys[i]), &got);
         sl_tokens_free(&got);
     }
 }
@@ -129,6 +139,45 @@ static inline char *golden_read(const char *folder, const char *name, size_t byt
         fail_msg("%s is missing or has not %zu bytes", path, bytes);
     fclose(file);
     return text;
+}
+
+/* A text's ids as `special` says are those of which the row has the hash; how long it took is
+ * printed. */
+static inline void golden_check_long(const json_t *row, const char *what,
+                                     const sl_tokenizer *tokenizer, const char *text, size_t bytes,
+                                     sl_special special)
+{
+    sl_tokens got = {0};
+    int64_t start = sl_clock_now_ns();
+    assert_int_equal(sl_tokenizer_encode(tokenizer, text, bytes, special, &got), SL_OK);
+    print_message("%s: %zu bytes, %zu ids, %.3f s\n", what, bytes, got.n,
+                  (double)(sl_clock_now_ns() - start) / (double)SL_SECOND);
+    golden_assert_hash(row, &got);
+    sl_tokens_free(&got);
+}
+
+/* Every text of $SLUICE_TEST_DATA/text that the file of goldens has. Skips the test without. */
+static inline void golden_check_whole_texts(const char *goldens, const sl_tokenizer *tokenizer,
+                                            sl_special special)
+{
+    if (!getenv("SLUICE_TEST_DATA")) {
+        print_message("SLUICE_TEST_DATA is not set: whole texts are not compared\n");
+        skip();
+    }
+    char path[GOLDEN_PATH_BYTES], folder[GOLDEN_PATH_BYTES / 2];
+    snprintf(folder, sizeof folder, "%s/text", getenv("SLUICE_TEST_DATA"));
+    golden_path(goldens, path);
+    json_t *texts = json_load_file(path, 0, NULL), *row;
+    assert_true(json_object_size(texts) >= 4);
+    const char *name;
+    json_object_foreach(texts, name, row)
+    {
+        size_t bytes = (size_t)json_integer_value(json_object_get(row, "bytes"));
+        char *text = golden_read(folder, name, bytes);
+        golden_check_long(row, name, tokenizer, text, bytes, special);
+        free(text);
+    }
+    json_decref(texts);
 }
 
 #endif

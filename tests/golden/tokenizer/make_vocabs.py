@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
 """Remake the goldens on other people's vocabularies and templates (README.md says what each one holds).
 
-  make_vocabs.py --text FOLDER
+  make_vocabs.py --text FOLDER --gemma MODEL.gguf
 
-Needs the PyPI packages `gguf`, `jinja2`, `llama-cpp-python`, `sentencepiece` and `tokenizers`. Writes
-beside itself. Ids are llama.cpp's; where a library can read the vocabulary too, it must agree on them.
+Builds llama.cpp (../build_llama_cpp.sh), and llama_encode.cpp against it. Needs the PyPI packages `gguf`,
+`jinja2`, `sentencepiece` and `tokenizers`. Writes beside itself. Ids are llama.cpp's; where a library can
+read the vocabulary too, it must agree on them.
 """
 import argparse
 import json
 import pathlib
 import struct
 import subprocess
+import tempfile
 
 import jinja2.sandbox
-import llama_cpp
 import sentencepiece
 from gguf import GGUFReader
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
@@ -30,6 +31,20 @@ MORE = [
     "#include <stdio.h>\r\nint main(void) { return 0; }\r\n", "\u00e9\u00e8\u00ea \u00df\u017f\u0130\u0131", "\u0301\u0301a",
     "!\n\n?\r\r.", " \u00a0 \u3000x", "<s>x</s><unk>", "<|eot_id|>\n\n<|user|> \n hi <|end|>", "\ufffd\ufeff",
 ]
+# What Gemma has tokens of its own for, and what looks like them; bytes of which the first ones are no UTF-8.
+GEMMA = [
+    *("\n" * n for n in (1, 2, 3, 30, 31, 32, 33, 63)), *(" " * n for n in (2, 30, 31, 32, 33, 64)),
+    *("\t" * n for n in (1, 2, 31, 32, 40)), "a\n b", " \n  \n\t\tx", "a  b   c", "\n\r\n\n", "x \u2581 y\u2581\u2581z",
+    "<table><tr><td>a</td>\n</tr></table>", "<h1>x</h1> <b>y</b></s><s><u", "<bos>a<eos>", "<bos", "[multimodal]",
+    "<start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n", "<start_of_image>", "<unused0><unused98>",
+    "<unk><pad><mask>", "<0x0A>\u0000\u0001\u001f\u007f\u0080\u009f", "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35 \U0001f469\u200d\U0001f680",
+]
+BYTES = [b"\xff", b"a\x80\xbfb", b"\xe2\x96", b"\xe2\x96\xff", b"\xf0\x9f\x98x", b"\xc3\n", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80",
+         b"caf\xe9\xe9", b"\xc0\xaf"]
+# Rules of splitting that no vocabulary of the package has, each put into the one of Llama 3.
+RULES = ["a.x-4.0", "deepseek-coder", "deepseek-llm", "deepseek-r1-qwen", "f2llmv2", "falcon3", "gpt-2", "gpt-4o",
+         "kormo", "llama3", "megrez", "mellum", "midm-2.0", "minerva-7b", "minicpm5", "pixtral", "refact",
+         "seed-coder", "smaug-bpe", "smollm", "tekken", "trillion", "viking"]
 # Code points of the generated megabyte, from these ranges.
 RANGES = [[9, 13], [32, 126], [32, 126], [160, 591], [880, 1535], [2304, 2431], [8192, 8303], [12352, 12543],
           [19968, 40959], [44032, 55203], [127744, 128591]]
@@ -58,21 +73,41 @@ CHATS = [
 SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
+def build_llama_encode(out):
+    build = pathlib.Path(subprocess.check_output([HERE.parent / "build_llama_cpp.sh", "native", "llama"],
+                                                 text=True).strip())
+    source = build.parent / "vendor/llama.cpp"
+    libraries = [build / "src/libllama.a", *(build / f"ggml/src/lib{name}.a"
+                                             for name in ("ggml", "ggml-cpu", "ggml-base"))]
+    subprocess.run(["c++", "-O2", f"-I{source}/include", f"-I{source}/ggml/include",
+                    HERE / "llama_encode.cpp", *libraries, "-lgomp", "-lpthread", "-ldl",
+                    "-o", out], check=True)
+
+
+class Llama:
+    def __init__(self, program, path):
+        self.process = subprocess.Popen([program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.adds_bos = self.process.stdout.readline().split()[0] == b"1"
+
+    def encode(self, text, special=False):
+        text = text if isinstance(text, bytes) else text.encode()
+        self.process.stdin.write(b"%d %d\n" % (special, len(text)) + text)
+        self.process.stdin.flush()
+        return [int(i) for i in self.process.stdout.readline().split()]
+
+
 class Vocab:
-    def __init__(self, folder, name):
-        self.name, self.path = name, folder / f"ggml-vocab-{name}.gguf"
+    def __init__(self, program, path, name):
+        self.name, self.path = name, path
         fields = GGUFReader(self.path).fields
         self.meta = {k: f.contents() for k, f in fields.items()}
         self.tokens = self.meta["tokenizer.ggml.tokens"]
         self.types = self.meta["tokenizer.ggml.token_type"]
         self.bos, self.eos = (self.meta[f"tokenizer.ggml.{x}_token_id"] for x in ("bos", "eos"))
-        self.adds_bos = name != "qwen2"
         self.strips = name == "phi-3"
-        self.llama = llama_cpp.Llama(str(self.path), vocab_only=True, verbose=False)
+        self.llama = Llama(program, self.path)
+        self.adds_bos, self.encode = self.llama.adds_bos, self.llama.encode
         self.library = self.sentencepiece() if "llama" == self.meta["tokenizer.ggml.model"] else self.bpe()
-
-    def encode(self, text, special=False):
-        return self.llama.tokenize(text.encode(), add_bos=False, special=special)
 
     def bpe(self):
         """The `tokenizers` library, on the vocabulary's own merges."""
@@ -103,12 +138,15 @@ class Vocab:
                 return varint(number << 3 | 5) + struct.pack("<f", value)
             return varint(number << 3 | 2) + varint(len(value)) + value
 
-        proto = b""
+        proto, gemma = b"", self.name == "gemma"
         for token, kind, score in zip(self.tokens, self.types, self.meta["tokenizer.ggml.scores"]):
-            kind = 2 if token == "<unk>" else 3 if kind in (2, 3, 4) else kind
+            kind = 2 if token == "<unk>" else kind if gemma and token != "</s>" else 3 if kind in (2, 3, 4) else kind
+            if kind == 4:
+                token = token.replace(" ", "\u2581")
             proto += field(1, field(1, token.encode()) + field(2, float(score)) + field(3, kind))
         proto += field(2, field(3, 2) + field(35, 1))
-        proto += field(3, field(1, b"identity") + field(3, 1) + field(4, 0) + field(5, 1))
+        proto += field(3, field(1, b"identity") + field(3, 0 if gemma else 1) + field(4, 0) +
+                       field(5, 1))
         processor = sentencepiece.SentencePieceProcessor()
         processor.LoadFromSerializedProto(proto)
         return lambda text: processor.EncodeAsIds(text) if text else []
@@ -116,7 +154,8 @@ class Vocab:
     def as_text(self, text):
         """Special tokens are text. Two peers, one answer."""
         ids = self.encode(text)
-        other = self.library(text)
+        # in a file, spaces that are one token are no U+2581
+        other = ids if self.name == "gemma" and "\u2581" in text else self.library(text)
         if other != ids:
             raise SystemExit(f"{self.name}: libraries differ on {text[:60]!r}: {ids[:20]} {other[:20]}")
         return ids
@@ -140,6 +179,15 @@ def generated(strings):
         out.append(piece)
         n += len(piece.encode())
     return "".join(out)
+
+
+def with_rule(path, rule, out):
+    """The vocabulary with another rule: tokenizer.ggml.pre is a text, of type 8."""
+    file, key = path.read_bytes(), b"tokenizer.ggml.pre" + struct.pack("<I", 8)
+    begin = file.index(key) + len(key)
+    end = begin + 8 + struct.unpack_from("<Q", file, begin)[0]
+    out.write_bytes(file[:begin] + struct.pack("<Q", len(rule)) + rule.encode() + file[end:])
+    return out
 
 
 def summary(ids):
@@ -203,9 +251,18 @@ def chat_rows(vocab, source):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--text", required=True)
+    p.add_argument("--gemma", required=True)
     a = p.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        make(a, pathlib.Path(work))
+
+
+def make(a, work):
+    program = work / "llama_encode"
+    build_llama_encode(program)
     folder = pathlib.Path(subprocess.check_output([HERE / "fetch_vocabs.sh"], text=True).strip())
-    vocabs = {name: Vocab(folder, name) for name in ("llama-bpe", "qwen2", "llama-spm", "phi-3")}
+    vocabs = {name: Vocab(program, folder / f"ggml-vocab-{name}.gguf", name)
+              for name in ("llama-bpe", "qwen2", "llama-spm", "phi-3")}
     strings = HARD + MORE
     mixed = generated(strings)
     texts = {path.name: path.read_bytes()[:TEXT_BYTES].decode("utf-8", "ignore")
@@ -224,6 +281,18 @@ def main():
                            "bytes": len(mixed.encode()),
                            "texts": {file: summary(vocab.as_text(text)) | {"bytes": len(text.encode())}
                                      for file, text in texts.items()}} for name, vocab in vocabs.items()])
+    gemma = Vocab(program, pathlib.Path(a.gemma), "gemma")
+    write("gemma.jsonl", [{"text": t, "ids": gemma.encode(t, special=True), "ids_as_text": gemma.as_text(t)}
+                          for t in strings + GEMMA] +
+          [{"bytes": t.hex(), "ids": gemma.encode(t, special=True), "ids_as_text": gemma.encode(t)}
+           for t in BYTES])
+    whole = {path.name: path.read_bytes() for path in sorted(pathlib.Path(a.text).iterdir())}
+    (HERE / "gemma_texts.json").write_text(json.dumps(
+        {name: {"bytes": len(text)} | summary(gemma.as_text(text.decode())) for name, text in whole.items()},
+        indent=1) + "\n")
+    rules = {rule: Llama(program, with_rule(vocabs["llama-bpe"].path, rule, work / f"{rule}.gguf")) for rule in RULES}
+    write("rules.jsonl", [{"rule": rule, "adds_bos": llama.adds_bos, "generated": summary(llama.encode(mixed))}
+                          for rule, llama in rules.items()])
     rows = [{"form": form, "vocab": name, "template": source, "chats": chat_rows(vocabs[name], source)}
             for form, name, source in templates.OWN]
     rows += [{"form": form, "vocab": name, "file": file,

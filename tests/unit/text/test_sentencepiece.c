@@ -237,6 +237,41 @@ static void test_without_space(void **state)
     close_opened(&o);
 }
 
+static void assert_whole(const sl_tokenizer *t, const char *text, sl_special special,
+                         const int32_t *ids, size_t n)
+{
+    sl_tokens got = {0};
+    assert_int_equal(sl_tokenizer_encode_whole(t, text, strlen(text), special, &got), SL_OK);
+    assert_int_equal(got.n, n);
+    assert_memory_equal(got.ids, ids, n * sizeof *ids);
+    sl_tokens_free(&got);
+}
+
+/* BOS and EOS are added where the file asks for them and the text does not have them. */
+static void test_whole_texts(void **state)
+{
+    synth_spm spm;
+    opened o;
+    sl_gguf_writer w = {0};
+    synth_spm_init(&spm);
+    synth_spm_put(&w, &spm);
+    sl_gguf_put_bool(&w, "tokenizer.ggml.add_eos_token", true);
+    open_writer(&w, &o);
+    const int32_t whole[] = {SYNTH_SPM_BOS, W + 13, SYNTH_SPM_EOS};
+    assert_true(sl_tokenizer_adds_eos(o.tokenizer));
+    assert_whole(o.tokenizer, "a", SL_SPECIAL_PARSED, whole, 3);
+    assert_whole(o.tokenizer, "<s>a</s>", SL_SPECIAL_PARSED, whole, 3);
+    assert_whole(o.tokenizer, "a</s>", SL_SPECIAL_PARSED, whole, 3);
+    const int32_t nothing[] = {SYNTH_SPM_BOS, SYNTH_SPM_EOS};
+    assert_whole(o.tokenizer, "", SL_SPECIAL_PARSED, nothing, 2);
+    const int32_t as_text[] = {SYNTH_SPM_BOS, W, BYTE('<'), BYTE('s'), BYTE('>'), SYNTH_SPM_EOS};
+    assert_whole(o.tokenizer, "<s>", SL_SPECIAL_AS_TEXT, as_text, 6);
+    close_opened(&o);
+    const sl_tokenizer *plain = ((opened *)*state)->tokenizer; /* which says nothing of EOS */
+    assert_false(sl_tokenizer_adds_eos(plain));
+    assert_whole(plain, "a", SL_SPECIAL_PARSED, whole, 2);
+}
+
 /* Special tokens of all lengths, each the start of the next: the longest that counts is taken. */
 static void test_specials_of_all_lengths(void **state)
 {
@@ -416,12 +451,12 @@ static void test_hostile_sizes(void **state)
 static void test_other_models(void **state)
 {
     (void)state;
-    static const char *const rules[] = {"default", "tekken", ""};
+    static const char *const rules[] = {"default", "bloom", ""};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         sl_gguf_writer w = {0};
         sl_gguf_put_string(&w, "tokenizer.ggml.model", "gpt2");
         if (*rules[i]) sl_gguf_put_string(&w, "tokenizer.ggml.pre", rules[i]);
-        assert_refused(&w, i == 1 ? "llama-bpe, qwen2\n" : "convert the model again");
+        assert_refused(&w, i == 1 ? "tekken, gpt-4o, viking" : "convert the model again");
     }
     sl_gguf_writer w = {0};
     sl_gguf_put_string(&w, "tokenizer.ggml.model", "t5");
@@ -446,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_back_to_text),
         cmocka_unit_test(test_without_space),
+        cmocka_unit_test(test_whole_texts),
         cmocka_unit_test(test_specials_of_all_lengths),
         cmocka_unit_test(test_phi3),
         cmocka_unit_test(test_without_bytes),

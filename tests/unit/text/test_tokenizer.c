@@ -182,7 +182,9 @@ static sl_status add_piece(void *context, const char *piece, size_t bytes)
     return SL_OK;
 }
 
-static const char *const RULES[] = {"gpt-2", "smollm", "llama-bpe", "qwen2"};
+static const char *const RULES[] = {"gpt-2",        "smollm",         "llama-bpe", "qwen2",
+                                    "seed-coder",   "tekken",         "gpt-4o",    "viking",
+                                    "deepseek-llm", "deepseek-coder", "minicpm5"};
 enum { N_RULES = sizeof RULES / sizeof *RULES };
 typedef sl_status (*open_call)(sl_text rule_name, sl_pretokenizer **pretokenizer_out);
 static const open_call OPENS[] = {sl_pretokenizer_open, sl_pretokenizer_open_interpreted};
@@ -246,21 +248,53 @@ static void test_splitting_without_jit(void **state)
     free(text);
 }
 
-/* More white space than PCRE2's own limit of steps. */
+/* More white space than PCRE2's own limit of steps, and what could be tried from each blank on. */
 static void test_splitting_much_white_space(void **state)
 {
     (void)state;
     enum { BYTES = 12 << 20 };
+    static const char *const ends[] = {"x", "\xf0\x9f\x98\x80"};
     char *text = malloc(BYTES);
-    memset(text, ' ', BYTES);
-    text[BYTES - 1] = 'x';
-    for (int i = 0; i < N_RULES; i++) {
-        for (int how = 0; how < 2; how++) {
+    for (size_t end = 0; end < sizeof ends / sizeof *ends; end++) {
+        size_t n_end = strlen(ends[end]);
+        memset(text, ' ', BYTES);
+        memcpy(text + BYTES - n_end, ends[end], n_end);
+        for (int i = 0; i < 2 * N_RULES; i++) {
+            const char *name = RULES[i / 2];
             sl_pretokenizer *rule;
             pieces got = {0};
-            assert_int_equal(OPENS[how]((sl_text){RULES[i], strlen(RULES[i])}, &rule), SL_OK);
+            assert_int_equal(OPENS[i % 2]((sl_text){name, strlen(name)}, &rule), SL_OK);
             assert_int_equal(sl_pretokenizer_run(rule, text, BYTES, add_piece, &got), SL_OK);
-            assert_int_equal(got.n_pieces, 2);
+            assert_int_equal(got.n_bytes, BYTES);
+            bool deepseek = strncmp(name, "deepseek", 8) == 0; /* has no piece for an emoji */
+            assert_int_equal(got.n_pieces, end == 1 && deepseek ? 1 : 2);
+            sl_pretokenizer_close(rule);
+        }
+    }
+    free(text);
+}
+
+/* A long word, of one letter or of many: what is a capital is tried before what is not. */
+static void test_splitting_long_words(void **state)
+{
+    (void)state;
+    enum { BYTES = 1 << 20 };
+    static const char *const units[] = {"a",  "A",  "aA", "Aa", "\xe4\xbd\xa0",
+                                        "-A", "'s", "1",  "/\n"};
+    char *text = malloc(BYTES);
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        size_t unit = strlen(units[u]), n = BYTES / unit * unit;
+        for (size_t i = 0; i < n; i++) text[i] = units[u][i % unit];
+        for (int i = 0; i < 2 * N_RULES; i++) {
+            const char *name = RULES[i / 2];
+            sl_pretokenizer *rule;
+            pieces got = {0};
+            assert_int_equal(OPENS[i % 2]((sl_text){name, strlen(name)}, &rule), SL_OK);
+            int64_t start = sl_clock_now_ns();
+            assert_int_equal(sl_pretokenizer_run(rule, text, n, add_piece, &got), SL_OK);
+            double seconds = (double)(sl_clock_now_ns() - start) / (double)SL_SECOND;
+            assert_int_equal(got.n_bytes, n);
+            if (seconds > 20) fail_msg("%s, '%s': %.1f s", name, units[u], seconds);
             sl_pretokenizer_close(rule);
         }
     }
@@ -277,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_bytes_that_are_no_text),
         cmocka_unit_test(test_splitting_without_jit),
         cmocka_unit_test(test_splitting_much_white_space),
+        cmocka_unit_test(test_splitting_long_words),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

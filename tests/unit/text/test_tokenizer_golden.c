@@ -52,32 +52,7 @@ static void test_conversations(void **state)
 static void test_whole_texts(void **state)
 {
     (void)state;
-    if (!getenv("SLUICE_TEST_DATA")) {
-        print_message("SLUICE_TEST_DATA is not set: whole texts are not compared\n");
-        skip();
-    }
-    char path[GOLDEN_PATH_BYTES], folder[GOLDEN_PATH_BYTES / 2];
-    snprintf(folder, sizeof folder, "%s/text", getenv("SLUICE_TEST_DATA"));
-    golden_path("texts.json", path);
-    json_t *texts = json_load_file(path, 0, NULL);
-    assert_non_null(texts);
-    const char *name;
-    json_t *row;
-    json_object_foreach(texts, name, row)
-    {
-        size_t bytes = (size_t)json_integer_value(json_object_get(row, "bytes"));
-        char *text = golden_read(folder, name, bytes);
-        sl_tokens got = {0};
-        int64_t start = sl_clock_now_ns();
-        assert_int_equal(sl_tokenizer_encode(tokenizer, text, bytes, SL_SPECIAL_PARSED, &got),
-                         SL_OK);
-        print_message("%s: %zu ids, %.3f s\n", name, got.n,
-                      (double)(sl_clock_now_ns() - start) / (double)SL_SECOND);
-        golden_assert_hash(row, &got);
-        sl_tokens_free(&got);
-        free(text);
-    }
-    json_decref(texts);
+    golden_check_whole_texts("texts.json", tokenizer, SL_SPECIAL_PARSED);
 }
 
 /* A megabyte that is one piece, where the vocabulary has long runs of it. */

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "runtime/base/clock.h"
+#include "runtime/base/read_file.h"
 #include "runtime/text/chat.h"
 #include "runtime/text/tokenizer.h"
 #include "tests/support/golden_rows.h"
@@ -92,32 +93,28 @@ static size_t put_piece(source *s, const json_t *ranges, char *out)
     return n;
 }
 
-static void check_megabyte(const json_t *row, const char *what, const sl_tokenizer *tokenizer,
-                           const char *text, size_t bytes)
+static char *generate(const json_t *ranges, size_t *n_out)
 {
-    sl_tokens got = {0};
-    int64_t start = sl_clock_now_ns();
-    assert_int_equal(sl_tokenizer_encode(tokenizer, text, bytes, SL_SPECIAL_AS_TEXT, &got), SL_OK);
-    print_message("%s: %zu bytes, %zu ids, %.3f s\n", what, bytes, got.n,
-                  (double)(sl_clock_now_ns() - start) / (double)SL_SECOND);
-    golden_assert_hash(row, &got);
-    sl_tokens_free(&got);
+    source s = {.state = 1};
+    golden_each_row("llama-bpe.jsonl", 80, keep_row, &s);
+    char *text = malloc(GENERATED_BYTES + PIECE_MAX);
+    size_t n = 0;
+    while (n < GENERATED_BYTES) n += put_piece(&s, ranges, text + n);
+    for (size_t i = 0; i < s.n; i++) json_decref(s.rows[i]);
+    *n_out = n;
+    return text;
 }
 
 static void check_generated(const json_t *row, void *context)
 {
     (void)context;
     const char *name = json_string_value(json_object_get(row, "vocab"));
-    source s = {.state = 1};
-    golden_each_row("llama-bpe.jsonl", 80, keep_row, &s);
-    char *text = malloc(GENERATED_BYTES + PIECE_MAX);
-    size_t n = 0;
-    while (n < GENERATED_BYTES) n += put_piece(&s, json_object_get(row, "ranges"), text + n);
+    size_t n;
+    char *text = generate(json_object_get(row, "ranges"), &n);
     assert_int_equal(n, json_integer_value(json_object_get(row, "bytes")));
-    check_megabyte(json_object_get(row, "generated"), name, named(json_object_get(row, "vocab")),
-                   text, n);
+    golden_check_long(json_object_get(row, "generated"), name, named(json_object_get(row, "vocab")),
+                      text, n, SL_SPECIAL_AS_TEXT);
     free(text);
-    for (size_t i = 0; i < s.n; i++) json_decref(s.rows[i]);
 }
 
 static void test_generated_megabyte(void **state)
@@ -134,7 +131,8 @@ static void check_books(const json_t *row, void *data)
     {
         size_t bytes = (size_t)json_integer_value(json_object_get(book, "bytes"));
         char *text = golden_read(data, name, bytes);
-        check_megabyte(book, name, named(json_object_get(row, "vocab")), text, bytes);
+        golden_check_long(book, name, named(json_object_get(row, "vocab")), text, bytes,
+                          SL_SPECIAL_AS_TEXT);
         free(text);
     }
 }
@@ -149,6 +147,75 @@ static void test_books(void **state)
     }
     snprintf(data, sizeof data, "%s/text", getenv("SLUICE_TEST_DATA"));
     golden_each_row("mixed.jsonl", N_VOCABS, check_books, data);
+}
+
+/* ---- splitting rules of other models ---- */
+
+/* The vocabulary of Llama 3 with the rule in the place of its own: a text's length and the text. */
+static uint8_t *with_rule(const char *rule, size_t *n_out)
+{
+    static const char key[] = "tokenizer.ggml.pre\x08\0\0\0\x09\0\0\0\0\0\0\0llama-bpe";
+    char path[GOLDEN_PATH_BYTES];
+    snprintf(path, sizeof path, "%s/ggml-vocab-llama-bpe.gguf", folder);
+    char *file;
+    size_t n, before = sizeof key - 1 - 9 - sizeof(uint64_t);
+    assert_int_equal(sl_read_file(path, &file, &n), SL_OK);
+    const char *found = memmem(file, n, key, sizeof key - 1);
+    assert_non_null(found);
+    const char *rest = found + sizeof key - 1;
+    uint64_t rule_bytes = strlen(rule);
+    uint8_t *out = malloc(n + rule_bytes);
+    size_t at = (size_t)(found - file) + before;
+    memcpy(out, file, at);
+    memcpy(out + at, &rule_bytes, sizeof rule_bytes);
+    at += sizeof rule_bytes;
+    memcpy(out + at, rule, rule_bytes);
+    memcpy(out + at + rule_bytes, rest, n - (size_t)(rest - file));
+    *n_out = n - 9 + rule_bytes;
+    free(file);
+    return out;
+}
+
+typedef struct {
+    char *text;
+    size_t bytes;
+} megabyte;
+
+static void check_rule(const json_t *row, void *context)
+{
+    const megabyte *m = context;
+    const char *rule = json_string_value(json_object_get(row, "rule"));
+    size_t n;
+    uint8_t *file = with_rule(rule, &n);
+    sl_gguf *gguf;
+    sl_tokenizer *tokenizer;
+    assert_int_equal(sl_gguf_open_memory(file, n, rule, &gguf), SL_OK);
+    assert_int_equal(sl_tokenizer_open(gguf, &tokenizer), SL_OK);
+    assert_int_equal(sl_tokenizer_adds_bos(tokenizer),
+                     json_boolean_value(json_object_get(row, "adds_bos")));
+    golden_check_long(json_object_get(row, "generated"), rule, tokenizer, m->text, m->bytes,
+                      SL_SPECIAL_AS_TEXT);
+    sl_tokenizer_close(tokenizer);
+    sl_gguf_close(gguf);
+    free(file);
+}
+
+static void keep_ranges(const json_t *row, void *context)
+{
+    json_t **ranges = context;
+    if (!*ranges) *ranges = json_incref(json_object_get(row, "ranges"));
+}
+
+static void test_rules(void **state)
+{
+    (void)state;
+    json_t *ranges = NULL;
+    golden_each_row("mixed.jsonl", N_VOCABS, keep_ranges, &ranges);
+    megabyte m;
+    m.text = generate(ranges, &m.bytes);
+    golden_each_row("rules.jsonl", 23, check_rule, &m);
+    free(m.text);
+    json_decref(ranges);
 }
 
 /* ---- conversations ---- */
@@ -223,13 +290,16 @@ static void test_bos(void **state)
         if (bos[i] < 0) continue;
         sl_text name = sl_tokenizer_piece(tokenizers[i], bos[i]);
         sl_tokens once = {0}, written = {0}, alone = {0};
-        assert_int_equal(sl_tokenizer_encode_prompt(tokenizers[i], "", 0, &alone), SL_OK);
+        assert_int_equal(sl_tokenizer_encode_whole(tokenizers[i], "", 0, SL_SPECIAL_PARSED, &alone),
+                         SL_OK);
         assert_int_equal(alone.n, 1);
-        assert_int_equal(sl_tokenizer_encode_prompt(tokenizers[i], "Hi", 2, &once), SL_OK);
+        assert_int_equal(
+            sl_tokenizer_encode_whole(tokenizers[i], "Hi", 2, SL_SPECIAL_PARSED, &once), SL_OK);
         char text[64];
         int n = snprintf(text, sizeof text, "%.*sHi", (int)name.bytes, name.data);
-        assert_int_equal(sl_tokenizer_encode_prompt(tokenizers[i], text, (size_t)n, &written),
-                         SL_OK);
+        assert_int_equal(
+            sl_tokenizer_encode_whole(tokenizers[i], text, (size_t)n, SL_SPECIAL_PARSED, &written),
+            SL_OK);
         assert_int_equal(once.ids[0], bos[i]);
         assert_true(once.n == written.n &&
                     memcmp(once.ids, written.ids, once.n * sizeof *once.ids) == 0);
@@ -279,13 +349,10 @@ int main(void)
             return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hard_strings),
-        cmocka_unit_test(test_generated_megabyte),
-        cmocka_unit_test(test_books),
-        cmocka_unit_test(test_conversations),
-        cmocka_unit_test(test_templates_in_files),
-        cmocka_unit_test(test_bos),
-        cmocka_unit_test(test_long_runs),
+        cmocka_unit_test(test_hard_strings),  cmocka_unit_test(test_generated_megabyte),
+        cmocka_unit_test(test_books),         cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_conversations), cmocka_unit_test(test_templates_in_files),
+        cmocka_unit_test(test_bos),           cmocka_unit_test(test_long_runs),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     for (int i = 0; i < N_VOCABS; i++) {

@@ -111,6 +111,28 @@ static void test_copies(void **state)
     }
 }
 
+/* Where the file asks for BOS, a prompt of the same length begins with it, and once. */
+static void test_bos(void **state)
+{
+    (void)state;
+    tiny_model with_bos;
+    tiny_model_open(TINY_WITH_BOS, &with_bos);
+    for (int kind = 0; kind < SL_NEEDLE_KINDS; kind++) {
+        sl_needle needle = {.kind = (sl_needle_kind)kind, .n_tokens = 900, .depth = 0.5};
+        char expected[SL_NEEDLE_TEXT_BYTES];
+        sl_tokens tokens = {0};
+        uint32_t n_answer;
+        assert_int_equal(
+            sl_needle_make(&needle, with_bos.tokenizer, &filler, &tokens, expected, &n_answer),
+            SL_OK);
+        assert_int_equal(tokens.n, 900);
+        for (size_t i = 0; i < tokens.n; i++)
+            assert_int_equal(tokens.ids[i] == sl_tokenizer_bos(with_bos.tokenizer), i == 0);
+        sl_tokens_free(&tokens);
+    }
+    tiny_model_close(&with_bos);
+}
+
 static void test_too_short(void **state)
 {
     (void)state;
@@ -147,10 +169,8 @@ static void test_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prompts),
-        cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_too_short),
-        cmocka_unit_test(test_found),
+        cmocka_unit_test(test_prompts),   cmocka_unit_test(test_copies), cmocka_unit_test(test_bos),
+        cmocka_unit_test(test_too_short), cmocka_unit_test(test_found),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
