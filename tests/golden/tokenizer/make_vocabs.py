@@ -291,8 +291,9 @@ def make(a, work):
         {name: {"bytes": len(text)} | summary(gemma.as_text(text.decode())) for name, text in whole.items()},
         indent=1) + "\n")
     rules = {rule: Llama(program, with_rule(vocabs["llama-bpe"].path, rule, work / f"{rule}.gguf")) for rule in RULES}
-    write("rules.jsonl", [{"rule": rule, "adds_bos": llama.adds_bos, "generated": summary(llama.encode(mixed))}
-                          for rule, llama in rules.items()])
+    start = mixed.encode()[:TEXT_BYTES].decode("utf-8", "ignore")
+    write("rules.jsonl", [{"rule": rule, "adds_bos": llama.adds_bos, "bytes": len(start.encode())} |
+                          summary(llama.encode(start)) for rule, llama in rules.items()])
     rows = [{"form": form, "vocab": name, "template": source, "chats": chat_rows(vocabs[name], source)}
             for form, name, source in templates.OWN]
     rows += [{"form": form, "vocab": name, "file": file,
