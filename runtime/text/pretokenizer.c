@@ -44,8 +44,9 @@
 #define TEKKEN TIKTOKEN(CASED_WORD(""), "\\p{N}", "[\\r\\n/]*")
 #define GPT4O  TIKTOKEN(CASED_WORD(CONTRACTIONS "?"), "\\p{N}{1,3}", "[\\r\\n/]*")
 
-/* Letters that have a case, but for the scripts that its own list leaves out; punctuation of ASCII,
- * its full-width forms, quotation marks; all from U+800 to the end of its ideographs, and Hangul. */
+/* Letters that have a case, but for the scripts that its own list leaves out; punctuation of
+ * ASCII, its full-width forms, quotation marks; all from U+800 to the end of its ideographs, and
+ * Hangul. */
 #define DEEPSEEK_LETTERS                                                                  \
     "[^\\P{L&}\\x{560}-\\x{588}\\x{10C7}-\\x{10FF}\\x{1C80}-\\x{1C88}\\x{2D00}-\\x{2D2D}" \
     "\\x{A790}-\\x{AB68}\\x{10570}-\\x{105BC}\\x{16E40}-\\x{1DF1E}]+"

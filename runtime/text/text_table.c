@@ -1,5 +1,5 @@
-/* runtime/text/text_table.c - see text_table.h. Open addressing, half full at most. A slot has a part
- * of its text's hash, so that a look-up touches no text but its own. */
+/* runtime/text/text_table.c - see text_table.h. Open addressing, half full at most. A slot has a
+ * part of its text's hash, so that a look-up touches no text but its own. */
 #include "runtime/text/text_table.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* tests/unit/text/test_gemma_golden.c - ids of Gemma 3's vocabulary equal llama.cpp's, which equal
- * SentencePiece's (tests/golden/tokenizer/README.md). Needs SLUICE_TEST_GEMMA, the model's path, and
- * for whole texts SLUICE_TEST_DATA. */
+ * SentencePiece's (tests/golden/tokenizer/README.md). Needs SLUICE_TEST_GEMMA, the model's path,
+ * and for whole texts SLUICE_TEST_DATA. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
