@@ -163,6 +163,11 @@ static size_t count_nothings(const sl_jinja_output *printed)
     return count(printed, "None") + count(printed, "null");
 }
 
+static bool prints_same(const sl_jinja_output *a, const sl_jinja_output *b)
+{
+    return a->text && b->text && strcmp(a->text, b->text) == 0;
+}
+
 /* Whether calls are shown with arguments in this form; if so, form->none_content says what content
  * they are shown with. None is what transformers hands over, and is taken where it makes a
  * difference and is not printed as a word. */
@@ -173,7 +178,7 @@ static bool probe_call(const sl_jinja *jinja, sl_chat_form *form)
     sl_jinja_output empty = print_call(jinja, *form), none = print_call(jinja, with_none);
     const bool empty_shows = shows_call(&empty);
     const bool none_shows = shows_call(&none) && count_nothings(&none) <= count_nothings(&empty);
-    const bool same = empty_shows && none_shows && strcmp(empty.text, none.text) == 0;
+    const bool same = empty_shows && none_shows && prints_same(&empty, &none);
     form->none_content = none_shows && !same;
     sl_jinja_output_free(&empty);
     sl_jinja_output_free(&none);
