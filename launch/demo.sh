@@ -2,17 +2,17 @@
 # launch/demo.sh - from a bare Debian to answers: prepare the machine, build, fetch a small model, and ask it
 # about a document, over several ranks of this host; SmolLM2 with the gates that come with Sluice, which keep
 # half of what could be evicted.
-#   demo.sh [--ranks N] [--model NAME]
-#     --ranks   1 to the model's layers; 3 when not given
-#     --model   smollm2 (when not given): three questions about a licence of 7,600 tokens
-#               gemma3: two about six licences of 30,000 tokens, some minutes
 # A second run finds everything in place and starts at once.
+#   demo.sh --help
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() {
-    echo "usage:" >&2
-    sed -n '5,8s/^# //p' "$0" >&2
+usage="usage: demo.sh [--ranks N] [--model NAME]
+  --ranks   1 to the model's layers; 3 when not given
+  --model   smollm2 (when not given): three questions about a licence of 7,600 tokens
+            gemma3: two about six licences of 30,000 tokens, some minutes"
+wrong_usage() {
+    echo "$usage" >&2
     exit 2
 }
 die() {
@@ -23,9 +23,10 @@ die() {
 ranks=3 name=smollm2
 while [ $# -gt 0 ]; do
     case $#,$1 in
+    1,--help) echo "$usage" && exit 0 ;;
     [2-9]*,--ranks) ranks=$2 ;;
     [2-9]*,--model) name=$2 ;;
-    *) usage ;;
+    *) wrong_usage ;;
     esac
     shift 2
 done
@@ -36,9 +37,9 @@ smollm2)
     evict=(--gate runtime/gates/SmolLM2-135M-Instruct.default.gguf --keep 0.5)
     ;;
 gemma3) layers=18 documents=(GPL-3 LGPL-2.1 GFDL-1.3 Apache-2.0 MPL-2.0 MPL-1.1) evict=() ;;
-*) usage ;;
+*) wrong_usage ;;
 esac
-if ! [[ $ranks =~ ^[1-9][0-9]?$ ]] || ((ranks > layers)); then usage; fi
+if ! [[ $ranks =~ ^[1-9][0-9]?$ ]] || ((ranks > layers)); then wrong_usage; fi
 documents=("${documents[@]/#/$licences/}")
 for document in "${documents[@]}"; do
     [ -r "$document" ] || die "$document is missing; every Debian has it in the package base-files"

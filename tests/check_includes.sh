@@ -224,7 +224,7 @@ check_places() {
 }
 
 check_lines() {
-    sources | LC_ALL=C.UTF-8 xargs grep -nE '^.{101}' | sed -E 's/^([^:]*:[0-9]*):.*/\1: has more than 100 columns/'
+    sources | LC_ALL=C.UTF-8 xargs grep -HnE '^.{101}' | sed -E 's/^([^:]*:[0-9]*):.*/\1: has more than 100 columns/'
 }
 
 offend_all < <(check_rooms)

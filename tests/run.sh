@@ -100,7 +100,11 @@ if [ -z "${SLUICE_TEST_MODEL:-}" ]; then
     SLUICE_TEST_MODEL=$(launch/fetch_model.sh) || { echo "0 passed, 1 failed" && exit 1; }
 fi
 export SLUICE_TEST_MODEL
-if [ -n "${SLUICE_TEST_GEMMA:-}" ] || SLUICE_TEST_GEMMA=$(launch/fetch_model.sh gemma3); then
+# Who does not agree to Google's terms says SLUICE_TEST_GEMMA=no.
+if [ "${SLUICE_TEST_GEMMA:-}" = no ]; then
+    unset SLUICE_TEST_GEMMA
+    echo "run: SLUICE_TEST_GEMMA=no: tests of Gemma 3 are skipped"
+elif [ -n "${SLUICE_TEST_GEMMA:-}" ] || SLUICE_TEST_GEMMA=$(launch/fetch_model.sh gemma3); then
     export SLUICE_TEST_GEMMA
 else
     echo "run: Gemma 3 could not be fetched, see above: its tests are skipped"

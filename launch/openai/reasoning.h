@@ -1,4 +1,4 @@
-/* launch/openai/reasoning.h - what a model thought before it answered, told from its answer. */
+/* launch/openai/reasoning.h - splits what a model said into its thought and its answer. */
 #ifndef SL_REASONING_H
 #define SL_REASONING_H
 

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /* Text as JSON, the caller's to decref; NULL: it is none, *error, unless NULL, says why. Keys that
- * stand twice are refused, NUL is fine in texts. An integer beyond 64 bits is a float, and no other
- * number is. */
+ * stand twice are refused, NUL is fine in texts. An integer beyond 64 bits is read as a
+ * float; other integers stay integers. */
 json_t *sl_request_json_load(const char *text, size_t bytes, json_error_t *error);
 /* The value of a field; NULL when it is absent or null, which mean the same. */
 json_t *sl_request_json_field(const json_t *object, const char *name);

@@ -19,7 +19,7 @@ typedef enum {
 
 /* What the text of an option names. */
 typedef enum {
-    SL_FILE_NONE, /* no file, or the beginning of several names */
+    SL_FILE_NONE, /* no file, or a prefix of file names */
     SL_FILE_READ,
     SL_FILE_LIST_READ, /* with commas between */
     SL_FILE_WRITTEN,

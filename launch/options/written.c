@@ -23,8 +23,10 @@ static typed typed_as(const sl_option *option)
     return out;
 }
 
+/* Of an option that names a file, so that its setting is a text. */
 static const char *text_of(const sl_settings *settings, const sl_option *option)
 {
+    SL_ASSERT(option->file != SL_FILE_NONE);
     return *(const char *const *)(const void *)((const char *)settings + option->offset);
 }
 
@@ -68,6 +70,7 @@ sl_status sl_written_check(const sl_settings *settings, const char *name, const 
 
 sl_status sl_written_check_option(const sl_settings *settings, const sl_option *option)
 {
+    if (option->file != SL_FILE_READ && option->file != SL_FILE_LIST_READ) return SL_OK;
     const char *at = text_of(settings, option);
     typed name = typed_as(option);
     if (option->file == SL_FILE_READ && at) return sl_written_check(settings, name.text, at);

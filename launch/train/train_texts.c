@@ -42,7 +42,7 @@ static sl_text text_of(const json_t *object, const char *key)
 
 /* "" when all is well, else what is wrong with the line. SL_ERR_MEMORY. */
 static sl_status add_messages(const sl_train_texts *t, const json_t *messages, sl_tokens *out,
-                              const char **wrong_out)
+                              sl_jinja_error *error, const char **wrong_out)
 {
     sl_chat_message all[MESSAGES_MAX];
     size_t n = json_array_size(messages);
@@ -57,14 +57,13 @@ static sl_status add_messages(const sl_train_texts *t, const json_t *messages, s
             return SL_OK;
         }
     }
-    sl_jinja_error error;
-    sl_status status = sl_chat_encode(t->chat, all, n, out, &error);
-    if (status == SL_ERR_REQUEST) *wrong_out = "messages that the chat template does not take";
+    sl_status status = sl_chat_encode(t->chat, all, n, out, error);
+    if (status == SL_ERR_REQUEST) *wrong_out = error->text;
     return status == SL_ERR_REQUEST ? SL_OK : status;
 }
 
 static sl_status add_line(const sl_train_texts *t, const char *line, size_t bytes, sl_tokens *out,
-                          const char **wrong_out)
+                          sl_jinja_error *error, const char **wrong_out)
 {
     json_t *object = json_loadb(line, bytes, 0, NULL);
     sl_text plain = text_of(object, "text");
@@ -77,7 +76,7 @@ static sl_status add_line(const sl_train_texts *t, const char *line, size_t byte
         status = sl_tokenizer_encode_whole(t->tokenizer, plain.data, plain.bytes,
                                            SL_SPECIAL_AS_TEXT, out);
     else if (messages)
-        status = add_messages(t, messages, out, wrong_out);
+        status = add_messages(t, messages, out, error, wrong_out);
     else
         *wrong_out = "neither \"text\" nor \"messages\"";
     json_decref(object);
@@ -94,9 +93,10 @@ static sl_status read_lines(const sl_train_texts *t, const char *path, sl_tokens
     sl_line_reader_init(&reader, file, LINE_BYTES_MAX);
     const char *line, *wrong;
     size_t bytes;
+    sl_jinja_error error;
     while ((status = sl_line_reader_next(&reader, &line, &bytes, NULL)) == SL_OK) {
         if (bytes == 0) continue;
-        status = add_line(t, line, bytes, out, &wrong);
+        status = add_line(t, line, bytes, out, &error, &wrong);
         if (status != SL_OK) break;
         if (*wrong)
             sl_warn("%s, line %llu is skipped: %s", path, (unsigned long long)reader.number, wrong);

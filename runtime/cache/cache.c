@@ -42,7 +42,7 @@ static size_t lay_out(const sl_cache_options *o, sl_cache_layer *layers)
     return rings_pages;
 }
 
-/* That a sequence can fill. */
+/* Of all layers, in tokens that a sequence can fill. */
 static uint32_t widest_window(const sl_cache_options *o)
 {
     uint32_t widest = o->window;

@@ -149,9 +149,9 @@ static sl_status check_no_others(const sl_gguf_part *first, const sl_gguf_part *
 {
     const sl_gguf_entry *e = sl_gguf_part_differs(first, p);
     if (!e) return SL_OK;
-    sl_error("%s: key %.*s is not as in %s, which has the keys of the model: it is of another "
-             "model. Copy it again",
-             p->path, (int)sl_plain_prefix(e->key.data, e->key.bytes, 80), e->key.data,
+    sl_error("%s: key %.*s is not as in %s, which has the keys of the model: it is damaged, or "
+             "another model's part of the same name. Copy it again from where %s is from",
+             p->path, (int)sl_plain_prefix(e->key.data, e->key.bytes, 80), e->key.data, first->path,
              first->path);
     return SL_ERR_FORMAT;
 }

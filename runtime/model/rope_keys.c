@@ -98,7 +98,8 @@ static sl_status check_dim(const sl_model_keys *keys, uint32_t head_dim)
     uint32_t dim = head_dim;
     sl_status status = sl_key_optional_count(keys, name, 1, UINT32_MAX, &dim);
     if (status != SL_OK || dim == head_dim) return status;
-    sl_error("%s: rope over a part of a head is not supported (%s is %u, heads are of %u)",
+    sl_error("%s: %s is %u, and heads are of %u: rope over a part of a head is not supported. No "
+             "model of this architecture has it: convert the model again",
              sl_gguf_path(keys->gguf), sl_key_named(keys, name).text, dim, head_dim);
     return SL_ERR_UNSUPPORTED;
 }

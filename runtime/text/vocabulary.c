@@ -20,9 +20,9 @@ enum {
     VOCAB_MAX = 1 << 20
 };
 
-/* Tokens of these names end a text or a turn whatever the file says of their kind: those that
- * llama.cpp knows (src/llama-vocab.cpp, special_eog_ids), of chats and of code that is filled in. A
- * name does not count in a vocabulary that has one of those beside it. */
+/* Special tokens of these names, of any kind, end a text or a turn: those that llama.cpp knows
+ * (src/llama-vocab.cpp, special_eog_ids), of chats and of code that is filled in. A name does not
+ * count in a vocabulary that has one of those beside it. */
 static const struct {
     const char *name, *unless[2];
 } END_NAMES[] = {
@@ -207,8 +207,8 @@ static void find_byte_tokens(sl_vocabulary *v)
     }
 }
 
-/* Of sorted[low .. *high), whose bytes are equal before `at` and go on there, how many have a lower
- * byte there than `byte`: where those of this byte begin, and *high where they end. */
+/* The pieces sorted[low .. *high) are equal before byte `at`, and longer. Returns the first of
+ * those whose byte there is `byte`; *high becomes the one behind the last. */
 static size_t narrow(const sl_vocabulary *v, size_t low, size_t *high, size_t at, int byte)
 {
     size_t bounds[2] = {*high, *high};
@@ -247,13 +247,17 @@ int32_t sl_vocabulary_special_at(const sl_vocabulary *v, const char *text, size_
 
 /* ---- tokens with a part of their own ---- */
 
-/* An id the file names; *id is what holds when it names none. */
-static sl_status read_id(const sl_vocabulary *v, const char *key, int32_t *id)
+/* The id that a key names. Without the key it is `otherwise`, and so it is when the key names no
+ * token, as converters write it for "none". */
+static int32_t id_of_key(const sl_vocabulary *v, const char *key, int32_t otherwise)
 {
-    if (*id >= v->n_tokens) *id = -1;
-    if (!sl_gguf_has(v->gguf, key)) return SL_OK;
-    if (sl_gguf_i32(v->gguf, key, id) && *id >= 0 && *id < v->n_tokens) return SL_OK;
-    return sl_vocabulary_bad(v->gguf, "a token id is out of range", (sl_text){key, strlen(key)});
+    int32_t id;
+    if (otherwise >= v->n_tokens) otherwise = -1;
+    if (!sl_gguf_has(v->gguf, key)) return otherwise;
+    if (sl_gguf_i32(v->gguf, key, &id) && id >= 0 && id < v->n_tokens) return id;
+    sl_warn("%s: %s names none of the %d tokens, so it is ignored", sl_gguf_path(v->gguf), key,
+            v->n_tokens);
+    return otherwise;
 }
 
 static int32_t special_named(const sl_vocabulary *v, const char *name)
@@ -262,7 +266,7 @@ static int32_t special_named(const sl_vocabulary *v, const char *name)
 }
 
 /* By name, and by what keys of the file say. */
-static sl_status mark_ends(sl_vocabulary *v)
+static void mark_ends(sl_vocabulary *v)
 {
     static const char *const keys[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
                                        "tokenizer.ggml.fim_pad_token_id",
@@ -277,25 +281,18 @@ static sl_status mark_ends(sl_vocabulary *v)
     }
     if (v->eos >= 0) v->marks[v->eos] |= SL_TOKEN_ENDS;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        int32_t id = -1;
-        const sl_status status = read_id(v, keys[i], &id);
-        if (status != SL_OK) return status;
+        const int32_t id = id_of_key(v, keys[i], -1);
         if (id >= 0) v->marks[id] |= SL_TOKEN_ENDS;
     }
-    return SL_OK;
 }
 
-static sl_status read_ids(sl_vocabulary *v, sl_vocabulary_form form)
+static void read_ids(sl_vocabulary *v, sl_vocabulary_form form)
 {
     bool sentencepiece = form == SL_VOCABULARY_SENTENCEPIECE;
-    v->unknown = sentencepiece ? 0 : -1;
-    v->bos = sentencepiece ? 1 : -1;
-    v->eos = sentencepiece ? 2 : -1;
-    sl_status status = read_id(v, "tokenizer.ggml.eos_token_id", &v->eos);
-    if (status == SL_OK) status = read_id(v, "tokenizer.ggml.bos_token_id", &v->bos);
-    if (status == SL_OK) status = read_id(v, "tokenizer.ggml.unknown_token_id", &v->unknown);
-    if (status != SL_OK) return status;
-    return mark_ends(v);
+    v->unknown = id_of_key(v, "tokenizer.ggml.unknown_token_id", sentencepiece ? 0 : -1);
+    v->bos = id_of_key(v, "tokenizer.ggml.bos_token_id", sentencepiece ? 1 : -1);
+    v->eos = id_of_key(v, "tokenizer.ggml.eos_token_id", sentencepiece ? 2 : -1);
+    mark_ends(v);
 }
 
 static bool is_phi3(const sl_gguf *gguf)
@@ -339,7 +336,7 @@ sl_status sl_vocabulary_init(sl_vocabulary *v, const sl_gguf *gguf, sl_vocabular
     sl_status status = read_types(v, texts, form);
     if (status == SL_OK) status = make_tables(v);
     if (status == SL_OK && form == SL_VOCABULARY_PRINTABLE) find_byte_tokens(v);
-    if (status == SL_OK) status = read_ids(v, form);
+    if (status == SL_OK) read_ids(v, form);
     if (status == SL_OK && form == SL_VOCABULARY_SENTENCEPIECE) mark_strips(v);
     return status;
 }

@@ -128,13 +128,26 @@ def measured(what, who, number, measure):
     known.append(measure())
     print(f"against-llama: round {number + 1} of {rounds}, {what}, {who}: {known[-1]:.1f}", file=sys.stderr)
     with open(raw, "w", encoding="utf-8") as file:
-        json.dump({"place": place, "speeds": speeds}, file, indent=1)
+        json.dump({"of": of, "place": place, "speeds": speeds}, file, indent=1)
 
 
+def check_same(found):
+    """Measures of another file or setting, or made by another build, are not gone on with."""
+    before = found["of"]
+    for name in before:
+        if before[name] != of[name]:
+            sys.exit(f"against-llama: {raw} has measures of {name} {before[name]}, this is {of[name]}: "
+                     "give another RAW.json")
+
+
+version = subprocess.run([sluice, "--version"], stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()[0]
+of = {"model": f"{model}, {os.path.getsize(model)} bytes", "threads": threads, "build": version}
 place, speeds = {}, {}
 if os.path.isfile(raw):
     with open(raw, encoding="utf-8") as file:
-        place, speeds = json.load(file).values()
+        found = json.load(file)
+    check_same(found)
+    place, speeds = found["place"], found["speeds"]
 for number in range(int(rounds)):
     for name, what, options, variants in ROWS:
         for folder in peers:

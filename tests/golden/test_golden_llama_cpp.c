@@ -9,6 +9,7 @@
 #include "tests/support/seeded.h"
 #include "tests/support/synth_options.h"
 
+enum { N_ARCHITECTURES = 5, N_TYPES = 15, TYPE_IDS = 400 };
 enum { IDS_MAX = 3000, CHANGED_IDS = 512, WIDTH_MAX = 512, STEP_NAME_BYTES = 96 };
 static const double allowed = 0.02, allowed_of_types = 1.5;
 
@@ -251,6 +252,7 @@ static void compare_type(const char *folder, const char *name, const json_t *gol
 {
     synth_model model;
     uint32_t n = open_model(folder, name, golden, &model);
+    REQUIRE(n == TYPE_IDS, "%s: the golden is of %u ids", name, n);
     double off = mean_off(model.gguf, n, NULL), theirs = golden_number(golden, "llama_cpp_off");
     printf("%-8s off by %.6f on average, llama.cpp by %.6f: %.2f\n", name, off, theirs,
            off / theirs);
@@ -269,10 +271,14 @@ int main(int argc, char **argv)
 
     const char *name;
     json_t *goldens = golden_load(argv[1], "models"), *golden;
-    json_object_foreach(json_object_get(goldens, "architectures"), name, golden)
-        compare_architecture(argv[1], name, golden);
-    json_object_foreach(json_object_get(goldens, "types"), name, golden)
-        compare_type(argv[1], name, golden);
+    json_t *architectures = json_object_get(goldens, "architectures");
+    json_t *types = json_object_get(goldens, "types");
+    REQUIRE(json_object_size(architectures) == N_ARCHITECTURES &&
+                json_object_size(types) == N_TYPES,
+            "goldens of %zu architectures and %zu types", json_object_size(architectures),
+            json_object_size(types));
+    json_object_foreach(architectures, name, golden) compare_architecture(argv[1], name, golden);
+    json_object_foreach(types, name, golden) compare_type(argv[1], name, golden);
     json_decref(goldens);
     return 0;
 }

@@ -84,7 +84,7 @@ bool sl_jinja_spend_on_each(sl_jinja_context *c, size_t bytes)
 }
 
 /* Steps for a look at n keys, which are compared to their end where they are as long as this one:
- * long ones may be parts of one text, of which any number costs no memory. */
+ * long ones may be slices of one text, which take no memory, so there may be many. */
 static bool spend_on_keys(sl_jinja_context *c, size_t n, size_t key_bytes)
 {
     return sl_jinja_spend(c, 1 + n / 8 + n * (key_bytes / 64));

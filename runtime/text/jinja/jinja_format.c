@@ -165,7 +165,7 @@ static void add_number(sl_jinja_context *c, sl_jinja_builder *out, percent_form 
                        sl_jinja_value value)
 {
     char digits[NUMBER_BYTES];
-    enum { NUMBER_STEPS = 20, LIMIT = 1 << 30 };
+    enum { NUMBER_STEPS = 20 };
     const double number = sl_jinja_is_number(value) ? sl_jinja_as_float(value) : 0;
     const bool wants_integer = strchr("diuxXo", f.letter) != NULL;
     const bool fits = !wants_integer || sl_jinja_is_integer(value) ||

@@ -248,7 +248,7 @@ static sl_jinja_value method_replace(sl_jinja_context *c, sl_jinja_value self, a
                         new = sl_jinja_text_of(c, "replace", got[1]);
     const int64_t most = sl_jinja_integer_or(c, "replace", got[2], -1);
     sl_jinja_build(&out, &c->memory);
-    if (!sl_jinja_spend_on(c, self.text->bytes)) return self;
+    if (!sl_jinja_spend_on_each(c, self.text->bytes)) return self;
     sl_jinja_add_replaced(&out, *self.text, old, new, most < 0 ? SIZE_MAX : (size_t)most);
     return sl_jinja_finish(c, &out);
 }

@@ -62,7 +62,7 @@ class Comparison:
         cache = os.environ.get("SLUICE_CACHE") or pathlib.Path(
             os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sluice"
         self.folder = pathlib.Path(cache) / "quantized"
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.args = args
         self.model = output(ROOT / "launch/fetch_model.sh").strip()
         build = output(HERE.parent / "build_llama_cpp.sh", "native", "llama-quantize",

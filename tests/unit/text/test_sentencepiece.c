@@ -387,8 +387,23 @@ static void test_hostile_lists(void **state)
     }
     sl_gguf_writer w = {0};
     synth_spm_put(&w, &spm);
+}
+
+/* As converters write "none": what the key says is ignored, as llama.cpp does. */
+static void test_ids_of_no_token(void **state)
+{
+    (void)state;
+    synth_spm spm;
+    synth_spm_init(&spm);
+    sl_gguf_writer w = {0};
+    synth_spm_put(&w, &spm);
     sl_gguf_put_u32(&w, "tokenizer.ggml.bos_token_id", SYNTH_SPM_VOCAB);
-    assert_refused(&w, "out of range");
+    sl_gguf_put_u32(&w, "tokenizer.ggml.eot_token_id", UINT32_MAX);
+    opened o;
+    open_writer(&w, &o);
+    assert_non_null(o.tokenizer);
+    assert_int_equal(sl_tokenizer_bos(o.tokenizer), 1);
+    close_opened(&o);
 }
 
 static void test_hostile_tokens(void **state)
@@ -487,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_without_bytes),
         cmocka_unit_test(test_without_a_space_token),
         cmocka_unit_test(test_hostile_lists),
+        cmocka_unit_test(test_ids_of_no_token),
         cmocka_unit_test(test_hostile_tokens),
         cmocka_unit_test(test_hostile_sizes),
         cmocka_unit_test(test_other_models),
