@@ -8,6 +8,7 @@
 #include "launch/json/json_object.h"
 #include "launch/machine/launcher.h"
 #include "launch/machine/process.h"
+#include "launch/pipeline/model_placement.h"
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
@@ -48,11 +49,7 @@ static const sl_head_account *head_of(const sl_engine_report *r, uint32_t layer,
 /* Bytes of the rings of layers [first, first + n), of all slots. */
 static uint64_t ring_bytes(const sl_engine_report *r, uint32_t first, uint32_t n)
 {
-    uint64_t pages = 0;
-    for (uint32_t i = first; i < first + n; i++) {
-        uint32_t sliding = sl_sliding_window(r->shape, i);
-        pages += sl_cache_ring_pages(sliding ? sliding : r->policy.window, r->context);
-    }
+    uint64_t pages = sl_model_ring_pages(r->shape, first, n, r->policy.window, r->context);
     return pages * r->shape->n_kv_heads * r->sequences * r->page_bytes;
 }
 

@@ -2,6 +2,7 @@
 #include "launch/pipeline/model_placement.h"
 
 #include "runtime/base/log.h"
+#include "runtime/cache/cache.h"
 
 /* A tied embedding is one matrix on a rank that is first and last. */
 static uint64_t last_extra_bytes(const sl_gguf *gguf, const sl_model_shape *shape, int ranks)
@@ -33,4 +34,15 @@ void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, i
         .keep = out->keep,
         .sliding_windows = out->sliding_windows,
     };
+}
+
+uint64_t sl_model_ring_pages(const sl_model_shape *shape, uint32_t first, uint32_t n,
+                             uint32_t window, uint32_t context)
+{
+    uint64_t pages = 0;
+    for (uint32_t i = first; i < first + n; i++) {
+        uint32_t sliding = sl_sliding_window(shape, i);
+        pages += sl_cache_ring_pages(sliding ? sliding : window, context);
+    }
+    return pages;
 }

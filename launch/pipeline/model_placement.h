@@ -20,4 +20,8 @@ void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, i
                              const sl_policy *policy, uint32_t sequences, uint64_t page_bytes,
                              sl_model_placement *out);
 
+/* Pages of the rings of one KV head in each of layers [first, first + n), of one sequence. */
+uint64_t sl_model_ring_pages(const sl_model_shape *shape, uint32_t first, uint32_t n,
+                             uint32_t window, uint32_t context);
+
 #endif

@@ -1,6 +1,7 @@
 /* launch/pipeline/rank_assembly.c - see rank_assembly.h. */
 #include "launch/pipeline/rank_assembly.h"
 
+#include "launch/pipeline/model_placement.h"
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
 #include "sched/head_pages.h"
@@ -155,11 +156,8 @@ uint64_t sl_assembly_ring_bytes(const sl_assembly_options *options)
 {
     const sl_assembly_options *o = options;
     const sl_plan_rank *own = own_plan(o);
-    uint64_t pages = 0; /* of one KV head of each layer */
-    for (uint32_t i = own->first_layer; i < own->first_layer + own->n_layers; i++) {
-        uint32_t sliding = sl_sliding_window(o->shape, i);
-        pages += sl_cache_ring_pages(sliding ? sliding : o->policy.window, o->context);
-    }
+    uint64_t pages = sl_model_ring_pages(o->shape, own->first_layer, own->n_layers,
+                                         o->policy.window, o->context);
     return o->sequences * pages * o->shape->n_kv_heads *
            o->kernels->kv[o->kv]->page_bytes(o->shape->head_dim);
 }
