@@ -9,6 +9,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/read_file.h"
+#include "runtime/base/skipped.h"
 #include "runtime/gguf/gguf.h"
 
 static const char QUESTION[] = "question: ", FORMAT[] = "Answer format:", NO_MEMORY[] = "no memory";
@@ -155,6 +156,7 @@ static sl_status take_records(const json_t *array, const char *path, uint32_t li
     size_t all = json_array_size(array), n = limit > 0 && limit < all ? limit : all;
     out->records = calloc(n + 1, sizeof *out->records);
     if (!out->records) return SL_ERR_MEMORY;
+    sl_skipped skipped = {.path = path, .part = "record"};
     for (size_t i = 0; i < n; i++) {
         size_t index = i * all / n;
         sl_eval_record *record = &out->records[out->n];
@@ -163,10 +165,11 @@ static sl_status take_records(const json_t *array, const char *path, uint32_t li
             out->n++;
             continue;
         }
-        sl_warn("%s, record %zu is skipped: %s", path, index, wrong);
+        sl_skip(&skipped, index, wrong);
         free_record(record);
-        out->n_bad++;
     }
+    sl_skipped_end(&skipped);
+    out->n_bad = skipped.n;
     if (out->n > 0) return SL_OK;
     sl_error("%s has no record that can be asked", path);
     return SL_ERR_FORMAT;

@@ -6,6 +6,7 @@
 
 #include "runtime/base/line_reader.h"
 #include "runtime/base/log.h"
+#include "runtime/base/skipped.h"
 
 enum { LINE_BYTES_MAX = 1 << 20 };
 enum { WRITTEN_OUT_MAX = 10000 }; /* a number further from 0 is printed by its first digits */
@@ -53,13 +54,14 @@ sl_status sl_train_summary_read(FILE *log, const char *name, sl_train_summary *s
     const char *line;
     size_t bytes;
     sl_status status;
+    sl_skipped skipped = {.path = name, .part = "line"};
     while ((status = sl_line_reader_next(&reader, &line, &bytes, NULL)) == SL_OK) {
         json_t *object = json_loadb(line, bytes, 0, NULL);
         const char *wrong = object ? take_line(summary, object) : "no JSON";
         json_decref(object);
-        if (*wrong)
-            sl_warn("%s, line %llu is skipped: %s", name, (unsigned long long)reader.number, wrong);
+        if (*wrong) sl_skip(&skipped, reader.number, wrong);
     }
+    sl_skipped_end(&skipped);
     sl_line_reader_fini(&reader);
     return status == SL_END ? SL_OK : status;
 }

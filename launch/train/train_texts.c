@@ -11,6 +11,7 @@
 #include "runtime/base/line_reader.h"
 #include "runtime/base/log.h"
 #include "runtime/base/read_file.h"
+#include "runtime/base/skipped.h"
 
 enum { LINE_BYTES_MAX = 16 << 20, MESSAGES_MAX = 256, HELD_OUT_SHARE = 16 };
 
@@ -94,13 +95,14 @@ static sl_status read_lines(const sl_train_texts *t, const char *path, sl_tokens
     const char *line, *wrong;
     size_t bytes;
     sl_jinja_error error;
+    sl_skipped skipped = {.path = path, .part = "line"};
     while ((status = sl_line_reader_next(&reader, &line, &bytes, NULL)) == SL_OK) {
         if (bytes == 0) continue;
         status = add_line(t, line, bytes, out, &error, &wrong);
         if (status != SL_OK) break;
-        if (*wrong)
-            sl_warn("%s, line %llu is skipped: %s", path, (unsigned long long)reader.number, wrong);
+        if (*wrong) sl_skip(&skipped, reader.number, wrong);
     }
+    sl_skipped_end(&skipped);
     sl_line_reader_fini(&reader);
     fclose(file);
     return status == SL_END ? SL_OK : status;

@@ -1,30 +1,44 @@
 #!/usr/bin/env bash
-# runtime/gates/make.sh - how the shipped gates are made: make.sh DATA WORK [STEP...]
-#   DATA  the texts that README.md names      WORK  a folder for what comes between, kept
-#   STEP  texts, default, default-thresholds, lite, lite-thresholds; all of them when none is given
+# runtime/gates/make.sh - how the shipped gates are made: make.sh [--model NAME] DATA WORK [STEP...]
+#   NAME  smollm2 (when not given) or gemma3, of launch/fetch_model.sh
+#   DATA  the texts that README.md names      WORK  a folder for what comes between, kept; one a model
+#   STEP  texts, default, default-thresholds, lite, lite-thresholds; all that ship when none is given
 # No step takes more than 100 minutes on two cores. One that was stopped goes on where it was; a result
 # that is there is not made again. SLUICE names another binary than the release build's.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
-if [ $# -lt 2 ]; then
-    sed -n '2,6s/^# //p' "$0" >&2
+wrong_usage() {
+    sed -n '2,7s/^# //p' "$0" >&2
     exit 2
+}
+fetched=smollm2
+if [ "${1:-}" = --model ] && [ $# -gt 1 ]; then
+    fetched=$2
+    shift 2
 fi
+[ $# -ge 2 ] || wrong_usage
 data=$1 work=$2
 shift 2
 steps=("$@")
-[ $# -gt 0 ] || steps=(texts default default-thresholds lite lite-thresholds)
+case $fetched in
+smollm2)
+    name=SmolLM2-135M-Instruct chats=chat
+    shipped=(texts default default-thresholds lite lite-thresholds)
+    ;;
+gemma3) name=gemma-3-270m chats='' shipped=(texts default default-thresholds) ;; # no chat model
+*) wrong_usage ;;
+esac
+[ $# -gt 0 ] || steps=("${shipped[@]}")
 
 sluice=${SLUICE:-$root/build/release/launch/sluice}
-model=$("$root/launch/fetch_model.sh")
-name=SmolLM2-135M-Instruct
+model=$("$root/launch/fetch_model.sh" "$fetched")
 seed=1
 
 in_work() { (IFS=,; printf '%s' "${*/#/$work/}"); }
-train=$(in_work adventures.train.txt novel.train.txt wiki.train.txt chat.train.jsonl code.train.txt)
-calibrate=$(in_work adventures.calibrate.txt wiki.calibrate.txt chat.calibrate.jsonl code.calibrate.txt)
+train=$(in_work {adventures,novel,wiki}.train.txt ${chats:+chat.train.jsonl} code.train.txt)
+calibrate=$(in_work {adventures,wiki}.calibrate.txt ${chats:+chat.calibrate.jsonl} code.calibrate.txt)
 
 # warm KIND INIT-OPTION... -- WARM-OPTION...
 warm() {

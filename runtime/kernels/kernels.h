@@ -41,17 +41,17 @@ typedef struct {
     float *x;     /* [n_rows][width] */
     int8_t *q;    /* [n_rows][width] */
     float *scale; /* [n_rows][width / 32], the f16 scale widened */
-    /* scale * sum of q, which meets the minimums of weights: of all 32, and of each 16 of them. */
-    float *sum;     /* [n_rows][width / 32] */
-    float *sum_16;  /* [n_rows][width / 16] */
-    uint16_t *bf16; /* [n_rows][width] */
+    /* what meets the minimums of weights: scale * sum of q of all 32; sum of q of each 16 */
+    float *sum;      /* [n_rows][width / 32] */
+    int16_t *sum_16; /* [n_rows][width / 16] */
+    uint16_t *bf16;  /* [n_rows][width] */
 } sl_activations;
 
 /* Blocks of activations to int8: scale = f16(max|x| / 127), q = clip(rint(x /
- * scale), -127, 127), sum and sum_16 = scale * sum of q.
+ * scale), -127, 127), sum = scale * sum of q, sum_16 = sum of q.
  * x, q: [n_blocks][32]; scale, sum: [n_blocks]; sum_16: [n_blocks][2]. */
 typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum,
-                         float *sum_16);
+                         int16_t *sum_16);
 
 /* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end), or that
  * added to what is there. out: row t's column out_begin is at out + t * out_stride. Quantized types

@@ -17,8 +17,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 }
 
 typedef struct {
-    float x[TOKENS * WIDTH_MAX], scale[TOKENS * WIDTH_MAX / 32], sum[TOKENS * WIDTH_MAX / 32],
-        sum_16[TOKENS * WIDTH_MAX / 16];
+    float x[TOKENS * WIDTH_MAX], scale[TOKENS * WIDTH_MAX / 32], sum[TOKENS * WIDTH_MAX / 32];
+    int16_t sum_16[TOKENS * WIDTH_MAX / 16];
     int8_t q[TOKENS * WIDTH_MAX];
 } inputs;
 

@@ -27,8 +27,8 @@ static void score(void *context, sl_member me)
 {
     scoring *s = context;
     sl_gates *gates = s->gates;
-    static float scale[ROWS_MAX * WIDTH_MAX / SL_BLOCK], sum[ROWS_MAX * WIDTH_MAX / SL_BLOCK],
-        sum_16[2 * ROWS_MAX * WIDTH_MAX / SL_BLOCK];
+    static float scale[ROWS_MAX * WIDTH_MAX / SL_BLOCK], sum[ROWS_MAX * WIDTH_MAX / SL_BLOCK];
+    static int16_t sum_16[2 * ROWS_MAX * WIDTH_MAX / SL_BLOCK];
     static int8_t q[ROWS_MAX * WIDTH_MAX];
     sl_linear maps[SL_GATE_MAPS_MAX];
     sl_activations a = {.n_rows = n_tokens,

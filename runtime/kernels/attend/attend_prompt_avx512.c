@@ -237,7 +237,8 @@ static void group_load(const float *q, size_t n_rows, size_t head_dim, const sl_
     }
     for (size_t r = 0; r < n_rows; r++) {
         int8_t bytes[SL_HEAD_DIM_MAX];
-        float scale[BLOCKS_MAX], sum[BLOCKS_MAX], sum_16[2 * BLOCKS_MAX];
+        float scale[BLOCKS_MAX], sum[BLOCKS_MAX];
+        int16_t sum_16[2 * BLOCKS_MAX];
         sl_quantize_avx512(q + r * head_dim, head_dim / SL_BLOCK, bytes, scale, sum, sum_16);
         for (size_t b = 0; b < head_dim / SL_BLOCK; b++) g->scale[b][r] = scale[b] * SL_LOG2_E;
         for (size_t i = 0; i < head_dim; i++) {

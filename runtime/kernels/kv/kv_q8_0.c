@@ -23,7 +23,8 @@ void sl_kv_q8_0_put(sl_quantize *quantize, void *page, size_t slot, const float 
     int8_t key[SL_HEAD_DIM_MAX], *keys = page, *values = keys + at.values;
     uint16_t *key_scales = (void *)(keys + at.key_scales);
     uint16_t *value_scales = (void *)(keys + at.value_scales);
-    float scale[BLOCKS_MAX], sum[BLOCKS_MAX], sum_16[2 * BLOCKS_MAX];
+    float scale[BLOCKS_MAX], sum[BLOCKS_MAX];
+    int16_t sum_16[2 * BLOCKS_MAX];
 
     quantize(k, n_blocks, key, scale, sum, sum_16);
     for (size_t i = 0; i < head_dim; i++) keys[i * SL_PAGE_TOKENS + slot] = key[i];

@@ -102,7 +102,7 @@ sl_activations sl_activations_take(sl_arena *arena, size_t n_rows, size_t width)
                             .q = sl_arena_array(arena, int8_t, n),
                             .scale = sl_arena_array(arena, float, n_blocks),
                             .sum = sl_arena_array(arena, float, n_blocks),
-                            .sum_16 = sl_arena_array(arena, float, 2 * n_blocks)};
+                            .sum_16 = sl_arena_array(arena, int16_t, 2 * n_blocks)};
 }
 
 /* n numbers that belong to `row` of a, at `at` in its arrays. */

@@ -4,8 +4,10 @@
 
 #include "runtime/kernels/kernel_sets.h"
 #include "runtime/kernels/math_avx2.h"
+#include "runtime/kernels/matmul/weight_form.h"
 
-enum { LANES = 8, TILE_ROWS = 4, TILE_VECTORS = 1 };
+/* Of few rows a tile has one vector, whose codes are made on the way. */
+enum { LANES = 8, TILE_ROWS = 4, TILE_VECTORS = 2, FEW_VECTORS = 1, FEW_ROWS = 7 };
 
 typedef __m256 vec;
 typedef __m256i ivec;
@@ -50,16 +52,27 @@ static inline ivec i_widen_unsigned(const void *x)
 static inline ivec i_shift_right_32(ivec v, int n) { return _mm256_srli_epi32(v, n); }
 static inline ivec i_add_32(ivec v, int n) { return _mm256_add_epi32(v, _mm256_set1_epi32(n)); }
 static inline ivec i_sub_32(ivec a, ivec b) { return _mm256_sub_epi32(a, b); }
+static inline ivec i_mul_32(ivec v, int n) { return _mm256_mullo_epi32(v, _mm256_set1_epi32(n)); }
 static inline vec v_exponent(ivec v) { return _mm256_castsi256_ps(_mm256_slli_epi32(v, 23)); }
+
+/* Two numbers of 16 bits a lane, a's and b's; and the sums of such pairs' products. */
+static inline ivec i_pairs_of(ivec a, ivec b)
+{
+    return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
+}
+static inline ivec i_dot_pairs(ivec a, ivec b) { return _mm256_madd_epi16(a, b); }
+static inline ivec i_factor(ivec v) { return i_pairs_of(v, v); }
+static inline ivec i_pairs_1(int n) { return _mm256_set1_epi16((short)n); }
+static inline ivec i_factor_1(void) { return i_pairs_1(1); }
 
 static inline ivec i_zero(void) { return _mm256_setzero_si256(); }
 
-/* Four bytes of a row in every lane. */
-static inline ivec i_broadcast(const int8_t *q)
+/* Four bytes in every lane. */
+static inline ivec i_broadcast(const void *bytes)
 {
-    int32_t quad;
-    memcpy(&quad, q, sizeof quad);
-    return _mm256_set1_epi32(quad);
+    int32_t four;
+    memcpy(&four, bytes, sizeof four);
+    return _mm256_set1_epi32(four);
 }
 
 /* Keep a running sum as it is: gcc would rather add the products up in a tree, and spill them,
@@ -72,26 +85,41 @@ static inline ivec held(ivec sum)
 
 #include "runtime/kernels/matmul/panel_simd.h"
 
-/* The instruction wants unsigned times signed and adds two products in 16 bits, which are at most
- * 2 * 63 * 127; of codes to 15, 8 such pairs fit, too. Signed weights give it |w| times q with w's
- * sign; |q| <= 127, so a pair is at most 2 * 128 * 127. */
-static inline ivec dot_add(dot_kind kind, ivec sum, ivec w, ivec x)
+/* The instruction multiplies unsigned by signed bytes and adds two products in 16 bits. Codes of 8
+ * bits give it their magnitude, and their sign to the row's bytes; MXFP4's get a bias. */
+typedef struct {
+    ivec code, sign;
+} dot_code;
+
+SL_ALWAYS_INLINE bool dot_signs(sl_weight_form form)
 {
-    if (kind == DOT_SMALL) return held(_mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)));
-    ivec pairs = kind == DOT_UNSIGNED
-                     ? _mm256_maddubs_epi16(w, x)
-                     : _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    return held(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+    return form.codes == SL_CODE_SIGNED || form.codes == SL_CODE_IQ4;
 }
-static inline ivec dot_extra(dot_kind kind, ivec sum, ivec w)
+SL_ALWAYS_INLINE int dot_bias(sl_weight_form form)
 {
-    (void)kind, (void)w;
-    return sum;
+    return form.codes == SL_CODE_FP4 ? sl_form_largest_code(form) : 0;
 }
-static inline ivec dot_end(dot_kind kind, ivec sum, ivec extra)
+SL_ALWAYS_INLINE dot_code dot_prepare(sl_weight_form form, ivec code)
 {
-    (void)extra;
-    return kind == DOT_SMALL ? _mm256_madd_epi16(sum, _mm256_set1_epi16(1)) : sum;
+    if (dot_signs(form)) return (dot_code){_mm256_abs_epi8(code), code};
+    if (dot_bias(form) > 0) code = _mm256_add_epi8(code, _mm256_set1_epi8((char)dot_bias(form)));
+    return (dot_code){code, code};
+}
+
+/* |q| <= 127. */
+SL_ALWAYS_INLINE size_t dot_sums(sl_weight_form form)
+{
+    int n = INT16_MAX / (2 * 127 * (sl_form_largest_code(form) + dot_bias(form)));
+    return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+}
+SL_ALWAYS_INLINE ivec dot_add(sl_weight_form form, ivec sum, dot_code w, ivec x)
+{
+    if (dot_signs(form)) x = _mm256_sign_epi8(x, w.sign);
+    return held(_mm256_add_epi16(sum, _mm256_maddubs_epi16(w.code, x)));
+}
+static inline ivec dot_gather(ivec total, ivec sum, ivec factor)
+{
+    return held(_mm256_add_epi32(total, _mm256_madd_epi16(sum, factor)));
 }
 
 #include "runtime/kernels/matmul/matmul_simd.h"

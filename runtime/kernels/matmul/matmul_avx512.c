@@ -5,7 +5,8 @@
 #include "runtime/kernels/vnni_avx512.h"
 
 /* 8 sums, 8 of a block, weights and their halves, a row's quad: 24 of 32 registers */
-enum { LANES = 16, TILE_ROWS = 4, TILE_VECTORS = 2 };
+enum { LANES = 16, TILE_ROWS = 4, TILE_VECTORS = 2, FEW_VECTORS = 2 };
+#define FEW_ROWS SIZE_MAX /* unpacking for many has not been measured here */
 
 static inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 
@@ -21,25 +22,34 @@ static inline void v_store_first(float *x, size_t n, vec v)
 }
 
 static inline ivec i_zero(void) { return _mm512_setzero_si512(); }
-static inline ivec i_broadcast(const int8_t *q) { return sl_broadcast_quad(q); }
+static inline ivec i_broadcast(const void *bytes) { return sl_broadcast_quad(bytes); }
 
 #include "runtime/kernels/matmul/panel_simd.h"
 
-/* The instruction wants unsigned times signed. Of signed weights it gets q + 128 times w, which is
- * 128 times the sum of w too much. */
-static inline ivec dot_add(dot_kind kind, ivec sum, ivec w, ivec x)
+/* The instruction multiplies unsigned by signed bytes: signed codes get a bias. */
+typedef ivec dot_code;
+
+SL_ALWAYS_INLINE int dot_bias(sl_weight_form form)
 {
-    if (kind != DOT_SIGNED) return sl_dot_add(sum, w, x);
-    return sl_dot_add(sum, _mm512_xor_si512(x, _mm512_set1_epi8((char)0x80)), w);
+    return form.codes == SL_CODE_UNSIGNED ? 0 : sl_form_largest_code(form);
 }
-static inline ivec dot_extra(dot_kind kind, ivec sum, ivec w)
+SL_ALWAYS_INLINE dot_code dot_prepare(sl_weight_form form, ivec code)
 {
-    (void)kind;
-    return sl_dot_add(sum, _mm512_set1_epi8((char)0x80), w);
+    return _mm512_add_epi8(code, _mm512_set1_epi8((char)dot_bias(form)));
 }
-static inline ivec dot_end(dot_kind kind, ivec sum, ivec extra)
+SL_ALWAYS_INLINE size_t dot_sums(sl_weight_form form)
 {
-    return kind == DOT_SIGNED ? _mm512_sub_epi32(sum, extra) : sum;
+    (void)form;
+    return SL_BLOCK / 4;
+}
+SL_ALWAYS_INLINE ivec dot_add(sl_weight_form form, ivec sum, dot_code w, ivec x)
+{
+    (void)form;
+    return sl_dot_add(sum, w, x);
+}
+static inline ivec dot_gather(ivec total, ivec sum, ivec factor)
+{
+    return _mm512_add_epi32(total, _mm512_mullo_epi32(sum, factor));
 }
 
 #include "runtime/kernels/matmul/matmul_simd.h"

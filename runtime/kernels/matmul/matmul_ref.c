@@ -1,8 +1,9 @@
 /* runtime/kernels/matmul/matmul_ref.c - out[t][j] = sum_i w[j][i] x[t][i], one element at a time.
- * With w = scale (q_w - offset) + minimum and x = d_a q_a in sub-blocks G of inputs:
- *   out = sum_G (scale d_a) sum_{i in G} q_w q_a + (minimum - offset scale) d_a sum_{i in G} q_a
- * where the inner sums are exact integers. Sums over sub-blocks, and over i of float weights, are
- * f32 in ascending order. */
+ * With w = scale (q_w - offset) + minimum and x = d_a q_a in blocks B of inputs:
+ *   out = sum_B (scale d_a) sum_{i in B} q_w q_a + (minimum - offset scale) d_a sum_{i in B} q_a
+ * where the inner sums are exact integers. Where 16 inputs share a scale it is d s with an integer
+ * s: the s and offsets of a block's halves are in its integer sums, and so are the integers of
+ * their minimums. Sums over blocks, and over i of float weights, are f32 in ascending order. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/matmul/panel.h"
 
@@ -31,22 +32,52 @@ static float dot_bf16(const uint16_t *w, const float *x, size_t n)
 
 /* ---- rows of codes ---- */
 
+static int32_t dot_codes(sl_weight_form form, const sl_super_block *super, size_t first, size_t n,
+                         const int8_t *q)
+{
+    int32_t dot = 0;
+    for (size_t i = first; i < first + n; i++) dot += sl_weight_code(form, super, i) * q[i];
+    return dot;
+}
+
+/* Block `block` of a, which begins at `first` of the super-block; q: of the super-block. */
+static float add_block(sl_weight_form form, const sl_super_block *super, size_t first,
+                       const sl_activations *a, const int8_t *q, size_t block, float out)
+{
+    float scale, minimum;
+    sl_weight_scale(form, super, first / (SL_BLOCK / 2), &scale, &minimum);
+    if (form.offset > 0) minimum = (float)-form.offset * scale;
+    out += scale * a->scale[block] * (float)dot_codes(form, super, first, SL_BLOCK, q);
+    if (sl_form_has_minimum(form) || form.offset > 0) out += minimum * a->sum[block];
+    return out;
+}
+
+/* The same with two sub-blocks of 16. */
+static float add_block_of_16(sl_weight_form form, const sl_super_block *super, size_t first,
+                             const sl_activations *a, const int8_t *q, size_t block, float out)
+{
+    int32_t products = 0, minimums = 0;
+    for (size_t sub = 0; sub < 2; sub++) {
+        const size_t n = SL_BLOCK / 2, i = first + sub * n;
+        sl_integer_scale by = sl_weight_integer_scale(form, super, i / n);
+        products += by.scale * dot_codes(form, super, i, n, q);
+        minimums += by.minimum * a->sum_16[2 * block + sub];
+    }
+    float d = sl_f16_to_f32(super->f16[0]) * a->scale[block];
+    if (form.offset > 0) return out + d * (float)(products - minimums);
+    out += d * (float)products;
+    return out - sl_f16_to_f32(super->f16[1]) * a->scale[block] * (float)minimums;
+}
+
 /* A super-block of w with the row of a that begins at input `at` of all rows' inputs. */
 static float add_super_block(sl_weight_form form, const sl_super_block *super,
                              const sl_activations *a, size_t at, float out)
 {
-    size_t sub_block = sl_form_sub_block(form);
-    const float *sums = sub_block == SL_BLOCK ? a->sum : a->sum_16;
-    bool has_minimum = sl_form_has_minimum(form) || form.offset > 0;
-    for (size_t first = 0; first < form.super_block; first += sub_block) {
-        int32_t dot = 0;
-        float scale, minimum;
-        sl_weight_scale(form, super, first / (SL_BLOCK / 2), &scale, &minimum);
-        if (form.offset > 0) minimum = (float)-form.offset * scale;
-        for (size_t i = first; i < first + sub_block; i++)
-            dot += sl_weight_code(form, super, i) * a->q[at + i];
-        out += scale * a->scale[(at + first) / SL_BLOCK] * (float)dot;
-        if (has_minimum) out += minimum * sums[(at + first) / sub_block];
+    for (size_t first = 0; first < form.super_block; first += SL_BLOCK) {
+        size_t block = (at + first) / SL_BLOCK;
+        out = sl_form_sub_block(form) == SL_BLOCK
+                  ? add_block(form, super, first, a, a->q + at, block, out)
+                  : add_block_of_16(form, super, first, a, a->q + at, block, out);
     }
     return out;
 }

@@ -14,19 +14,6 @@
 #define SL_UNROLL _Pragma("GCC unroll 8")
 #endif
 
-/* How much a product of two bytes may be, which decides how sums are held. */
-typedef enum {
-    DOT_SMALL,    /* unsigned weights, at most 15 */
-    DOT_UNSIGNED, /* at most 63 */
-    DOT_SIGNED,
-} dot_kind;
-
-SL_ALWAYS_INLINE dot_kind dot_kind_of(sl_weight_form form)
-{
-    if (form.codes != SL_CODE_UNSIGNED) return DOT_SIGNED;
-    return form.low_bits + form.high_bits <= 4 ? DOT_SMALL : DOT_UNSIGNED;
-}
-
 /* Quad `quad` of the n_bits at `plane`. */
 SL_ALWAYS_INLINE ivec plane_bits(const uint8_t *plane, size_t n_bits, size_t quad)
 {
@@ -97,6 +84,53 @@ SL_ALWAYS_INLINE panel_scale panel_scale_of(sl_weight_form form, const uint8_t *
     else if (sl_form_has_minimum(form))
         out.minimum = m;
     return out;
+}
+
+/* ---- 32 inputs of a vector of columns, as rows of int8 meet them ---- */
+
+typedef struct {
+    const uint8_t *planes; /* codes, from the vector's first column on */
+    vec scale, minimum;    /* of the integers below; minimum: only where the type has one */
+    ivec sub_scale[2];     /* of sub-blocks of 16 alone, as i_factor makes them */
+    ivec sub_minimum;      /* and what their sums are multiplied by: two of 16 bits a lane */
+} panel_block;
+
+/* Scales of sub-blocks of 16 stay integers: see matmul_ref.c. */
+SL_ALWAYS_INLINE void load_scales_16(sl_weight_form form, const uint8_t *f16, const uint8_t *small,
+                                     size_t column, panel_block *out)
+{
+    ivec scale[2], minimum[2];
+    for (size_t sub = 0; sub < 2; sub++) {
+        const uint8_t *at = small + sub * SL_PANEL + column;
+        if (form.scales == SL_SCALE_INT8_16) {
+            scale[sub] = i_widen_signed(at);
+            minimum[sub] = i_mul_32(scale[sub], form.offset);
+        } else {
+            ivec both = i_widen_unsigned(at);
+            scale[sub] = i_and(both, 15);
+            minimum[sub] = i_shift_right_32(both, 4);
+        }
+        out->sub_scale[sub] = i_factor(scale[sub]);
+    }
+    out->sub_minimum = i_pairs_of(minimum[0], minimum[1]);
+    out->scale = v_load_f16(f16 + column * sizeof(uint16_t));
+    out->minimum = v_set1(0);
+    if (sl_form_has_minimum(form))
+        out->minimum = v_mul(v_load_f16(f16 + (SL_PANEL + column) * sizeof(uint16_t)), v_set1(-1));
+}
+
+/* small: of the block, its codes behind it. */
+SL_ALWAYS_INLINE void load_panel_block(sl_weight_form form, const uint8_t *f16,
+                                       const uint8_t *small, size_t column, panel_block *out)
+{
+    out->planes = small + sl_form_n_small(form) * SL_PANEL + column * 4;
+    if (sl_form_sub_block(form) == SL_BLOCK) {
+        panel_scale w = panel_scale_of(form, f16, small, column, 0);
+        out->scale = w.scale;
+        out->minimum = w.minimum;
+    } else {
+        load_scales_16(form, f16, small, column, out);
+    }
 }
 
 #endif

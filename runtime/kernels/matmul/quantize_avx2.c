@@ -22,7 +22,7 @@ static int32_t sum_of(__m256i v)
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
-static void quantize_block(const float *x, int8_t *q, float *scale, float *sum, float *sum_16)
+static void quantize_block(const float *x, int8_t *q, float *scale, float *sum, int16_t *sum_16)
 {
     __m256 v[4];
     for (size_t i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(x + 8 * i);
@@ -42,8 +42,8 @@ static void quantize_block(const float *x, int8_t *q, float *scale, float *sum, 
     int32_t first = sum_of(_mm256_add_epi32(n[0], n[1])),
             second = sum_of(_mm256_add_epi32(n[2], n[3]));
     *sum = *scale * (float)(first + second);
-    sum_16[0] = *scale * (float)first;
-    sum_16[1] = *scale * (float)second;
+    sum_16[0] = (int16_t)first;
+    sum_16[1] = (int16_t)second;
 
     /* packing works in 128-bit halves: put their 4-byte pieces back in order */
     __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]),
@@ -53,7 +53,7 @@ static void quantize_block(const float *x, int8_t *q, float *scale, float *sum, 
 }
 
 void sl_quantize_avx2(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum,
-                      float *sum_16)
+                      int16_t *sum_16)
 {
     for (size_t b = 0; b < n_blocks; b++)
         quantize_block(x + b * SL_BLOCK, q + b * SL_BLOCK, &scale[b], &sum[b], sum_16 + 2 * b);

@@ -26,7 +26,7 @@ static inline float largest_magnitude(__m512 a, __m512 b)
 }
 
 static inline void quantize_block(const float *x, int8_t *q, float *scale, float *sum,
-                                  float *sum_16)
+                                  int16_t *sum_16)
 {
     __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
     float exact = largest_magnitude(a, b) / 127;
@@ -38,12 +38,12 @@ static inline void quantize_block(const float *x, int8_t *q, float *scale, float
     _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm512_cvtepi32_epi8(qb));
     int32_t first = _mm512_reduce_add_epi32(qa), second = _mm512_reduce_add_epi32(qb);
     *sum = *scale * (float)(first + second);
-    sum_16[0] = *scale * (float)first;
-    sum_16[1] = *scale * (float)second;
+    sum_16[0] = (int16_t)first;
+    sum_16[1] = (int16_t)second;
 }
 
 void sl_quantize_avx512(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum,
-                        float *sum_16)
+                        int16_t *sum_16)
 {
     for (size_t b = 0; b < n_blocks; b++)
         quantize_block(x + b * SL_BLOCK, q + b * SL_BLOCK, &scale[b], &sum[b], sum_16 + 2 * b);

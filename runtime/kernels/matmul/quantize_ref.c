@@ -1,6 +1,6 @@
 /* runtime/kernels/matmul/quantize_ref.c - activations to int8: per block of 32
  *   scale = f16(max|x| / 127), q = clip(rint(x / scale), -127, 127),
- *   sum and sum_16 = scale * sum of q.
+ *   sum = scale * sum of q, sum_16 = sum of q.
  * A scale beyond f16 stops at 65504. A NaN makes its block's scale NaN, so it stays visible in
  * the product. */
 #include <math.h>
@@ -30,7 +30,7 @@ static int8_t quantized(float x, float scale)
     return (int8_t)(q > 127 ? 127 : q < -127 ? -127 : q);
 }
 
-static void quantize_block(const float *x, int8_t *q, float *scale, float *sum, float *sum_16)
+static void quantize_block(const float *x, int8_t *q, float *scale, float *sum, int16_t *sum_16)
 {
     float exact = largest_magnitude(x) / 127;
     *scale = sl_f16_to_f32(sl_f32_to_f16(exact > 65504 ? 65504 : exact));
@@ -40,11 +40,11 @@ static void quantize_block(const float *x, int8_t *q, float *scale, float *sum, 
         total[i / (SL_BLOCK / 2)] += q[i];
     }
     *sum = *scale * (float)(total[0] + total[1]);
-    for (int h = 0; h < 2; h++) sum_16[h] = *scale * (float)total[h];
+    for (int h = 0; h < 2; h++) sum_16[h] = (int16_t)total[h];
 }
 
 void sl_quantize_ref(const float *x, size_t n_blocks, int8_t *q, float *scale, float *sum,
-                     float *sum_16)
+                     int16_t *sum_16)
 {
     for (size_t b = 0; b < n_blocks; b++)
         quantize_block(x + b * SL_BLOCK, q + b * SL_BLOCK, &scale[b], &sum[b], sum_16 + 2 * b);

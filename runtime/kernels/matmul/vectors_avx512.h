@@ -40,5 +40,16 @@ static inline ivec i_widen_unsigned(const void *x)
 static inline ivec i_shift_right_32(ivec v, int n) { return _mm512_srli_epi32(v, (unsigned)n); }
 static inline ivec i_add_32(ivec v, int n) { return _mm512_add_epi32(v, _mm512_set1_epi32(n)); }
 static inline ivec i_sub_32(ivec a, ivec b) { return _mm512_sub_epi32(a, b); }
+static inline ivec i_mul_32(ivec v, int n) { return _mm512_mullo_epi32(v, _mm512_set1_epi32(n)); }
+
+/* Two numbers of 16 bits a lane, a's and b's; and the sums of such pairs' products. */
+static inline ivec i_pairs_of(ivec a, ivec b)
+{
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16));
+}
+static inline ivec i_dot_pairs(ivec a, ivec b) { return _mm512_madd_epi16(a, b); }
+static inline ivec i_factor(ivec v) { return v; }
+static inline ivec i_pairs_1(int n) { return _mm512_set1_epi16((short)n); }
+static inline ivec i_factor_1(void) { return _mm512_set1_epi32(1); }
 
 #endif

@@ -189,6 +189,15 @@ void sl_weight_scale(sl_weight_form form, const sl_super_block *super, size_t i,
     }
 }
 
+sl_integer_scale sl_weight_integer_scale(sl_weight_form form, const sl_super_block *super, size_t i)
+{
+    int small = super->small[i / 2][i % 2];
+    SL_ASSERT(sl_form_sub_block(form) < SL_BLOCK);
+    if (form.scales == SL_SCALE_UINT4_MINIMUM_16)
+        return (sl_integer_scale){.scale = small & 15, .minimum = small >> 4};
+    return (sl_integer_scale){.scale = (int8_t)small, .minimum = form.offset * (int8_t)small};
+}
+
 int sl_weight_code(sl_weight_form form, const sl_super_block *super, size_t i)
 {
     switch (form.codes) {

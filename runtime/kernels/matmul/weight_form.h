@@ -95,6 +95,16 @@ SL_ALWAYS_INLINE bool sl_form_has_minimum(sl_weight_form f)
            f.scales == SL_SCALE_UINT4_MINIMUM_16;
 }
 
+/* The largest magnitude that a code stands for. */
+SL_ALWAYS_INLINE int sl_form_largest_code(sl_weight_form f)
+{
+    switch (f.codes) {
+    case SL_CODE_UNSIGNED: return (1 << (f.low_bits + f.high_bits)) - 1;
+    case SL_CODE_FP4: return 12;
+    default: return 128;
+    }
+}
+
 /* ---- a row's numbers: of a super-block, how many f16; of a block, how many bytes of small scales
  * and of codes ---- */
 
@@ -141,6 +151,13 @@ void sl_weight_split(uint32_t type, const uint8_t *bytes, sl_super_block *out);
 /* Scale and minimum, 0 where there is none, of inputs 16 i .. 16 i + 15. */
 void sl_weight_scale(sl_weight_form form, const sl_super_block *super, size_t i, float *scale_out,
                      float *minimum_out);
+/* Where sub-blocks are of 16, of inputs 16 i .. 16 i + 15: scale and minimum are these times the
+ * super-block's; with an offset, `minimum` is offset times scale, and is of the first, too. */
+typedef struct {
+    int scale, minimum;
+} sl_integer_scale;
+sl_integer_scale sl_weight_integer_scale(sl_weight_form form, const sl_super_block *super,
+                                         size_t i);
 /* The integer that code i stands for, before the offset. */
 int sl_weight_code(sl_weight_form form, const sl_super_block *super, size_t i);
 

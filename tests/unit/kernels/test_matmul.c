@@ -203,7 +203,7 @@ static problem problem_make(dice *d, const sl_kernels *k, uint32_t type, size_t 
                  .weights = take(n_out * n_in * sizeof(double)),
                  .minimums = take(n_out * n_in * sizeof(double)),
                  .a = {.n_rows = n_rows, .width = n_in, .x = x, .q = take(n), .bf16 = take(2 * n)}};
-    p.a.scale = take(n / 8 + 4), p.a.sum = take(n / 8 + 4), p.a.sum_16 = take(n / 4 + 8);
+    p.a.scale = take(n / 8 + 4), p.a.sum = take(n / 8 + 4), p.a.sum_16 = take(n / 8 + 4);
     if (k->round) p.a.n_bf16 = dice_below(d, n_rows + 1);
     pack(&p);
     if (n_in % SL_BLOCK == 0) quantize_rows(k, &p.a);
@@ -225,7 +225,7 @@ static void problem_release(problem *p)
 static double exact(const problem *p, size_t t, size_t j, double *bound_out)
 {
     bool quantized = is_quantized(layout_of(p->w.type));
-    size_t n = p->w.n_in, term = quantized ? sl_form_sub_block(sl_weight_form_of(p->w.type)) : 1;
+    size_t n = p->w.n_in, term = quantized ? SL_BLOCK : 1;
     double sum = 0, magnitudes = 0;
     for (size_t i = 0; i < n; i += term) {
         double products = 0, minimums = 0;
@@ -366,6 +366,13 @@ static void solves_long_rows(const sl_kernels *k, dice *d)
                 solve(k, d, layouts[i].type, 19, widths[n], 5);
 }
 
+/* More rows, and more blocks of them, than are unpacked for at once. */
+static void solves_many_rows(const sl_kernels *k, dice *d)
+{
+    for (size_t i = 0; i < N_LAYOUTS; i++)
+        if (is_quantized(&layouts[i])) solve(k, d, layouts[i].type, 19, 768, 259);
+}
+
 /* Inputs of a small problem. */
 static size_t few_inputs(const struct layout *l) { return l->elements > 96 ? 512 : 96; }
 
@@ -460,6 +467,7 @@ static void packs_tightly(const sl_kernels *k, dice *d)
 
 static void any_shape(void **unused) { (void)unused, for_all_sets(solves, 25); }
 static void long_rows(void **unused) { (void)unused, for_all_sets(solves_long_rows, 1); }
+static void many_rows(void **unused) { (void)unused, for_all_sets(solves_many_rows, 1); }
 static void largest_sums(void **unused) { (void)unused, for_all_sets(keeps_the_largest_sums, 2); }
 static void apart(void **unused) { (void)unused, for_all_sets(keeps_rows_apart, 8); }
 static void tight(void **unused) { (void)unused, for_all_sets(packs_tightly, 1); }
@@ -467,8 +475,9 @@ static void rows(void **unused) { (void)unused, for_all_sets(reads_rows, 5); }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(any_shape),    cmocka_unit_test(long_rows),
-                                       cmocka_unit_test(largest_sums), cmocka_unit_test(apart),
-                                       cmocka_unit_test(rows),         cmocka_unit_test(tight)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(any_shape), cmocka_unit_test(long_rows),
+                                       cmocka_unit_test(many_rows), cmocka_unit_test(largest_sums),
+                                       cmocka_unit_test(apart),     cmocka_unit_test(rows),
+                                       cmocka_unit_test(tight)};
     return cmocka_run_group_tests(tests, check_layouts, NULL);
 }

@@ -11,7 +11,7 @@ static sl_activations activations_of(size_t n_rows, size_t width, const float *x
                             .q = take(n),
                             .scale = take(n / SL_BLOCK * 4),
                             .sum = take(n / SL_BLOCK * 4),
-                            .sum_16 = take(n / SL_BLOCK * 8)};
+                            .sum_16 = take(n / SL_BLOCK * 4)};
 }
 
 /* Blocks [begin, end). */
@@ -33,7 +33,7 @@ static bool equal(const sl_activations *a, const sl_activations *b)
 {
     size_t n = a->n_rows * a->width, blocks = n / SL_BLOCK;
     return memcmp(a->q, b->q, n) == 0 && memcmp(a->scale, b->scale, blocks * 4) == 0 &&
-           memcmp(a->sum, b->sum, blocks * 4) == 0 && memcmp(a->sum_16, b->sum_16, blocks * 8) == 0;
+           memcmp(a->sum, b->sum, blocks * 4) == 0 && memcmp(a->sum_16, b->sum_16, blocks * 4) == 0;
 }
 
 static void check_sum(const sl_kernels *k, dice *d, const int8_t *q, size_t n, double scale,
@@ -56,7 +56,7 @@ static void check_block(const sl_kernels *k, dice *d, const sl_activations *a, s
           "scale %g of %g\n", scale, wanted);
     check_sum(k, d, q, SL_BLOCK, scale, (double)a->sum[b]);
     for (size_t h = 0; h < 2; h++)
-        check_sum(k, d, q + h * (SL_BLOCK / 2), SL_BLOCK / 2, scale, (double)a->sum_16[2 * b + h]);
+        check_sum(k, d, q + h * (SL_BLOCK / 2), SL_BLOCK / 2, 1, a->sum_16[2 * b + h]);
     for (size_t i = 0; i < SL_BLOCK; i++) {
         double nearest = scale > 0 ? fmin(fmax((double)x[i] / scale, -127), 127) : 0;
         check(fabs(q[i] - nearest) <= 0.5 + 1e-4, k, d, "q %d of %g\n", q[i], nearest);

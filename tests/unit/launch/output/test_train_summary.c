@@ -113,12 +113,31 @@ static void test_hostile(void **state)
     sl_train_summary_free(&summary);
 }
 
+/* A log of another kind altogether does not fill the terminal. */
+static void test_many_skipped(void **state)
+{
+    (void)state;
+    char *log;
+    size_t bytes;
+    FILE *file = open_memstream(&log, &bytes);
+    for (int i = 0; i < 1000; i++) fprintf(file, "no JSON\n");
+    fclose(file);
+    sl_train_summary summary;
+    assert_int_equal(read_text(log, bytes, &summary), SL_OK);
+    assert_non_null(strstr(said, "line 5 is skipped"));
+    assert_null(strstr(said, "line 6 is skipped"));
+    assert_non_null(strstr(said, "1000 lines are skipped"));
+    sl_train_summary_free(&summary);
+    free(log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_many_skipped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
