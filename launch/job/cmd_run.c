@@ -171,7 +171,8 @@ static void clean_up(run *r)
     free(r->text);
 }
 
-/* The prompt's text, whose room doubles as it is read, and its tokens; a longer one is refused. */
+/* The prompt's text, whose room doubles as it is read, what a template makes of it, and its tokens;
+ * a longer one is refused. */
 static uint64_t job_bytes(void *context, const sl_engine *engine)
 {
     const run *r = context;
@@ -182,7 +183,10 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
     else if (stat(r->settings->file, &file) == 0 && S_ISREG(file.st_mode))
         text = (uint64_t)file.st_size;
     uint64_t most = sl_engine_text_bytes_max(engine);
-    return 2 * text + SL_ENCODE_BYTES * sl_min_u64(text, most);
+    uint64_t given = sl_min_u64(text, most);
+    if (!r->settings->chat) return 2 * text + SL_ENCODE_BYTES * given;
+    return 2 * text + sl_chat_render_bytes(given) +
+           SL_ENCODE_BYTES * sl_chat_printed_bytes_max(given);
 }
 
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)

@@ -71,9 +71,7 @@ static void add_line(const sl_request_reader *reader, const char *line, size_t b
     if (json > SL_REQUEST_JSON_BYTES_MAX) return;
     if (sl_request_line_plan(reader, line, bytes, &need) != SL_OK)
         return; /* reading it will say so */
-    size_t text_max = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
-    size_t read = json + need.template + SL_ENCODE_BYTES * sl_min_u64(bytes, text_max);
-    if (read > n->most_read) n->most_read = read;
+    if (json + need.prompt > n->most_read) n->most_read = json + need.prompt;
     if (need.request > n->most.request) n->most.request = need.request;
     if (need.record > n->most.record) {
         n->most.record = need.record;

@@ -65,10 +65,10 @@ uint64_t sl_result_bytes(const sl_request *request, uint64_t n_tokens,
                          const sl_tokenizer *tokenizer);
 
 /* What the request of a line may take, its prompt as long as its line allows: while it is served
- * (sl_request_bytes), while its record is written, and while its line is read, by the chat template
- * alone. Zero for one that cannot be served. SL_ERR_MEMORY. */
+ * (sl_request_bytes), while its record is written, and while its prompt is made from its JSON. Zero
+ * for one that cannot be served. SL_ERR_MEMORY. */
 typedef struct {
-    uint64_t request, record, template;
+    uint64_t request, record, prompt;
 } sl_request_line_need;
 sl_status sl_request_line_plan(const sl_request_reader *reader, const char *line, size_t bytes,
                                sl_request_line_need *need_out);

@@ -267,32 +267,39 @@ static bool put_others(conversation *c, const json_t *body, sl_jinja_value names
 }
 
 /* More than that cannot fit in the context, however it is cut into tokens. */
-static size_t printed_bytes_max(const sl_request_reader *reader)
+static size_t context_bytes(const sl_request_reader *reader)
 {
     return ((size_t)reader->context + 1) * sl_tokenizer_decode_bytes_max(reader->tokenizer);
 }
 
-/* A line that is longer than what may be printed of it need not be printed whole. */
+/* A line that is longer need not be printed whole. */
 static sl_chat_bounds bounds_of(const sl_request_reader *reader, size_t line_bytes)
 {
-    const size_t most = printed_bytes_max(reader);
-    return (sl_chat_bounds){.given_bytes = line_bytes < most ? line_bytes : most,
-                            .printed_bytes = most};
+    const size_t most = context_bytes(reader);
+    const size_t given = line_bytes < most ? line_bytes : most;
+    const size_t printed = sl_chat_printed_bytes_max(given);
+    return (sl_chat_bounds){.given_bytes = given, .printed_bytes = printed < most ? printed : most};
 }
 
-size_t sl_request_template_bytes(const sl_request_reader *reader, size_t line_bytes)
+size_t sl_request_messages_bytes(const sl_request_reader *reader, size_t line_bytes)
 {
-    return sl_chat_render_bytes(bounds_of(reader, line_bytes).given_bytes);
+    const sl_chat_bounds bounds = bounds_of(reader, line_bytes);
+    return sl_chat_render_bytes(bounds.given_bytes) + SL_ENCODE_BYTES * bounds.printed_bytes;
 }
 
 static void fail_with(const sl_request_reader *reader, const sl_jinja_error *error,
-                      sl_request *request)
+                      const sl_chat_bounds *bounds, sl_request *request)
 {
-    if (error->cause == SL_JINJA_TOO_LONG)
+    if (error->cause == SL_JINJA_TOO_LONG && bounds->printed_bytes == context_bytes(reader))
         sl_request_fail(request, 400, "context_length_exceeded", "messages",
                         "the chat template prints more than %zu bytes of messages and tools, which "
                         "cannot fit in the context of %u tokens",
-                        printed_bytes_max(reader), reader->context);
+                        bounds->printed_bytes, reader->context);
+    else if (error->cause == SL_JINJA_TOO_LONG)
+        sl_request_fail(request, 400, "invalid_value", "messages",
+                        "the chat template prints more than %zu bytes of a request of %zu: is it a "
+                        "template for chats? --chat-template takes another",
+                        bounds->printed_bytes, bounds->given_bytes);
     else
         sl_request_fail(request, 400, "invalid_value", "messages", "%s", error->text);
 }
@@ -311,7 +318,7 @@ sl_status sl_request_messages_read(const sl_request_reader *reader, const json_t
         status = sl_chat_encode_names(reader->chat, &memory, names, &bounds, out, &request->thought,
                                       &error);
         if (status == SL_ERR_REQUEST) {
-            fail_with(reader, &error, request);
+            fail_with(reader, &error, &bounds, request);
             status = SL_OK;
         }
     }

@@ -11,7 +11,7 @@
  * of so many bytes, or with its template, becomes the request's error. SL_ERR_MEMORY. */
 sl_status sl_request_messages_read(const sl_request_reader *reader, const json_t *body,
                                    size_t line_bytes, sl_request *request, sl_tokens *out);
-/* Memory that the template may take while the line is read. */
-size_t sl_request_template_bytes(const sl_request_reader *reader, size_t line_bytes);
+/* Memory that this may take: what the template makes, and its tokens. */
+size_t sl_request_messages_bytes(const sl_request_reader *reader, size_t line_bytes);
 
 #endif

@@ -268,6 +268,15 @@ static sl_status read_body(const sl_request_reader *reader, json_t *body, size_t
     return status;
 }
 
+/* Memory that making the prompts of a line takes. */
+static uint64_t prompt_bytes(const sl_request_reader *reader, const sl_request *request,
+                             size_t line_bytes)
+{
+    if (request->chat) return sl_request_messages_bytes(reader, line_bytes);
+    size_t most = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
+    return SL_ENCODE_BYTES * (line_bytes < most ? line_bytes : most);
+}
+
 sl_status sl_request_line_plan(const sl_request_reader *reader, const char *line, size_t bytes,
                                sl_request_line_need *need_out)
 {
@@ -295,7 +304,7 @@ sl_status sl_request_line_plan(const sl_request_reader *reader, const char *line
         *need_out = (sl_request_line_need){
             .request = n * bytes_each,
             .record = record < SL_RESULT_BYTES_MAX ? record : SL_RESULT_BYTES_MAX,
-            .template = request.chat ? sl_request_template_bytes(reader, bytes) : 0};
+            .prompt = prompt_bytes(reader, &request, bytes)};
     }
     free(request.stop_bytes);
     json_decref(root);

@@ -168,6 +168,14 @@ size_t sl_chat_render_bytes(size_t given_bytes)
     return RENDER_BYTES + RENDER_BYTES_EACH * given_bytes;
 }
 
+/* The longest of those templates has 17 KB, and each prints a text that it is given once. */
+enum { PRINTED_BYTES = 128 << 10, PRINTED_BYTES_EACH = 4 };
+
+size_t sl_chat_printed_bytes_max(size_t given_bytes)
+{
+    return PRINTED_BYTES + PRINTED_BYTES_EACH * given_bytes;
+}
+
 /* What is not among the names yet, as transformers has it. SL_ERR_MEMORY, logged. */
 static sl_status complete_names(const sl_chat *chat, sl_jinja_memory *memory, sl_jinja_value names)
 {
@@ -232,9 +240,6 @@ sl_status sl_chat_encode_names(const sl_chat *chat, sl_jinja_memory *memory, sl_
     return status;
 }
 
-/* More than that no template makes of a conversation that is meant to be read. */
-enum { TEMPLATE_ADDS_BYTES = 1 << 20, TEMPLATE_REPEATS = 4 };
-
 sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, size_t n_messages,
                          sl_tokens *out, sl_jinja_error *error)
 {
@@ -244,7 +249,7 @@ sl_status sl_chat_encode(const sl_chat *chat, const sl_chat_message *messages, s
     sl_jinja_dict_set_own(&memory, names, "messages", messages_of(&memory, messages, n_messages));
     sl_chat_bounds bounds = {.given_bytes = 0};
     for (size_t i = 0; i < n_messages; i++) bounds.given_bytes += messages[i].content.bytes;
-    bounds.printed_bytes = TEMPLATE_ADDS_BYTES + TEMPLATE_REPEATS * bounds.given_bytes;
+    bounds.printed_bytes = sl_chat_printed_bytes_max(bounds.given_bytes);
     sl_chat_thought thought;
     const sl_status status = sl_chat_encode_names(chat, &memory, names, &bounds, out, &thought,
                                                   error);

@@ -1,23 +1,25 @@
 #!/usr/bin/env bash
 # tests/bench/against-llama.sh - Sluice and llama.cpp on the same file, run in turns; medians and their
 # ratios on stdout, talk on stderr.
-#   against-llama.sh [--model MODEL.gguf | --shape 8b] [--threads N] [--rounds N] [--rows NAME,...]
-#                    [--raw RAW.json]
+#   against-llama.sh [--model MODEL.gguf | --shape 8b [--layers N]] [--threads N] [--rounds N]
+#                    [--rows NAME,...] [--raw RAW.json]
 # --shape 8b: a file of Llama 3.1 8B's shape with random weights, made once (make_8b.py, 4.5 GB) beside
-# the models of launch/fetch_model.sh. --rows: some of those at the end, of which prompt-8192 and
-# sequences take many minutes of such a model. RAW.json has every measure; one that is there already is
-# not measured again, so a stopped run goes on.
+# the models of launch/fetch_model.sh; needs the PyPI packages gguf and numpy. --rows: some of those at
+# the end, of which prompt-8192 and sequences take an hour of such a model: --layers 4 compares a file
+# of 4 of its 32 layers, all of which take the same time. RAW.json has every measure; one that is there
+# already is not measured again, so a stopped run goes on.
 # llama.cpp is built from the PyPI source package that carries it, at its best settings: flash attention,
 # f16 cache; on a CPU with AMX with and without it, and the better one counts. SLUICE names another
 # binary than the release build's.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-model='' shape='' threads=2 rounds=5 rows='' raw=/dev/null
+model='' shape='' layers='' threads=2 rounds=5 rows='' raw=/dev/null
 while [ $# -gt 1 ]; do
     case $1 in
     -m | --model) model=$2 ;;
     -s | --shape) shape=$2 ;;
+    -l | --layers) layers=$2 ;;
     -t | --threads) threads=$2 ;;
     -r | --rounds) rounds=$2 ;;
     -w | --rows) rows=$2 ;;
@@ -32,8 +34,8 @@ if [ $# != 0 ] || [[ $shape != @(|8b) ]]; then
 fi
 demo=$(launch/fetch_model.sh)
 if [ -n "$shape" ]; then
-    model=$(dirname "$demo")/llama-8b-shape.Q4_K_M.gguf
-    [ -f "$model" ] || python3 tests/bench/make_8b.py "$demo" "$model"
+    model=$(dirname "$demo")/llama-8b-shape${layers:+-$layers-layers}.Q4_K_M.gguf
+    [ -f "$model" ] || python3 tests/bench/make_8b.py "$demo" "$model" ${layers:+"$layers"}
 fi
 [ -n "$model" ] || model=$demo
 

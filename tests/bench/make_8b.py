@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""make_8b.py VOCABULARY.gguf OUT.gguf - a file of Llama 3.1 8B's shape with random weights, mixed as llama.cpp's
+"""make_8b.py VOCABULARY.gguf OUT.gguf [LAYERS] - a file of Llama 3.1 8B's shape with random weights, mixed as llama.cpp's
 Q4_K_M: Q4_K, and Q6_K in the head and in half of the layers' attn_v and ffn_down. Tokens are those of
 VOCABULARY.gguf, so the embedding and the head have its rows, not 128,256. For speed alone: what it says is noise.
+LAYERS, not all 32: so many of them, evenly chosen, for what would take hours; half have the more bits.
 Needs the PyPI packages `gguf` and `numpy`.
 """
 import os
@@ -17,6 +18,11 @@ LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD = 32, 4096, 14336, 32, 8, 128
 # minimum that makes their mean 0 then.
 FORMS = {Type.Q4_K: (slice(0, 4), 258, 7.5), Type.Q6_K: (slice(208, 210), 1368, None)}
 RANDOM = np.random.default_rng(8)
+
+
+def chosen(n_layers):
+    """Evenly of all layers."""
+    return [i * LAYERS // n_layers + LAYERS // n_layers // 2 for i in range(n_layers)]
 
 
 def more_bits(layer):
@@ -36,9 +42,9 @@ def matrix(kind, n_in, n_out):
     return blocks.reshape(n_out, -1)
 
 
-def put_keys(writer, vocabulary):
+def put_keys(writer, vocabulary, n_layers):
     writer.add_name("8b")
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(n_layers)
     writer.add_context_length(131072)
     writer.add_embedding_length(WIDTH)
     writer.add_feed_forward_length(FFN)
@@ -55,12 +61,12 @@ def put_keys(writer, vocabulary):
                              field.types[-1] if kind == GGUFValueType.ARRAY else None)
 
 
-def tensors(n_vocab):
+def tensors(n_vocab, n_layers):
     """(name, type, inputs, outputs), in the file's order."""
     kv = KV_HEADS * HEAD
     yield "token_embd", Type.Q4_K, WIDTH, n_vocab
-    for i in range(LAYERS):
-        more = Type.Q6_K if more_bits(i) else Type.Q4_K
+    for i, layer in enumerate(chosen(n_layers)):
+        more = Type.Q6_K if more_bits(layer) else Type.Q4_K
         yield f"blk.{i}.attn_norm", Type.F32, WIDTH, 0
         yield f"blk.{i}.attn_q", Type.Q4_K, WIDTH, WIDTH
         yield f"blk.{i}.attn_k", Type.Q4_K, WIDTH, kv
@@ -75,13 +81,14 @@ def tensors(n_vocab):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    source, out = sys.argv[1:]
+    source, out = sys.argv[1:3]
+    n_layers = int(sys.argv[3]) if len(sys.argv) == 4 else LAYERS
     vocabulary = GGUFReader(source)
     writer = GGUFWriter(f"{out}.unfinished", "llama")
-    put_keys(writer, vocabulary)
-    listed = list(tensors(len(vocabulary.fields["tokenizer.ggml.tokens"].data)))
+    put_keys(writer, vocabulary, n_layers)
+    listed = list(tensors(len(vocabulary.fields["tokenizer.ggml.tokens"].data), n_layers))
     for name, kind, n_in, n_out in listed:
         weights, n_bytes = GGML_QUANT_SIZES[kind]
         shape, dtype = ((n_out, n_in // weights * n_bytes), np.uint8) if n_out else ((n_in,), np.float32)

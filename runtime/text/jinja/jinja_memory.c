@@ -40,6 +40,10 @@ void *sl_jinja_take(sl_jinja_memory *memory, size_t bytes)
     if (bytes > memory->left_bytes) return refuse(memory);
     sl_jinja_block *block = memory->blocks;
     if (!block || bytes > block->bytes - block->used) {
+        /* the rest of the block before is not given out any more: it counts as taken */
+        const size_t rest = block ? block->bytes - block->used : 0;
+        if (rest > memory->left_bytes - bytes) return refuse(memory);
+        memory->left_bytes -= rest;
         const size_t room = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
         block = calloc(1, sizeof *block + room);
         if (!block) return refuse(memory);

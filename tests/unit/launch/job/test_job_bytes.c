@@ -113,6 +113,7 @@ static void test_templates(void **state)
         "{% for i in range(99999) %}{{ messages[0].content * 9999 }}{% endfor %}",
         "{% set x = messages[0].content[0] %}"
         "{% for i in range(30000) %}a{{ x }}{% endfor %}",
+        "{% for i in range(4) %}{{ messages[0].content | upper }}{% endfor %}",
     };
     for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
         sl_request_reader reader = reader_of();
@@ -131,8 +132,7 @@ static void test_templates(void **state)
         assert_int_equal(sl_request_line_plan(&reader, line, bytes, &need), SL_OK);
         assert_int_equal(sl_request_read(&reader, line, bytes, 1, &request), SL_OK);
         const size_t taken = malloc_count.peak - before,
-                     counted = sl_request_json_bytes(line, bytes) + need.template +
-                               SL_ENCODE_BYTES * bytes;
+                     counted = sl_request_json_bytes(line, bytes) + need.prompt;
         if (taken > counted)
             fail_msg("%s: took %zu bytes, counted %zu", templates[i], taken, counted);
         print_message("%zu of %zu bytes: %s\n", taken, counted, request->error.message);
@@ -273,9 +273,9 @@ static void test_file(void **state)
     sl_request_line_need need;
     assert_int_equal(sl_request_line_plan(&reader, asked, bytes, &need), SL_OK);
     sl_job_plan_make(path, &reader, 7, &plan);
-    assert_int_equal(plan.file, 2 * 216 + 2 * bytes + sl_request_json_bytes(asked, bytes) +
-                                    need.template + SL_ENCODE_BYTES * bytes);
-    assert_true(need.template > 0);
+    assert_int_equal(plan.file,
+                     2 * 216 + 2 * bytes + sl_request_json_bytes(asked, bytes) + need.prompt);
+    assert_true(need.prompt > 0);
     assert_true(need.request > 500 * sizeof(int32_t) && plan.request == need.request);
     assert_int_equal(plan.waiting, 7 * need.request);
     assert_int_equal(plan.record, need.record);
