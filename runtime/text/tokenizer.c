@@ -378,7 +378,8 @@ sl_text sl_tokenizer_text(const sl_tokenizer *tokenizer, bool *begins, int32_t i
 size_t sl_tokenizer_decode(const sl_tokenizer *tokenizer, sl_decode_state *state, int32_t id,
                            char *out)
 {
-    if (sl_tokenizer_is_control(tokenizer, id)) return 0;
+    const uint8_t marks = marks_of(tokenizer, id);
+    if (marks & SL_TOKEN_CONTROL && !(marks & SL_TOKEN_SHOWN)) return 0;
     sl_text piece = sl_tokenizer_text(tokenizer, &state->begins, id);
     size_t written = 0;
     for (size_t i = 0; i < piece.bytes; i++)

@@ -67,7 +67,8 @@ sl_status sl_tokenizer_encode_whole(const sl_tokenizer *tokenizer, const char *t
 /* The bytes a token stands for, lent; special tokens give their name, e.g. <|im_end|>.
  * An id out of range gives zero bytes. */
 sl_text sl_tokenizer_piece(const sl_tokenizer *tokenizer, int32_t id);
-/* A token that is no text, such as <|im_end|>: decoding leaves it out. */
+/* A token that is no text, such as <|im_end|>: decoding leaves it out, but for <think> and
+ * </think>. */
 bool sl_tokenizer_is_control(const sl_tokenizer *tokenizer, int32_t id);
 /* Of the longest token. */
 size_t sl_tokenizer_piece_bytes_max(const sl_tokenizer *tokenizer);

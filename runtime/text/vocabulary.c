@@ -286,6 +286,16 @@ static void mark_ends(sl_vocabulary *v)
     }
 }
 
+/* Readers take a thought from an answer by these, whatever a file has them as. */
+static void mark_thoughts(sl_vocabulary *v)
+{
+    static const char *const names[] = {"<think>", "</think>"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const int32_t id = special_named(v, names[i]);
+        if (id >= 0) v->marks[id] |= SL_TOKEN_SHOWN;
+    }
+}
+
 static void read_ids(sl_vocabulary *v, sl_vocabulary_form form)
 {
     bool sentencepiece = form == SL_VOCABULARY_SENTENCEPIECE;
@@ -293,6 +303,7 @@ static void read_ids(sl_vocabulary *v, sl_vocabulary_form form)
     v->bos = id_of_key(v, "tokenizer.ggml.bos_token_id", sentencepiece ? 1 : -1);
     v->eos = id_of_key(v, "tokenizer.ggml.eos_token_id", sentencepiece ? 2 : -1);
     mark_ends(v);
+    mark_thoughts(v);
 }
 
 static bool is_phi3(const sl_gguf *gguf)

@@ -20,6 +20,7 @@ enum {
     SL_TOKEN_BYTE = 4,    /* SentencePiece's <0x0A>: never made by merges */
     SL_TOKEN_ENDS = 8,    /* generation ends here */
     SL_TOKEN_STRIPS = 16, /* white space that follows is no part of the text */
+    SL_TOKEN_SHOWN = 32,  /* decoded though it is a control token */
 };
 
 enum { SL_TOKEN_BYTES_MAX = 256 }; /* of a special token, and of any of SentencePiece's */

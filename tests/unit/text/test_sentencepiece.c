@@ -167,6 +167,32 @@ static void test_ends(void **state)
     check_ends(turn, 2, 1, "tokenizer.ggml.fim_sep_token_id");
 }
 
+/* Control tokens are no text, but those around a thought are. */
+static void test_thoughts(void **state)
+{
+    (void)state;
+    enum { CONTROL = 3 };
+    static const char *const names[] = {"<think>", "</think>", "<|end|>"};
+    synth_spm spm;
+    opened o;
+    sl_gguf_writer w = {0};
+    synth_spm_init(&spm);
+    for (size_t i = 0; i < 3; i++) {
+        spm.texts[W + i] = names[i];
+        spm.types[W + i] = CONTROL;
+    }
+    synth_spm_put(&w, &spm);
+    open_writer(&w, &o);
+    sl_decode_state decoding = {0};
+    char out[64];
+    size_t n = 0;
+    for (int32_t id = W; id < W + 4; id++)
+        n += sl_tokenizer_decode(o.tokenizer, &decoding, id, out + n);
+    out[n] = 0;
+    assert_string_equal(out, "<think></think>e");
+    close_opened(&o);
+}
+
 /* A control token may not come to be from two parts, but ordinary ones may. */
 static void test_parts(void **state)
 {
@@ -491,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_specials),
         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_thoughts),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_back_to_text),
         cmocka_unit_test(test_without_space),
