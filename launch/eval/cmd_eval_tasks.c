@@ -255,6 +255,21 @@ static sl_status print_result(evaluation *e, const sl_engine *engine)
 
 /* ---- serving ---- */
 
+/* Memory that making tokens of the longest question takes. */
+static uint64_t encode_bytes(const evaluation *e, const sl_engine *engine)
+{
+    uint64_t longest = 0;
+    for (uint32_t i = 0; i < e->n_tasks; i++)
+        for (size_t k = 0; k < e->tasks[i].asked.n; k++) {
+            const sl_eval_record *record = &e->tasks[i].asked.records[k];
+            uint64_t bytes = strlen(record->instruction) + strlen(record->outputs[record->right]);
+            if (bytes > longest) longest = bytes;
+        }
+    uint64_t given = (e->asking.n_shots + 1) * longest;
+    if (e->asking.form != SL_EVAL_LABELS || !sl_engine_chat(engine)) return SL_ENCODE_BYTES * given;
+    return sl_chat_render_bytes(given) + SL_ENCODE_BYTES * sl_chat_printed_bytes_max(given);
+}
+
 static uint64_t job_bytes(void *context, const sl_engine *engine)
 {
     const evaluation *e = context;
@@ -263,7 +278,7 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
     for (uint32_t i = 0; i < e->n_tasks; i++)
         for (size_t k = 0; k < e->tasks[i].asked.n; k++)
             questions += 4 * strlen(e->tasks[i].asked.records[k].instruction) + 1024;
-    return requests * each + questions;
+    return requests * each + questions + encode_bytes(e, engine);
 }
 
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)

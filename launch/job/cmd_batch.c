@@ -96,8 +96,8 @@ static sl_job_identity identity_of(const sl_engine *engine)
     const sl_policy *policy = sl_engine_policy(engine);
     sl_job_identity identity = {.model_hash = sl_engine_model_hash(engine),
                                 .gate_hash = sl_engine_gate_hash(engine)};
-    snprintf(identity.numerics, sizeof identity.numerics, "%s/%s", sl_engine_kernels(engine),
-             sl_engine_kv(engine));
+    snprintf(identity.numerics, sizeof identity.numerics, "%s.%d/%s", sl_engine_kernels(engine),
+             SL_KERNELS_VERSION, sl_engine_kv(engine));
     add_option(&identity, "policy", sl_policy_name(policy->kind));
     add_number(&identity, "context", sl_engine_context(engine));
     add_number(&identity, "sinks", policy->sinks);

@@ -177,12 +177,11 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
 {
     const run *r = context;
     struct stat file;
-    uint64_t text = 0;
+    uint64_t most = sl_engine_text_bytes_max(engine), text = most; /* of a pipe nobody knows */
     if (r->settings->prompt)
         text = strlen(r->settings->prompt);
     else if (stat(r->settings->file, &file) == 0 && S_ISREG(file.st_mode))
         text = (uint64_t)file.st_size;
-    uint64_t most = sl_engine_text_bytes_max(engine);
     uint64_t given = sl_min_u64(text, most);
     if (!r->settings->chat) return 2 * text + SL_ENCODE_BYTES * given;
     return 2 * text + sl_chat_render_bytes(given) +

@@ -295,11 +295,6 @@ static void fail_with(const sl_request_reader *reader, const sl_jinja_error *err
                         "the chat template prints more than %zu bytes of messages and tools, which "
                         "cannot fit in the context of %u tokens",
                         bounds->printed_bytes, reader->context);
-    else if (error->cause == SL_JINJA_TOO_LONG)
-        sl_request_fail(request, 400, "invalid_value", "messages",
-                        "the chat template prints more than %zu bytes of a request of %zu: is it a "
-                        "template for chats? --chat-template takes another",
-                        bounds->printed_bytes, bounds->given_bytes);
     else
         sl_request_fail(request, 400, "invalid_value", "messages", "%s", error->text);
 }

@@ -49,7 +49,10 @@ static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const s
     }
     if (sl_engine_rank(e) != 0) return SL_OK;
     if (strcmp(other->build, mine->build) != 0)
-        sl_warn("rank %d runs build %s, rank 0 %s", rank, other->build, mine->build);
+        sl_warn(
+            "rank %d on %s runs build %s, rank 0 %s: results may differ in the last digits from "
+            "those of one build",
+            rank, other->host, other->build, mine->build);
     if (strcmp(other->kernels, mine->kernels) != 0 &&
         !e->assembly.storage) /* once: before loading */
         sl_warn("rank %d on %s computes with %s kernels, rank 0 with %s: results may differ in the "

@@ -36,6 +36,8 @@ typedef struct {
     double *kept;
     sl_gate_calibration *rows; /* [windows * rates], what is found */
     float *retention;          /* [windows * rates][n_layers][n_kv_heads] */
+    uint32_t n_found, n_runs;  /* rows; runs since the last one was found */
+    int64_t told_ns;           /* when the last line said how far it is */
 } calibration;
 
 static uint32_t heads_of(const calibration *c)
@@ -89,6 +91,17 @@ static void count_layer(void *context, const sl_layer_context *at, const sl_fram
     }
 }
 
+/* A window takes a run of all pieces, and each of its rows some more. */
+static void tell_piece(calibration *c, uint32_t window, uint32_t piece)
+{
+    const sl_settings *s = c->job.settings;
+    int64_t now = sl_clock_now_ns();
+    if (sl_train_job_rank(&c->job) != 0 || now - c->told_ns < 10 * SL_SECOND) return;
+    c->told_ns = now;
+    sl_info("%u of %u thresholds found; window %u, run %u: piece %u of %u", c->n_found,
+            s->windows.n * s->rates.n, window, c->n_runs, piece + 1, s->pieces);
+}
+
 static sl_status run_pieces(calibration *c, sl_local_stage *local, layer_counts *l)
 {
     const uint32_t ranks = (uint32_t)sl_train_job_ranks(&c->job);
@@ -99,6 +112,7 @@ static sl_status run_pieces(calibration *c, sl_local_stage *local, layer_counts 
          status == SL_OK && i < c->job.settings->pieces; i += ranks) {
         uint32_t n = c->job.settings->lengths.items[i / n_texts % c->job.settings->lengths.n];
         l->text = i % n_texts;
+        tell_piece(c, l->policy->window, i);
         sl_train_job_take_piece(&c->job, SL_TRAIN_PIECE, i, n);
         eligible[l->text] += sl_policy_eligible(l->policy, n);
         status = sl_local_stage_compute(local, c->job.tokens, n);
@@ -117,6 +131,7 @@ static sl_status run(calibration *c, const sl_policy *policy)
     uint32_t n_texts = sl_train_texts_n(c->job.texts);
     size_t n_kept = (size_t)n_texts * heads_of(c) + n_texts;
     layer_counts counts = {.calibration = c, .policy = policy};
+    c->n_runs++;
     sl_probe probe = {.context = &counts, .layer = count_layer};
     sl_stage_options options = {.kernels = c->job.setup.kernels,
                                 .limits = {.rows_max = c->job.longest,
@@ -246,6 +261,8 @@ static sl_status find_row(calibration *c, sl_policy *policy, double keep, sl_gat
     row->keep = (float)keep;
     row->window = policy->window;
     row->threshold = policy->threshold;
+    c->n_found++;
+    c->n_runs = 0;
     return sl_ranks_agree(c->job.comm, sl_train_job_rank(&c->job) == 0 ? tell_row(c, row) : SL_OK);
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # runtime/gates/make.sh - how the shipped gates are made: make.sh [--model NAME] DATA WORK [STEP...]
 #   NAME  smollm2 (when not given) or gemma3, of launch/fetch_model.sh
-#   DATA  the texts that README.md names      WORK  a folder for what comes between, kept; one a model
+#   DATA  the texts that README.md names      WORK  a folder for what comes between, kept; each model has one in it
 #   STEP  texts, default, default-thresholds, lite, lite-thresholds; all that ship when none is given
 # No step takes more than 100 minutes on two cores. One that was stopped goes on where it was; a result
 # that is there is not made again. SLUICE names another binary than the release build's.
@@ -19,15 +19,19 @@ if [ "${1:-}" = --model ] && [ $# -gt 1 ]; then
     shift 2
 fi
 [ $# -ge 2 ] || wrong_usage
-data=$1 work=$2
+data=$1 work=$2/$fetched
 shift 2
+mkdir -p "$work"
 steps=("$@")
 case $fetched in
 smollm2)
-    name=SmolLM2-135M-Instruct chats=chat
+    name=SmolLM2-135M-Instruct chats=chat pieces=8
     shipped=(texts default default-thresholds lite lite-thresholds)
     ;;
-gemma3) name=gemma-3-270m chats='' shipped=(texts default default-thresholds) ;; # no chat model
+gemma3) # no chat model
+    name=gemma-3-270m chats='' pieces=6
+    shipped=(texts default default-thresholds)
+    ;;
 *) wrong_usage ;;
 esac
 [ $# -gt 0 ] || steps=("${shipped[@]}")
@@ -59,7 +63,7 @@ warm() {
 thresholds() {
     local log=$work/$1.warm.gguf.log.jsonl out=$work/$1.gguf
     [ -f "$out" ] || "$sluice" train calibrate -m "$model" -g "$work/$1.warm.gguf" -o "$out" --text "$calibrate" \
-        --lengths 2048,8192 --pieces 8 --seed $seed --log "$log"
+        --lengths 2048,8192 --pieces $pieces --seed $seed --log "$log"
     cp "$out" "$here/$name.$1.gguf"
     cp "$log" "$here/$name.$1.log.jsonl"
 }

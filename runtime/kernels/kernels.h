@@ -22,6 +22,9 @@
 enum {
     SL_BLOCK = 32, /* inputs that share a scale when activations are quantized */
     SL_PANEL = 16, /* rows of a panel of packed weights (pack.h) */
+    /* Raised whenever some set computes other bits than the last build's: jobs are not resumed
+     * across that. */
+    SL_KERNELS_VERSION = 2,
 };
 
 /* A linear map's weights: [n_out][n_in], as in the file, row-major, or packed. `type` is an
@@ -41,7 +44,7 @@ typedef struct {
     float *x;     /* [n_rows][width] */
     int8_t *q;    /* [n_rows][width] */
     float *scale; /* [n_rows][width / 32], the f16 scale widened */
-    /* what meets the minimums of weights: scale * sum of q of all 32; sum of q of each 16 */
+    /* what meets minimums, offsets and biases of weights: scale * sum of q of 32, sum of q of 16 */
     float *sum;      /* [n_rows][width / 32] */
     int16_t *sum_16; /* [n_rows][width / 16] */
     uint16_t *bf16;  /* [n_rows][width] */

@@ -168,8 +168,9 @@ size_t sl_chat_render_bytes(size_t given_bytes)
     return RENDER_BYTES + RENDER_BYTES_EACH * given_bytes;
 }
 
-/* The longest of those templates has 17 KB, and each prints a text that it is given once. */
-enum { PRINTED_BYTES = 128 << 10, PRINTED_BYTES_EACH = 4 };
+/* The longest of those templates has 17 KB, and each prints a text that it is given once; tools may
+ * be indented. Each of these bytes is planned to take SL_ENCODE_BYTES. */
+enum { PRINTED_BYTES = 128 << 10, PRINTED_BYTES_EACH = 2 };
 
 size_t sl_chat_printed_bytes_max(size_t given_bytes)
 {
@@ -204,6 +205,11 @@ static sl_status render(const sl_chat *chat, sl_jinja_value names, const sl_chat
                  "chat template, line %u: it tells the model the date: give one with "
                  "--template-date YYYY-MM-DD",
                  (unsigned)error->line);
+    if (status == SL_ERR_REQUEST && error->cause == SL_JINJA_TOO_LONG)
+        snprintf(error->text, sizeof error->text,
+                 "chat template, line %u: it prints more than %zu bytes of a conversation of %zu: "
+                 "is it meant for chats? --chat-template takes another",
+                 (unsigned)error->line, bounds->printed_bytes, bounds->given_bytes);
     return status;
 }
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # tests/bench/against-llama.sh - Sluice and llama.cpp on the same file, run in turns; medians and their
 # ratios on stdout, talk on stderr.
-#   against-llama.sh [--model MODEL.gguf | --shape 8b [--layers N]] [--threads N] [--rounds N]
+#   against-llama.sh [--model MODEL.gguf | --shape 8b [--layers 4|8|16]] [--threads N] [--rounds N]
 #                    [--rows NAME,...] [--raw RAW.json]
 # --shape 8b: a file of Llama 3.1 8B's shape with random weights, made once (make_8b.py, 4.5 GB) beside
 # the models of launch/fetch_model.sh; needs the PyPI packages gguf and numpy. --rows: some of those at
 # the end, of which prompt-8192 and sequences take an hour of such a model: --layers 4 compares a file
-# of 4 of its 32 layers, all of which take the same time. RAW.json has every measure; one that is there
+# of 4 of its 32 layers, 2 of them with the more bits as half of all have. The head, which decoding reads,
+# weighs eight times as much there. RAW.json has every measure; one that is there
 # already is not measured again, so a stopped run goes on.
 # llama.cpp is built from the PyPI source package that carries it, at its best settings: flash attention,
 # f16 cache; on a CPU with AMX with and without it, and the better one counts. SLUICE names another
@@ -28,7 +29,7 @@ while [ $# -gt 1 ]; do
     esac
     shift 2
 done
-if [ $# != 0 ] || [[ $shape != @(|8b) ]]; then
+if [ $# != 0 ] || [[ $shape != @(|8b) || $layers != @(|4|8|16) ]] || [ -n "$layers" -a -z "$shape" ]; then
     sed -n '4,5s/^# *//p' "$0" >&2
     exit 2
 fi

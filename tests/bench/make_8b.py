@@ -2,7 +2,7 @@
 """make_8b.py VOCABULARY.gguf OUT.gguf [LAYERS] - a file of Llama 3.1 8B's shape with random weights, mixed as llama.cpp's
 Q4_K_M: Q4_K, and Q6_K in the head and in half of the layers' attn_v and ffn_down. Tokens are those of
 VOCABULARY.gguf, so the embedding and the head have its rows, not 128,256. For speed alone: what it says is noise.
-LAYERS, not all 32: so many of them, evenly chosen, for what would take hours; half have the more bits.
+LAYERS: 4, 8 or 16 of them, evenly chosen, for what would take hours; half have the more bits.
 Needs the PyPI packages `gguf` and `numpy`.
 """
 import os
@@ -85,6 +85,8 @@ def main():
         sys.exit(__doc__)
     source, out = sys.argv[1:3]
     n_layers = int(sys.argv[3]) if len(sys.argv) == 4 else LAYERS
+    if n_layers not in (4, 8, 16, LAYERS):
+        sys.exit(__doc__)
     vocabulary = GGUFReader(source)
     writer = GGUFWriter(f"{out}.unfinished", "llama")
     put_keys(writer, vocabulary, n_layers)

@@ -169,7 +169,7 @@ def test_what_would_mix(jobs):
     jobs.refuse(2, "kernel set, type of cache", source, "--kv", "bf16")
     refused = jobs.bench.run(jobs.ranks, "batch", "-m", jobs.model, "-i", source, "-o", jobs.out,
                              SLUICE_KERNELS="ref")
-    e2e.check(refused.returncode == 2 and b"ref/f16" in refused.stderr, refused.stderr.decode())
+    e2e.check(refused.returncode == 2 and b"ref.2/f16" in refused.stderr, refused.stderr.decode())
 
 
 def test_other_template(jobs):

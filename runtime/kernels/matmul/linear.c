@@ -11,7 +11,8 @@
 enum {
     PIECE_COLUMNS = 32,
     PIECE_ROWS = 256,
-    FEW_ROWS = 8, /* up to here weights are what is waited for: threads read long runs of them */
+    /* of a piece: up to here weights are what is waited for, and threads read long runs of them */
+    FEW_ROWS = 8,
 };
 
 /* Of one map. */

@@ -6,8 +6,8 @@
 #include "runtime/kernels/math_avx2.h"
 #include "runtime/kernels/matmul/weight_form.h"
 
-/* Of few rows a tile has one vector, whose codes are made on the way. */
-enum { LANES = 8, TILE_ROWS = 4, TILE_VECTORS = 2, FEW_VECTORS = 1, FEW_ROWS = 7 };
+/* A tile whose codes are made on the way has one vector. */
+enum { LANES = 8, TILE_ROWS = 4, TILE_VECTORS = 2, FEW_VECTORS = 1 };
 
 typedef __m256 vec;
 typedef __m256i ivec;
@@ -87,10 +87,6 @@ static inline ivec held(ivec sum)
 
 /* The instruction multiplies unsigned by signed bytes and adds two products in 16 bits. Codes of 8
  * bits give it their magnitude, and their sign to the row's bytes; MXFP4's get a bias. */
-typedef struct {
-    ivec code, sign;
-} dot_code;
-
 SL_ALWAYS_INLINE bool dot_signs(sl_weight_form form)
 {
     return form.codes == SL_CODE_SIGNED || form.codes == SL_CODE_IQ4;
@@ -99,23 +95,28 @@ SL_ALWAYS_INLINE int dot_bias(sl_weight_form form)
 {
     return form.codes == SL_CODE_FP4 ? sl_form_largest_code(form) : 0;
 }
-SL_ALWAYS_INLINE dot_code dot_prepare(sl_weight_form form, ivec code)
+SL_ALWAYS_INLINE ivec dot_prepare(sl_weight_form form, ivec code)
 {
-    if (dot_signs(form)) return (dot_code){_mm256_abs_epi8(code), code};
-    if (dot_bias(form) > 0) code = _mm256_add_epi8(code, _mm256_set1_epi8((char)dot_bias(form)));
-    return (dot_code){code, code};
+    if (dot_bias(form) == 0) return code;
+    return _mm256_add_epi8(code, _mm256_set1_epi8((char)dot_bias(form)));
 }
 
+/* Magnitudes take an instruction, and are as well made again for each tile (bench/README.md). */
+SL_ALWAYS_INLINE bool dot_prepares(sl_weight_form form, size_t n_rows)
+{
+    return n_rows > 7 && !dot_signs(form);
+}
 /* |q| <= 127. */
 SL_ALWAYS_INLINE size_t dot_sums(sl_weight_form form)
 {
     int n = INT16_MAX / (2 * 127 * (sl_form_largest_code(form) + dot_bias(form)));
     return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
 }
-SL_ALWAYS_INLINE ivec dot_add(sl_weight_form form, ivec sum, dot_code w, ivec x)
+SL_ALWAYS_INLINE ivec dot_add(sl_weight_form form, ivec sum, ivec w, ivec x)
 {
-    if (dot_signs(form)) x = _mm256_sign_epi8(x, w.sign);
-    return held(_mm256_add_epi16(sum, _mm256_maddubs_epi16(w.code, x)));
+    ivec pairs = dot_signs(form) ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+                                 : _mm256_maddubs_epi16(w, x);
+    return held(_mm256_add_epi16(sum, pairs));
 }
 static inline ivec dot_gather(ivec total, ivec sum, ivec factor)
 {

@@ -6,7 +6,6 @@
 
 /* 8 sums, 8 of a block, weights and their halves, a row's quad: 24 of 32 registers */
 enum { LANES = 16, TILE_ROWS = 4, TILE_VECTORS = 2, FEW_VECTORS = 2 };
-#define FEW_ROWS SIZE_MAX /* unpacking for many has not been measured here */
 
 static inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 
@@ -27,22 +26,25 @@ static inline ivec i_broadcast(const void *bytes) { return sl_broadcast_quad(byt
 #include "runtime/kernels/matmul/panel_simd.h"
 
 /* The instruction multiplies unsigned by signed bytes: signed codes get a bias. */
-typedef ivec dot_code;
-
 SL_ALWAYS_INLINE int dot_bias(sl_weight_form form)
 {
     return form.codes == SL_CODE_UNSIGNED ? 0 : sl_form_largest_code(form);
 }
-SL_ALWAYS_INLINE dot_code dot_prepare(sl_weight_form form, ivec code)
+SL_ALWAYS_INLINE ivec dot_prepare(sl_weight_form form, ivec code)
 {
     return _mm512_add_epi8(code, _mm512_set1_epi8((char)dot_bias(form)));
+}
+SL_ALWAYS_INLINE bool dot_prepares(sl_weight_form form, size_t n_rows)
+{
+    (void)form, (void)n_rows;
+    return false; /* has not been measured */
 }
 SL_ALWAYS_INLINE size_t dot_sums(sl_weight_form form)
 {
     (void)form;
     return SL_BLOCK / 4;
 }
-SL_ALWAYS_INLINE ivec dot_add(sl_weight_form form, ivec sum, dot_code w, ivec x)
+SL_ALWAYS_INLINE ivec dot_add(sl_weight_form form, ivec sum, ivec w, ivec x)
 {
     (void)form;
     return sl_dot_add(sum, w, x);

@@ -1,8 +1,9 @@
 /* runtime/kernels/matmul/matmul_simd.h - linear maps of packed weights (pack.h) over vectors of any
  * width: the body of matmul_avx2.c and its wider kin, which say before including it what `vec`
  * (floats) and `ivec` (bytes, integers) are, their LANES (half a panel or a panel), the TILE_ROWS
- * times TILE_VECTORS that fit their registers, FEW_VECTORS of up to FEW_ROWS rows, the v_ and i_
- * operations, and how bytes are multiplied:
+ * times TILE_VECTORS that fit their registers, FEW_VECTORS where codes are made on the way, the v_
+ * and i_ operations, and how bytes are multiplied:
+ *   dot_prepares(form, n_rows) whether codes are prepared once for so many rows;
  *   dot_prepare(form, code)    a vector of codes as dot_add wants it, dot_bias(form) added to each;
  *   dot_add(form, sum, w, x)   sum plus the products of such a vector with one of rows;
  *   dot_sums(form)             how many may be summed before they are gathered;
@@ -11,7 +12,8 @@
  * Lane c of every sum belongs to column c of the panel alone, and is matmul_ref.c's, block by
  * block: exact integers, one multiply-add into f32. No lanes are ever added up, so neither tiles
  * nor ranges can change an element's bits. A panel is read from memory once, however many rows
- * there are; where they are many, a run of its blocks is unpacked once for all of them. */
+ * there are; where they are many, the codes of a run of its blocks are prepared once for up to
+ * RUN_ROWS of them. */
 #include "runtime/base/log.h"
 #include "runtime/kernels/kernel_sets.h"
 #include "runtime/kernels/matmul/panel.h"
@@ -21,7 +23,7 @@ enum {
     TILE_COLUMNS = TILE_VECTORS * LANES,
     PANEL_VECTORS = SL_PANEL / LANES,
     FETCH_ROWS = 16, /* they wait for memory: the last of them fetches the next strip */
-    RUN_BLOCKS = 16, /* unpacked at once: with its rows, it stays in the first cache */
+    RUN_BLOCKS = 16, /* prepared at once: with their rows they stay in the first cache */
     RUN_ROWS = 256,  /* rows of a run, whose sums wait for the next */
 };
 
@@ -52,12 +54,12 @@ SL_ALWAYS_INLINE size_t first_column(const strip *s, int v)
 
 /* Codes of a block that were prepared for many rows. */
 typedef struct {
-    dot_code quad[SL_BLOCK / 4];
+    ivec quad[SL_BLOCK / 4];
 } prepared_codes;
 
 /* From `prepared`, or made on the way where that is NULL. */
-SL_ALWAYS_INLINE dot_code code_of(sl_weight_form form, const panel_block *w,
-                                  const prepared_codes *prepared, size_t quad)
+SL_ALWAYS_INLINE ivec code_of(sl_weight_form form, const panel_block *w,
+                              const prepared_codes *prepared, size_t quad)
 {
     if (prepared) return prepared->quad[quad];
     return dot_prepare(form, panel_codes(form, w->planes, quad));
@@ -87,7 +89,7 @@ SL_ALWAYS_INLINE void dot_block(int rows, int vectors, sl_weight_form form, cons
         for (size_t i = 0; i < n; i++) {
             /* nibbles of the same bytes one after the other, so that these are loaded once */
             size_t quad = form.low_bits == 4 && n == QUADS ? i / 2 + i % 2 * 4 : first + i;
-            dot_code code[TILE_VECTORS];
+            ivec code[TILE_VECTORS];
             for (int v = 0; v < vectors; v++)
                 code[v] = code_of(form, &w[v], prepared ? &prepared[v] : NULL, quad);
             for (int r = 0; r < rows; r++) {
@@ -135,8 +137,8 @@ SL_ALWAYS_INLINE void multiply_block(int rows, int vectors, sl_weight_form form,
 /* The same place of the vectors behind these. */
 SL_ALWAYS_INLINE void fetch_next(int vectors, const strip *s, const uint8_t *at, size_t bytes)
 {
-    size_t offset = panel_offset(s, vectors);
-    for (size_t to = offset + (offset > 0 ? offset : s->step); offset < to; offset += s->step)
+    const size_t first = panel_offset(s, vectors); /* 0: they are in the same panel */
+    for (size_t offset = first; offset < 2 * first; offset += s->step)
         for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + offset + i);
 }
 
@@ -145,7 +147,7 @@ typedef struct {
     const uint8_t *f16, *small;
 } place;
 
-/* Block b, whose place is asked for in order from 0 on; at: the end of the one before. */
+/* Of block b, given that of the block before; of block 0, where the panel begins. */
 SL_ALWAYS_INLINE place next_block(sl_weight_form form, size_t b, place last)
 {
     const size_t bytes = (sl_form_n_small(form) + sl_form_code_bytes(form)) * SL_PANEL;
@@ -273,6 +275,7 @@ SL_ALWAYS_INLINE void multiply_many(int vectors, uint32_t type, strip s, const s
                 for (size_t quad = 0; quad < SL_BLOCK / 4; quad++)
                     run.codes[b][v].quad[quad] = code_of(form, &run.block[b][v], NULL, quad);
         }
+        /* what is gathered more than once a block takes registers, too */
         const size_t tile = dot_sums(form) < SL_BLOCK / 4 ? TILE_ROWS - 1 : TILE_ROWS;
         size_t r = 0;
         for (; r + tile <= n_rows; r += tile)
@@ -286,7 +289,7 @@ SL_ALWAYS_INLINE void multiply_many(int vectors, uint32_t type, strip s, const s
 SL_ALWAYS_INLINE void multiply_strip(int vectors, uint32_t type, strip s, const sl_activations *a,
                                      size_t n_columns, bool add, float *out, size_t stride)
 {
-    if (a->n_rows <= FEW_ROWS) {
+    if (!dot_prepares(sl_weight_form_of(type), a->n_rows)) {
         multiply_few(vectors, type, s, a, n_columns, add, out, stride);
         return;
     }

@@ -1,5 +1,6 @@
 /* runtime/kernels/matmul/panel_simd.h - packed weights (pack.h) as vectors over the columns of a
- * panel: their codes as bytes, their scales and minimums as floats. Included where `vec`, `ivec`
+ * panel: their codes as bytes, their scales and minimums as floats, or as integers where 16 inputs
+ * share them. Included where `vec`, `ivec`
  * and their operations are defined: see matmul_simd.h. */
 #ifndef SL_PANEL_SIMD_H
 #define SL_PANEL_SIMD_H

@@ -151,8 +151,9 @@ void sl_weight_split(uint32_t type, const uint8_t *bytes, sl_super_block *out);
 /* Scale and minimum, 0 where there is none, of inputs 16 i .. 16 i + 15. */
 void sl_weight_scale(sl_weight_form form, const sl_super_block *super, size_t i, float *scale_out,
                      float *minimum_out);
-/* Where sub-blocks are of 16, of inputs 16 i .. 16 i + 15: scale and minimum are these times the
- * super-block's; with an offset, `minimum` is offset times scale, and is of the first, too. */
+/* Where sub-blocks are of 16, of inputs 16 i .. 16 i + 15, a weight is
+ * d (scale code - minimum) with an offset, which is in `minimum` then, and else
+ * d scale code - m minimum; d, m: of the super-block. */
 typedef struct {
     int scale, minimum;
 } sl_integer_scale;

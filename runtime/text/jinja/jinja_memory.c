@@ -11,7 +11,7 @@ typedef struct sl_jinja_block {
     max_align_t storage[];
 } sl_jinja_block;
 
-enum { BLOCK_BYTES = 32 * 1024 };
+enum { BLOCK_BYTES = 32 * 1024, LARGE_BYTES = BLOCK_BYTES / 4 };
 
 void sl_jinja_memory_init(sl_jinja_memory *memory, size_t bytes_max)
 {
@@ -33,24 +33,33 @@ static void *refuse(sl_jinja_memory *memory)
     return NULL;
 }
 
+/* In front of those at *next. NULL: no memory. */
+static sl_jinja_block *add_block(sl_jinja_block **next, size_t room)
+{
+    sl_jinja_block *block = calloc(1, sizeof *block + room);
+    if (!block) return NULL;
+    block->bytes = room;
+    block->next = *next;
+    *next = block;
+    return block;
+}
+
 void *sl_jinja_take(sl_jinja_memory *memory, size_t bytes)
 {
     if (bytes > SIZE_MAX - 32) return refuse(memory);
     bytes = (bytes + 15) & ~(size_t)15;
     if (bytes > memory->left_bytes) return refuse(memory);
     sl_jinja_block *block = memory->blocks;
-    if (!block || bytes > block->bytes - block->used) {
-        /* the rest of the block before is not given out any more: it counts as taken */
+    if (block && bytes > LARGE_BYTES && bytes > block->bytes - block->used) {
+        block = add_block(&block->next, bytes); /* the first one stays in use */
+    } else if (!block || bytes > block->bytes - block->used) {
+        /* the rest of the first one is not given out any more: it counts as taken */
         const size_t rest = block ? block->bytes - block->used : 0;
         if (rest > memory->left_bytes - bytes) return refuse(memory);
         memory->left_bytes -= rest;
-        const size_t room = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
-        block = calloc(1, sizeof *block + room);
-        if (!block) return refuse(memory);
-        block->bytes = room;
-        block->next = memory->blocks;
-        memory->blocks = block;
+        block = add_block(&memory->blocks, bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES);
     }
+    if (!block) return refuse(memory);
     void *taken = (char *)block->storage + block->used;
     block->used += bytes;
     memory->left_bytes -= bytes;

@@ -373,6 +373,28 @@ static void solves_many_rows(const sl_kernels *k, dice *d)
         if (is_quantized(&layouts[i])) solve(k, d, layouts[i].type, 19, 768, 259);
 }
 
+/* A row is the same whether it is one of few or of many, of a few columns or of all. */
+static void solves_rows_alike(const sl_kernels *k, dice *d)
+{
+    enum { OUT = 37, ROWS = 21 };
+    for (size_t i = 0; i < N_LAYOUTS; i++) {
+        size_t n_in = layouts[i].elements > 32 ? 768 : 96;
+        problem p = problem_make(d, k, layouts[i].type, OUT, n_in, ROWS);
+        p.a.n_bf16 = 0;
+        float *whole = take(ROWS * OUT * 4), *part = take(ROWS * OUT * 4);
+        k->matmul[p.packed.type](&p.packed, &p.a, 0, OUT, false, whole, OUT);
+        for (size_t n = 1; n <= ROWS; n++) {
+            sl_activations few = p.a;
+            few.n_rows = n;
+            k->matmul[p.packed.type](&p.packed, &few, 0, OUT, false, part, OUT);
+            check(memcmp(part, whole, n * OUT * 4) == 0, k, d, "type %u, %zu of %d rows differ\n",
+                  p.w.type, n, ROWS);
+        }
+        free(whole), free(part);
+        problem_release(&p);
+    }
+}
+
 /* Inputs of a small problem. */
 static size_t few_inputs(const struct layout *l) { return l->elements > 96 ? 512 : 96; }
 
@@ -386,9 +408,10 @@ static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
         if (!is_quantized(l)) continue;
         for (size_t f = 0; f < sizeof fills; f++) {
             for (int sign = -1; sign <= 1; sign += 2) {
+                enum { ROWS = 11 }; /* more than are few to any set */
                 size_t n_in = few_inputs(l), n_blocks = 9 * n_in / l->elements;
-                problem p = problem_make(d, k, l->type, 9, n_in, 5);
-                float out[9 * 5], *x = (float *)(uintptr_t)p.a.x;
+                problem p = problem_make(d, k, l->type, 9, n_in, ROWS);
+                float out[9 * ROWS], *x = (float *)(uintptr_t)p.a.x;
                 uint8_t *data = (uint8_t *)(uintptr_t)p.w.data;
                 for (size_t b = 0; b < n_blocks; b++, data += l->bytes) {
                     size_t end = l->f16_at + l->n_f16 * sizeof(uint16_t);
@@ -396,7 +419,7 @@ static void keeps_the_largest_sums(const sl_kernels *k, dice *d)
                     memset(data, fills[f], l->f16_at);
                     memset(data + end, fills[f], l->bytes - end);
                 }
-                for (size_t e = 0; e < 5 * n_in; e++) x[e] = (float)sign;
+                for (size_t e = 0; e < ROWS * n_in; e++) x[e] = (float)sign;
                 quantize_rows(k, &p.a);
                 release_packed(&p), pack(&p);
                 k->matmul[p.packed.type](&p.packed, &p.a, 0, 9, false, out, 9);
@@ -468,6 +491,7 @@ static void packs_tightly(const sl_kernels *k, dice *d)
 static void any_shape(void **unused) { (void)unused, for_all_sets(solves, 25); }
 static void long_rows(void **unused) { (void)unused, for_all_sets(solves_long_rows, 1); }
 static void many_rows(void **unused) { (void)unused, for_all_sets(solves_many_rows, 1); }
+static void rows_alike(void **unused) { (void)unused, for_all_sets(solves_rows_alike, 1); }
 static void largest_sums(void **unused) { (void)unused, for_all_sets(keeps_the_largest_sums, 2); }
 static void apart(void **unused) { (void)unused, for_all_sets(keeps_rows_apart, 8); }
 static void tight(void **unused) { (void)unused, for_all_sets(packs_tightly, 1); }
@@ -475,9 +499,9 @@ static void rows(void **unused) { (void)unused, for_all_sets(reads_rows, 5); }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(any_shape), cmocka_unit_test(long_rows),
-                                       cmocka_unit_test(many_rows), cmocka_unit_test(largest_sums),
-                                       cmocka_unit_test(apart),     cmocka_unit_test(rows),
-                                       cmocka_unit_test(tight)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(any_shape),    cmocka_unit_test(long_rows),
+                                       cmocka_unit_test(many_rows),    cmocka_unit_test(rows_alike),
+                                       cmocka_unit_test(largest_sums), cmocka_unit_test(apart),
+                                       cmocka_unit_test(rows),         cmocka_unit_test(tight)};
     return cmocka_run_group_tests(tests, check_layouts, NULL);
 }
