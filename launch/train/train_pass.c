@@ -8,6 +8,12 @@
 #include "runtime/base/numbers.h"
 #include "runtime/stage/layer.h"
 
+/* All layers have one, or none has. */
+static bool has_post_norm(const sl_gguf *gguf)
+{
+    return sl_gguf_find(gguf, "blk.0.post_attention_norm.weight") != NULL;
+}
+
 static sl_teacher_options teacher_options(const sl_train_pass *p)
 {
     const sl_model_shape *s = &p->options.shape;
@@ -16,6 +22,7 @@ static sl_teacher_options teacher_options(const sl_train_pass *p)
                                 .head_dim = s->head_dim,
                                 .width = s->width,
                                 .attention_scale = s->attention_scale,
+                                .has_post_norm = has_post_norm(p->options.gguf),
                                 .tokens_max = p->options.tokens_max,
                                 .window = p->options.window,
                                 .threads = p->stage.options.threads};
@@ -28,12 +35,16 @@ static void keep_input_and_targets(void *context, const sl_layer_context *at, co
     sl_train_pass *p = context;
     if (sl_cache_is_sliding(at->cache, layer)) return; /* it has no gate */
     size_t n = frame->n_rows, width = at->shape->width;
+    const sl_layer_weights *w = &p->stage.weights.layers[layer];
     const sl_teacher_rows rows = {.n_tokens = frame->n_rows,
                                   .q = at->shared.q,
                                   .k = at->shared.k,
                                   .v = at->shared.v,
                                   .hidden = frame->hidden,
-                                  .o = &p->stage.weights.layers[layer].o};
+                                  .o = &w->o,
+                                  .attended = at->shared.attended.x,
+                                  .post_norm = w->attn_post_norm,
+                                  .rms_eps = at->shape->rms_eps};
     int64_t began_ns = sl_clock_now_ns();
     memcpy(p->x + layer * n * width, at->shared.normed.x, n * width * sizeof *p->x);
     sl_teacher_score(p->teacher, &rows, p->target + (size_t)layer * at->shape->n_kv_heads * n);

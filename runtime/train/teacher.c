@@ -29,8 +29,9 @@ typedef struct {
 
 struct sl_teacher {
     sl_teacher_options options;
-    float *by_hidden;    /* [tokens_max] 1 / |x_i| */
+    float *by_hidden; /* [tokens_max] 1 / |x_i|, and over the output's scale to the power of 1.5 */
     head_scratch *heads; /* [n_heads] */
+    float *map, *output; /* with has_post_norm: [width][n_heads * head_dim], [BLOCK][width] */
 };
 
 void sl_teacher_init(const sl_teacher_options *options, sl_arena *arena, sl_teacher **teacher_out)
@@ -55,7 +56,12 @@ void sl_teacher_init(const sl_teacher_options *options, sl_arena *arena, sl_teac
         };
         if (heads) heads[i] = h;
     }
-    if (t) *t = (sl_teacher){.options = *o, .by_hidden = by_hidden, .heads = heads};
+    size_t all = o->has_post_norm ? (size_t)o->n_heads * d : 0;
+    float *map = sl_arena_array(arena, float, o->width *all);
+    float *output = sl_arena_array(arena, float, o->has_post_norm ? BLOCK *(size_t)o->width : 0);
+    if (t)
+        *t = (sl_teacher){
+            .options = *o, .by_hidden = by_hidden, .heads = heads, .map = map, .output = output};
     *teacher_out = t;
 }
 
@@ -107,6 +113,8 @@ static void score_values(const sl_teacher_options *o, const sl_teacher_rows *row
     for (size_t row = 0; row < o->width; row++) {
         sl_matrix_row(rows->o, row, s->output_row);
         memcpy(s->map + row * d, s->output_row + head * d, d * sizeof *s->map);
+        for (size_t i = 0; o->has_post_norm && i < d; i++)
+            s->map[row * d + i] *= rows->post_norm[row];
     }
     sl_dense_multiply(d, d, o->width, 1, transposed(s->map, d), plain(s->map, d), 0, s->square, d);
     sl_dense_multiply(n, d, d, 1, plain(s->v, d), plain(s->square, d), 0, s->mapped, d);
@@ -133,6 +141,24 @@ static void score_head(const sl_teacher *t, const sl_teacher_rows *rows, uint32_
         s->worth[j] *= s->asked[j] / (float)(n - j - o->window); /* queries that ask */
 }
 
+/* What a norm behind attention divides by. */
+static void divide_by_output(sl_teacher *t, const sl_teacher_rows *rows)
+{
+    const sl_teacher_options *o = &t->options;
+    size_t n_in = (size_t)o->n_heads * o->head_dim, width = o->width;
+    for (size_t row = 0; row < width; row++) sl_matrix_row(rows->o, row, t->map + row * n_in);
+    for (size_t first = 0; first < rows->n_tokens; first += BLOCK) {
+        size_t n = rows->n_tokens - first < BLOCK ? rows->n_tokens - first : BLOCK;
+        sl_dense_multiply(n, width, n_in, 1, plain(rows->attended + first * n_in, n_in),
+                          transposed(t->map, n_in), 0, t->output, width);
+        for (size_t i = 0; i < n; i++) {
+            const float *y = t->output + i * width;
+            float mean = sl_vector_dot(y, y, width) / (float)width + rows->rms_eps;
+            t->by_hidden[first + i] /= powf(mean, 0.75F);
+        }
+    }
+}
+
 void sl_teacher_score(sl_teacher *teacher, const sl_teacher_rows *rows, float *target_out)
 {
     const sl_teacher_options *o = &teacher->options;
@@ -142,6 +168,7 @@ void sl_teacher_score(sl_teacher *teacher, const sl_teacher_rows *rows, float *t
         const float *x = rows->hidden + (size_t)t * o->width;
         teacher->by_hidden[t] = 1 / sqrtf(sl_vector_dot(x, x, o->width) + 1e-12F);
     }
+    if (o->has_post_norm) divide_by_output(teacher, rows);
 #pragma omp parallel for schedule(dynamic) num_threads(o->threads)
     for (uint32_t head = 0; head < o->n_heads; head++)
         score_head(teacher, rows, head, &teacher->heads[head]);

@@ -6,10 +6,12 @@
  * of token j in a KV head is
  *     sum over its query heads of
  *         |W_o v_j|^1.5 mean over queries i >= j + window of w_ij^1.5 / |x_i|,
- * and its target the logarithm. The power stands between 2, errors of tokens that are gone adding
- * up like random ones, and 1, all of them leaning the same way. A mean and not the largest (as in
- * KVzap, arXiv:2601.07891), which keeps peaks and loses the broad background that diffuse heads
- * average over: runtime/gates/README.md has what each target costs. */
+ * and its target the logarithm. Where a layer norms what its attention gives before adding it
+ * (Gemma 3), with gain g, W_o v_j is g * W_o v_j over the root mean square of all of W_o's output
+ * for query i: that is what reaches the hidden state. The power stands between 2, errors of tokens
+ * that are gone adding up like random ones, and 1, all of them leaning the same way. A mean and not
+ * the largest (as in KVzap, arXiv:2601.07891), which keeps peaks and loses the broad background
+ * that diffuse heads average over: runtime/gates/README.md has what each target costs. */
 #ifndef SL_TEACHER_H
 #define SL_TEACHER_H
 
@@ -19,6 +21,7 @@
 typedef struct {
     uint32_t n_heads, n_kv_heads, head_dim, width;
     float attention_scale; /* of scores */
+    bool has_post_norm;    /* layers norm what attention gives */
     uint32_t tokens_max;   /* of a piece */
     uint32_t window;       /* what queries nearer than this see is kept anyway */
     int threads;
@@ -35,6 +38,9 @@ typedef struct {
     const float *q, *k, *v; /* [n_tokens][heads * head_dim], as attention meets them */
     const float *hidden;    /* [n_tokens][width] what the layer reads, before its norm */
     const sl_matrix *o;     /* the layer's output map, [width][n_heads * head_dim] */
+    /* with has_post_norm: what o reads, [n_tokens][n_heads * head_dim]; gains, [width] */
+    const float *attended, *post_norm;
+    float rms_eps;
 } sl_teacher_rows;
 
 /* Tokens [0, n) of a piece of n_tokens have targets: those that a quarter of it asks for, or

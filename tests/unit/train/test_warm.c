@@ -28,12 +28,14 @@ typedef struct {
     void *storage;
     size_t bytes;
     float *q, *k, *v, *x, *map, *target;
-    uint8_t *planted; /* [TOKENS] asked for */
+    float *attended, *gain; /* where a norm stands behind attention */
+    uint8_t *planted;       /* [TOKENS] asked for */
 } scene;
 
-static void scene_open(scene *s)
+static void scene_open(scene *s, bool has_post_norm)
 {
-    *s = (scene){.options = {.n_heads = HEADS,
+    *s = (scene){.options = {.has_post_norm = has_post_norm,
+                             .n_heads = HEADS,
                              .n_kv_heads = KV_HEADS,
                              .head_dim = DIM,
                              .width = WIDTH,
@@ -54,13 +56,15 @@ static void scene_open(scene *s)
     s->x = calloc(TOKENS * WIDTH, sizeof *s->x);
     s->map = calloc(WIDTH * HEADS * DIM, sizeof *s->map);
     s->target = calloc(KV_HEADS * TOKENS, sizeof *s->target);
+    s->attended = calloc(TOKENS * HEADS * DIM, sizeof *s->attended);
+    s->gain = calloc(WIDTH, sizeof *s->gain);
     s->planted = calloc(TOKENS, 1);
 }
 
 static void scene_close(scene *s)
 {
     free(s->q), free(s->k), free(s->v), free(s->x), free(s->map), free(s->target);
-    free(s->planted);
+    free(s->planted), free(s->attended), free(s->gain);
     sl_storage_release(s->storage, s->bytes);
 }
 
@@ -76,8 +80,15 @@ static void ask_teacher(scene *s)
                    .n_out = WIDTH,
                    .n_in = HEADS * DIM,
                    .row_bytes = HEADS * DIM * sizeof(float)};
-    sl_teacher_rows rows = {
-        .n_tokens = TOKENS, .q = s->q, .k = s->k, .v = s->v, .hidden = s->x, .o = &o};
+    sl_teacher_rows rows = {.n_tokens = TOKENS,
+                            .q = s->q,
+                            .k = s->k,
+                            .v = s->v,
+                            .hidden = s->x,
+                            .o = &o,
+                            .attended = s->attended,
+                            .post_norm = s->gain,
+                            .rms_eps = 1e-6F};
     sl_teacher_score(s->teacher, &rows, s->target);
 }
 
@@ -98,6 +109,20 @@ static double plain_weight(const scene *s, uint32_t head, uint32_t i, uint32_t j
     return own / sum;
 }
 
+/* What a norm behind attention divides query i's output by; 1 without one. */
+static double plain_rms(const scene *s, uint32_t i)
+{
+    double square = 0;
+    if (!s->options.has_post_norm) return 1;
+    for (uint32_t row = 0; row < WIDTH; row++) {
+        double out = 0;
+        for (uint32_t d = 0; d < HEADS * DIM; d++)
+            out += (double)s->map[row * HEADS * DIM + d] * (double)s->attended[i * HEADS * DIM + d];
+        square += out * out;
+    }
+    return sqrt(square / WIDTH + 1e-6);
+}
+
 static double plain_target(const scene *s, uint32_t kv_head, uint32_t j)
 {
     double worth = 0;
@@ -108,25 +133,27 @@ static double plain_target(const scene *s, uint32_t kv_head, uint32_t j)
             for (uint32_t d = 0; d < DIM; d++)
                 out += (double)s->map[row * HEADS * DIM + head * DIM + d] *
                        (double)s->v[(j * KV_HEADS + kv_head) * DIM + d];
+            if (s->options.has_post_norm) out *= (double)s->gain[row];
             square += out * out;
         }
         for (uint32_t i = j + WINDOW; i < TOKENS; i++) {
             double norm = 0;
             for (uint32_t d = 0; d < WIDTH; d++)
                 norm += (double)s->x[i * WIDTH + d] * (double)s->x[i * WIDTH + d];
-            asked += pow(plain_weight(s, head, i, j), 1.5) / sqrt(norm);
+            asked += pow(plain_weight(s, head, i, j) / plain_rms(s, i), 1.5) / sqrt(norm);
         }
         worth += pow(square, 0.75) * asked / (TOKENS - j - WINDOW);
     }
     return log(worth + 1e-12);
 }
 
-static void test_teacher(void **state)
+static void check_teacher(bool has_post_norm)
 {
-    (void)state;
     seeded random = seeded_from(5);
     scene s;
-    scene_open(&s);
+    scene_open(&s, has_post_norm);
+    fill(s.attended, TOKENS * HEADS * DIM, 1, &random);
+    fill(s.gain, WIDTH, 2, &random);
     fill(s.q, TOKENS * HEADS * DIM, 2, &random);
     fill(s.k, TOKENS * KV_HEADS * DIM, 2, &random);
     fill(s.v, TOKENS * KV_HEADS * DIM, 1, &random);
@@ -142,6 +169,13 @@ static void test_teacher(void **state)
     }
     assert_true(s.target[n] == 0 && s.target[TOKENS + n] == 0);
     scene_close(&s);
+}
+
+static void test_teacher(void **state)
+{
+    (void)state;
+    check_teacher(false);
+    check_teacher(true);
 }
 
 /* ---- gates ---- */
@@ -270,7 +304,7 @@ static double learn(learner *l, planting how, int rounds)
 {
     seeded random = seeded_from(3);
     scene s;
-    scene_open(&s);
+    scene_open(&s, false);
     for (int i = 0; i < 4; i++) {
         plant(&s, how, &random);
         sl_warm_piece piece = piece_of(&s);
@@ -328,7 +362,7 @@ static void test_fates_of_planted(void **state)
     encode_layer(l.warm, SL_TYPE_Q8_0, &encoded, &layer);
     seeded random = seeded_from(77);
     scene s;
-    scene_open(&s);
+    scene_open(&s, false);
     plant(&s, BY_ITSELF, &random);
     float row[WIDTH], least = INFINITY, most = -INFINITY;
     for (uint32_t head = 0; head < KV_HEADS; head++) {
