@@ -266,8 +266,8 @@ static uint64_t encode_bytes(const evaluation *e, const sl_engine *engine)
             if (bytes > longest) longest = bytes;
         }
     uint64_t given = (e->asking.n_shots + 1) * longest;
-    if (e->asking.form != SL_EVAL_LABELS || !sl_engine_chat(engine)) return SL_ENCODE_BYTES * given;
-    return sl_chat_render_bytes(given) + SL_ENCODE_BYTES * sl_chat_printed_bytes_max(given);
+    bool is_chat = e->asking.form == SL_EVAL_LABELS && sl_engine_chat(engine);
+    return is_chat ? sl_chat_encode_bytes(given) : SL_ENCODE_BYTES * given;
 }
 
 static uint64_t job_bytes(void *context, const sl_engine *engine)

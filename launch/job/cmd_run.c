@@ -183,9 +183,7 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
     else if (stat(r->settings->file, &file) == 0 && S_ISREG(file.st_mode))
         text = (uint64_t)file.st_size;
     uint64_t given = sl_min_u64(text, most);
-    if (!r->settings->chat) return 2 * text + SL_ENCODE_BYTES * given;
-    return 2 * text + sl_chat_render_bytes(given) +
-           SL_ENCODE_BYTES * sl_chat_printed_bytes_max(given);
+    return 2 * text + (r->settings->chat ? sl_chat_encode_bytes(given) : SL_ENCODE_BYTES * given);
 }
 
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)

@@ -177,6 +177,12 @@ size_t sl_chat_printed_bytes_max(size_t given_bytes)
     return PRINTED_BYTES + PRINTED_BYTES_EACH * given_bytes;
 }
 
+size_t sl_chat_encode_bytes(size_t given_bytes)
+{
+    return sl_chat_render_bytes(given_bytes) +
+           SL_ENCODE_BYTES * sl_chat_printed_bytes_max(given_bytes);
+}
+
 /* What is not among the names yet, as transformers has it. SL_ERR_MEMORY, logged. */
 static sl_status complete_names(const sl_chat *chat, sl_jinja_memory *memory, sl_jinja_value names)
 {

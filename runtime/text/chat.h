@@ -62,6 +62,8 @@ size_t sl_chat_render_bytes(size_t given_bytes);
 
 /* And what it may print: more than that no template makes of what is meant to be read. */
 size_t sl_chat_printed_bytes_max(size_t given_bytes);
+/* Memory that sl_chat_encode may take for messages of so many bytes: both, and their tokens. */
+size_t sl_chat_encode_bytes(size_t given_bytes);
 
 /* sl_chat_encode with all names that a template may use, a dictionary in `memory`: messages, tools
  * ... What is not in it is added, as transformers does: bos_token, eos_token,
