@@ -132,6 +132,15 @@ static sl_status job_options(const sl_settings *settings, sl_job_options *option
     return SL_OK;
 }
 
+/* Said once at the beginning, not by each of ten thousand results. */
+static void warn_of_date(const sl_engine *engine)
+{
+    const sl_chat *chat = sl_engine_chat(engine);
+    if (chat && sl_chat_form_of(chat)->needs_date && !sl_engine_template_date(engine))
+        sl_warn("the chat template tells the model the date: without --template-date YYYY-MM-DD "
+                "each chat request will be an error");
+}
+
 static sl_status open_job(const sl_settings *settings, const sl_engine *engine, sl_job **job_out)
 {
     sl_job_identity identity = identity_of(engine);
@@ -147,6 +156,7 @@ static sl_status open_job(const sl_settings *settings, const sl_engine *engine, 
     if (sl_job_known_failed(*job_out) > 0)
         sl_info("%llu results there are errors: --retry-errors does them again",
                 (unsigned long long)sl_job_known_failed(*job_out));
+    warn_of_date(engine);
     return SL_OK;
 }
 

@@ -123,6 +123,23 @@ static sl_jinja_output print(const sl_jinja *jinja, conversation *c)
     return printed;
 }
 
+static bool probe_needs_date(const sl_jinja *jinja)
+{
+    const sl_jinja_options options = {.limits = LIMITS, .now = NULL};
+    conversation c;
+    begin(&c);
+    say(&c, SL_CHAT_USER, text_of(&c, "Hi"));
+    sl_jinja_output printed = {0};
+    sl_jinja_error error;
+    const bool needs_date = !c.memory.refused &&
+                            sl_jinja_run(jinja, c.names, &options, &printed, &error) ==
+                                SL_ERR_REQUEST &&
+                            error.cause == SL_JINJA_TIME_UNSET;
+    sl_jinja_output_free(&printed);
+    sl_jinja_memory_fini(&c.memory);
+    return needs_date;
+}
+
 static size_t count(const sl_jinja_output *printed, const char *word)
 {
     size_t n = 0;
@@ -226,5 +243,6 @@ sl_chat_form sl_chat_probe(const sl_jinja *jinja)
     sl_chat_form form = takes_texts ? texts : objects;
     for (int role = 0; role < SL_CHAT_N_ROLES; role++)
         form.parts[role] = probe_parts(jinja, (sl_chat_role_kind)role);
+    form.needs_date = probe_needs_date(jinja);
     return form;
 }

@@ -208,6 +208,7 @@ static void test_date(void **state)
     (void)state;
     static trial t;
     if (!begin_file(&t, "Mistral-Small-3.2-24B-Instruct-2506")) skip();
+    assert_true(sl_chat_form_of(t.chat)->needs_date);
     ask(&t, "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]");
     assert_says(&t, "ERROR chat template, line ");
     assert_says(&t, ": it tells the model the date: give one with --template-date YYYY-MM-DD");
@@ -216,6 +217,7 @@ static void test_date(void **state)
     assert_says(&t, "2025-03-04");
     end(&t);
     begin_file(&t, "meta-llama-Llama-3.1-8B-Instruct");
+    assert_false(sl_chat_form_of(t.chat)->needs_date);
     ask(&t, "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]");
     assert_says(&t, "Today Date: 26 Jul 2024");
     end(&t);
