@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "runtime/base/log.h"
 #include "runtime/base/plain.h"
 #include "runtime/kernels/matmul/pack.h"
 #include "runtime/model/architecture.h"
+#include "runtime/model/tensor_loader.h"
 
 static const char ROPE_FREQS[] = "rope_freqs.weight";
 
@@ -97,14 +97,8 @@ static sl_status check_tensor(const sl_gguf *gguf, const char *name, uint64_t n_
     return status;
 }
 
-/* A file may have vectors in 16 bits; they are f32 once loaded. */
+/* In memory; a file may have them in 16 bits. */
 static size_t vector_bytes(const sl_gguf_tensor *t) { return t->dims[0] * sizeof(float); }
-
-static void widen_vector(const sl_gguf_tensor *t, const void *bytes, float *out)
-{
-    sl_matrix row = {.data = bytes, .type = t->type, .n_out = 1, .n_in = t->dims[0]};
-    sl_matrix_row(&row, 0, out);
-}
 
 static sl_status check_divisors(const sl_gguf *gguf, const sl_gguf_tensor *t)
 {
@@ -112,7 +106,7 @@ static sl_status check_divisors(const sl_gguf *gguf, const sl_gguf_tensor *t)
     float *divisors = malloc(vector_bytes(t));
     sl_status status = SL_ERR_MEMORY;
     if (bytes && divisors) status = sl_gguf_read(gguf, t, 0, t->data_bytes, bytes);
-    if (status == SL_OK) widen_vector(t, bytes, divisors);
+    if (status == SL_OK) sl_widen_vector(t, bytes, divisors);
     for (size_t i = 0; i < t->dims[0] && status == SL_OK; i++) {
         if (divisors[i] > 0 && divisors[i] < INFINITY) continue;
         sl_error("%s: tensor %s divides frequency %zu by %g", sl_gguf_path(gguf), ROPE_FREQS, i,
@@ -354,122 +348,51 @@ uint64_t sl_weights_held_bytes(const sl_gguf *gguf, const sl_model_shape *shape,
 
 /* ---- loading ---- */
 
-/* Bytes are read, hashed and packed piece by piece, while they are in the core's caches. */
-enum { PIECE_BYTES = 1 << 20 };
-
 typedef struct {
     const sl_gguf *gguf;
-    sl_team *team;
+    sl_tensor_loader *tensors;
     sl_sums *sums;
-    XXH3_state_t *hash;
-    uint8_t *piece; /* [piece_bytes] what is to be packed */
-    size_t piece_bytes;
 } loader;
 
-typedef struct {
-    const sl_matrix *matrix;
-    void *out;
-} packing;
-
-static void pack_share(void *context, sl_member me)
+static void note_sum(const loader *l, const sl_gguf_tensor *t, uint64_t hash)
 {
-    const packing *p = context;
-    sl_share panels = sl_team_share(me, sl_n_panels(p->matrix), 1);
-    sl_pack(p->matrix, panels.begin, panels.end, p->out);
-}
-
-static sl_status read_piece(const loader *l, const sl_gguf_tensor *t, size_t at, size_t n,
-                            void *out)
-{
-    sl_status status = sl_gguf_read(l->gguf, t, at, n, out);
-    if (status == SL_OK) XXH3_64bits_update(l->hash, out, n);
-    return status;
-}
-
-/* As it is in the file. */
-static sl_status read_plain(const loader *l, const sl_gguf_tensor *t, uint8_t *out)
-{
-    sl_status status = SL_OK;
-    for (size_t at = 0, n; at < t->data_bytes && status == SL_OK; at += n) {
-        n = t->data_bytes - at < PIECE_BYTES ? t->data_bytes - at : PIECE_BYTES;
-        status = read_piece(l, t, at, n, out + at);
-    }
-    return status;
-}
-
-/* Rows that fill whole panels, as many as a piece holds: one panel at least. */
-static size_t rows_of_piece(const sl_matrix *w)
-{
-    size_t panels = PIECE_BYTES / (SL_PANEL * w->row_bytes);
-    return (panels > 0 ? panels : 1) * SL_PANEL;
-}
-
-static sl_status find_room(loader *l, size_t bytes)
-{
-    if (bytes <= l->piece_bytes) return SL_OK;
-    free(l->piece);
-    l->piece = malloc(bytes);
-    l->piece_bytes = l->piece ? bytes : 0;
-    if (l->piece) return SL_OK;
-    sl_error("%s: no memory for a piece of %zu bytes", sl_gguf_path(l->gguf), bytes);
-    return SL_ERR_MEMORY;
-}
-
-static sl_status read_packed(loader *l, const sl_gguf_tensor *t, const sl_matrix *w, uint8_t *out)
-{
-    size_t step = rows_of_piece(w);
-    sl_status status = find_room(l, (step < w->n_out ? step : w->n_out) * w->row_bytes);
-    for (size_t row = 0; row < w->n_out && status == SL_OK; row += step) {
-        sl_matrix rows = *w;
-        rows.n_out = w->n_out - row < step ? w->n_out - row : step;
-        rows.data = l->piece;
-        status = read_piece(l, t, row * w->row_bytes, rows.n_out * w->row_bytes, l->piece);
-        sl_matrix before = *w;
-        before.n_out = row;
-        if (status == SL_OK)
-            sl_team_run(l->team, pack_share, &(packing){&rows, out + sl_packed_bytes(&before)});
-    }
-    return status;
-}
-
-static sl_status read_vector(loader *l, const sl_gguf_tensor *t, float *out)
-{
-    sl_status status = find_room(l, t->data_bytes);
-    if (status == SL_OK) status = read_plain(l, t, l->piece);
-    if (status == SL_OK) widen_vector(t, l->piece, out);
-    return status;
+    uint32_t group;
+    bool grouped = sl_sum_group(t->name, l->sums->n, &group);
+    SL_ASSERT(grouped);
+    l->sums->sums[group] += hash;
+    l->sums->known[group] = true;
 }
 
 typedef enum { KEEP_ROWS, PACK_ROWS } packing_kind;
 
-/* `place` is where binding put it; the matrix, if it is one and no vector, is told whether it is
- * packed now. */
-static sl_status load_tensor(loader *l, const char *name, const void *place, sl_matrix *matrix,
+/* To where binding put it; the matrix is told whether it is packed now. */
+static sl_status load_matrix(const loader *l, const char *name, sl_matrix *matrix,
                              packing_kind kind)
 {
     const sl_gguf_tensor *t = sl_gguf_find(l->gguf, name);
-    void *out = (void *)(uintptr_t)place;
-    bool packs = matrix && kind == PACK_ROWS && sl_packed_bytes(matrix) > 0;
-    XXH3_64bits_reset_withSeed(l->hash, sl_sum_seed(t->name));
-    sl_status status = !matrix ? read_vector(l, t, out)
-                       : packs ? read_packed(l, t, matrix, out)
-                               : read_plain(l, t, out);
+    uint8_t *out = (void *)(uintptr_t)matrix->data;
+    const bool packs = kind == PACK_ROWS && sl_packed_bytes(matrix) > 0;
+    uint64_t hash;
+    sl_status status = packs ? sl_load_packed(l->tensors, t, matrix, out, &hash)
+                             : sl_load_plain(l->tensors, t, out, &hash);
     if (status != SL_OK) return status;
-    if (packs) matrix->packed = true;
-    uint32_t group;
-    bool grouped = sl_sum_group(t->name, l->sums->n, &group);
-    SL_ASSERT(grouped);
-    l->sums->sums[group] += XXH3_64bits_digest(l->hash);
-    l->sums->known[group] = true;
+    matrix->packed = packs;
+    note_sum(l, t, hash);
     return SL_OK;
 }
 
-static sl_status load_vector(loader *l, const char *name, const float *place)
+/* NULL: there is none. */
+static sl_status load_vector(const loader *l, const char *name, const float *place)
 {
-    return place ? load_tensor(l, name, place, NULL, KEEP_ROWS) : SL_OK;
+    if (!place) return SL_OK;
+    const sl_gguf_tensor *t = sl_gguf_find(l->gguf, name);
+    uint64_t hash;
+    sl_status status = sl_load_vector(l->tensors, t, (void *)(uintptr_t)place, &hash);
+    if (status == SL_OK) note_sum(l, t, hash);
+    return status;
 }
 
-static sl_status load_layer(loader *l, uint32_t layer, sl_layer_weights *weights)
+static sl_status load_layer(const loader *l, uint32_t layer, sl_layer_weights *weights)
 {
     sl_status status = SL_OK;
     for (size_t k = 0; k < SL_LAYER_TENSORS && status == SL_OK; k++) {
@@ -480,32 +403,32 @@ static sl_status load_layer(loader *l, uint32_t layer, sl_layer_weights *weights
         if (which->out == SL_DIM_NONE)
             status = load_vector(l, name, *(const float **)place);
         else
-            status = load_tensor(l, name, ((sl_matrix *)place)->data, place, PACK_ROWS);
+            status = load_matrix(l, name, place, PACK_ROWS);
     }
     return status;
 }
 
-static sl_status load_all(loader *l, sl_weights *w)
+static sl_status load_all(const loader *l, sl_weights *w)
 {
     bool shared = w->embedding.data && w->embedding.data == w->head.data;
     sl_status status = load_vector(l, ROPE_FREQS, w->rope_freqs);
     if (status == SL_OK && w->embedding.data && !shared)
-        status = load_tensor(l, "token_embd.weight", w->embedding.data, &w->embedding, KEEP_ROWS);
+        status = load_matrix(l, "token_embd.weight", &w->embedding, KEEP_ROWS);
     for (uint32_t i = w->layer_begin; i < w->layer_end && status == SL_OK; i++)
         status = load_layer(l, i, &w->layers[i - w->layer_begin]);
     if (status == SL_OK) status = load_vector(l, "output_norm.weight", w->output_norm);
     if (status == SL_OK && w->head.data)
-        status = load_tensor(l, head_name(&w->shape), w->head.data, &w->head, PACK_ROWS);
+        status = load_matrix(l, head_name(&w->shape), &w->head, PACK_ROWS);
     if (shared) w->embedding = w->head;
     return status;
 }
 
 sl_status sl_weights_load(const sl_gguf *gguf, sl_weights *weights, sl_team *team, sl_sums *sums)
 {
-    loader l = {.gguf = gguf, .team = team, .sums = sums, .hash = XXH3_createState()};
-    sl_status status = l.hash ? load_all(&l, weights) : SL_ERR_MEMORY;
-    free(l.piece);
-    XXH3_freeState(l.hash);
+    loader l = {.gguf = gguf, .sums = sums};
+    sl_status status = sl_tensor_loader_open(gguf, team, &l.tensors);
+    if (status == SL_OK) status = load_all(&l, weights);
+    sl_tensor_loader_close(l.tensors);
     return status;
 }
 
