@@ -1,5 +1,6 @@
-"""Contract 1 on the real model (SLUICE_TEST_MODEL) with prompts to 2,500 tokens: one reference, and runs
-of other ranks that change everything else too. That each by itself changes nothing, same_bytes.py shows."""
+"""Contract 1 on the real models (SLUICE_TEST_MODEL, and SLUICE_TEST_GEMMA, whose layers mostly slide) with
+prompts to 2,500 tokens: one reference, and runs of other ranks that change everything else too. That each by
+itself changes nothing, same_bytes.py shows."""
 import os
 
 import e2e
@@ -12,17 +13,20 @@ def text(name, start, n_bytes):
         return file.read()[start:start + n_bytes]
 
 
-def requests():
-    return [
+def requests(chats):
+    """chats: the model has a template for them."""
+    found = [
         e2e.completion("long", text("GPL-3", 0, 11000), temperature=0, max_tokens=24,
                        ignore_eos=True, logprobs=2),
         e2e.completion("drawn", text("LGPL-3", 300, 2000), temperature=0.8, top_p=0.95, seed=1,
                        max_tokens=24, n=2),
+        e2e.completion("short", "The capital of France is", temperature=0, max_tokens=16),
+    ]
+    return found + [
         e2e.chat("chat", "Say in one sentence what this grants.\n\n" + text("LGPL-2.1", 0, 1500),
                  temperature=0.7, top_k=40, seed=2, max_tokens=24, logprobs=True,
                  top_logprobs=2),
-        e2e.completion("short", "The capital of France is", temperature=0, max_tokens=16),
-    ]
+    ] if chats else found
 
 
 def options(ranks=0, threads=2, chunk=256, sequences=16, codec="f32"):
@@ -38,22 +42,29 @@ def run(bench, model, source, what, ranks, words):
     return e2e.records(out), ran.stderr.decode(errors="replace")
 
 
-def body(bench):
-    model = os.environ.get("SLUICE_TEST_MODEL")
-    if not model:
-        print("skipped: SLUICE_TEST_MODEL is not set")
-        return "skipped"
-    source = bench.job("in.jsonl", requests())
+def test_model(bench, model, chats):
+    source = bench.job("in.jsonl", requests(chats))
     reference, talk = run(bench, model, source, "reference", *options())
     print(talk, end="", flush=True)
     runs = [options(ranks=2, threads=1, chunk=1000, sequences=4),
             options(ranks=3, chunk=64, sequences=3, codec="f32-zstd"),
             options(ranks=7, threads=1, chunk=256)]
     for ranks, words in runs:
-        what = f"{ranks or 1} ranks, {' '.join(map(str, words))}"
+        what = f"{os.path.basename(model)}: {ranks or 1} ranks, {' '.join(map(str, words))}"
         found, _ = run(bench, model, source, what, ranks, words)
         e2e.compare(reference, found, what)
         print(what, flush=True)
 
 
-e2e.main("same bytes, real model", body)
+def body(bench):
+    models = [(os.environ.get("SLUICE_TEST_MODEL"), True), (os.environ.get("SLUICE_TEST_GEMMA"), False)]
+    models = [(model, chats) for model, chats in models if model]
+    if not models:
+        print("skipped: neither SLUICE_TEST_MODEL nor SLUICE_TEST_GEMMA is set")
+        return "skipped"
+    for model, chats in models:
+        test_model(bench, model, chats)
+    return None
+
+
+e2e.main("same bytes, real models", body)
