@@ -122,10 +122,15 @@ void sl_request_warn_unknown_of(const sl_request_reader *reader, json_t *object,
     }
 }
 
+size_t sl_request_context_bytes(const sl_request_reader *reader)
+{
+    return ((size_t)reader->context + 1) * sl_tokenizer_decode_bytes_max(reader->tokenizer);
+}
+
 bool sl_request_fits_context(const sl_request_reader *reader, size_t bytes, const char *param,
                              sl_request *request)
 {
-    if (bytes / sl_tokenizer_decode_bytes_max(reader->tokenizer) <= reader->context) return true;
+    if (bytes < sl_request_context_bytes(reader)) return true;
     sl_request_fail(request, 400, "context_length_exceeded", param,
                     "'%s' has %zu bytes of text, which cannot fit in the context of %u tokens",
                     param, bytes, reader->context);

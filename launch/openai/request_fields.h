@@ -12,8 +12,10 @@ void sl_request_warn_unknown(const sl_request_reader *reader, const char *where,
 /* The same for the fields of `object` that are not in the list, which NULL ends. */
 void sl_request_warn_unknown_of(const sl_request_reader *reader, json_t *object,
                                 const char *const *known, const char *where);
-/* So long a text cannot fit, however it is cut into tokens: not even tokenized, which takes many
- * times its bytes. False: the request has its error, for this parameter. */
+/* A text of so many bytes cannot fit in the context, however it is cut into tokens. */
+size_t sl_request_context_bytes(const sl_request_reader *reader);
+/* A text that cannot is not even tokenized, which takes many times its bytes. False: the request
+ * has its error, for this parameter. */
 bool sl_request_fits_context(const sl_request_reader *reader, size_t bytes, const char *param,
                              sl_request *request);
 

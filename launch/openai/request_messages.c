@@ -266,16 +266,10 @@ static bool put_others(conversation *c, const json_t *body, sl_jinja_value names
     return true;
 }
 
-/* More than that cannot fit in the context, however it is cut into tokens. */
-static size_t context_bytes(const sl_request_reader *reader)
-{
-    return ((size_t)reader->context + 1) * sl_tokenizer_decode_bytes_max(reader->tokenizer);
-}
-
 /* A line that is longer need not be printed whole. */
 static sl_chat_bounds bounds_of(const sl_request_reader *reader, size_t line_bytes)
 {
-    const size_t most = context_bytes(reader);
+    const size_t most = sl_request_context_bytes(reader);
     const size_t given = line_bytes < most ? line_bytes : most;
     const size_t printed = sl_chat_printed_bytes_max(given);
     return (sl_chat_bounds){.given_bytes = given, .printed_bytes = printed < most ? printed : most};
@@ -290,7 +284,8 @@ size_t sl_request_messages_bytes(const sl_request_reader *reader, size_t line_by
 static void fail_with(const sl_request_reader *reader, const sl_jinja_error *error,
                       const sl_chat_bounds *bounds, sl_request *request)
 {
-    if (error->cause == SL_JINJA_TOO_LONG && bounds->printed_bytes == context_bytes(reader))
+    if (error->cause == SL_JINJA_TOO_LONG &&
+        bounds->printed_bytes == sl_request_context_bytes(reader))
         sl_request_fail(request, 400, "context_length_exceeded", "messages",
                         "the chat template prints more than %zu bytes of messages and tools, which "
                         "cannot fit in the context of %u tokens",

@@ -51,7 +51,7 @@ static sl_status copy_ids(const sl_tokenizer *tokenizer, const json_t *ids, sl_r
 static sl_text cut_text(const sl_request_reader *reader, const json_t *prompt)
 {
     sl_text text = {json_string_value(prompt), json_string_length(prompt)};
-    const size_t most = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
+    const size_t most = sl_request_context_bytes(reader);
     if (text.bytes <= most) return text;
     const char *start = text.data + (text.bytes - most);
     while ((*start & 0xC0) == 0x80) start++; /* JSON has been checked to be UTF-8 */
@@ -273,7 +273,7 @@ static uint64_t prompt_bytes(const sl_request_reader *reader, const sl_request *
                              size_t line_bytes)
 {
     if (request->chat) return sl_request_messages_bytes(reader, line_bytes);
-    size_t most = (size_t)reader->context * sl_tokenizer_decode_bytes_max(reader->tokenizer);
+    const size_t most = sl_request_context_bytes(reader);
     return SL_ENCODE_BYTES * (line_bytes < most ? line_bytes : most);
 }
 
