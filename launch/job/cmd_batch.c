@@ -132,13 +132,13 @@ static sl_status job_options(const sl_settings *settings, sl_job_options *option
     return SL_OK;
 }
 
-/* Said once at the beginning, not by each of ten thousand results. */
+/* Said at the beginning, too: results name the option only when they are done. */
 static void warn_of_date(const sl_engine *engine)
 {
     const sl_chat *chat = sl_engine_chat(engine);
     if (chat && sl_chat_form_of(chat)->needs_date && !sl_engine_template_date(engine))
         sl_warn("the chat template tells the model the date: without --template-date YYYY-MM-DD "
-                "each chat request will be an error");
+                "chats for which it does will be errors");
 }
 
 static sl_status open_job(const sl_settings *settings, const sl_engine *engine, sl_job **job_out)

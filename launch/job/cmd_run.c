@@ -225,8 +225,8 @@ static int run_command(sl_settings *settings)
 
 static const sl_option SAMPLING[] = {
     {"n-tokens", 'n', "N", "128", "tokens to generate at most", SL_SETS_COUNT(n_tokens, 1, 1e9)},
-    {"chat", 0, NULL, NULL, "apply the model's chat template; its thoughts are printed, too",
-     SL_SETS_FLAG(chat)},
+    {"chat", 0, NULL, NULL,
+     "apply the model's chat template; what the model thinks is printed, too", SL_SETS_FLAG(chat)},
     {"temperature", 0, "X", "0", "0 takes the most likely token",
      SL_SETS_REAL(temperature, 0, 100)},
     {"top-p", 0, "X", "1", "draw from the likeliest tokens that reach X",

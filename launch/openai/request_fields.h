@@ -12,10 +12,10 @@ void sl_request_warn_unknown(const sl_request_reader *reader, const char *where,
 /* The same for the fields of `object` that are not in the list, which NULL ends. */
 void sl_request_warn_unknown_of(const sl_request_reader *reader, json_t *object,
                                 const char *const *known, const char *where);
-/* A text of so many bytes cannot fit in the context, however it is cut into tokens. */
+/* The fewest bytes of text that cannot fit in the context, however it is cut into tokens. */
 size_t sl_request_context_bytes(const sl_request_reader *reader);
-/* A text that cannot is not even tokenized, which takes many times its bytes. False: the request
- * has its error, for this parameter. */
+/* Whether a text of so many bytes may fit; one that cannot is not even tokenized, which takes many
+ * times its bytes. False: the request has its error, for this parameter. */
 bool sl_request_fits_context(const sl_request_reader *reader, size_t bytes, const char *param,
                              sl_request *request);
 

@@ -84,7 +84,7 @@ static sl_status load(const sl_assembly_options *o, sl_assembly *assembly)
 {
     sl_status status = sl_sums_init(o->gguf, o->shape->n_layers, &assembly->sums);
     if (status != SL_OK) return status;
-    /* Each thread loads its part, so that the pages lie near its core. */
+    /* Threads pack by turns, so pages lie near the cores of all of them. */
     sl_team_place place = sl_team_enter(assembly->team);
     status = sl_weights_load(o->gguf, &assembly->weights, assembly->team, &assembly->sums);
     sl_team_leave(&place);

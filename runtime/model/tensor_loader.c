@@ -8,7 +8,7 @@
 #include "runtime/kernels/matmul/pack.h"
 #include "runtime/model/sums.h"
 
-/* Bytes are read, hashed and packed piece by piece, while they are in the core's caches. */
+/* Bytes are read, hashed and packed piece by piece, while they are in the machine's caches. */
 enum { PIECE_BYTES = 1 << 20 };
 
 typedef struct {
@@ -122,17 +122,13 @@ static void begin_hash(sl_tensor_loader *l, const sl_gguf_tensor *t)
     XXH3_64bits_reset_withSeed(l->hash, sl_sum_seed(t->name));
 }
 
-static sl_status end_hash(const sl_tensor_loader *l, sl_status status, uint64_t *hash_out)
-{
-    *hash_out = XXH3_64bits_digest(l->hash);
-    return status;
-}
-
 sl_status sl_load_plain(sl_tensor_loader *loader, const sl_gguf_tensor *tensor, uint8_t *out,
                         uint64_t *hash_out)
 {
     begin_hash(loader, tensor);
-    return end_hash(loader, read_plain(loader, tensor, out), hash_out);
+    sl_status status = read_plain(loader, tensor, out);
+    if (status == SL_OK) *hash_out = XXH3_64bits_digest(loader->hash);
+    return status;
 }
 
 sl_status sl_load_packed(sl_tensor_loader *loader, const sl_gguf_tensor *tensor,
@@ -147,7 +143,8 @@ sl_status sl_load_packed(sl_tensor_loader *loader, const sl_gguf_tensor *tensor,
     sl_team_run(loader->team, read_and_pack, &p);
     status = loader->pieces[0].status != SL_OK ? loader->pieces[0].status
                                                : loader->pieces[1].status;
-    return end_hash(loader, status, hash_out);
+    if (status == SL_OK) *hash_out = XXH3_64bits_digest(loader->hash);
+    return status;
 }
 
 void sl_widen_vector(const sl_gguf_tensor *tensor, const void *bytes, float *out)

@@ -15,7 +15,7 @@ sl_status sl_tensor_loader_open(const sl_gguf *gguf, sl_team *team, sl_tensor_lo
 void sl_tensor_loader_close(sl_tensor_loader *loader); /* NULL is fine */
 
 /* The whole tensor to `out`, and the hash of its bytes in the file, of the seed that sl_sum_seed
- * (sums.h) gives its name. SL_ERR_IO, SL_ERR_MEMORY, logged. */
+ * (sums.h) gives its name. SL_ERR_FILE, SL_ERR_MEMORY, logged. */
 
 /* As it is in the file. out: [data_bytes]. */
 sl_status sl_load_plain(sl_tensor_loader *loader, const sl_gguf_tensor *tensor, uint8_t *out,

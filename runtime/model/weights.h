@@ -42,7 +42,7 @@ void sl_weights_bind(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t 
 uint64_t sl_weights_held_bytes(const sl_gguf *gguf, const sl_model_shape *shape,
                                uint32_t layer_begin, uint32_t layer_end);
 
-/* Read them there, once, after binding: matrices of types that kernels want packed (kernels/pack.h)
+/* Read them there, once, after binding: matrices of types that kernels want packed (matmul/pack.h)
  * are packed by the team, all else stays as in the file. The embedding of a stage without the head
  * is not packed: a token reads one row of it. What the very bytes hash to goes into `sums`, made
  * for this model. SL_ERR_FILE, SL_ERR_FORMAT, SL_ERR_MEMORY: logged. */

@@ -14,7 +14,7 @@ typedef struct {
     bool text_arguments;         /* of a call: the text of a JSON object; else the object */
     bool none_content;           /* beside calls and nothing said: none; else "" */
     bool parts[SL_CHAT_N_ROLES]; /* a content may be a list of parts; else it is one text */
-    bool needs_date;             /* it refuses conversations while strftime_now is undefined */
+    bool needs_date;             /* what a user says alone is refused without strftime_now */
 } sl_chat_form;
 
 /* The form that the template prints whole. One that is hostile, or prints no calls, takes objects,

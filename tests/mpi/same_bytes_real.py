@@ -44,7 +44,7 @@ def run(bench, model, source, what, ranks, words):
 
 def test_model(bench, model, chats):
     source = bench.job("in.jsonl", requests(chats))
-    reference, talk = run(bench, model, source, "reference", *options())
+    reference, talk = run(bench, model, source, f"{os.path.basename(model)}: reference", *options())
     print(talk, end="", flush=True)
     runs = [options(ranks=2, threads=1, chunk=1000, sequences=4),
             options(ranks=3, chunk=64, sequences=3, codec="f32-zstd"),
@@ -57,14 +57,14 @@ def test_model(bench, model, chats):
 
 
 def body(bench):
-    models = [(os.environ.get("SLUICE_TEST_MODEL"), True), (os.environ.get("SLUICE_TEST_GEMMA"), False)]
-    models = [(model, chats) for model, chats in models if model]
-    if not models:
-        print("skipped: neither SLUICE_TEST_MODEL nor SLUICE_TEST_GEMMA is set")
-        return "skipped"
-    for model, chats in models:
-        test_model(bench, model, chats)
-    return None
+    verdict = "skipped"
+    for variable, chats in [("SLUICE_TEST_MODEL", True), ("SLUICE_TEST_GEMMA", False)]:
+        if os.environ.get(variable):
+            test_model(bench, os.environ[variable], chats)
+            verdict = None
+        else:
+            print(f"{variable} is not set: its model is left out", flush=True)
+    return verdict
 
 
 e2e.main("same bytes, real models", body)
