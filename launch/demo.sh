@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # launch/demo.sh - from a bare Debian to answers: prepare the machine, build, fetch a small model, and ask it
-# about a document, over several ranks of this host; SmolLM2 with the gates that come with Sluice, which keep
-# half of what could be evicted.
+# about a document, over several ranks of this host, with the gates that come with Sluice, which keep half of
+# what could be evicted.
 # A second run finds everything in place and starts at once.
 #   demo.sh --help
 set -euo pipefail
@@ -36,7 +36,10 @@ smollm2)
     layers=30 documents=(GPL-3)
     evict=(--gate runtime/gates/SmolLM2-135M-Instruct.default.gguf --keep 0.5)
     ;;
-gemma3) layers=18 documents=(GPL-3 LGPL-2.1 GFDL-1.3 Apache-2.0 MPL-2.0 MPL-1.1) evict=() ;;
+gemma3)
+    layers=18 documents=(GPL-3 LGPL-2.1 GFDL-1.3 Apache-2.0 MPL-2.0 MPL-1.1)
+    evict=(--gate runtime/gates/gemma-3-270m.default.gguf --keep 0.5)
+    ;;
 *) wrong_usage ;;
 esac
 if ! [[ $ranks =~ ^[1-9][0-9]?$ ]] || ((ranks > layers)); then wrong_usage; fi

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""What policies cost, at equal rates: gates.py run SLUICE MODEL TEXTS TASKS, then gates.py show
+"""What policies cost, at equal rates: gates.py run SLUICE MODEL TEXTS TASKS, gates.py run-gemma3 SLUICE MODEL TEXTS,
+then gates.py show
 
-run measures the gates of runtime/gates and every policy that needs no training, adding a line to
-gates.jsonl for each command; what is there already is not measured again, so a stopped run goes on.
-TEXTS is where runtime/gates/texts.py put its parts, TASKS a folder of question files. show writes the
-table between the marks in README.md and draws gates.png. Nothing here was tuned on what it measures."""
+run measures SmolLM2's gates of runtime/gates and every policy that needs no training, adding a line to gates.jsonl
+for each command; what is there already is not measured again, so a stopped run goes on. run-gemma3 has fewer measures
+of that model and its gate, to 32,768 tokens, in gates-gemma3.jsonl. TEXTS is where runtime/gates/texts.py put its
+parts, TASKS a folder of question files. show writes the tables between the marks in README.md and draws gates.png.
+Nothing here was tuned on what it measures."""
 import json
 import math
 import os
@@ -17,6 +19,9 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 RESULTS, PICTURE, README = (os.path.join(HERE, "gates.jsonl"), os.path.join(HERE, "gates.png"),
                             os.path.join(ROOT, "README.md"))
 MARKS = "<!-- made by tests/bench/gates.py show -->", "<!-- end -->"
+SMOLLM2, GEMMA3 = "SmolLM2-135M-Instruct", "gemma-3-270m"  # as their gates are named
+RESULTS_GEMMA3 = os.path.join(HERE, "gates-gemma3.jsonl")
+MARKS_GEMMA3 = "<!-- made by tests/bench/gates.py show, of gemma3 -->", "<!-- end of gemma3 -->"
 
 RATES = [0.5, 0.25, 0.125, 0.0625]  # kept
 GATES = ["default", "lite"]
@@ -25,6 +30,10 @@ PROMPT_END = ["snapkv", "h2o"]  # prune once, when a prompt ends
 POLICIES = [*GATES, *FREE, "streaming"]
 TEXTS = {"novel 2,048": ("novel.measure.txt", 2048, 8), "WikiText-2 2,048": ("wiki.measure.txt", 2048, 8),
          "novel 8,192": ("novel.measure.txt", 8192, 4)}
+TEXTS_GEMMA3 = {"novel 2,048": ("novel.measure.txt", 2048, 4), "novel 8,192": ("novel.measure.txt", 8192, 2),
+                "novel 32,768": ("novel.measure.txt", 32768, 1)}
+SCORED_GEMMA3 = 1024  # of each piece, at its end
+POLICIES_GEMMA3, RATES_GEMMA3 = ["default", "random", "streaming"], [0.5, 0.125]
 KINDS = ["code.measure.txt", "chat.measure.txt"]  # whose rates are looked at too
 TASKS = ["arc_challenge", "arc_easy", "boolq", "openbookqa", "piqa_first_half"]
 # Later keys look unlike the mean of the first, so keydiff keeps more than asked. Asked these rates, by context,
@@ -56,6 +65,12 @@ def agreement_words(text, policy, keep):
     name, context, pieces = TEXTS[text]
     return ["eval", "agreement", "--text", name, "--context", str(context), "--limit", str(pieces),
             *policy_words(policy, keep, context)]
+
+
+def gemma3_words(text, policy, keep):
+    name, context, pieces = TEXTS_GEMMA3[text]
+    return ["eval", "agreement", "--text", name, "--context", str(context), "--limit", str(pieces),
+            "--score", str(SCORED_GEMMA3), *policy_words(policy, keep)]
 
 
 def end_words(text, policy, keep):
@@ -95,21 +110,28 @@ def all_words():
         yield from (task_words(p, k, window) for p, k in settings(ASKED[window][0]))
 
 
+def all_words_gemma3():
+    for text in TEXTS_GEMMA3:
+        for policy in POLICIES_GEMMA3:
+            rates = [0] if policy == "streaming" else RATES_GEMMA3
+            yield from (gemma3_words(text, policy, keep) for keep in rates)
+
+
 # ---- measuring ----
 
-def results():
-    if not os.path.exists(RESULTS):
+def results(path=RESULTS):
+    if not os.path.exists(path):
         return {}
-    with open(RESULTS, encoding="utf-8") as file:
+    with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     return {row["command"]: row for row in rows}
 
 
-def gate_path(gate):
-    return os.path.join(ROOT, "runtime", "gates", f"SmolLM2-135M-Instruct.{gate}.gguf")
+def gate_path(name, gate):
+    return os.path.join(ROOT, "runtime", "gates", f"{name}.{gate}.gguf")
 
 
-def real_words(words, texts, tasks):
+def real_words(words, name, texts, tasks):
     """The command with files where they are."""
     words = list(words)
     if "--text" in words:
@@ -117,24 +139,28 @@ def real_words(words, texts, tasks):
         words[at] = os.path.join(texts, words[at])
     if "--gate" in words:
         at = words.index("--gate") + 1
-        words[at] = gate_path(words[at])
+        words[at] = gate_path(name, words[at])
     if words[1] == "tasks":
         words += ["--tasks", ",".join(os.path.join(tasks, f"{t}.json") for t in TASKS)]
     return words
 
 
-def measure(sluice, model, texts, tasks, only):
-    have, commands = results(), [" ".join(words) for words in all_words()]
-    wanted = [c for c in commands if c not in have and only in c]
+def missing(commands, have):
+    return [c for c in map(" ".join, commands) if c not in have]
+
+
+def measure(name, path, commands, sluice, model, texts, tasks="", only=""):
+    """Add what is missing to the file; name: of the model, as its gates have it."""
+    wanted = [c for c in missing(commands, results(path)) if only in c]
     for n, command in enumerate(wanted, 1):
         began = time.monotonic()
-        words = [sluice, *real_words(command.split(), texts, tasks), "-m", model, "--json", "-q"]
+        words = [sluice, *real_words(command.split(), name, texts, tasks), "-m", model, "--json", "-q"]
         if "--gate" in words and not os.path.exists(words[words.index("--gate") + 1]):
-            continue
+            sys.exit(f"gates.py: there is no {words[words.index('--gate') + 1]}")
         ran = subprocess.run(words, check=True, stdout=subprocess.PIPE)
         value = json.loads(ran.stdout)
         value.pop("report", None)
-        with open(RESULTS, "a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"command": command, "result": value}) + "\n")
         print(f"{n} of {len(wanted)}, {time.monotonic() - began:.0f} s: {command}", file=sys.stderr, flush=True)
 
@@ -145,20 +171,28 @@ def cell(values):
     return " / ".join(v or "-" for v in values)
 
 
+def with_error(value, error, form):
+    """Of a single piece there is no error."""
+    return format(value, form) + ("" if error is None else "±" + format(error, form.lstrip("+")))
+
+
+def percents(value, error, form):
+    return with_error(100 * value, None if error is None else 100 * error, form)
+
+
 def rise(row):
     r = row["result"]
-    return f"{100 * r['rise']:+.2f}±{100 * r['rise_se']:.2f}" if r["rise"] < 0.095 else \
-        f"{100 * r['rise']:+.1f}±{100 * r['rise_se']:.1f}"
+    return percents(r["rise"], r["rise_se"], "+.2f" if r["rise"] < 0.095 else "+.1f")
 
 
 def divergence(row):
     r = row["result"]
-    return f"{1000 * r['kl']:.0f}±{1000 * r['kl_se']:.0f}"
+    return with_error(1000 * r["kl"], None if r["kl_se"] is None else 1000 * r["kl_se"], ".0f")
 
 
 def top_one(row):
     r = row["result"]
-    return f"{100 * r['agreement']:.1f}±{100 * r['agreement_se']:.1f}"
+    return percents(r["agreement"], r["agreement_se"], ".1f")
 
 
 def accuracy(row):
@@ -213,6 +247,20 @@ def table(have):
     return "\n".join(lines)
 
 
+def table_gemma3(have):
+    lines = ["| | evicted, % | " + " | ".join(POLICIES_GEMMA3) + " |", "|---" * (len(POLICIES_GEMMA3) + 2) + "|"]
+    for what, show in [("perplexity, {}, %", rise), ("KL, {}, mnat", divergence), ("top-1, {}, %", top_one)]:
+        for text in TEXTS_GEMMA3:
+            for i, keep in enumerate(RATES_GEMMA3):
+                cells = []
+                for policy in POLICIES_GEMMA3:
+                    row = have.get(" ".join(gemma3_words(text, policy, 0 if policy == "streaming" else keep)))
+                    cells.append(show(row) if row and not (policy == "streaming" and i > 0) else "")
+                lines.append(f"| {what.format(text) if i == 0 else ''} | {100 * (1 - keep):g} | "
+                             + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def rate_lines(have):
     """How far the realized rate is from the asked one, at most, over all texts and rates; by gate."""
     worst = {}
@@ -256,15 +304,20 @@ def kl_lines(have):
     return "; ".join(found)
 
 
-def write_table(have):
+def put_between(text, marks, made):
+    before, rest = text.split(marks[0])
+    _, after = rest.split(marks[1])
+    return before + "\n".join([marks[0], *made, marks[1]]) + after
+
+
+def write_table(have, have_gemma3):
     with open(README, encoding="utf-8") as file:
         text = file.read()
-    before, rest = text.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    made = [MARKS[0], table(have), "", f"KL of `default` below the best policy without training, %: {kl_lines(have)}.",
+    made = [table(have), "", f"KL of `default` below the best policy without training, %: {kl_lines(have)}.",
             f"Furthest from the asked rate, in all kinds of text, of the gates: {rate_lines(have)}. "
-            f"Kept more than 2 points off, in %: {off_lines(have)}.", MARKS[1]]
-    return text, before + "\n".join(made) + after
+            f"Kept more than 2 points off, in %: {off_lines(have)}."]
+    made_gemma3 = [table_gemma3(have_gemma3), "", f"Furthest from the asked rate: {rate_lines(have_gemma3)}."]
+    return text, put_between(put_between(text, MARKS, made), MARKS_GEMMA3, made_gemma3)
 
 
 # ---- the picture ----
@@ -296,20 +349,28 @@ def draw(have):
     subprocess.run(["gnuplot"], input="\n".join([*script, "unset multiplot", ""]).encode(), check=True)
 
 
+def show(write):
+    """The tables and the picture; without `write` only whether README.md has what was measured."""
+    have, have_gemma3 = results(), results(RESULTS_GEMMA3)
+    for run, commands, done in [("run", all_words(), have), ("run-gemma3", all_words_gemma3(), have_gemma3)]:
+        lacks = missing(commands, done)
+        if lacks:
+            sys.exit(f"gates.py {run}: {len(lacks)} commands have not been run, the first: {lacks[0]}")
+    old, new = write_table(have, have_gemma3)
+    if not write:
+        sys.exit(0 if old == new else "README.md is not what gates*.jsonl say: run gates.py show")
+    with open(README, "w", encoding="utf-8") as file:
+        file.write(new)
+    draw(have)
+
+
 def main(words):
     if words[:1] == ["run"] and len(words) in (5, 6):
-        measure(*words[1:5], words[5] if len(words) == 6 else "")
+        measure(SMOLLM2, RESULTS, all_words(), *words[1:])
+    elif words[:1] == ["run-gemma3"] and len(words) == 4:
+        measure(GEMMA3, RESULTS_GEMMA3, all_words_gemma3(), *words[1:])
     elif words in (["show"], ["check"]):
-        have = results()
-        old, new = write_table(have)
-        if words == ["check"]:
-            missing = [w for w in map(" ".join, all_words()) if w not in have]
-            if missing:
-                sys.exit(f"{len(missing)} commands have not been run, the first: {missing[0]}")
-            sys.exit(0 if old == new else "README.md is not what gates.jsonl says: run gates.py show")
-        with open(README, "w", encoding="utf-8") as file:
-            file.write(new)
-        draw(have)
+        show(words == ["show"])
     else:
         sys.exit(__doc__)
 

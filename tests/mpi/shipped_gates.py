@@ -1,15 +1,21 @@
-"""The gates of runtime/gates on the model they are for (SLUICE_TEST_MODEL), at rates they are calibrated for:
-better than keeping tokens at random, at the asked rate, on licences, which nobody trained them on and which
-are unlike what anybody did; and the same bytes over ranks and chunks."""
+"""The gates of runtime/gates on the models they are for (SLUICE_TEST_MODEL, SLUICE_TEST_GEMMA), at a rate they
+are calibrated for: better than keeping tokens at random, at the asked rate, on licences, which nobody trained
+them on and which are unlike what anybody did; and the same bytes over ranks and chunks."""
 import json
 import os
 
 import e2e
 
 LICENSES = "/usr/share/common-licenses"
-GATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "runtime", "gates")
-CONTEXT, KEEP = 2048, 0.25
-SHARES = {128: 0.6, 16: 0.85}  # by window: of what keeping at random costs, at most
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "runtime", "gates")
+CONTEXT = 2048
+# Of a model: the variable with its file; what is kept; shares, by window, of what keeping at random costs, at most;
+# and its gates, each with the ranks and options that must give the same bytes.
+MODELS = [
+    ("SmolLM2-135M-Instruct", "SLUICE_TEST_MODEL", 0.25, {128: 0.6, 16: 0.85},
+     [("default", 3, ["--chunk", 64, "-t", 1]), ("lite", 2, ["--chunk", 1000])]),
+    ("gemma-3-270m", "SLUICE_TEST_GEMMA", 0.5, {128: 0.7}, [("default", 3, ["--chunk", 64, "-t", 1])]),
+]
 
 
 def good(bench, ranks, *words):
@@ -19,15 +25,15 @@ def good(bench, ranks, *words):
     return ran.stdout
 
 
-def agreement(bench, model, text, window, *policy):
+def agreement(bench, model, text, keep, window, *policy):
     return json.loads(good(bench, 0, "eval", "agreement", "-q", "--json", "-m", model, "--text", text,
-                           "--context", CONTEXT, "--limit", 1, "--keep", KEEP, "--window", window, *policy))
+                           "--context", CONTEXT, "--limit", 1, "--keep", keep, "--window", window, *policy))
 
 
-def test_cost(bench, model, text, gate, at_random):
-    for window, share in SHARES.items():
-        keep, random = KEEP, at_random[window]
-        gated = agreement(bench, model, text, window, "-g", gate)
+def test_cost(bench, model, text, gate, keep, shares, at_random):
+    for window, share in shares.items():
+        random = at_random[window]
+        gated = agreement(bench, model, text, keep, window, "-g", gate)
         what = f"{os.path.basename(gate)}, window {window}, keep {keep}"
         print(f"{what}: rise {100 * gated['rise']:.2f}%, KL {gated['kl']:.4f}; random "
               f"{100 * random['rise']:.2f}%, {random['kl']:.4f}", flush=True)
@@ -53,19 +59,26 @@ def test_bytes(bench, model, text, gate, ranks, words):
     e2e.compare(alone, run(ranks, *words), f"{os.path.basename(gate)}, {ranks} ranks {words}")
 
 
+def test_model(bench, text, name, model, keep, shares, gates):
+    at_random = {window: agreement(bench, model, text, keep, window, "--policy", "random") for window in shares}
+    for kind, ranks, words in gates:
+        gate = os.path.join(FOLDER, f"{name}.{kind}.gguf")
+        test_cost(bench, model, text, gate, keep, shares, at_random)
+        test_bytes(bench, model, text, gate, ranks, words)
+
+
 def body(bench):
-    model = os.environ.get("SLUICE_TEST_MODEL")
-    if not model:
-        print("skipped: SLUICE_TEST_MODEL is not set")
-        return "skipped"
     licenses = ["GPL-3", "GFDL-1.3"]
     text = bench.write("text.txt", "\n".join(open(os.path.join(LICENSES, name), encoding="utf-8").read()
                                              for name in licenses))
-    at_random = {window: agreement(bench, model, text, window, "--policy", "random") for window in SHARES}
-    for kind, ranks, words in [("default", 3, ["--chunk", 64, "-t", 1]), ("lite", 2, ["--chunk", 1000])]:
-        gate = os.path.join(GATES, f"SmolLM2-135M-Instruct.{kind}.gguf")
-        test_cost(bench, model, text, gate, at_random)
-        test_bytes(bench, model, text, gate, ranks, words)
+    verdict = "skipped"
+    for name, variable, keep, shares, gates in MODELS:
+        if os.environ.get(variable):
+            test_model(bench, text, name, os.environ[variable], keep, shares, gates)
+            verdict = None
+        else:
+            print(f"{name} is left out: {variable} is not set", flush=True)
+    return verdict
 
 
 e2e.main("shipped gates", body)
