@@ -25,7 +25,7 @@ runtime/model           runtime/base runtime/gguf runtime/kernels/*
 runtime/cache           runtime/base runtime/kernels
 runtime/gate            runtime/base runtime/frame runtime/gguf runtime/kernels/*
 runtime/stage           runtime/base runtime/frame runtime/kernels/* runtime/model runtime/gate runtime/cache
-runtime/train           runtime/base runtime/kernels/* runtime/gate runtime/stage
+runtime/train           runtime/base runtime/kernels/* runtime/model runtime/gate runtime/stage
 
 sched                   runtime/base
 proto                   runtime/base runtime/frame

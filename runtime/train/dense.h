@@ -34,6 +34,14 @@ typedef struct {
     size_t stride;
     sl_dense_form form;
 } sl_factor;
+static inline sl_factor sl_dense_plain(const float *data, size_t stride)
+{
+    return (sl_factor){data, stride, SL_DENSE_PLAIN};
+}
+static inline sl_factor sl_dense_transposed(const float *data, size_t stride)
+{
+    return (sl_factor){data, stride, SL_DENSE_TRANSPOSED};
+}
 
 /* out [m][n] = scale * a [m][k] b [k][n], plus out * keep. */
 void sl_dense_multiply(size_t m, size_t n, size_t k, float scale, sl_factor a, sl_factor b,

@@ -38,32 +38,22 @@ void sl_gate_pass_init(const sl_gate_params *layout, uint32_t n_kv_heads, uint32
     };
 }
 
-/* ---- shorthand ---- */
-
-static sl_factor plain(const float *data, size_t stride)
-{
-    return (sl_factor){data, stride, SL_DENSE_PLAIN};
-}
-
-static sl_factor transposed(const float *data, size_t stride)
-{
-    return (sl_factor){data, stride, SL_DENSE_TRANSPOSED};
-}
+/* ---- maps ---- */
 
 /* out [n][part] = x [n][n_in] part^T */
 static void map_rows(const sl_gate_part *part, const float *params, const float *x, size_t n,
                      float keep, float *out)
 {
-    sl_dense_multiply(n, part->n_out, part->n_in, 1, plain(x, part->n_in),
-                      transposed(params + part->at, part->n_in), keep, out, part->n_out);
+    sl_dense_multiply(n, part->n_out, part->n_in, 1, sl_dense_plain(x, part->n_in),
+                      sl_dense_transposed(params + part->at, part->n_in), keep, out, part->n_out);
 }
 
 /* gradient of part = d_out [n][n_out]^T x [n][n_in] */
 static void map_gradient(const sl_gate_part *part, const float *d_out, const float *x, size_t n,
                          float *gradient)
 {
-    sl_dense_multiply(part->n_out, part->n_in, n, 1, transposed(d_out, part->n_out),
-                      plain(x, part->n_in), 0, gradient + part->at, part->n_in);
+    sl_dense_multiply(part->n_out, part->n_in, n, 1, sl_dense_transposed(d_out, part->n_out),
+                      sl_dense_plain(x, part->n_in), 0, gradient + part->at, part->n_in);
 }
 
 static void add_bias(const float *bias, size_t n, size_t width, float *rows)
@@ -125,8 +115,9 @@ static band band_of(const sl_gate_pass *p, const sl_gate_stretch *s, uint32_t he
 static void attend_band(sl_gate_pass *p, const sl_gate_stretch *s, const band *b, uint32_t first)
 {
     sl_dense_multiply(b->n, b->n_keys, b->width, 1.0F / sqrtf((float)b->width),
-                      plain(p->q + b->query_at, b->q_stride),
-                      transposed(p->k + b->kv_at, b->kv_stride), 0, b->weight, b->key_stride);
+                      sl_dense_plain(p->q + b->query_at, b->q_stride),
+                      sl_dense_transposed(p->k + b->kv_at, b->kv_stride), 0, b->weight,
+                      b->key_stride);
     for (uint32_t t = 0; t < b->n; t++) {
         sight sees = sight_of(s, first + t, 1);
         float *row = b->weight + t * b->key_stride;
@@ -134,8 +125,8 @@ static void attend_band(sl_gate_pass *p, const sl_gate_stretch *s, const band *b
         memset(row, 0, from * sizeof *row);
         sl_vector_softmax(row + from, to - from, b->n_keys - from);
     }
-    sl_dense_multiply(b->n, b->width, b->n_keys, 1, plain(b->weight, b->key_stride),
-                      plain(p->v + b->kv_at, b->kv_stride), 0, p->attended + b->query_at,
+    sl_dense_multiply(b->n, b->width, b->n_keys, 1, sl_dense_plain(b->weight, b->key_stride),
+                      sl_dense_plain(p->v + b->kv_at, b->kv_stride), 0, p->attended + b->query_at,
                       b->q_stride);
 }
 
@@ -143,17 +134,19 @@ static void attend_band_backward(sl_gate_pass *p, const band *b)
 {
     float *d_w = p->d_weight, scale = 1.0F / sqrtf((float)b->width);
     const float *d_out = p->d_attended + b->query_at;
-    sl_dense_multiply(b->n, b->n_keys, b->width, 1, plain(d_out, b->q_stride),
-                      transposed(p->v + b->kv_at, b->kv_stride), 0, d_w, b->key_stride);
+    sl_dense_multiply(b->n, b->n_keys, b->width, 1, sl_dense_plain(d_out, b->q_stride),
+                      sl_dense_transposed(p->v + b->kv_at, b->kv_stride), 0, d_w, b->key_stride);
     for (uint32_t t = 0; t < b->n; t++) /* through the softmax */
         sl_vector_softmax_backward(b->weight + t * b->key_stride, b->n_keys,
                                    d_w + t * b->key_stride);
-    sl_dense_multiply(b->n, b->width, b->n_keys, scale, plain(d_w, b->key_stride),
-                      plain(p->k + b->kv_at, b->kv_stride), 0, p->d_q + b->query_at, b->q_stride);
-    sl_dense_multiply(b->n_keys, b->width, b->n, scale, transposed(d_w, b->key_stride),
-                      plain(p->q + b->query_at, b->q_stride), 1, p->d_k + b->kv_at, b->kv_stride);
-    sl_dense_multiply(b->n_keys, b->width, b->n, 1, transposed(b->weight, b->key_stride),
-                      plain(d_out, b->q_stride), 1, p->d_v + b->kv_at, b->kv_stride);
+    sl_dense_multiply(b->n, b->width, b->n_keys, scale, sl_dense_plain(d_w, b->key_stride),
+                      sl_dense_plain(p->k + b->kv_at, b->kv_stride), 0, p->d_q + b->query_at,
+                      b->q_stride);
+    sl_dense_multiply(b->n_keys, b->width, b->n, scale, sl_dense_transposed(d_w, b->key_stride),
+                      sl_dense_plain(p->q + b->query_at, b->q_stride), 1, p->d_k + b->kv_at,
+                      b->kv_stride);
+    sl_dense_multiply(b->n_keys, b->width, b->n, 1, sl_dense_transposed(b->weight, b->key_stride),
+                      sl_dense_plain(d_out, b->q_stride), 1, p->d_v + b->kv_at, b->kv_stride);
 }
 
 /* ---- the gate ---- */
@@ -212,8 +205,8 @@ static void inner_backward(sl_gate_pass *p, const float *params, const float *d_
     }
     map_gradient(&l->out, d_logits, p->z, n, gradient);
     bias_gradient(d_logits, n, l->out.n_out, gradient + l->out_bias.at);
-    sl_dense_multiply(n, l->out.n_in, l->out.n_out, 1, plain(d_logits, l->out.n_out),
-                      plain(params + l->out.at, l->out.n_in), 0, p->d_z, l->out.n_in);
+    sl_dense_multiply(n, l->out.n_in, l->out.n_out, 1, sl_dense_plain(d_logits, l->out.n_out),
+                      sl_dense_plain(params + l->out.at, l->out.n_in), 0, p->d_z, l->out.n_in);
     for (size_t i = 0; i < n_inner; i++)
         if (p->z[i] <= 0) p->d_z[i] = 0;
 }
@@ -231,8 +224,8 @@ void sl_gate_pass_backward(sl_gate_pass *pass, const float *params, const sl_gat
     bias_gradient(pass->d_z, s->n, l->x.n_out, gradient + l->x_bias.at);
     if (l->shape.heads == 0) return;
     map_gradient(&l->a, pass->d_z, pass->attended, s->n, gradient);
-    sl_dense_multiply(s->n, l->a.n_in, l->a.n_out, 1, plain(pass->d_z, l->a.n_out),
-                      plain(params + l->a.at, l->a.n_in), 0, pass->d_attended, l->a.n_in);
+    sl_dense_multiply(s->n, l->a.n_in, l->a.n_out, 1, sl_dense_plain(pass->d_z, l->a.n_out),
+                      sl_dense_plain(params + l->a.at, l->a.n_in), 0, pass->d_attended, l->a.n_in);
     memset(pass->d_k, 0, (size_t)n_seen * l->k.n_out * sizeof *pass->d_k);
     memset(pass->d_v, 0, (size_t)n_seen * l->v.n_out * sizeof *pass->d_v);
     for (uint32_t head = 0; head < l->shape.heads; head++)

@@ -71,16 +71,6 @@ uint32_t sl_teacher_targets(const sl_teacher_options *options, uint32_t n_tokens
     return sl_saturating_sub_u32(n_tokens, queries);
 }
 
-static sl_factor plain(const float *data, size_t stride)
-{
-    return (sl_factor){data, stride, SL_DENSE_PLAIN};
-}
-
-static sl_factor transposed(const float *data, size_t stride)
-{
-    return (sl_factor){data, stride, SL_DENSE_TRANSPOSED};
-}
-
 /* One head's rows out of all heads'. */
 static void take_head(const float *all, size_t n, size_t n_heads, size_t head, size_t d, float *out)
 {
@@ -95,8 +85,8 @@ static void add_block(const sl_teacher *t, uint32_t n_worth, uint32_t first, uin
     const sl_teacher_options *o = &t->options;
     size_t d = o->head_dim, stride = o->tokens_max, n_keys = first + n;
     if (n_keys <= o->window) return;
-    sl_dense_multiply(n, n_keys, d, o->attention_scale, plain(s->q + first * d, d),
-                      transposed(s->k, d), 0, s->weight, stride);
+    sl_dense_multiply(n, n_keys, d, o->attention_scale, sl_dense_plain(s->q + first * d, d),
+                      sl_dense_transposed(s->k, d), 0, s->weight, stride);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t query = first + i, far = sl_saturating_sub_u32(query + 1, o->window);
         float *row = s->weight + i * stride;
@@ -116,8 +106,10 @@ static void score_values(const sl_teacher_options *o, const sl_teacher_rows *row
         for (size_t i = 0; o->has_post_norm && i < d; i++)
             s->map[row * d + i] *= rows->post_norm[row];
     }
-    sl_dense_multiply(d, d, o->width, 1, transposed(s->map, d), plain(s->map, d), 0, s->square, d);
-    sl_dense_multiply(n, d, d, 1, plain(s->v, d), plain(s->square, d), 0, s->mapped, d);
+    sl_dense_multiply(d, d, o->width, 1, sl_dense_transposed(s->map, d), sl_dense_plain(s->map, d),
+                      0, s->square, d);
+    sl_dense_multiply(n, d, d, 1, sl_dense_plain(s->v, d), sl_dense_plain(s->square, d), 0,
+                      s->mapped, d);
     for (size_t t = 0; t < n; t++) {
         float square = sl_vector_dot(s->v + t * d, s->mapped + t * d, d);
         s->worth[t] = powf(square > 0 ? square : 0, 0.75F);
@@ -149,8 +141,8 @@ static void divide_by_output(sl_teacher *t, const sl_teacher_rows *rows)
     for (size_t row = 0; row < width; row++) sl_matrix_row(rows->o, row, t->map + row * n_in);
     for (size_t first = 0; first < rows->n_tokens; first += BLOCK) {
         size_t n = rows->n_tokens - first < BLOCK ? rows->n_tokens - first : BLOCK;
-        sl_dense_multiply(n, width, n_in, 1, plain(rows->attended + first * n_in, n_in),
-                          transposed(t->map, n_in), 0, t->output, width);
+        sl_dense_multiply(n, width, n_in, 1, sl_dense_plain(rows->attended + first * n_in, n_in),
+                          sl_dense_transposed(t->map, n_in), 0, t->output, width);
         for (size_t i = 0; i < n; i++) {
             const float *y = t->output + i * width;
             float mean = sl_vector_dot(y, y, width) / (float)width + rows->rms_eps;

@@ -12,12 +12,12 @@
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #endif
 
-/* e^x for x <= 0, relative error below 1e-6: 2^n times a polynomial on [-1/2, 1/2] (Cephes,
- * expf). */
-static inline float exp_below_zero(float x)
+/* e^x for x <= 20, and e^20 above; relative error below 1e-6: 2^n times a polynomial on [-1/2, 1/2]
+ * (Cephes, expf). */
+static inline float exp_to_20(float x)
 {
     static const float ROUND = 12582912.0F; /* 1.5 * 2^23: adding it leaves whole numbers */
-    x = x < -80 ? -80 : x;
+    x = x < -80 ? -80 : x > 20 ? 20 : x;
     float rounded = x * 1.44269504F + ROUND, n = rounded - ROUND;
     float r = x - n * 0.693359375F + n * 2.12194440e-4F;
     float p = 1.9875691500E-4F;
@@ -43,16 +43,39 @@ CLONES float sl_vector_dot(const float *x, const float *y, size_t n)
     return sum;
 }
 
-CLONES void sl_vector_softmax(float *x, size_t n, size_t n_all)
+CLONES float sl_vector_softmax(float *x, size_t n, size_t n_all)
 {
     float max = x[0], sum = 0;
 #pragma omp simd reduction(max : max)
     for (size_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
 #pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) sum += x[i] = exp_below_zero(x[i] - max);
+    for (size_t i = 0; i < n; i++) sum += x[i] = exp_to_20(x[i] - max);
     float scale = 1 / sum;
     for (size_t i = 0; i < n; i++) x[i] *= scale;
     memset(x + n, 0, (n_all - n) * sizeof *x);
+    return max + logf(sum);
+}
+
+CLONES void sl_vector_weigh(float log_sum, float mean, size_t n, float *score, float *d)
+{
+    for (size_t i = 0; i < n; i++) {
+        float w = exp_to_20(score[i] - log_sum);
+        score[i] = w;
+        d[i] = w * (d[i] - mean);
+    }
+}
+
+CLONES void sl_vector_weigh_gated(float log_sum, float mean, const float *log_keep, size_t n,
+                                  float *score, float *d, float *d_keep)
+{
+    for (size_t i = 0; i < n; i++) {
+        float shown = log_keep[i] > SL_LOG_EVICTED ? 1 : 0;
+        float e = exp_to_20(score[i] + shown * log_keep[i] - log_sum);
+        float w = shown * e, change = d[i] - mean;
+        score[i] = w;
+        d[i] = w * change;
+        d_keep[i] += (w + (1 - shown) * e / (1 + e)) * change;
+    }
 }
 
 CLONES void sl_vector_softmax_backward(const float *w, size_t n, float *d)
@@ -61,6 +84,38 @@ CLONES void sl_vector_softmax_backward(const float *w, size_t n, float *d)
 #pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < n; i++) sum += w[i] * d[i];
     for (size_t i = 0; i < n; i++) d[i] = w[i] * (d[i] - sum);
+}
+
+CLONES float sl_vector_exp_sum(const float *x, float max, size_t n)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += exp_to_20(x[i] - max);
+    return sum;
+}
+
+CLONES float sl_vector_exp_sums(const float *x, const float *y, float max, size_t n,
+                                float *expected_out)
+{
+    float sum = 0, expected = 0;
+#pragma omp simd reduction(+ : sum, expected)
+    for (size_t i = 0; i < n; i++) {
+        float e = exp_to_20(x[i] - max);
+        sum += e;
+        expected += e * (x[i] - y[i]);
+    }
+    *expected_out = expected;
+    return sum;
+}
+
+CLONES void sl_vector_to_exp(float log_sum, float scale, size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++) x[i] = scale * exp_to_20(x[i] - log_sum);
+}
+
+CLONES void sl_vector_add_exp(const float *x, float log_sum, float scale, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] += scale * exp_to_20(x[i] - log_sum);
 }
 
 CLONES void sl_vector_add_powers(const float *x, float scale, size_t n, float *sum)
