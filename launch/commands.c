@@ -24,6 +24,7 @@ const sl_command *const sl_commands[] = {
     /* launch/train */
     &sl_cmd_train_init,
     &sl_cmd_train_warm,
+    &sl_cmd_train_cpt,
     &sl_cmd_train_calibrate,
     /* launch/show */
     &sl_cmd_show,

@@ -1,15 +1,31 @@
-/* launch/train_main.c - the program sluice-train: `sluice train warm` becomes it
- * (train_program.c). */
+/* launch/train_main.c - the program sluice-train: `sluice train warm` and `train cpt` become it
+ * (train_program.c), and their last word is its first. */
+#include <stddef.h>
+#include <string.h>
+
 #include "launch/machine/process.h"
 #include "launch/train/train_commands.h"
 #include "launch/train/train_program.h"
 #include "runtime/base/limits.h"
+#include "runtime/base/log.h"
 
 static int train(int argc, char **argv)
 {
-    sl_command command = sl_cmd_train_warm;
-    command.run = sl_train_warm; /* this is the program that it becomes */
-    return sl_command_run(&command, argc, argv);
+    static const struct {
+        const char *word;
+        const sl_command *command;
+        int (*run)(sl_settings *settings); /* here, in the program that the command becomes */
+    } rows[] = {{"warm", &sl_cmd_train_warm, sl_train_warm},
+                {"cpt", &sl_cmd_train_cpt, sl_train_cpt}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (argc < 2 || strcmp(argv[1], rows[i].word) != 0) continue;
+        sl_command command = *rows[i].command;
+        command.run = rows[i].run;
+        return sl_command_run(&command, argc - 1, argv + 1);
+    }
+    sl_error(
+        "sluice-train is what sluice train warm and sluice train cpt become: call one of them");
+    return SL_EXIT_USAGE;
 }
 
 int main(int argc, char **argv)

@@ -96,6 +96,11 @@ typedef struct {
     double rate, repeat_share, checkpoint_minutes;
     const char *checkpoint, *train_log;
 
+    /* train cpt */
+    const char *loss;
+    double eviction_loss, softness, clip, mean_share;
+    uint32_t rates_each;
+
     /* tokenize */
     bool decode, no_special;
 

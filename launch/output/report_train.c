@@ -94,11 +94,25 @@ sl_status sl_report_train_calibrated(FILE *log, const sl_train_calibrated *row)
     return append(log, sl_json_end(&line));
 }
 
+sl_status sl_report_train_cost(FILE *log, const sl_train_cost *cost)
+{
+    sl_json_object line = sl_json_begin();
+    sl_json_set_text(&line, "phase", "cost");
+    sl_json_set_number(&line, "keep", cost->keep);
+    sl_json_set_number(&line, "kept", cost->kept);
+    sl_json_set_number(&line, "rise", cost->rise);
+    sl_json_set_number(&line, "kl", cost->kl);
+    return append(log, sl_json_end(&line));
+}
+
 void sl_report_train_describe(const sl_train_round *round, char *out, size_t out_bytes)
 {
     const sl_train_round *r = round;
     char fit[64] = "";
-    if (isfinite(r->loss)) snprintf(fit, sizeof fit, " loss %.4f, R2 %.3f,", r->loss, r->r2);
+    if (isfinite(r->r2))
+        snprintf(fit, sizeof fit, " loss %.4f, R2 %.3f,", r->loss, r->r2);
+    else if (isfinite(r->loss))
+        snprintf(fit, sizeof fit, " loss %.4f,", r->loss);
     double left = (double)(r->rounds - r->round) * r->seconds / (double)r->round;
     snprintf(out, out_bytes, "round %llu of %llu, %s:%s %.0f tok/s, about %d:%02d left",
              (unsigned long long)r->round, (unsigned long long)r->rounds, r->phase, fit, r->tok_s,
@@ -135,6 +149,7 @@ static json_t *summary_json(const sl_train_summary *summary)
     sl_json_object object = sl_json_begin();
     sl_json_set_item(&object, "rounds", json_incref(summary->rounds));
     sl_json_set_item(&object, "held_out", json_incref(summary->held_out));
+    sl_json_set_item(&object, "costs", json_incref(summary->costs));
     sl_json_set_item(&object, "calibrated", json_incref(summary->calibrated));
     return sl_json_end(&object);
 }

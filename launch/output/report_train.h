@@ -27,6 +27,13 @@ sl_status sl_report_train_round(FILE *log, const sl_train_round *round);
 /* R^2 of each layer on held-out text, NAN where there is no gate. */
 sl_status sl_report_train_held_out(FILE *log, const char *phase, const double *r2,
                                    uint32_t n_layers);
+/* What gates cost on held-out text, so much of it kept. */
+typedef struct {
+    double keep, kept; /* asked, and measured */
+    double rise;       /* of perplexity over the full cache: 0.01 is 1% */
+    double kl;         /* to the full cache, nat a token */
+} sl_train_cost;
+sl_status sl_report_train_cost(FILE *log, const sl_train_cost *cost);
 /* A row of the calibration table. */
 typedef struct {
     double keep;

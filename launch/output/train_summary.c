@@ -31,6 +31,10 @@ static const char *take_line(sl_train_summary *s, json_t *line)
         json_object_set(s->held_out, after, r2);
         return "";
     }
+    if (is_phase(line, "cost")) {
+        json_array_append(s->costs, line);
+        return "";
+    }
     if (is_phase(line, "calibrate")) {
         if (!json_is_array(json_object_get(line, "layer_retention")))
             return "calibrate without \"layer_retention\"";
@@ -48,7 +52,7 @@ static const char *take_line(sl_train_summary *s, json_t *line)
 
 sl_status sl_train_summary_read(FILE *log, const char *name, sl_train_summary *summary)
 {
-    *summary = (sl_train_summary){json_array(), json_object(), json_array()};
+    *summary = (sl_train_summary){json_array(), json_object(), json_array(), json_array()};
     sl_line_reader reader;
     sl_line_reader_init(&reader, log, LINE_BYTES_MAX);
     const char *line;
@@ -70,6 +74,7 @@ void sl_train_summary_free(sl_train_summary *summary)
 {
     json_decref(summary->rounds);
     json_decref(summary->held_out);
+    json_decref(summary->costs);
     json_decref(summary->calibrated);
     *summary = (sl_train_summary){0};
 }
@@ -105,9 +110,11 @@ void sl_train_summary_print(const sl_train_summary *summary, FILE *out)
     size_t n = json_array_size(summary->rounds);
     if (n > 0) {
         const json_t *last = json_array_get(summary->rounds, n - 1);
-        fprintf(out, "%zu rounds, %.0f tokens in %.0f s; last loss %.4f, R2 %.3f\n", n,
-                number_of(last, "tokens"), number_of(last, "seconds"), number_of(last, "loss"),
-                number_of(last, "r2"));
+        fprintf(out, "%zu rounds, %.0f tokens in %.0f s; last loss %.4f", n,
+                number_of(last, "tokens"), number_of(last, "seconds"), number_of(last, "loss"));
+        if (json_is_number(json_object_get(last, "r2")))
+            fprintf(out, ", R2 %.3f", number_of(last, "r2"));
+        fprintf(out, "\n");
     }
     const char *phase;
     json_t *r2;
@@ -119,6 +126,9 @@ void sl_train_summary_print(const sl_train_summary *summary, FILE *out)
     }
     size_t i;
     const json_t *row;
+    json_array_foreach(summary->costs, i, row)
+        fprintf(out, "held-out text, %.2f%% kept: perplexity %+.2f%%, KL %.4f\n",
+                100 * number_of(row, "kept"), 100 * number_of(row, "rise"), number_of(row, "kl"));
     json_array_foreach(summary->calibrated, i, row)
     {
         char what[120];

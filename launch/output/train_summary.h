@@ -13,6 +13,7 @@
 typedef struct {
     json_t *rounds;     /* array by round */
     json_t *held_out;   /* object by phase, "ridge" or "adamw": [layers] */
+    json_t *costs;      /* array of its lines, in order: on held-out text, by what is kept */
     json_t *calibrated; /* array of its lines, in order */
 } sl_train_summary;
 

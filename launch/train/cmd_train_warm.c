@@ -1,7 +1,6 @@
 /* launch/train/cmd_train_warm.c - `sluice train warm`: gates from forward passes alone. Rounds of
  * one piece a rank: first those of ridge regression, whose sums are added up over ranks, then those
- * of AdamW, whose gradients are. Every rank holds the same state after every round, so rank 0's
- * checkpoint is all's. */
+ * of AdamW, whose gradients are. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,18 +11,19 @@
 #include "launch/machine/process.h"
 #include "launch/machine/ranks.h"
 #include "launch/output/report_train.h"
-#include "launch/train/train_checkpoint.h"
 #include "launch/train/train_job.h"
 #include "launch/train/train_pass.h"
 #include "launch/train/train_program.h"
+#include "launch/train/train_run.h"
 #include "runtime/base/append.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
 #include "runtime/train/dense.h"
 #include "runtime/train/warm.h"
 
-enum { SLICE = 256, HELD_OUT_PIECES = 2, TOLD_EVERY_S = 10 };
+enum { SLICE = 256, HELD_OUT_PIECES = 2 };
 enum { WRITTEN_OUT_MAX = 10000 }; /* an R^2 further from 0 is told by its first digits */
 
 static const double RIDGE = 1e-3;
@@ -34,11 +34,8 @@ typedef struct {
     sl_warm *warm;
     void *storage;
     size_t storage_bytes;
-    uint64_t ridge_rounds, rounds;
-    sl_train_point point;
-    char log_path[4096], checkpoint_path[4096];
-    int64_t began_ns, told_ns, saved_ns;
-    uint64_t tokens_before; /* of earlier sittings */
+    uint64_t ridge_rounds;
+    sl_train_run run;
 } training;
 
 static int rank_of(const training *t) { return sl_train_job_rank(&t->job); }
@@ -46,32 +43,7 @@ static uint64_t ranks_of(const training *t) { return sl_train_job_ranks(&t->job)
 
 /* ---- opening ---- */
 
-static sl_status name_file(const char *given, const char *output, const char *ending, char *out,
-                           size_t out_bytes)
-{
-    int n = given ? snprintf(out, out_bytes, "%s", given)
-                  : snprintf(out, out_bytes, "%s%s", output, ending);
-    if (n < (int)out_bytes) return SL_OK;
-    sl_error("a file name of %d bytes is too long", n);
-    return SL_ERR_OPTION;
-}
-
 static const sl_gate *gate_of(const training *t) { return sl_model_setup_gate(&t->job.setup); }
-
-/* What a window gate's heads see fits a slice and its reach; the whole past does not. */
-static sl_status check_spans(const sl_gate *gate, const char *path)
-{
-    for (uint32_t i = 0; i < gate->n_layers; i++) {
-        const sl_gate_shape *s = &gate->layers[i].shape;
-        if (s->span == SL_GATE_ABSENT || s->span == SL_GATE_WINDOW || s->heads == 0) continue;
-        sl_error(
-            "%s, layer %u: gate heads of span %s cannot be trained by train warm: make the gates "
-            "with --span window:BACK,AHEAD, or with --gate-heads 0",
-            path, i, sl_gate_span_name(s->span));
-        return SL_ERR_UNSUPPORTED;
-    }
-    return SL_OK;
-}
 
 static sl_status open_model(training *t)
 {
@@ -80,7 +52,7 @@ static sl_status open_model(training *t)
     if (status == SL_OK)
         status = sl_model_setup_open(&t->job.setup, SL_SETUP_SHAPE | SL_SETUP_CHAT);
     if (status == SL_OK) status = sl_model_setup_open(&t->job.setup, SL_SETUP_GATE_FITS);
-    if (status == SL_OK) status = check_spans(gate_of(t), s->gate);
+    if (status == SL_OK) status = sl_train_check_spans(gate_of(t), s->gate, "train warm");
     if (status == SL_OK) status = sl_model_setup_open(&t->job.setup, SL_SETUP_KERNELS);
     if (status != SL_OK) return status;
     const sl_gate *gate = gate_of(t);
@@ -123,7 +95,7 @@ static uint64_t hash_run(const training *t)
                           sl_gguf_header_hash(t->job.setup.gguf) + t->pass.stage.tensors_hash,
                           s->seed,
                           t->ridge_rounds,
-                          t->rounds,
+                          t->run.rounds,
                           p->window,
                           p->sinks,
                           ranks_of(t),
@@ -148,42 +120,6 @@ static sl_status check_lengths(const training *t)
     return SL_OK;
 }
 
-/* Where a run was stopped, if it was. */
-static sl_status resume(training *t)
-{
-    size_t bytes;
-    void *state = sl_warm_state(t->warm, &bytes);
-    t->point = (sl_train_point){.run = hash_run(t)};
-    sl_status status = sl_train_checkpoint_load(t->checkpoint_path, &t->point, state, bytes);
-    if (status == SL_OK && rank_of(t) == 0)
-        sl_info("%s: going on after round %llu of %llu", t->checkpoint_path,
-                (unsigned long long)t->point.round, (unsigned long long)t->rounds);
-    return status == SL_END ? SL_OK : status;
-}
-
-/* Hosts may see other files under the same names. */
-static sl_status check_ranks(const training *t)
-{
-    bool same_run, same_round;
-    sl_status status = sl_ranks_same(t->job.comm, t->point.run, &same_run);
-    if (status == SL_OK) status = sl_ranks_same(t->job.comm, t->point.round, &same_round);
-    if (status != SL_OK || (same_run && same_round)) return status;
-    if (rank_of(t) == 0)
-        sl_error(same_run ? "ranks found different checkpoints: %s must be one file that all see"
-                          : "ranks do not train the same: model, gates, texts, options and threads "
-                            "must be alike on all (checkpoint %s)",
-                 t->checkpoint_path);
-    return SL_ERR_OPTION;
-}
-
-static sl_status open_log(training *t)
-{
-    if (rank_of(t) != 0) return SL_OK;
-    t->job.log = fopen(t->log_path, t->point.round > 0 ? "ab" : "wb");
-    if (t->job.log) return SL_OK;
-    return sl_file_error("write", t->log_path);
-}
-
 /* The pieces a count of them comes to, dealt out to ranks: at least one each unless there are
  * none. */
 static uint64_t rounds_for(const training *t, uint32_t pieces)
@@ -195,11 +131,8 @@ static sl_status open_all(training *t)
 {
     const sl_settings *s = t->job.settings;
     t->ridge_rounds = rounds_for(t, s->ridge_pieces);
-    t->rounds = t->ridge_rounds + rounds_for(t, s->pieces);
-    sl_status status = name_file(s->checkpoint, s->output, ".checkpoint", t->checkpoint_path,
-                                 sizeof t->checkpoint_path);
-    if (status == SL_OK)
-        status = name_file(s->train_log, s->output, ".log.jsonl", t->log_path, sizeof t->log_path);
+    t->run.rounds = t->ridge_rounds + rounds_for(t, s->pieces);
+    sl_status status = sl_train_run_name_files(&t->job, &t->run);
     if (status == SL_OK) status = open_model(t);
     if (status == SL_OK) status = check_lengths(t);
     if (status == SL_OK) status = sl_train_job_open_texts(&t->job, s->repeat_share);
@@ -207,8 +140,10 @@ static sl_status open_all(training *t)
     if (status == SL_OK)
         status = sl_limits_check(sl_dense_call_bytes((int)t->job.threads),
                                  "OpenBLAS, at its first call");
-    if (status == SL_OK) status = resume(t);
-    return status == SL_OK ? open_log(t) : status;
+    if (status != SL_OK) return status;
+    size_t bytes;
+    void *state = sl_warm_state(t->warm, &bytes);
+    return sl_train_run_resume(&t->run, hash_run(t), state, bytes);
 }
 
 static void close_all(training *t)
@@ -218,13 +153,6 @@ static void close_all(training *t)
 }
 
 /* ---- a round ---- */
-
-/* The same for all ranks; every text has its turn at each length. */
-static uint32_t length_of(const training *t, uint64_t round)
-{
-    uint64_t turn = round * ranks_of(t) / sl_train_texts_n(t->job.texts);
-    return t->job.settings->lengths.items[turn % t->job.settings->lengths.n];
-}
 
 static sl_status take_piece(training *t, sl_piece_kind kind, uint64_t number, uint32_t n)
 {
@@ -241,7 +169,7 @@ static sl_status ridge_round(training *t, sl_status status)
     if (status == SL_OK) sl_warm_ridge_add(t->warm, &t->pass.piece);
     status = sl_ranks_agree(t->job.comm, status);
     if (status == SL_OK) status = sl_ranks_sum_doubles(t->job.comm, sums, n);
-    if (status == SL_OK && t->point.round + 1 == t->ridge_rounds)
+    if (status == SL_OK && t->run.point.round + 1 == t->ridge_rounds)
         status = sl_ranks_agree(t->job.comm, sl_warm_ridge_solve(t->warm, RIDGE));
     return status;
 }
@@ -249,7 +177,7 @@ static sl_status ridge_round(training *t, sl_status status)
 /* Down from `rate` as a quarter of a cosine, after a rise over the first twentieth. */
 static double rate_at(const training *t, uint64_t round)
 {
-    double done = (double)(round - t->ridge_rounds) / (double)(t->rounds - t->ridge_rounds);
+    double done = (double)(round - t->ridge_rounds) / (double)(t->run.rounds - t->ridge_rounds);
     double rise = done < 0.05 ? (done + 0.002) / 0.05 : 1;
     return t->job.settings->rate * fmin(rise, 1) * 0.5 * (1 + cos(3.14159265358979323846 * done));
 }
@@ -259,18 +187,20 @@ static uint32_t ahead_of(const training *t, uint64_t round, uint32_t slice)
 {
     const sl_counts *given = &t->job.settings->ahead;
     const uint64_t key[2] = {round, slice};
-    return given->items[XXH3_64bits_withSeed(key, sizeof key, t->job.settings->seed) % given->n];
+    uint32_t ahead =
+        given->items[XXH3_64bits_withSeed(key, sizeof key, t->job.settings->seed) % given->n];
+    return sl_min_u32(ahead, t->pass.options.window - 1); /* as in serving */
 }
 
 static sl_status adamw_round(training *t, sl_status status)
 {
     size_t n;
     float *gradients = sl_warm_gradients(t->warm, &n), share = 1.0F / (float)ranks_of(t);
-    double rate = rate_at(t, t->point.round);
+    double rate = rate_at(t, t->run.point.round);
     uint32_t slices = sl_warm_slices(t->warm, &t->pass.piece); /* alike: pieces are */
     status = sl_ranks_agree(t->job.comm, status);
     for (uint32_t slice = 0; status == SL_OK && slice < slices; slice++) {
-        sl_warm_gradient(t->warm, &t->pass.piece, slice, ahead_of(t, t->point.round, slice));
+        sl_warm_gradient(t->warm, &t->pass.piece, slice, ahead_of(t, t->run.point.round, slice));
         if (ranks_of(t) > 1) {
             status = sl_ranks_sum_floats(t->job.comm, gradients, n);
             for (size_t i = 0; i < n; i++) gradients[i] *= share;
@@ -295,7 +225,7 @@ static sl_status total_fits(training *t, double *loss_out, double *r2_out)
                 sl_error(
                     "round %llu: the loss of layer %u is not finite: lower --rate, or look at the "
                     "texts; the last checkpoint is kept",
-                    (unsigned long long)t->point.round + 1, i);
+                    (unsigned long long)t->run.point.round + 1, i);
             return SL_ERR_FORMAT;
         }
         loss += fits[i].loss / fits[i].n;
@@ -309,43 +239,26 @@ static sl_status total_fits(training *t, double *loss_out, double *r2_out)
 
 /* ---- telling ---- */
 
-static double seconds_now(const training *t)
-{
-    return t->point.seconds + (double)(sl_clock_now_ns() - t->began_ns) / (double)SL_SECOND;
-}
-
-static uint64_t tokens_until(const training *t, uint64_t round)
-{
-    uint64_t tokens = 0;
-    for (uint64_t i = 0; i < round; i++) tokens += length_of(t, i) * ranks_of(t);
-    return tokens;
-}
-
 static sl_status tell_round(training *t, double loss, double r2)
 {
     if (rank_of(t) != 0) return SL_OK;
-    uint64_t round = t->point.round; /* done */
+    uint64_t round = t->run.point.round; /* done */
     bool ridge = round <= t->ridge_rounds;
-    int64_t now_ns = sl_clock_now_ns();
-    uint64_t tokens = tokens_until(t, round);
-    double here = (double)(now_ns - t->began_ns) / (double)SL_SECOND;
     sl_train_round r = {.round = round,
-                        .rounds = t->rounds,
+                        .rounds = t->run.rounds,
                         .phase = ridge ? "ridge" : "adamw",
                         .text = sl_train_texts_name(t->job.texts, (round - 1) * ranks_of(t)),
-                        .context = length_of(t, round - 1),
-                        .tokens = tokens,
-                        .seconds = seconds_now(t),
-                        .tok_s = (double)(tokens - t->tokens_before) / here,
+                        .context = sl_train_run_length(&t->run, round - 1),
+                        .tokens = sl_train_run_tokens(&t->run, round),
+                        .seconds = sl_train_run_seconds(&t->run),
+                        .tok_s = sl_train_run_speed(&t->run),
                         .loss = loss,
                         .r2 = r2,
                         .rate = ridge ? 0 : rate_at(t, round - 1)};
-    bool due = now_ns - t->told_ns > TOLD_EVERY_S * SL_SECOND || round == t->rounds;
-    if (due) {
+    if (sl_train_run_tells(&t->run)) {
         char text[256];
         sl_report_train_describe(&r, text, sizeof text);
         sl_info("%s", text);
-        t->told_ns = now_ns;
     }
     return sl_report_train_round(t->job.log, &r);
 }
@@ -381,7 +294,7 @@ static sl_status tell_held_out(training *t, const char *phase)
     sl_status status = SL_OK;
     sl_warm_fits_reset(t->warm);
     for (uint64_t i = (uint64_t)rank_of(t); status == SL_OK && i < n; i += ranks_of(t)) {
-        status = take_piece(t, SL_HELD_OUT_PIECE, i, length_of(t, i / ranks_of(t)));
+        status = take_piece(t, SL_HELD_OUT_PIECE, i, sl_train_run_length(&t->run, i / ranks_of(t)));
         if (status == SL_OK) sl_warm_measure(t->warm, &t->pass.piece, UINT32_MAX);
     }
     double loss, r2;
@@ -393,96 +306,38 @@ static sl_status tell_held_out(training *t, const char *phase)
 
 /* ---- the run ---- */
 
-static sl_status save(training *t)
+static sl_status run_round(void *context)
 {
-    t->saved_ns = sl_clock_now_ns();
-    if (rank_of(t) != 0) return SL_OK;
-    size_t bytes;
-    const void *state = sl_warm_state(t->warm, &bytes);
-    sl_train_point point = t->point;
-    point.seconds = seconds_now(t);
-    return sl_train_checkpoint_save(t->checkpoint_path, &point, state, bytes);
-}
-
-/* After a round: is it time to save, or to stop? All ranks say the same. SL_ERR_JOB: stopped. */
-static sl_status between_rounds(training *t)
-{
-    bool due = (double)(sl_clock_now_ns() - t->saved_ns) >
-               t->job.settings->checkpoint_minutes * 60 * (double)SL_SECOND;
-    bool stop, save_now;
-    sl_status status = sl_ranks_any(t->job.comm, sl_process_signal() != 0, &stop);
-    if (status == SL_OK) status = sl_ranks_any(t->job.comm, due, &save_now);
-    if (status == SL_OK && (stop || save_now)) status = sl_ranks_agree(t->job.comm, save(t));
-    if (status != SL_OK || !stop) return status;
-    if (rank_of(t) == 0)
-        sl_info("stopped after round %llu; the same command goes on from %s",
-                (unsigned long long)t->point.round, t->checkpoint_path);
-    return SL_ERR_JOB;
-}
-
-static sl_status run_round(training *t)
-{
-    uint64_t round = t->point.round;
+    training *t = context;
+    uint64_t round = t->run.point.round;
     bool ridge = round < t->ridge_rounds;
     double loss = NAN, r2 = NAN;
     sl_status status = take_piece(t, SL_TRAIN_PIECE, round * ranks_of(t) + (uint64_t)rank_of(t),
-                                  length_of(t, round));
+                                  sl_train_run_length(&t->run, round));
     sl_warm_fits_reset(t->warm);
     status = ridge ? ridge_round(t, status) : adamw_round(t, status);
     if (status == SL_OK && !ridge) status = total_fits(t, &loss, &r2);
     if (status != SL_OK) return status;
-    t->point.round++;
+    t->run.point.round++;
     status = sl_ranks_agree(t->job.comm, tell_round(t, loss, r2));
-    if (status == SL_OK && t->point.round == t->ridge_rounds) status = tell_held_out(t, "ridge");
+    if (status == SL_OK && t->run.point.round == t->ridge_rounds)
+        status = tell_held_out(t, "ridge");
     return status;
 }
 
-static sl_status write_gate(training *t)
+static void encode(const void *context, uint32_t layer, uint32_t type, sl_arena *arena,
+                   sl_gate_layer *layer_out)
 {
-    if (rank_of(t) != 0) return SL_OK;
-    sl_gate gate = *gate_of(t);
-    uint32_t type = strcmp(t->job.settings->type, "f16") == 0 ? SL_TYPE_F16 : SL_TYPE_Q8_0;
-    gate.window = t->pass.options.window;
-    gate.sinks = t->pass.options.sinks;
-    gate.n_calibration = 0; /* thresholds of other weights */
-    gate.keep = 1;
-    void *storage = NULL;
-    size_t bytes = 0;
-    sl_status status = SL_OK;
-    for (int turn = 0; turn < 2 && status == SL_OK; turn++) { /* measure, then take */
-        sl_arena arena;
-        sl_arena_init(&arena, storage, bytes);
-        gate.layers = sl_arena_array(&arena, sl_gate_layer, gate.n_layers);
-        for (uint32_t i = 0; i < gate.n_layers; i++) {
-            sl_gate_layer counted;
-            sl_warm_encode(t->warm, i, type, &arena, gate.layers ? &gate.layers[i] : &counted);
-        }
-        if (turn == 0) {
-            bytes = arena.used_bytes;
-            status = sl_storage_take(bytes, "gates", &storage);
-        }
-    }
-    if (status == SL_OK) status = sl_gate_file_write(t->job.settings->output, &gate);
-    sl_storage_release(storage, bytes);
-    if (status == SL_OK)
-        sl_info("%s: trained gates, without thresholds: sluice train calibrate finds them",
-                t->job.settings->output);
-    return status;
+    sl_warm_encode(context, layer, type, arena, layer_out);
 }
 
 static sl_status train(training *t)
 {
-    t->began_ns = t->saved_ns = sl_clock_now_ns();
-    t->tokens_before = tokens_until(t, t->point.round);
-    sl_status status = SL_OK;
-    while (status == SL_OK && t->point.round < t->rounds) {
-        status = run_round(t);
-        if (status == SL_OK) status = between_rounds(t);
-    }
-    if (status == SL_OK && t->rounds > t->ridge_rounds) status = tell_held_out(t, "adamw");
-    if (status == SL_OK) status = sl_ranks_agree(t->job.comm, write_gate(t));
-    if (status == SL_OK && rank_of(t) == 0) remove(t->checkpoint_path);
-    return status;
+    sl_status status = sl_train_run_rounds(&t->run, run_round, t);
+    if (status == SL_OK && t->run.rounds > t->ridge_rounds) status = tell_held_out(t, "adamw");
+    if (status != SL_OK) return status;
+    return sl_train_run_end(&t->run, t->pass.options.window, t->pass.options.sinks, encode,
+                            t->warm);
 }
 
 static sl_status check_settings(const sl_settings *s)
@@ -493,11 +348,7 @@ static sl_status check_settings(const sl_settings *s)
             "(--text) and where trained gates go (-o)");
         return SL_ERR_OPTION;
     }
-    if (strcmp(s->type, "f16") != 0 && strcmp(s->type, "q8_0") != 0) {
-        sl_error("--type: '%s' is not q8_0 or f16", s->type);
-        return SL_ERR_OPTION;
-    }
-    if (s->ridge_pieces + s->pieces > 0) return SL_OK;
+    if (s->ridge_pieces + s->pieces > 0) return sl_train_check_type(s);
     sl_error("nothing to do: --ridge-pieces and --pieces are both 0");
     return SL_ERR_OPTION;
 }
@@ -506,7 +357,7 @@ static sl_status open_and_train(void *context)
 {
     training *t = context;
     sl_status status = sl_ranks_agree(t->job.comm, open_all(t));
-    if (status == SL_OK) status = check_ranks(t);
+    if (status == SL_OK) status = sl_train_run_check_ranks(&t->run);
     if (status == SL_OK) status = train(t);
     close_all(t);
     return status;

@@ -2,10 +2,12 @@
 #include "launch/train/train_job.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "launch/machine/cores.h"
 #include "launch/machine/process.h"
 #include "launch/machine/ranks.h"
+#include "runtime/base/log.h"
 
 typedef struct {
     sl_train_job *job;
@@ -66,4 +68,24 @@ sl_status sl_train_job_open_texts(sl_train_job *job, double repeat)
 void sl_train_job_take_piece(sl_train_job *job, sl_piece_kind kind, uint64_t number, uint32_t n)
 {
     sl_train_texts_piece(job->texts, kind, number, n, job->tokens);
+}
+
+sl_status sl_train_check_spans(const sl_gate *gate, const char *path, const char *command)
+{
+    for (uint32_t i = 0; i < gate->n_layers; i++) {
+        const sl_gate_shape *s = &gate->layers[i].shape;
+        if (s->span == SL_GATE_ABSENT || s->span == SL_GATE_WINDOW || s->heads == 0) continue;
+        sl_error("%s, layer %u: gate heads of span %s cannot be trained by %s: make the gates with "
+                 "--span window:BACK,AHEAD, or with --gate-heads 0",
+                 path, i, sl_gate_span_name(s->span), command);
+        return SL_ERR_UNSUPPORTED;
+    }
+    return SL_OK;
+}
+
+sl_status sl_train_check_type(const sl_settings *settings)
+{
+    if (strcmp(settings->type, "f16") == 0 || strcmp(settings->type, "q8_0") == 0) return SL_OK;
+    sl_error("--type: '%s' is not q8_0 or f16", settings->type);
+    return SL_ERR_OPTION;
 }

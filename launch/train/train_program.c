@@ -60,7 +60,19 @@ static sl_status find_program(char *path, size_t path_bytes)
     return SL_ERR_FILE;
 }
 
-static int train_warm_command(sl_settings *settings)
+/* argv of the program: its path, and all that the command was given, its word first. */
+static char **program_argv(char *path, char **given)
+{
+    size_t n = 0;
+    while (given[n]) n++;
+    char **argv = calloc(n + 2, sizeof *argv);
+    if (!argv) return NULL;
+    argv[0] = path;
+    memcpy(argv + 1, given, n * sizeof *argv);
+    return argv;
+}
+
+static int become_program(sl_settings *settings)
 {
     char path[PATH_BYTES];
     int threads = sl_cores_threads(settings->threads, ranks_on_host());
@@ -70,9 +82,11 @@ static int train_warm_command(sl_settings *settings)
                                  "training with OpenBLAS");
     if (status != SL_OK) return sl_exit_code(status);
     tell_threads(threads);
-    settings->argv[0] = path; /* what ps shows */
-    execv(path, settings->argv);
+    char **argv = program_argv(path, settings->argv);
+    if (!argv) return sl_exit_code(SL_ERR_MEMORY);
+    execv(path, argv);
     sl_error("cannot start %s: %s", path, strerror(errno));
+    free(argv);
     return SL_EXIT_INPUT;
 }
 
@@ -81,11 +95,41 @@ static const sl_option TEXTS[] = {
     {0},
 };
 
-static const sl_option LEARNING[] = {
+static const sl_option WARM[] = {
     {"ridge-pieces", 0, "N", "32", "pieces for ridge regression; 0: start from the gates' weights",
      SL_SETS_COUNT(ridge_pieces, 0, 1e6)},
     {"pieces", 0, "N", "96", "pieces for AdamW after it", SL_SETS_COUNT(pieces, 0, 1e6)},
     {"rate", 0, "X", "0.001", "AdamW's learning rate at its highest", SL_SETS_REAL(rate, 1e-9, 1)},
+    {0},
+};
+
+static const sl_option CPT[] = {
+    {"pieces", 0, "N", "96", "of text to learn from", SL_SETS_COUNT(pieces, 1, 1e6)},
+    {"lengths", 0, "N,...", "2048", "tokens of the pieces, taking turns",
+     SL_SETS_COUNTS(lengths, 64, 1 << 20)},
+    {"loss", 0, "NAME", "lm",
+     "lm: of the next token; kl: from what the model says that keeps all; both",
+     SL_SETS_TEXT(loss)},
+    {"rates", 0, "X,...", "0.5,0.25,0.125,0.0625,0.03125",
+     "what is kept of eligible tokens, drawn for each piece", SL_SETS_REALS(rates, 1e-6, 1)},
+    {"rates-each", 0, "N", "2", "of them, so many for each piece: one of each part of the list",
+     SL_SETS_COUNT(rates_each, 1, 64)},
+    {"eviction-loss", 0, "X", "0",
+     "hold one rate by X times |share kept - rate| in the loss, of gates from train init; 0: by a "
+     "threshold for each piece",
+     SL_SETS_REAL(eviction_loss, 0, 1e6)},
+    {"soft", 0, "X", "0", "soft flags, sigmoids so wide; 0: hard ones, straight through",
+     SL_SETS_REAL(softness, 0, 1e6)},
+    {"rate", 0, "X", "0.005", "AdamW's at its highest, relative to the size of each tensor",
+     SL_SETS_REAL(rate, 1e-9, 0.1)},
+    {"clip", 0, "X", "0.02", "the most that a step's gradients may measure together",
+     SL_SETS_REAL(clip, 1e-9, 1e9)},
+    {"mean", 0, "X", "0.9", "of the mean of weights, what each step leaves as it was",
+     SL_SETS_REAL(mean_share, 0, 0.999999)},
+    {0},
+};
+
+static const sl_option LEARNING[] = {
     {"ahead", 0, "N,...", "15,32", "look-aheads of window gates, one for each step by chance",
      SL_SETS_COUNTS(ahead, 0, 1 << 20)},
     {"repeat", 0, "X", "0.1", "of the pieces, so many are a passage and the order to repeat it",
@@ -114,8 +158,26 @@ const sl_command sl_cmd_train_warm = {
         "  sluice train calibrate -m model.gguf -g warm.gguf --text other.txt -o gate.gguf\n"
         "  sluice show report warm.gguf.log.jsonl -o curves.png",
     .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
-               sl_train_options_gate, TEXTS, sl_train_options_lengths, LEARNING,
+               sl_train_options_gate, TEXTS, sl_train_options_lengths, WARM, LEARNING,
                sl_train_options_type, sl_options_threads, sl_options_sinks, sl_options_window,
                sl_options_talk},
-    .run = train_warm_command,
+    .run = become_program,
+};
+
+const sl_command sl_cmd_train_cpt = {
+    .name = "train cpt",
+    .summary = "tune gates through the frozen model",
+    .usage = "-m MODEL -g GATE --text FILE,... -o GATE",
+    .about =
+        "Tune the gates of a file by continual pre-training (arXiv 2410.12876): the model, which "
+        "does not change, reads each piece with what gates keep, and its loss tells every flag "
+        "whether the other answer had been better. One file serves all rates it was tuned at. "
+        "Stopped by SIGTERM, the same command goes on. Under mpirun ranks share the pieces.",
+    .examples =
+        "  sluice train cpt -m model.gguf -g warm.gguf --text book.txt,chat.jsonl -o tuned.gguf\n"
+        "  sluice train calibrate -m model.gguf -g tuned.gguf --text other.txt -o gate.gguf",
+    .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
+               sl_train_options_gate, TEXTS, CPT, LEARNING, sl_train_options_type,
+               sl_options_threads, sl_options_sinks, sl_options_window, sl_options_talk},
+    .run = become_program,
 };

@@ -7,7 +7,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/numbers.h"
-#include "runtime/train/adamw.h"
+#include "runtime/train/gate_numbers.h"
 #include "runtime/train/gate_pass.h"
 #include "runtime/train/ridge.h"
 
@@ -15,8 +15,8 @@ static const double LOSS_BEND = 3;
 
 /* One layer's gate. */
 typedef struct {
-    sl_gate_params layout;
-    size_t at; /* of its numbers among those of all layers */
+    const sl_gate_params *layout;
+    float *params, *gradient; /* its own among those of all layers */
     sl_ridge ridge;
     sl_gate_pass pass;
     float *logits, *d_logits; /* [slice][n_kv_heads] */
@@ -26,48 +26,43 @@ typedef struct {
 struct sl_warm {
     sl_warm_options options;
     warm_layer *layers;
-    size_t n_params, n_sums, state_bytes;
-    void *state; /* what follows, in this order, but for fits */
-    uint64_t *step;
-    double *sums;          /* [n_sums] */
-    float *params, *m, *v; /* [n_params] */
-    float *gradients;      /* [n_params] */
-    sl_warm_fit *fits;     /* [n_layers] */
+    sl_gate_numbers numbers; /* others: what ridges summed */
+    size_t n_sums;
+    sl_warm_fit *fits; /* [n_layers] */
 };
 
 /* ---- memory ---- */
-
-static void take_state(sl_warm *w, sl_arena *arena)
-{
-    size_t floats = w->n_params * sizeof(float), sums = w->n_sums * sizeof(double);
-    w->state_bytes = sizeof *w->step + sums + 3 * floats;
-    char *at = w->state = sl_arena_take(arena, w->state_bytes);
-    if (!at) return;
-    w->step = (uint64_t *)at;
-    w->sums = (double *)(at + sizeof *w->step);
-    w->params = (float *)(at + sizeof *w->step + sums);
-    w->m = w->params + w->n_params;
-    w->v = w->m + w->n_params;
-}
 
 static uint32_t reach_of(const sl_gate_shape *shape)
 {
     return shape->heads > 0 ? shape->back + shape->ahead : 0;
 }
 
-static void init_layer(sl_warm *w, uint32_t index, sl_arena *arena, warm_layer *layer)
+static void init_layer(sl_warm *w, const sl_gate_params *layout, sl_arena *arena, warm_layer *layer)
 {
     const sl_gate *gate = w->options.gate;
     uint32_t n_kv_heads = gate->n_kv_heads, slice = w->options.slice;
-    *layer = (warm_layer){.at = w->n_params};
-    sl_gate_params_plan(gate, &gate->layers[index].shape, &layer->layout);
-    w->n_params += layer->layout.n;
-    if (layer->layout.n == 0) return;
+    *layer = (warm_layer){.layout = layout};
+    if (layout->n == 0) return;
     sl_ridge_init(gate->model_width, n_kv_heads, arena, &layer->ridge);
-    sl_gate_pass_init(&layer->layout, n_kv_heads, gate->model_width, slice,
-                      reach_of(&layer->layout.shape), arena, &layer->pass);
+    sl_gate_pass_init(layout, n_kv_heads, gate->model_width, slice, reach_of(&layout->shape), arena,
+                      &layer->pass);
     layer->logits = sl_arena_array(arena, float, (size_t)slice *n_kv_heads);
     layer->d_logits = sl_arena_array(arena, float, (size_t)slice *n_kv_heads);
+    w->n_sums += layer->ridge.n_sums;
+}
+
+/* Where the state of all layers has what is one layer's. */
+static void share_state(sl_warm *w)
+{
+    double *sums = w->numbers.others;
+    for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
+        warm_layer *layer = &w->layers[i];
+        layer->params = w->numbers.params + w->numbers.at[i];
+        layer->gradient = w->numbers.gradients + w->numbers.at[i];
+        layer->ridge.sums = sums;
+        sums += layer->ridge.n_sums;
+    }
 }
 
 void sl_warm_init(const sl_warm_options *options, sl_arena *arena, sl_warm **warm_out)
@@ -79,58 +74,46 @@ void sl_warm_init(const sl_warm_options *options, sl_arena *arena, sl_warm **war
     *w = (sl_warm){.options = *options};
     w->layers = sl_arena_array(arena, warm_layer, gate->n_layers);
     w->fits = sl_arena_array(arena, sl_warm_fit, gate->n_layers);
+    sl_gate_numbers_plan(gate, arena, &w->numbers);
     for (uint32_t i = 0; i < gate->n_layers; i++) {
         warm_layer layer;
-        init_layer(w, i, arena, &layer);
-        w->n_sums += layer.ridge.n_sums;
-        if (w->layers) {
-            w->layers[i] = layer;
-            w->layers[i].pass.layout = &w->layers[i].layout;
-        }
+        sl_gate_params counted_layout;
+        sl_gate_params_plan(gate, &gate->layers[i].shape, &counted_layout);
+        init_layer(w, w->layers ? &w->numbers.layouts[i] : &counted_layout, arena, &layer);
+        if (w->layers) w->layers[i] = layer;
     }
-    take_state(w, arena);
-    w->gradients = sl_arena_array(arena, float, w->n_params);
-    if (!w->state) return;
-    memset(w->state, 0, w->state_bytes);
-    double *sums = w->sums; /* each layer's live among all, so that one call adds up ranks */
-    for (uint32_t i = 0; i < gate->n_layers; i++) {
-        warm_layer *layer = &w->layers[i];
-        layer->ridge.sums = sums;
-        sums += layer->ridge.n_sums;
-        if (layer->layout.n > 0)
-            sl_gate_params_decode(&layer->layout, &gate->layers[i], w->params + layer->at);
-    }
+    sl_gate_numbers_begin(gate, w->n_sums * sizeof(double), arena, &w->numbers);
+    if (w->numbers.state) share_state(w);
 }
 
 void *sl_warm_state(sl_warm *warm, size_t *bytes_out)
 {
-    *bytes_out = warm->state_bytes;
-    return warm->state;
+    *bytes_out = warm->numbers.state_bytes;
+    return warm->numbers.state;
 }
 
 double *sl_warm_ridge_sums(sl_warm *warm, size_t *n_out)
 {
     *n_out = warm->n_sums;
-    return warm->sums;
+    return warm->numbers.others;
 }
 
 float *sl_warm_gradients(sl_warm *warm, size_t *n_out)
 {
-    *n_out = warm->n_params;
-    return warm->gradients;
+    *n_out = warm->numbers.n;
+    return warm->numbers.gradients;
 }
 
 float *sl_warm_params(sl_warm *warm, size_t *n_out)
 {
-    *n_out = warm->n_params;
-    return warm->params;
+    *n_out = warm->numbers.n;
+    return warm->numbers.params;
 }
 
 void sl_warm_encode(const sl_warm *warm, uint32_t layer, uint32_t type, sl_arena *arena,
                     sl_gate_layer *layer_out)
 {
-    const warm_layer *l = &warm->layers[layer];
-    sl_gate_params_encode(&l->layout, warm->params + l->at, type, arena, layer_out);
+    sl_gate_numbers_encode(&warm->numbers, layer, type, arena, layer_out);
 }
 
 /* ---- one layer of a piece ---- */
@@ -148,7 +131,7 @@ static const float *targets_of(const sl_warm *w, const sl_warm_piece *p, uint32_
 static sl_gate_stretch stretch_of(const sl_warm *w, const sl_warm_piece *p, uint32_t layer,
                                   uint32_t slice, uint32_t ahead)
 {
-    const sl_gate_shape *shape = &w->layers[layer].layout.shape;
+    const sl_gate_shape *shape = &w->layers[layer].layout->shape;
     uint32_t first = p->first + slice * w->options.slice;
     bool heads = shape->heads > 0;
     return (sl_gate_stretch){.x = inputs_of(w, p, layer),
@@ -167,7 +150,7 @@ void sl_warm_ridge_add(sl_warm *warm, const sl_warm_piece *piece)
 #pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
     for (uint32_t i = 0; i < warm->options.gate->n_layers; i++) {
         warm_layer *layer = &warm->layers[i];
-        if (layer->layout.n == 0 || piece->end <= piece->first) continue;
+        if (layer->layout->n == 0 || piece->end <= piece->first) continue;
         sl_ridge_add(&layer->ridge, piece->end - piece->first,
                      inputs_of(warm, piece, i) + piece->first * width,
                      targets_of(warm, piece, i) + piece->first, piece->n_tokens);
@@ -198,9 +181,9 @@ static void place_in_hidden(const sl_gate_params *l, size_t n_kv_heads, float *p
 static sl_status solve_layer(const sl_warm *w, uint32_t index, double ridge)
 {
     const warm_layer *layer = &w->layers[index];
-    const sl_gate_params *l = &layer->layout;
+    const sl_gate_params *l = layer->layout;
     size_t n_kv_heads = w->options.gate->n_kv_heads;
-    float *params = w->params + layer->at;
+    float *params = layer->params;
     if (l->shape.hidden > 0 && l->shape.hidden < 2 * n_kv_heads) {
         sl_error(
             "layer %u: a hidden layer of %u units cannot start from ridge regression, which needs "
@@ -225,7 +208,7 @@ sl_status sl_warm_ridge_solve(sl_warm *warm, double ridge)
 {
     sl_status status = SL_OK;
     for (uint32_t i = 0; status == SL_OK && i < warm->options.gate->n_layers; i++)
-        if (warm->layers[i].layout.n > 0) status = solve_layer(warm, i, ridge);
+        if (warm->layers[i].layout->n > 0) status = solve_layer(warm, i, ridge);
     return status;
 }
 
@@ -283,14 +266,14 @@ static double level_of(const sl_warm *w, const sl_warm_piece *piece, uint32_t sl
     double n = 0, sum = 0, powers = 0;
     for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
         const warm_layer *layer = &w->layers[i];
-        if (layer->layout.n == 0 || !isfinite(layer->apart)) continue;
+        if (layer->layout->n == 0 || !isfinite(layer->apart)) continue;
         sum += layer->apart;
         n += (double)(stretch_of(w, piece, i, slice, ahead).n * n_kv_heads);
     }
     if (n == 0) return 0;
     for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
         const warm_layer *layer = &w->layers[i];
-        if (layer->layout.n == 0 || !isfinite(layer->apart)) continue;
+        if (layer->layout->n == 0 || !isfinite(layer->apart)) continue;
         sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
         powers += sum_powers(layer, &s, targets_of(w, piece, i), n_kv_heads, sum / n);
     }
@@ -325,15 +308,15 @@ static void slice_forward(sl_warm *w, const sl_warm_piece *piece, uint32_t slice
 #pragma omp parallel for schedule(dynamic) num_threads(w->options.threads)
     for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
         warm_layer *layer = &w->layers[i];
-        if (layer->layout.n == 0) continue;
+        if (layer->layout->n == 0) continue;
         sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
-        sl_gate_pass_forward(&layer->pass, w->params + layer->at, &s, layer->logits);
+        sl_gate_pass_forward(&layer->pass, layer->params, &s, layer->logits);
         layer->apart = sum_apart(layer, &s, targets_of(w, piece, i), w->options.gate->n_kv_heads);
     }
     double level = level_of(w, piece, slice, ahead);
 #pragma omp parallel for schedule(dynamic) num_threads(w->options.threads)
     for (uint32_t i = 0; i < w->options.gate->n_layers; i++) {
-        if (w->layers[i].layout.n == 0) continue;
+        if (w->layers[i].layout->n == 0) continue;
         sl_gate_stretch s = stretch_of(w, piece, i, slice, ahead);
         judge(w, i, &s, targets_of(w, piece, i), level);
     }
@@ -345,10 +328,9 @@ void sl_warm_gradient(sl_warm *warm, const sl_warm_piece *piece, uint32_t slice,
 #pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
     for (uint32_t i = 0; i < warm->options.gate->n_layers; i++) {
         warm_layer *layer = &warm->layers[i];
-        if (layer->layout.n == 0) continue;
+        if (layer->layout->n == 0) continue;
         sl_gate_stretch s = stretch_of(warm, piece, i, slice, ahead);
-        sl_gate_pass_backward(&layer->pass, warm->params + layer->at, &s, layer->d_logits,
-                              warm->gradients + layer->at);
+        sl_gate_pass_backward(&layer->pass, layer->params, &s, layer->d_logits, layer->gradient);
     }
 }
 
@@ -356,13 +338,10 @@ void sl_warm_step(sl_warm *warm, float rate)
 {
     const sl_adamw adamw = {
         .rate = rate, .decay = 0.01F, .beta1 = 0.9F, .beta2 = 0.999F, .least = 1e-8F};
-    ++*warm->step;
+    sl_gate_numbers_count_step(&warm->numbers);
 #pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
-    for (uint32_t i = 0; i < warm->options.gate->n_layers; i++) {
-        size_t at = warm->layers[i].at;
-        sl_adamw_step(&adamw, *warm->step, warm->layers[i].layout.n, warm->gradients + at,
-                      warm->params + at, warm->m + at, warm->v + at);
-    }
+    for (uint32_t i = 0; i < warm->options.gate->n_layers; i++)
+        sl_gate_numbers_step_layer(&warm->numbers, i, &adamw);
 }
 
 /* ---- how good it is ---- */

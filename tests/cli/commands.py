@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import e2e  # noqa: E402
 
 COMMANDS = ["batch", "run", "plan", "eval perplexity", "eval agreement", "eval tasks", "eval needle",
-            "train init", "train warm", "train calibrate", "show", "show cache", "bench", "bench codec",
+            "train init", "train warm", "train cpt", "train calibrate", "show", "show cache", "bench", "bench codec",
             "bench link", "bench figure3", "tokenize"]
 LAYERS = 3
 

@@ -12,7 +12,9 @@ sluice=$prefix/bin/sluice
 man=$prefix/share/man/man1/sluice.1
 completion=$prefix/share/bash-completion/completions/sluice
 "$sluice" --version | grep -q '^sluice ' || fail "no binary"
-"$prefix/bin/sluice-train" --help | grep -q 'train warm' || fail "no program that trains"
+for word in warm cpt; do
+    "$prefix/bin/sluice-train" $word --help | grep -q "train $word" || fail "no program that trains"
+done
 mv "$prefix/bin/sluice-train" "$prefix/elsewhere"
 told=$("$sluice" train warm -m x -g x --text x -o x 2>&1) && fail "trains without sluice-train"
 [[ $told == *"$prefix/bin/sluice-train"*"copy both"* ]] || fail "does not say what is missing: $told"

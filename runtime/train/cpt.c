@@ -1,0 +1,445 @@
+/* runtime/train/cpt.c - see cpt.h. */
+#include "runtime/train/cpt.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+#include "runtime/base/numbers.h"
+#include "runtime/train/attention_pass.h"
+#include "runtime/train/gate_pass.h"
+#include "runtime/train/head_pass.h"
+#include "runtime/train/model_pass.h"
+
+enum { SLICE = 256 }; /* tokens that a gate scores together */
+
+/* A step moves a bias as if its numbers were of this size: they start at 0, or far from it. */
+static const float BIAS_SIZE = 3;
+
+struct sl_cpt {
+    sl_cpt_options options;
+    sl_gate_numbers numbers; /* others: the mean of weights [n] */
+    float *size;             /* [n_layers][SL_GATE_PARTS] of each tensor at the start */
+    sl_model_pass *model;
+    sl_head_pass *head;
+    sl_gate_pass *gates;                  /* [n_layers] */
+    float *part_gradient;                 /* of one layer */
+    float *slice_logits, *slice_d_logits; /* [SLICE][n_kv_heads] */
+    float *full_logits, *logits, *ranked; /* [n_layers][n_kv_heads][tokens_max] */
+    size_t n_ranked;                      /* smallest first */
+    float *full_normed, *normed, *d_x;    /* [tokens_max][width] */
+    int32_t *ids, *target;                /* [tokens_max] */
+    float *lm, *kl, *minus_log_p, *divergence;
+    /* the text at hand */
+    uint32_t n, ahead;
+    bool reads; /* everything is kept, and scored for thresholds */
+    float threshold;
+    double n_kept, n_eligible;
+    double keep;
+    float weight;
+};
+
+static uint32_t n_heads(const sl_cpt *c) { return c->options.gate->n_kv_heads; }
+static size_t tokens_max(const sl_cpt *c) { return c->options.model.tokens_max; }
+
+/* ---- memory ---- */
+
+static uint32_t reach_of(const sl_gate_shape *shape)
+{
+    return shape->heads > 0 ? shape->back + shape->ahead : 0;
+}
+
+static float size_of_part(const sl_gate_params *layout, const sl_gate_part *part,
+                          const float *numbers)
+{
+    const size_t n = (size_t)part->n_out * part->n_in;
+    double square = 0;
+    for (size_t i = 0; i < n; i++) square += (double)numbers[i] * (double)numbers[i];
+    if (part == &layout->x_bias || part == &layout->out_bias) return BIAS_SIZE;
+    return square > 0 ? (float)sqrt(square / (double)n) : 1 / sqrtf((float)part->n_in);
+}
+
+static void note_sizes(sl_cpt *c)
+{
+    for (uint32_t layer = 0; layer < c->numbers.n_layers; layer++)
+        for (size_t p = 0; p < SL_GATE_PARTS; p++) {
+            const sl_gate_part *part = &c->numbers.layouts[layer].all[p];
+            c->size[(size_t)layer * SL_GATE_PARTS + p] = size_of_part(
+                &c->numbers.layouts[layer], part,
+                c->numbers.params + c->numbers.at[layer] + part->at);
+        }
+}
+
+static void init_gates(sl_cpt *c, sl_arena *arena)
+{
+    const sl_gate *gate = c->options.gate;
+    size_t largest = 0;
+    c->gates = sl_arena_array(arena, sl_gate_pass, gate->n_layers);
+    for (uint32_t i = 0; i < gate->n_layers; i++) {
+        sl_gate_params counted;
+        sl_gate_pass pass;
+        sl_gate_params_plan(gate, &gate->layers[i].shape, &counted);
+        largest = counted.n > largest ? counted.n : largest;
+        if (counted.n == 0) continue;
+        sl_gate_pass_init(c->gates ? &c->numbers.layouts[i] : &counted, gate->n_kv_heads,
+                          gate->model_width, SLICE, reach_of(&counted.shape), arena, &pass);
+        if (c->gates) c->gates[i] = pass;
+    }
+    c->part_gradient = sl_arena_array(arena, float, largest);
+}
+
+static void init_room(sl_cpt *c, sl_arena *arena)
+{
+    const size_t n = tokens_max(c), heads = (size_t)c->numbers.n_layers * n_heads(c) * n,
+                 wide = n * c->options.gate->model_width;
+    c->slice_logits = sl_arena_array(arena, float, (size_t)SLICE *n_heads(c));
+    c->slice_d_logits = sl_arena_array(arena, float, (size_t)SLICE *n_heads(c));
+    c->full_logits = sl_arena_array(arena, float, heads);
+    c->logits = sl_arena_array(arena, float, heads);
+    c->ranked = sl_arena_array(arena, float, heads);
+    c->full_normed = sl_arena_array(arena, float, wide);
+    c->normed = sl_arena_array(arena, float, wide);
+    c->d_x = sl_arena_array(arena, float, wide);
+    c->ids = sl_arena_array(arena, int32_t, n);
+    c->target = sl_arena_array(arena, int32_t, n);
+    c->lm = sl_arena_array(arena, float, n);
+    c->kl = sl_arena_array(arena, float, n);
+    c->minus_log_p = sl_arena_array(arena, float, n);
+    c->divergence = sl_arena_array(arena, float, n);
+}
+
+void sl_cpt_init(const sl_cpt_options *options, sl_arena *arena, sl_cpt **cpt_out)
+{
+    const sl_model_shape *shape = options->model.shape;
+    const sl_head_pass_options head = {.width = shape->width,
+                                       .vocab = shape->vocab,
+                                       .rows_max = options->model.tokens_max,
+                                       .threads = options->model.threads};
+    sl_cpt counted = {0}, *c = sl_arena_array(arena, sl_cpt, 1);
+    *cpt_out = c;
+    if (!c) c = &counted;
+    *c = (sl_cpt){.options = *options};
+    sl_gate_numbers_plan(options->gate, arena, &c->numbers);
+    c->size = sl_arena_array(arena, float, options->gate->n_layers *SL_GATE_PARTS);
+    init_gates(c, arena);
+    init_room(c, arena);
+    sl_model_pass_init(&options->model, arena, &c->model);
+    sl_head_pass_init(&head, arena, &c->head);
+    sl_gate_numbers_begin(options->gate, c->numbers.n * sizeof(float), arena, &c->numbers);
+    if (!c->numbers.state) return;
+    memset(c->numbers.gradients, 0, c->numbers.n * sizeof *c->numbers.gradients);
+    memcpy(c->numbers.others, c->numbers.params, c->numbers.n * sizeof(float));
+    note_sizes(c);
+}
+
+sl_gate_numbers *sl_cpt_numbers(sl_cpt *cpt) { return &cpt->numbers; }
+
+/* ---- what gates say ---- */
+
+static bool has_gate(const sl_cpt *c, uint32_t layer) { return c->numbers.layouts[layer].n > 0; }
+
+static float *of_layer(const sl_cpt *c, float *all, uint32_t layer)
+{
+    return all + (size_t)layer * n_heads(c) * tokens_max(c);
+}
+
+static sl_gate_stretch stretch_of(const sl_cpt *c, uint32_t layer, const float *normed,
+                                  uint32_t first, uint32_t end)
+{
+    const sl_gate_shape *shape = &c->numbers.layouts[layer].shape;
+    const bool heads = shape->heads > 0;
+    return (sl_gate_stretch){.x = normed,
+                             .n_tokens = c->n,
+                             .first = first,
+                             .n = sl_min_u32(SLICE, end - first),
+                             .back = heads ? shape->back : 0,
+                             .ahead = heads ? sl_min_u32(shape->ahead, c->ahead) : 0};
+}
+
+/* Tokens that gates decide about. */
+static uint32_t first_eligible(const sl_cpt *c) { return c->options.model.sinks; }
+static uint32_t end_eligible(const sl_cpt *c) { return c->n - c->options.model.window; }
+
+/* Logits [n_kv_heads][n] of eligible tokens. */
+static void score(sl_cpt *c, uint32_t layer, const float *normed, float *logits)
+{
+    const float *params = c->numbers.params + c->numbers.at[layer];
+    for (uint32_t first = first_eligible(c); first < end_eligible(c); first += SLICE) {
+        const sl_gate_stretch s = stretch_of(c, layer, normed, first, end_eligible(c));
+        sl_gate_pass_forward(&c->gates[layer], params, &s, c->slice_logits);
+        for (uint32_t t = 0; t < s.n; t++)
+            for (uint32_t head = 0; head < n_heads(c); head++)
+                logits[(size_t)head * c->n + first + t] = c->slice_logits[t * n_heads(c) + head];
+    }
+}
+
+/* sigmoid((logit - threshold) / softness), and its derivative by the logit. */
+static float share_of(const sl_cpt *c, float logit, float *slope_out)
+{
+    const float soft = c->options.softness > 0 ? c->options.softness : 1;
+    const float share = 1 / (1 + expf(-(logit - c->threshold) / soft));
+    *slope_out = share * (1 - share) / soft;
+    return share;
+}
+
+static float log_keep_of(const sl_cpt *c, float logit)
+{
+    const float soft = c->options.softness, z = logit - c->threshold;
+    if (soft <= 0) return z >= 0 ? 0 : SL_LOG_EVICTED;
+    return z / soft < -30 ? z / soft : -logf(1 + expf(-z / soft));
+}
+
+static void decide(void *context, uint32_t layer, const float *normed, uint32_t n_tokens,
+                   float *log_keep)
+{
+    sl_cpt *c = context;
+    float *logits = of_layer(c, c->reads ? c->full_logits : c->logits, layer);
+    memset(log_keep, 0, (size_t)n_heads(c) * n_tokens * sizeof *log_keep);
+    if (!has_gate(c, layer)) return;
+    score(c, layer, normed, logits);
+    for (uint32_t head = 0; !c->reads && head < n_heads(c); head++)
+        for (uint32_t t = first_eligible(c); t < end_eligible(c); t++) {
+            const float logit = logits[(size_t)head * n_tokens + t];
+            log_keep[(size_t)head * n_tokens + t] = log_keep_of(c, logit);
+            c->n_kept += logit >= c->threshold;
+            c->n_eligible += 1;
+        }
+}
+
+/* By how much a kept token more changes the eviction loss. */
+static float eviction_slope(const sl_cpt *c)
+{
+    const double above = c->n_kept / c->n_eligible - c->keep;
+    const float size = (float)((double)(c->options.eviction_loss * c->weight) / c->n_eligible);
+    return above > 0 ? size : -size;
+}
+
+static void fill_d_logits(const sl_cpt *c, uint32_t layer, const float *d_log_keep,
+                          const sl_gate_stretch *s, float *d_logits)
+{
+    const float *logits = of_layer(c, c->logits, layer);
+    const float eviction = eviction_slope(c);
+    for (uint32_t t = 0; t < s->n; t++)
+        for (uint32_t head = 0; head < n_heads(c); head++) {
+            const size_t at = (size_t)head * c->n + s->first + t;
+            float slope, share = share_of(c, logits[at], &slope);
+            /* of a soft gate the logarithm's derivative; of a hard one, as if it were soft */
+            const float by_logit = c->options.softness > 0 ? (1 - share) / c->options.softness
+                                                           : slope;
+            d_logits[t * n_heads(c) + head] = d_log_keep[at] * by_logit + eviction * slope;
+        }
+}
+
+static void learn(void *context, uint32_t layer, const float *normed, uint32_t n_tokens,
+                  const float *d_log_keep)
+{
+    sl_cpt *c = context;
+    (void)n_tokens;
+    if (!has_gate(c, layer)) return;
+    const float *params = c->numbers.params + c->numbers.at[layer];
+    float *gradients = c->numbers.gradients + c->numbers.at[layer];
+    for (uint32_t first = first_eligible(c); first < end_eligible(c); first += SLICE) {
+        const sl_gate_stretch s = stretch_of(c, layer, normed, first, end_eligible(c));
+        fill_d_logits(c, layer, d_log_keep, &s, c->slice_d_logits);
+        sl_gate_pass_forward(&c->gates[layer], params, &s, c->slice_logits);
+        sl_gate_pass_backward(&c->gates[layer], params, &s, c->slice_d_logits, c->part_gradient);
+        for (size_t i = 0; i < c->numbers.layouts[layer].n; i++)
+            gradients[i] += c->part_gradient[i];
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The logits of the model that keeps all, over all layers and heads. */
+static void rank_logits(sl_cpt *c)
+{
+    c->n_ranked = 0;
+    for (uint32_t layer = 0; layer < c->numbers.n_layers; layer++)
+        for (uint32_t head = 0; has_gate(c, layer) && head < n_heads(c); head++)
+            for (uint32_t t = first_eligible(c); t < end_eligible(c); t++)
+                c->ranked[c->n_ranked++] = of_layer(c, c->full_logits,
+                                                    layer)[(size_t)head * c->n + t];
+    SL_ASSERT(c->n_ranked > 0);
+    qsort(c->ranked, c->n_ranked, sizeof *c->ranked, by_size);
+}
+
+static float threshold_for(const sl_cpt *c, double keep)
+{
+    const double at = (1 - keep) * (double)c->n_ranked;
+    return c->ranked[at < (double)c->n_ranked - 1 ? (size_t)at : c->n_ranked - 1];
+}
+
+/* ---- passes ---- */
+
+static uint32_t first_scored(const sl_cpt *c)
+{
+    return c->options.model.sinks + c->options.model.window;
+}
+
+static uint32_t n_scored(const sl_cpt *c) { return c->n - 1 - first_scored(c); }
+
+void sl_cpt_read(sl_cpt *cpt, const int32_t *ids, uint32_t n, uint32_t ahead)
+{
+    sl_cpt *c = cpt;
+    SL_ASSERT(n <= tokens_max(c) && n > first_scored(c) + 1);
+    c->n = n;
+    c->ahead = sl_min_u32(ahead, c->options.model.window - 1);
+    memcpy(c->ids, ids, n * sizeof *ids);
+    for (uint32_t i = 0; i < n_scored(c); i++) c->target[i] = ids[first_scored(c) + i + 1];
+    const sl_model_pass_gates gates = {.context = c, .decide = decide};
+    c->reads = true;
+    sl_model_pass_embed(c->model, c->ids, n);
+    sl_model_pass_norm(c->model, sl_model_pass_forward(c->model, n, &gates), c->full_normed);
+    c->reads = false;
+    rank_logits(c);
+}
+
+/* Losses of `normed` rows; d_x of scored rows, each weighed, or NULL. */
+static void judge(sl_cpt *c, const float *normed, bool has_teacher, float *d_x)
+{
+    const size_t at = (size_t)first_scored(c) * c->options.gate->model_width;
+    const float share = c->weight / (float)n_scored(c);
+    for (uint32_t i = 0; i < n_scored(c); i++) {
+        c->lm[i] = c->options.lm * share;
+        c->kl[i] = c->options.kl * share;
+    }
+    const sl_head_rows rows = {.n = n_scored(c),
+                               .head = &c->options.model.weights->head,
+                               .x = normed + at,
+                               .teacher_x = has_teacher ? c->full_normed + at : NULL,
+                               .target = c->target,
+                               .lm = c->lm,
+                               .kl = c->kl};
+    sl_head_pass_run(c->head, &rows, c->minus_log_p, has_teacher ? c->divergence : NULL,
+                     d_x ? d_x + at : NULL);
+}
+
+static double sum_of(const float *x, uint32_t n)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++) sum += (double)x[i];
+    return sum;
+}
+
+/* The text under the gates: what is behind the last layer. */
+static const float *gated_forward(sl_cpt *c, double keep, const sl_model_pass_gates *gates)
+{
+    c->keep = keep;
+    c->threshold = c->options.eviction_loss > 0 ? 0 : threshold_for(c, keep);
+    c->n_kept = c->n_eligible = 0;
+    sl_model_pass_embed(c->model, c->ids, c->n);
+    const float *x = sl_model_pass_forward(c->model, c->n, gates);
+    sl_model_pass_norm(c->model, x, c->normed);
+    return x;
+}
+
+static void tell(const sl_cpt *c, bool has_teacher, sl_cpt_told *told)
+{
+    *told = (sl_cpt_told){.n = n_scored(c),
+                          .lm = sum_of(c->minus_log_p, n_scored(c)),
+                          .kl = has_teacher ? sum_of(c->divergence, n_scored(c)) : 0,
+                          .n_eligible = c->n_eligible,
+                          .n_kept = c->n_kept};
+}
+
+void sl_cpt_gradient(sl_cpt *cpt, double keep, float weight, sl_cpt_told *told_out)
+{
+    sl_cpt *c = cpt;
+    const sl_model_pass_gates gates = {.context = c, .decide = decide, .learn = learn};
+    const bool has_teacher = c->options.kl > 0;
+    c->weight = weight;
+    const float *x = gated_forward(c, keep, &gates);
+    memset(c->d_x, 0, (size_t)c->n * c->options.gate->model_width * sizeof *c->d_x);
+    judge(c, c->normed, has_teacher, c->d_x);
+    tell(c, has_teacher, told_out);
+    sl_model_pass_norm_backward(c->model, x, c->d_x);
+    sl_model_pass_backward(c->model, &gates, c->d_x);
+}
+
+void sl_cpt_measure(sl_cpt *cpt, double keep, sl_cpt_told *told_out)
+{
+    sl_cpt *c = cpt;
+    const sl_model_pass_gates gates = {.context = c, .decide = decide};
+    c->weight = 1;
+    gated_forward(c, keep, &gates);
+    judge(c, c->normed, true, NULL);
+    tell(c, true, told_out);
+}
+
+double sl_cpt_full_lm(sl_cpt *cpt)
+{
+    judge(cpt, cpt->full_normed, false, NULL);
+    return sum_of(cpt->minus_log_p, n_scored(cpt));
+}
+
+/* ---- steps ---- */
+
+/* What a tensor of a layer is trained as. */
+typedef struct {
+    size_t at, n; /* among all numbers */
+    float size;
+} trained_part;
+
+static trained_part part_of(const sl_cpt *c, uint32_t layer, size_t p)
+{
+    const sl_gate_part *part = &c->numbers.layouts[layer].all[p];
+    return (trained_part){.at = c->numbers.at[layer] + part->at,
+                          .n = (size_t)part->n_out * part->n_in,
+                          .size = c->size[(size_t)layer * SL_GATE_PARTS + p]};
+}
+
+static double norm_of_gradients(const sl_cpt *c)
+{
+    double square = 0;
+    for (uint32_t layer = 0; layer < c->numbers.n_layers; layer++)
+        for (size_t p = 0; p < SL_GATE_PARTS; p++) {
+            const trained_part part = part_of(c, layer, p);
+            for (size_t i = 0; i < part.n; i++) {
+                const double g = (double)(c->numbers.gradients[part.at + i] * part.size);
+                square += g * g;
+            }
+        }
+    return sqrt(square);
+}
+
+static void step_part(sl_gate_numbers *g, const trained_part *part, double rate)
+{
+    const sl_adamw adamw = {.rate = (float)rate * part->size,
+                            .decay = 0,
+                            .beta1 = 0.9F,
+                            .beta2 = 0.95F,
+                            .least = 1e-12F};
+    sl_adamw_step(&adamw, *g->step, part->n, g->gradients + part->at, g->params + part->at,
+                  g->m + part->at, g->v + part->at);
+}
+
+sl_status sl_cpt_step(sl_cpt *cpt, double rate, double mean)
+{
+    sl_cpt *c = cpt;
+    sl_gate_numbers *g = &c->numbers;
+    const double norm = norm_of_gradients(c), clip = (double)c->options.clip;
+    const float shrink = norm > clip ? (float)(clip / norm) : 1;
+    if (!isfinite(norm)) return SL_ERR_FORMAT;
+    for (size_t i = 0; i < g->n; i++) g->gradients[i] *= shrink;
+    sl_gate_numbers_count_step(g);
+    for (uint32_t layer = 0; layer < g->n_layers; layer++)
+        for (size_t p = 0; p < SL_GATE_PARTS; p++) {
+            const trained_part part = part_of(c, layer, p);
+            step_part(g, &part, rate);
+        }
+    float *means = g->others;
+    for (size_t i = 0; i < g->n; i++) means[i] += (float)(1 - mean) * (g->params[i] - means[i]);
+    memset(g->gradients, 0, g->n * sizeof *g->gradients);
+    return SL_OK;
+}
+
+void sl_cpt_take_mean(sl_cpt *cpt)
+{
+    sl_gate_numbers *g = &cpt->numbers;
+    memcpy(g->params, g->others, g->n * sizeof *g->params);
+}

@@ -1,0 +1,61 @@
+/* runtime/train/cpt.h - gates tuned through the frozen model (Zeng et al., arXiv:2410.12876), one
+ * text at a time. The model reads the text once with everything kept, which tells what gates score
+ * and what the model would say; then once more for each rate with what gates keep, and the loss
+ * behind it tells every flag, straight through, whether the other answer had been better. Knows no
+ * texts, ranks or files. */
+#ifndef SL_CPT_H
+#define SL_CPT_H
+
+#include "runtime/train/gate_numbers.h"
+#include "runtime/train/layer_pass.h"
+
+typedef struct {
+    const sl_gate *gate; /* shapes, and the weights to start from; outlives the tuning */
+    /* The whole model; sinks and window are the gate's. */
+    sl_layer_pass_options model;
+    float lm, kl; /* weights of -log p of the next token, and of KL from the model that keeps all */
+    /* The rate is held by one threshold over all layers and heads of the text, at the asked rate
+     * among the scores of the model that keeps all. With eviction_loss > 0 it is not: a token is
+     * kept when its logit is positive, and the loss has, as the paper's,
+     *     eviction_loss * |share kept - keep|. */
+    float eviction_loss;
+    /* 0 or 1e-3 and more. 0: flags are hard, gradients go straight through as if each were a
+     * sigmoid. Else the logarithm of sigmoid((logit - threshold) / softness) is added to scores. */
+    float softness;
+    float clip; /* of the norm of a step's gradients, each relative to its tensor's size */
+} sl_cpt_options;
+
+typedef struct sl_cpt sl_cpt;
+
+/* Memory from the arena; a counting arena measures. */
+void sl_cpt_init(const sl_cpt_options *options, sl_arena *arena, sl_cpt **cpt_out);
+
+/* What the gated model made of a text. */
+typedef struct {
+    double n;                  /* scored tokens: behind sinks and window, with one behind them */
+    double lm, kl;             /* -log p and KL, summed over them */
+    double n_eligible, n_kept; /* by all gates */
+} sl_cpt_told;
+
+/* Read a text: n ids, more than sinks and window and one. Gates look ahead by `ahead` tokens at
+ * most, and as in serving by less than the window. At least one layer has a gate. */
+void sl_cpt_read(sl_cpt *cpt, const int32_t *ids, uint32_t n, uint32_t ahead);
+/* The text just read once more, `keep` of its eligible tokens kept; the gradient of the mean loss
+ * of a token, times `weight`, is added to what is there. */
+void sl_cpt_gradient(sl_cpt *cpt, double keep, float weight, sl_cpt_told *told_out);
+/* The same without learning. */
+void sl_cpt_measure(sl_cpt *cpt, double keep, sl_cpt_told *told_out);
+/* -log p of the same tokens, summed, by the model that keeps all. */
+double sl_cpt_full_lm(sl_cpt *cpt);
+
+/* Gradients [n], to be added up over ranks before the step, and all that lasts. */
+sl_gate_numbers *sl_cpt_numbers(sl_cpt *cpt);
+/* One step of all gates, each tensor's rate relative to its size as it was at the start; afterwards
+ * gradients are 0. `mean`: how much of the mean of weights over steps stays as it was.
+ * SL_ERR_FORMAT, not logged: gradients are not finite, and no step was taken. */
+sl_status sl_cpt_step(sl_cpt *cpt, double rate, double mean);
+
+/* Gates become the mean of their weights over steps: when all steps are done. */
+void sl_cpt_take_mean(sl_cpt *cpt);
+
+#endif

@@ -1,0 +1,294 @@
+/* test_cpt.c - gates tuned through a small model: gradients of what gates are made of against
+ * central differences of the loss, shares that are held, steps that resume, and gates that learn
+ * from random numbers which tokens the model needs. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/train/cpt.h"
+#include "tests/support/drawn_model.h"
+
+enum { TOKENS = 96, SINKS = 2, WINDOW = 4, SEED = 7 };
+
+typedef struct {
+    drawn_model model;
+    sl_gate gate;
+    sl_gate_layer layers[DRAWN_LAYERS];
+    sl_gate_params layout;
+    void *gate_storage, *storage;
+    size_t gate_bytes, bytes;
+    sl_cpt_options options;
+    sl_cpt *cpt;
+    int32_t ids[TOKENS];
+} rig;
+
+/* Gates of random numbers, in layers [first, LAYERS). */
+static void draw_gate(rig *r, seeded *random, const sl_gate_shape *shape, uint32_t first)
+{
+    float *params;
+    r->gate = (sl_gate){.model_width = DRAWN_WIDTH,
+                        .n_kv_heads = DRAWN_KV_HEADS,
+                        .n_layers = DRAWN_LAYERS,
+                        .layers = r->layers};
+    sl_gate_params_plan(&r->gate, shape, &r->layout);
+    params = malloc(r->layout.n * sizeof *params);
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, r->gate_storage, r->gate_bytes);
+        seeded again = *random;
+        for (uint32_t i = 0; i < DRAWN_LAYERS; i++) {
+            r->layers[i] = (sl_gate_layer){.shape = {.span = SL_GATE_ABSENT}};
+            for (size_t k = 0; k < r->layout.n; k++) params[k] = 0.3F * seeded_real(&again);
+            if (i >= first)
+                sl_gate_params_encode(&r->layout, params, SL_TYPE_F16, &arena, &r->layers[i]);
+        }
+        if (turn > 0) break;
+        r->gate_bytes = arena.used_bytes;
+        assert_int_equal(sl_storage_take(r->gate_bytes, "gate", &r->gate_storage), SL_OK);
+    }
+    free(params);
+}
+
+static void draw_ids(rig *r, seeded *random)
+{
+    for (uint32_t t = 0; t < TOKENS; t++) r->ids[t] = (int32_t)seeded_below(random, DRAWN_VOCAB);
+}
+
+/* All layers attend to all tokens; gates from layer `first_gate` on. */
+static void rig_open(rig *r, uint64_t seed, const sl_gate_shape *shape, uint32_t first_gate,
+                     const sl_cpt_options *like)
+{
+    seeded random = seeded_from(seed);
+    memset(r, 0, sizeof *r);
+    drawn_model_make(&r->model, &random);
+    for (uint32_t i = 0; i < DRAWN_LAYERS; i++) r->model.shape.kind_of[i] = 0;
+    draw_gate(r, &random, shape, first_gate);
+    draw_ids(r, &random);
+    r->options = *like;
+    r->options.gate = &r->gate;
+    r->options.model = (sl_layer_pass_options){.shape = &r->model.shape,
+                                               .weights = &r->model.weights,
+                                               .kernels = sl_kernels_named("ref"),
+                                               .sinks = SINKS,
+                                               .window = WINDOW,
+                                               .tokens_max = TOKENS,
+                                               .threads = 2};
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, r->storage, r->bytes);
+        sl_cpt_init(&r->options, &arena, &r->cpt);
+        if (turn > 0) break;
+        r->bytes = arena.used_bytes;
+        assert_int_equal(sl_storage_take(r->bytes, "cpt", &r->storage), SL_OK);
+    }
+}
+
+static void rig_close(rig *r)
+{
+    sl_storage_release(r->storage, r->bytes);
+    sl_storage_release(r->gate_storage, r->gate_bytes);
+}
+
+static const sl_gate_shape HEADS = {.span = SL_GATE_WINDOW,
+                                    .heads = 2,
+                                    .width = 16,
+                                    .kv = SL_GATE_OWN_KV,
+                                    .back = 6,
+                                    .ahead = 3},
+                           LINEAR = {.span = SL_GATE_WINDOW};
+
+/* ---- gradients ---- */
+
+static double loss_of(rig *r)
+{
+    sl_cpt_told told;
+    sl_cpt_read(r->cpt, r->ids, TOKENS, 3);
+    sl_cpt_measure(r->cpt, 0.5, &told);
+    return ((double)r->options.lm * told.lm + (double)r->options.kl * told.kl) / told.n;
+}
+
+/* Soft gates, at a fixed threshold, in the last layer alone: then nothing that a gate reads depends
+ * on one, and the gradient is all of the derivative. */
+static void test_gradients(void **state)
+{
+    (void)state;
+    static const sl_cpt_options options = {
+        .lm = 1, .kl = 0.7F, .eviction_loss = 1e-20F, .softness = 1.5F, .clip = 1e9F};
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        static rig r;
+        sl_cpt_told told;
+        rig_open(&r, seed, seed % 2 ? &HEADS : &LINEAR, DRAWN_LAYERS - 1, &options);
+        sl_gate_numbers *numbers = sl_cpt_numbers(r.cpt);
+        sl_cpt_read(r.cpt, r.ids, TOKENS, 3);
+        sl_cpt_gradient(r.cpt, 0.5, 1, &told);
+        for (size_t p = 0; p < SL_GATE_PARTS; p++) {
+            const sl_gate_part *part = &numbers->layouts[DRAWN_LAYERS - 1].all[p];
+            const size_t n = (size_t)part->n_out * part->n_in;
+            float *x = numbers->params + numbers->at[DRAWN_LAYERS - 1] + part->at;
+            const float *gradient = numbers->gradients + (x - numbers->params);
+            double norm = 0, expected = 0;
+            if (n == 0) continue;
+            float *was = malloc(n * sizeof *was), *way = malloc(n * sizeof *way);
+            memcpy(was, x, n * sizeof *was);
+            for (size_t i = 0; i < n; i++) norm += (double)gradient[i] * (double)gradient[i];
+            norm = sqrt(norm);
+            assert_true(norm > 0);
+            for (size_t i = 0; i < n; i++) { /* along the gradient, where all of it tells */
+                way[i] = (float)(0.02 * (double)gradient[i] / norm);
+                expected += 2 * (double)way[i] * (double)gradient[i];
+            }
+            for (size_t i = 0; i < n; i++) x[i] = was[i] + way[i];
+            double change = loss_of(&r);
+            for (size_t i = 0; i < n; i++) x[i] = was[i] - way[i];
+            change -= loss_of(&r);
+            memcpy(x, was, n * sizeof *was);
+            if (!(fabs(change - expected) < 0.02 * expected + 2e-6))
+                fail_msg("seed %d, part %d: moved by %g, told %g", (int)seed, (int)p, change,
+                         expected);
+            free(was), free(way);
+        }
+        rig_close(&r);
+    }
+}
+
+/* ---- rates ---- */
+
+static void test_rates(void **state)
+{
+    (void)state;
+    static const sl_cpt_options options = {.kl = 1, .clip = 1e9F};
+    static rig r;
+    sl_cpt_told told;
+    rig_open(&r, SEED, &LINEAR, 0, &options);
+    sl_cpt_read(r.cpt, r.ids, TOKENS, 3);
+    const double n = (double)DRAWN_LAYERS * DRAWN_KV_HEADS * (TOKENS - SINKS - WINDOW);
+    for (int quarters = 0; quarters <= 4; quarters++) {
+        const double keep = quarters / 4.0;
+        sl_cpt_measure(r.cpt, keep, &told);
+        assert_true(told.n == TOKENS - 1 - SINKS - WINDOW && told.n_eligible == n);
+        /* of its own logits, which are not those of the model that keeps all */
+        assert_true(fabs(told.n_kept / n - keep) < 0.1);
+        if (keep == 1) assert_true(told.kl < 1e-4 && fabs(told.lm - sl_cpt_full_lm(r.cpt)) < 1e-3);
+    }
+    rig_close(&r);
+}
+
+/* With the eviction loss alone, gates come to keep the share that is asked. */
+static void test_eviction_loss(void **state)
+{
+    (void)state;
+    static const sl_cpt_options options = {.eviction_loss = 1, .clip = 1};
+    static rig r;
+    sl_cpt_told told;
+    rig_open(&r, SEED, &LINEAR, 0, &options);
+    for (int step = 0; step < 100; step++) {
+        sl_cpt_read(r.cpt, r.ids, TOKENS, 3);
+        sl_cpt_gradient(r.cpt, 0.2, 1, &told);
+        assert_int_equal(sl_cpt_step(r.cpt, 0.02, 0), SL_OK);
+    }
+    assert_true(fabs(told.n_kept / told.n_eligible - 0.2) < 0.06);
+    rig_close(&r);
+}
+
+/* Logits far below a threshold, of gates that are hardly soft, teach nothing, and no nonsense. What
+ * is not finite all the same is not stepped. */
+static void test_finite(void **state)
+{
+    (void)state;
+    static const sl_cpt_options options = {.lm = 1, .softness = 1e-3F, .clip = 1};
+    static rig r;
+    sl_cpt_told told;
+    rig_open(&r, SEED, &HEADS, 0, &options);
+    sl_gate_numbers *numbers = sl_cpt_numbers(r.cpt);
+    sl_cpt_read(r.cpt, r.ids, TOKENS, 3);
+    sl_cpt_gradient(r.cpt, 0.2, 1, &told);
+    for (size_t i = 0; i < numbers->n; i++) assert_true(isfinite(numbers->gradients[i]));
+    assert_int_equal(sl_cpt_step(r.cpt, 0.01, 0), SL_OK);
+    void *before = malloc(numbers->state_bytes);
+    memcpy(before, numbers->state, numbers->state_bytes);
+    numbers->gradients[3] = NAN;
+    assert_int_equal(sl_cpt_step(r.cpt, 0.01, 0), SL_ERR_FORMAT);
+    assert_memory_equal(before, numbers->state, numbers->state_bytes);
+    free(before);
+    rig_close(&r);
+}
+
+/* ---- learning ---- */
+
+/* KL on texts never seen, a token. */
+static double held_out(rig *r)
+{
+    double kl = 0, n = 0;
+    seeded random = seeded_from(99);
+    for (int i = 0; i < 4; i++) {
+        sl_cpt_told told;
+        draw_ids(r, &random);
+        sl_cpt_read(r->cpt, r->ids, TOKENS, 3);
+        sl_cpt_measure(r->cpt, 0.25, &told);
+        kl += told.kl, n += told.n;
+    }
+    return kl / n;
+}
+
+static void train(rig *r, int n_steps, seeded *random)
+{
+    sl_cpt_told told;
+    for (int step = 0; step < n_steps; step++) {
+        draw_ids(r, random);
+        sl_cpt_read(r->cpt, r->ids, TOKENS, 3);
+        sl_cpt_gradient(r->cpt, 0.25, 1, &told);
+        assert_int_equal(sl_cpt_step(r->cpt, 0.02, 0.9), SL_OK);
+    }
+}
+
+static void test_learns(void **state)
+{
+    (void)state;
+    static const sl_cpt_options options = {.kl = 1, .clip = 1};
+    static rig r;
+    rig_open(&r, SEED, &LINEAR, 0, &options);
+    seeded random = seeded_from(3);
+    const double before = held_out(&r);
+    train(&r, 100, &random);
+    const double after = held_out(&r);
+    print_message("KL %.4f, then %.4f\n", before, after);
+    assert_true(after < 0.7 * before);
+    rig_close(&r);
+}
+
+/* The state is all that lasts: with it another run goes on to the same bytes. */
+static void test_resumes(void **state)
+{
+    (void)state;
+    static const sl_cpt_options options = {.lm = 1, .clip = 1};
+    static rig whole, other;
+    seeded random = seeded_from(3), later;
+    rig_open(&whole, SEED, &HEADS, 0, &options);
+    train(&whole, 2, &random);
+    later = random;
+    sl_gate_numbers *from = sl_cpt_numbers(whole.cpt);
+    rig_open(&other, SEED, &HEADS, 0, &options);
+    memcpy(sl_cpt_numbers(other.cpt)->state, from->state, from->state_bytes);
+    train(&whole, 2, &random);
+    train(&other, 2, &later);
+    assert_memory_equal(sl_cpt_numbers(other.cpt)->state, from->state, from->state_bytes);
+    assert_true(*from->step == 4);
+    rig_close(&whole);
+    rig_close(&other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gradients),     cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_eviction_loss), cmocka_unit_test(test_finite),
+        cmocka_unit_test(test_learns),        cmocka_unit_test(test_resumes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
