@@ -107,20 +107,18 @@ static const sl_option CPT[] = {
     {"pieces", 0, "N", "96", "of text to learn from", SL_SETS_COUNT(pieces, 1, 1e6)},
     {"lengths", 0, "N,...", "2048", "tokens of the pieces, taking turns",
      SL_SETS_COUNTS(lengths, 64, 1 << 20)},
-    {"loss", 0, "NAME", "lm",
-     "lm: of the next token; kl: from what the model says that keeps all; both",
+    {"loss", 0, "NAME", "lm", "lm: of the next token; kl: to the model that keeps all; both",
      SL_SETS_TEXT(loss)},
-    {"rates", 0, "X,...", "0.5,0.25,0.125,0.0625,0.03125",
-     "what is kept of eligible tokens, drawn for each piece", SL_SETS_REALS(rates, 1e-6, 1)},
+    {"rates", 0, "X,...", "0.5,0.25,0.125,0.0625,0.03125", "kept shares to draw from",
+     SL_SETS_REALS(rates, 1e-6, 1)},
     {"rates-each", 0, "N", "2", "of them, so many for each piece: one of each part of the list",
      SL_SETS_COUNT(rates_each, 1, 64)},
     {"eviction-loss", 0, "X", "0",
-     "hold one rate by X times |share kept - rate| in the loss, of gates from train init; 0: by a "
-     "threshold for each piece",
+     "weight of |share kept - rate| in the loss; 0: a threshold holds the rate",
      SL_SETS_REAL(eviction_loss, 0, 1e6)},
     {"soft", 0, "X", "0", "soft flags, sigmoids so wide; 0: hard ones, straight through",
      SL_SETS_REAL(softness, 0, 1e6)},
-    {"rate", 0, "X", "0.005", "AdamW's at its highest, relative to the size of each tensor",
+    {"rate", 0, "X", "0.005", "AdamW's highest, relative to the size of each tensor",
      SL_SETS_REAL(rate, 1e-9, 0.1)},
     {"clip", 0, "X", "0.02", "the most that a step's gradients may measure together",
      SL_SETS_REAL(clip, 1e-9, 1e9)},
@@ -168,11 +166,10 @@ const sl_command sl_cmd_train_cpt = {
     .name = "train cpt",
     .summary = "tune gates through the frozen model",
     .usage = "-m MODEL -g GATE --text FILE,... -o GATE",
-    .about =
-        "Tune the gates of a file by continual pre-training (arXiv 2410.12876): the model, which "
-        "does not change, reads each piece with what gates keep, and its loss tells every flag "
-        "whether the other answer had been better. One file serves all rates it was tuned at. "
-        "Stopped by SIGTERM, the same command goes on. Under mpirun ranks share the pieces.",
+    .about = "Tune the gates of a file through the model, which does not change, by continual "
+             "pre-training (arXiv 2410.12876): its loss tells every flag whether the other answer "
+             "had been better. One file serves all rates it was tuned at. Stopped by SIGTERM, the "
+             "same command goes on. Under mpirun ranks share the pieces.",
     .examples =
         "  sluice train cpt -m model.gguf -g warm.gguf --text book.txt,chat.jsonl -o tuned.gguf\n"
         "  sluice train calibrate -m model.gguf -g tuned.gguf --text other.txt -o gate.gguf",
