@@ -130,7 +130,7 @@ static const sl_option CPT[] = {
 static const sl_option LEARNING[] = {
     {"ahead", 0, "N,...", "15,32", "look-aheads of window gates, one for each step by chance",
      SL_SETS_COUNTS(ahead, 0, 1 << 20)},
-    {"repeat", 0, "X", "0.1", "of the pieces, so many are a passage and the order to repeat it",
+    {"repeat", 0, "X", "0.1", "share of pieces that are a passage and an order to repeat it",
      SL_SETS_REAL(repeat_share, 0, 1)},
     {"checkpoint", 0, "FILE", NULL, "where a stopped run goes on from [OUTPUT.checkpoint]",
      SL_SETS_WRITTEN(checkpoint)},
