@@ -112,31 +112,34 @@ static void say_result(conversation *c, sl_jinja_value content)
 
 /* ---- looking at what is printed ---- */
 
-/* Prints the conversation and ends it. NULL text: it is refused. */
-static sl_jinja_output print(const sl_jinja *jinja, conversation *c)
+/* Prints the conversation and ends it. NULL text: it is refused, and *error_out has the cause if
+ * the template is it. now: what strftime_now tells, or NULL. */
+static sl_jinja_output print_on(const sl_jinja *jinja, conversation *c, const struct tm *now,
+                                sl_jinja_error *error_out)
 {
-    const sl_jinja_options options = {.limits = LIMITS, .now = &ANY_DATE};
+    const sl_jinja_options options = {.limits = LIMITS, .now = now};
     sl_jinja_output printed = {0};
-    sl_jinja_error error;
-    if (!c->memory.refused) sl_jinja_run(jinja, c->names, &options, &printed, &error);
+    *error_out = (sl_jinja_error){0};
+    if (!c->memory.refused) sl_jinja_run(jinja, c->names, &options, &printed, error_out);
     sl_jinja_memory_fini(&c->memory);
     return printed;
 }
 
+static sl_jinja_output print(const sl_jinja *jinja, conversation *c)
+{
+    sl_jinja_error error;
+    return print_on(jinja, c, &ANY_DATE, &error);
+}
+
 static bool probe_needs_date(const sl_jinja *jinja)
 {
-    const sl_jinja_options options = {.limits = LIMITS, .now = NULL};
     conversation c;
+    sl_jinja_error error;
     begin(&c);
     say(&c, SL_CHAT_USER, text_of(&c, "Hi"));
-    sl_jinja_output printed = {0};
-    sl_jinja_error error;
-    const bool needs_date = !c.memory.refused &&
-                            sl_jinja_run(jinja, c.names, &options, &printed, &error) ==
-                                SL_ERR_REQUEST &&
-                            error.cause == SL_JINJA_TIME_UNSET;
+    sl_jinja_output printed = print_on(jinja, &c, NULL, &error);
+    const bool needs_date = !printed.text && error.cause == SL_JINJA_TIME_UNSET;
     sl_jinja_output_free(&printed);
-    sl_jinja_memory_fini(&c.memory);
     return needs_date;
 }
 

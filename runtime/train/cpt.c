@@ -45,11 +45,6 @@ static size_t tokens_max(const sl_cpt *c) { return c->options.model.tokens_max; 
 
 /* ---- memory ---- */
 
-static uint32_t reach_of(const sl_gate_shape *shape)
-{
-    return shape->heads > 0 ? shape->back + shape->ahead : 0;
-}
-
 static float size_of_part(const sl_gate_params *layout, const sl_gate_part *part,
                           const float *numbers)
 {
@@ -83,7 +78,8 @@ static void init_gates(sl_cpt *c, sl_arena *arena)
         largest = counted.n > largest ? counted.n : largest;
         if (counted.n == 0) continue;
         sl_gate_pass_init(c->gates ? &c->numbers.layouts[i] : &counted, gate->n_kv_heads,
-                          gate->model_width, SLICE, reach_of(&counted.shape), arena, &pass);
+                          gate->model_width, SLICE, sl_gate_pass_reach(&counted.shape), arena,
+                          &pass);
         if (c->gates) c->gates[i] = pass;
     }
     c->part_gradient = sl_arena_array(arena, float, largest);
@@ -414,8 +410,7 @@ static void step_part(sl_gate_numbers *g, const trained_part *part, double rate)
                             .beta1 = 0.9F,
                             .beta2 = 0.95F,
                             .least = 1e-12F};
-    sl_adamw_step(&adamw, *g->step, part->n, g->gradients + part->at, g->params + part->at,
-                  g->m + part->at, g->v + part->at);
+    sl_gate_numbers_step(g, part->at, part->n, &adamw);
 }
 
 sl_status sl_cpt_step(sl_cpt *cpt, double rate, double mean)

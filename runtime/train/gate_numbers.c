@@ -46,11 +46,10 @@ void sl_gate_numbers_begin(const sl_gate *gate, size_t other_bytes, sl_arena *ar
 
 void sl_gate_numbers_count_step(sl_gate_numbers *numbers) { ++*numbers->step; }
 
-void sl_gate_numbers_step_layer(sl_gate_numbers *numbers, uint32_t layer, const sl_adamw *adamw)
+void sl_gate_numbers_step(sl_gate_numbers *numbers, size_t at, size_t n, const sl_adamw *adamw)
 {
-    const size_t at = numbers->at[layer];
-    sl_adamw_step(adamw, *numbers->step, numbers->layouts[layer].n, numbers->gradients + at,
-                  numbers->params + at, numbers->m + at, numbers->v + at);
+    sl_adamw_step(adamw, *numbers->step, n, numbers->gradients + at, numbers->params + at,
+                  numbers->m + at, numbers->v + at);
 }
 
 void sl_gate_numbers_encode(const sl_gate_numbers *numbers, uint32_t layer, uint32_t type,

@@ -27,9 +27,9 @@ void sl_gate_numbers_plan(const sl_gate *gate, sl_arena *arena, sl_gate_numbers 
 void sl_gate_numbers_begin(const sl_gate *gate, size_t other_bytes, sl_arena *arena,
                            sl_gate_numbers *numbers);
 
-/* Count a step, then take it layer by layer. */
+/* Count a step, then take it of each run [at, at + n) of numbers. */
 void sl_gate_numbers_count_step(sl_gate_numbers *numbers);
-void sl_gate_numbers_step_layer(sl_gate_numbers *numbers, uint32_t layer, const sl_adamw *adamw);
+void sl_gate_numbers_step(sl_gate_numbers *numbers, size_t at, size_t n, const sl_adamw *adamw);
 
 /* Layer `layer` as a gate file has it, in memory from the arena. */
 void sl_gate_numbers_encode(const sl_gate_numbers *numbers, uint32_t layer, uint32_t type,

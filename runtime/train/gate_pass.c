@@ -12,6 +12,11 @@
 
 enum { BLOCK = 64 };
 
+uint32_t sl_gate_pass_reach(const sl_gate_shape *shape)
+{
+    return shape->heads > 0 ? shape->back + shape->ahead : 0;
+}
+
 void sl_gate_pass_init(const sl_gate_params *layout, uint32_t n_kv_heads, uint32_t width,
                        uint32_t rows_max, uint32_t reach_max, sl_arena *arena, sl_gate_pass *out)
 {

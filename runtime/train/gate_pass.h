@@ -23,6 +23,8 @@ typedef struct {
     float *weight, *d_weight; /* [heads][rows_max][BLOCK + reach_max], [BLOCK][BLOCK + reach_max] */
 } sl_gate_pass;
 
+/* Tokens beside itself that a token's heads see at most; 0: it has none. */
+uint32_t sl_gate_pass_reach(const sl_gate_shape *shape);
 /* For stretches of rows_max tokens that see reach_max beside themselves at most. Memory from the
  * arena. The layout outlives the pass. */
 void sl_gate_pass_init(const sl_gate_params *layout, uint32_t n_kv_heads, uint32_t width,

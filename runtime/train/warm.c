@@ -33,11 +33,6 @@ struct sl_warm {
 
 /* ---- memory ---- */
 
-static uint32_t reach_of(const sl_gate_shape *shape)
-{
-    return shape->heads > 0 ? shape->back + shape->ahead : 0;
-}
-
 static void init_layer(sl_warm *w, const sl_gate_params *layout, sl_arena *arena, warm_layer *layer)
 {
     const sl_gate *gate = w->options.gate;
@@ -45,8 +40,8 @@ static void init_layer(sl_warm *w, const sl_gate_params *layout, sl_arena *arena
     *layer = (warm_layer){.layout = layout};
     if (layout->n == 0) return;
     sl_ridge_init(gate->model_width, n_kv_heads, arena, &layer->ridge);
-    sl_gate_pass_init(layout, n_kv_heads, gate->model_width, slice, reach_of(&layout->shape), arena,
-                      &layer->pass);
+    sl_gate_pass_init(layout, n_kv_heads, gate->model_width, slice,
+                      sl_gate_pass_reach(&layout->shape), arena, &layer->pass);
     layer->logits = sl_arena_array(arena, float, (size_t)slice *n_kv_heads);
     layer->d_logits = sl_arena_array(arena, float, (size_t)slice *n_kv_heads);
     w->n_sums += layer->ridge.n_sums;
@@ -341,7 +336,8 @@ void sl_warm_step(sl_warm *warm, float rate)
     sl_gate_numbers_count_step(&warm->numbers);
 #pragma omp parallel for schedule(dynamic) num_threads(warm->options.threads)
     for (uint32_t i = 0; i < warm->options.gate->n_layers; i++)
-        sl_gate_numbers_step_layer(&warm->numbers, i, &adamw);
+        sl_gate_numbers_step(&warm->numbers, warm->numbers.at[i], warm->numbers.layouts[i].n,
+                             &adamw);
 }
 
 /* ---- how good it is ---- */

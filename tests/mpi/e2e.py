@@ -95,6 +95,19 @@ class Bench:
                 os.unlink(self.path(name))
 
 
+def good(bench, ranks, *words):
+    """A command that must end with 0."""
+    ran = bench.run(ranks, *words)
+    check(ran.returncode == 0, f"{words[:2]} on {ranks} ranks: exit code {ran.returncode}\n"
+                               f"{ran.stderr.decode(errors='replace')}")
+    return ran
+
+
+def bytes_of(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def main(description, body):
     """Run body(bench); the exit status is the verdict."""
     args = parse_args(description)

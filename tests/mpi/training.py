@@ -19,13 +19,6 @@ def words_of(model, gate, texts, out, *more):
             *WARM, *more]
 
 
-def good(bench, ranks, *words):
-    ran = bench.run(ranks, *words)
-    e2e.check(ran.returncode == 0, f"{words[:2]} on {ranks} ranks: exit code {ran.returncode}\n"
-                                   f"{ran.stderr.decode(errors='replace')}")
-    return ran
-
-
 def log_of(path):
     with open(path) as file:
         return [json.loads(line) for line in file]
@@ -37,18 +30,13 @@ def held_out(path, phase):
     return lines[0]["layer_r2"]
 
 
-def bytes_of(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def check_ranks(bench, model, gate, texts):
     """The same pieces, added up in another order: ridge regression to rounding; AdamW takes steps of as
     many pieces as there are ranks, and ends near by."""
     reference = {}
     for ranks in (0, 2, 3):
         out = bench.path(f"ranks{ranks}.gguf")
-        good(bench, ranks, *words_of(model, gate, texts, out, "--ridge-pieces", 12, "--pieces", 12))
+        e2e.good(bench, ranks, *words_of(model, gate, texts, out, "--ridge-pieces", 12, "--pieces", 12))
         for phase, tolerance in (("ridge", 0.002), ("adamw", 0.1)):
             r2 = held_out(out + ".log.jsonl", phase)
             known = reference.setdefault(phase, r2)
@@ -60,21 +48,21 @@ def check_ranks(bench, model, gate, texts):
 def check_resume(bench, model, gate, texts, ranks):
     whole, cut = bench.path("whole.gguf"), bench.path("cut.gguf")
     more = ["--ridge-pieces", 6, "--pieces", 24, "--lengths", "192,256"]
-    good(bench, ranks, *words_of(model, gate, texts, whole, *more))
+    e2e.good(bench, ranks, *words_of(model, gate, texts, whole, *more))
     run = bench.start(ranks, *words_of(model, gate, texts, cut, *more))
     for _ in range(600):
         if os.path.exists(cut + ".checkpoint") and os.path.exists(cut + ".log.jsonl") and \
-                b'"adamw"' in bytes_of(cut + ".log.jsonl"):
+                b'"adamw"' in e2e.bytes_of(cut + ".log.jsonl"):
             break
         time.sleep(0.02)
     run.send_signal(signal.SIGTERM)
     code = run.wait(timeout=60)
     stopped = not os.path.exists(cut)
     e2e.check(not stopped or code != 0, "a stopped run ended with 0")
-    ran = good(bench, ranks, *words_of(model, gate, texts, cut, *more))
+    ran = e2e.good(bench, ranks, *words_of(model, gate, texts, cut, *more))
     if stopped:
         e2e.check(b"going on after round" in ran.stderr, "the second run began anew")
-    e2e.check(bytes_of(whole) == bytes_of(cut), f"{ranks} ranks: resumed gates differ")
+    e2e.check(e2e.bytes_of(whole) == e2e.bytes_of(cut), f"{ranks} ranks: resumed gates differ")
     rounds = [line["round"] for line in log_of(cut + ".log.jsonl") if "round" in line]
     e2e.check(set(rounds) == set(range(1, max(rounds) + 1)), f"rounds in the log: {rounds}")
     return stopped
@@ -86,7 +74,7 @@ def check_other_run(bench, model, gate, texts):
     bench.write("other.gguf.checkpoint", b"not a checkpoint")
     ran = bench.run(0, *words_of(model, gate, texts, out, "--pieces", 1))
     e2e.check(ran.returncode == 4 and b"no checkpoint" in ran.stderr, ran.stderr.decode())
-    e2e.check(bytes_of(out + ".checkpoint") == b"not a checkpoint", "it was overwritten")
+    e2e.check(e2e.bytes_of(out + ".checkpoint") == b"not a checkpoint", "it was overwritten")
 
 
 def check_lines(bench, model, gate, texts):
@@ -99,7 +87,7 @@ def check_lines(bench, model, gate, texts):
     lines[9] = json.dumps({"other": 1})
     path = bench.write("chat.jsonl", "\n".join(lines) + "\n")
     out = bench.path("lines.gguf")
-    ran = good(bench, 0, *words_of(model, gate, [path, *texts], out, "--ridge-pieces", 4, "--pieces", 0))
+    ran = e2e.good(bench, 0, *words_of(model, gate, [path, *texts], out, "--ridge-pieces", 4, "--pieces", 0))
     talk = ran.stderr.decode()
     for number in (4, 8, 10):
         e2e.check(f"line {number} is skipped" in talk, f"line {number} is not told:\n{talk}")
@@ -109,10 +97,10 @@ def check_lines(bench, model, gate, texts):
 def check_not_finite(bench, model, texts):
     """Biases that are infinite in the second of three layers: it is named, with the round."""
     made, out = bench.path("made.gguf"), bench.path("never.gguf")
-    good(bench, 0, "train", "init", "-m", model, "-o", made, "--fill", "constant", "--bias", "1000,3000")
+    e2e.good(bench, 0, "train", "init", "-m", model, "-o", made, "--fill", "constant", "--bias", "1000,3000")
     before, after = struct.pack("<f", 2000), struct.pack("<f", float("inf"))
-    e2e.check(before in bytes_of(made), "the second layer has no bias of 2000")
-    gate = bench.write("infinite.gguf", bytes_of(made).replace(before, after))
+    e2e.check(before in e2e.bytes_of(made), "the second layer has no bias of 2000")
+    gate = bench.write("infinite.gguf", e2e.bytes_of(made).replace(before, after))
     ran = bench.run(0, *words_of(model, gate, texts, out, "--ridge-pieces", 0, "--pieces", 8))
     talk = ran.stderr.decode()
     e2e.check(ran.returncode == 4 and "round 1: the loss of layer 1 is not finite" in talk,
@@ -124,29 +112,29 @@ def check_calibration(bench, model, texts):
     warm, out = bench.path("ranks0.gguf"), bench.path("calibrated.gguf")
     words = ["train", "calibrate", "-m", model, "-g", warm, "--text", ",".join(texts), "--windows", 16,
              "--rates", "0.5,0.25", "--lengths", 512, "--pieces", 6]
-    good(bench, 0, *words, "-o", out, "--log", warm + ".log.jsonl")
-    good(bench, 3, *words, "-o", bench.path("on3.gguf"))
-    e2e.check(bytes_of(out) == bytes_of(bench.path("on3.gguf")), "thresholds differ on 3 ranks")
+    e2e.good(bench, 0, *words, "-o", out, "--log", warm + ".log.jsonl")
+    e2e.good(bench, 3, *words, "-o", bench.path("on3.gguf"))
+    e2e.check(e2e.bytes_of(out) == e2e.bytes_of(bench.path("on3.gguf")), "thresholds differ on 3 ranks")
     for keep in (0.5, 0.25):
-        ran = good(bench, 0, "eval", "perplexity", "-m", model, "-g", out, "--keep", keep, "--window", 16,
+        ran = e2e.good(bench, 0, "eval", "perplexity", "-m", model, "-g", out, "--keep", keep, "--window", 16,
                    "--text", texts[0], "--context", 512, "--json")
         kept = json.loads(ran.stdout)["retention_mean"]
         e2e.check(abs(kept - keep) < 0.03, f"asked {keep}, kept {kept}")
-    shown = json.loads(good(bench, 0, "show", "gate", out, "--json").stdout)
+    shown = json.loads(e2e.good(bench, 0, "show", "gate", out, "--json").stdout)
     e2e.check([row["steer"] > 0 for row in shown["calibration"]] == [True, True], shown)
 
 
 def check_report(bench):
     log = bench.path("ranks0.gguf.log.jsonl")
-    report = json.loads(good(bench, 0, "show", "report", log, "--json").stdout)
+    report = json.loads(e2e.good(bench, 0, "show", "report", log, "--json").stdout)
     e2e.check(len(report["rounds"]) == 24 and set(report["held_out"]) == {"ridge", "adamw"}, report)
     e2e.check(len(report["calibrated"]) == 2, report["calibrated"])
     picture = bench.path("curves.png")
-    text = good(bench, 0, "show", "report", log, "-o", picture).stdout.decode()
+    text = e2e.good(bench, 0, "show", "report", log, "-o", picture).stdout.decode()
     e2e.check("R2 on held-out text after adamw" in text, text)
-    e2e.check(bytes_of(picture)[:4] == b"\x89PNG", "the picture is none")
+    e2e.check(e2e.bytes_of(picture)[:4] == b"\x89PNG", "the picture is none")
     touched = bench.path("touched")
-    hostile = bench.write("hostile.jsonl", bytes_of(log) + json.dumps(
+    hostile = bench.write("hostile.jsonl", e2e.bytes_of(log) + json.dumps(
         {"phase": "held-out", "after": f"x'; system \"touch {touched}\" #", "layer_r2": [0, 1, 1]}).encode() + b"\n")
     bench.run(0, "show", "report", hostile, "-o", picture)
     e2e.check(not os.path.exists(touched), "a log commanded gnuplot")
@@ -190,7 +178,7 @@ def check_unlike_ranks(bench, model, gate, texts):
 def check_spans(bench, model, texts):
     for span in ("prompt", "causal"):
         gate = bench.path(span + ".gguf")
-        good(bench, 0, "train", "init", "-m", model, "-o", gate, "--span", span)
+        e2e.good(bench, 0, "train", "init", "-m", model, "-o", gate, "--span", span)
         ran = bench.run(0, *words_of(model, gate, texts, bench.path("span.gguf")))
         talk = ran.stderr.decode(errors="replace")
         e2e.check(ran.returncode == 4 and f"span {span}" in talk, f"exit code {ran.returncode}: {talk}")
@@ -203,7 +191,7 @@ def body(bench):
     for name in ("GPL-3", "LGPL-2.1"):
         with open(os.path.join(LICENSES, name), "rb") as file:
             texts.append(bench.write(name + ".txt", file.read()[:20000]))
-    good(bench, 0, "train", "init", "-m", model, "-o", gate, "--gate-heads", "2,2,1", "--span", "window:8,8")
+    e2e.good(bench, 0, "train", "init", "-m", model, "-o", gate, "--gate-heads", "2,2,1", "--span", "window:8,8")
     check_ranks(bench, model, gate, texts)
     stopped = [check_resume(bench, model, gate, texts, ranks) for ranks in (0, 2)]
     e2e.check(bench.args.light or any(stopped), "no run was stopped before its end")

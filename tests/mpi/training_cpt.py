@@ -18,39 +18,29 @@ def words_of(model, gate, texts, out, *more):
     return ["train", "cpt", "-m", model, "-g", gate, "--text", ",".join(texts), "-o", out, "-t", 1, *CPT, *more]
 
 
-def good(bench, ranks, *words):
-    ran = bench.run(ranks, *words)
-    e2e.check(ran.returncode == 0, f"{words[:2]} on {ranks} ranks: exit code {ran.returncode}\n"
-                                   f"{ran.stderr.decode(errors='replace')}")
-    return ran
-
-
-def bytes_of(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def check_losses(bench, model, gate, texts):
     """Each makes gates of its own that can be calibrated; all tell what they cost on held-out text."""
     made = set()
     for name, more in [("lm", ["--loss", "lm"]), ("kl", ["--loss", "kl"]), ("both", ["--loss", "both"]),
-                       ("soft", ["--soft", "1"]), ("held", ["--eviction-loss", "1", "--rates", "0.25", "--rates-each", 1])]:
+                       ("soft", ["--soft", "1"]),
+                       ("held", ["--eviction-loss", "1", "--rates", "0.25", "--rates-each", 1])]:
         out = bench.path(f"{name}.gguf")
-        talk = good(bench, 0, *words_of(model, gate, texts, out, "--pieces", 4, *more)).stderr.decode()
+        ran = e2e.good(bench, 0, *words_of(model, gate, texts, out, "--pieces", 4, *more))
+        talk = ran.stderr.decode()
         e2e.check(talk.count("held-out text, ") == (1 if name == "held" else 2) and "perplexity" in talk,
                   f"{name}: {talk}")
         e2e.check("nan" not in talk, talk)
-        made.add(bytes_of(out))
+        made.add(e2e.bytes_of(out))
     e2e.check(len(made) == 5, "different losses made the same gates")
-    good(bench, 0, "train", "calibrate", "-m", model, "-g", bench.path("lm.gguf"), "--text", ",".join(texts),
+    e2e.good(bench, 0, "train", "calibrate", "-m", model, "-g", bench.path("lm.gguf"), "--text", ",".join(texts),
          "--windows", 16, "--rates", "0.5", "--lengths", 256, "--pieces", 2, "-o", bench.path("calibrated.gguf"))
 
 
 def check_report(bench):
     log = bench.path("lm.gguf.log.jsonl")
-    report = json.loads(good(bench, 0, "show", "report", log, "--json").stdout)
+    report = json.loads(e2e.good(bench, 0, "show", "report", log, "--json").stdout)
     e2e.check(len(report["rounds"]) == 4 and [row["keep"] for row in report["costs"]] == [0.5, 0.25], report)
-    ran = good(bench, 0, "show", "report", log)
+    ran = e2e.good(bench, 0, "show", "report", log)
     e2e.check(b"last loss" in ran.stdout and b"% kept: perplexity" in ran.stdout and b"nan" not in ran.stdout, f"{ran}")
     e2e.check(b"skipped" not in ran.stderr, f"{ran}")
 
@@ -58,10 +48,10 @@ def check_report(bench):
 def check_not_finite(bench, model, texts):
     """A bias that is infinite: neither a step nor a file."""
     made, out = bench.path("made.gguf"), bench.path("never.gguf")
-    good(bench, 0, "train", "init", "-m", model, "-o", made, "--fill", "constant", "--bias", "1000,3000")
+    e2e.good(bench, 0, "train", "init", "-m", model, "-o", made, "--fill", "constant", "--bias", "1000,3000")
     before, after = struct.pack("<f", 2000), struct.pack("<f", float("nan"))
-    e2e.check(before in bytes_of(made), "the second layer has no bias of 2000")
-    gate = bench.write("nan.gguf", bytes_of(made).replace(before, after))
+    e2e.check(before in e2e.bytes_of(made), "the second layer has no bias of 2000")
+    gate = bench.write("nan.gguf", e2e.bytes_of(made).replace(before, after))
     for ranks in (0, 2):
         ran = bench.run(ranks, *words_of(model, gate, texts, out, "--pieces", 4))
         talk = ran.stderr.decode(errors="replace")
@@ -74,15 +64,15 @@ def check_ranks(bench, model, gate, texts):
     for ranks in (2, 3):
         outs = [bench.path(f"ranks{ranks}.{i}.gguf") for i in range(2)]
         for out in outs:
-            good(bench, ranks, *words_of(model, gate, texts, out, "--pieces", 6))
+            e2e.good(bench, ranks, *words_of(model, gate, texts, out, "--pieces", 6))
             e2e.check(not os.path.exists(out + ".checkpoint"), "the checkpoint of a finished run is there")
-        e2e.check(bytes_of(outs[0]) == bytes_of(outs[1]), f"{ranks} ranks: two runs differ")
+        e2e.check(e2e.bytes_of(outs[0]) == e2e.bytes_of(outs[1]), f"{ranks} ranks: two runs differ")
 
 
 def check_resume(bench, model, gate, texts, ranks):
     whole, cut = bench.path("whole.gguf"), bench.path("cut.gguf")
     more = ["--pieces", 24]
-    good(bench, ranks, *words_of(model, gate, texts, whole, *more))
+    e2e.good(bench, ranks, *words_of(model, gate, texts, whole, *more))
     run = bench.start(ranks, *words_of(model, gate, texts, cut, *more))
     for _ in range(600):
         if os.path.exists(cut + ".checkpoint"):
@@ -92,9 +82,9 @@ def check_resume(bench, model, gate, texts, ranks):
     code = run.wait(timeout=60)
     stopped = not os.path.exists(cut)
     e2e.check(not stopped or code != 0, "a stopped run ended with 0")
-    ran = good(bench, ranks, *words_of(model, gate, texts, cut, *more))
+    ran = e2e.good(bench, ranks, *words_of(model, gate, texts, cut, *more))
     e2e.check(not stopped or b"going on after round" in ran.stderr, "the second run began anew")
-    e2e.check(bytes_of(whole) == bytes_of(cut), f"{ranks} ranks: resumed gates differ")
+    e2e.check(e2e.bytes_of(whole) == e2e.bytes_of(cut), f"{ranks} ranks: resumed gates differ")
     os.unlink(cut)
     return stopped
 
@@ -111,14 +101,14 @@ def check_refused(bench, model, gate, texts):
     bench.write("refused.gguf.checkpoint", b"not a checkpoint")
     ran = bench.run(0, *words_of(model, gate, texts, out))
     e2e.check(ran.returncode == 4 and b"no checkpoint" in ran.stderr, f"{ran}")
-    e2e.check(bytes_of(out + ".checkpoint") == b"not a checkpoint", "it was overwritten")
+    e2e.check(e2e.bytes_of(out + ".checkpoint") == b"not a checkpoint", "it was overwritten")
     e2e.check(not os.path.exists(out), "gates were written")
 
 
 def body(bench):
     model = bench.model("model.gguf", seed=71, layers=3, width=64, ffn=96, context=1024)
     gate = bench.path("start.gguf")
-    good(bench, 0, "train", "init", "-m", model, "-o", gate, "--span", "window:8,24", "--gate-heads", "2",
+    e2e.good(bench, 0, "train", "init", "-m", model, "-o", gate, "--span", "window:8,24", "--gate-heads", "2",
          "--gate-width", "16")
     texts = [os.path.join(LICENSES, name) for name in ("GPL-3", "Apache-2.0")]
     check_losses(bench, model, gate, texts)
