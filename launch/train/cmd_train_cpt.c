@@ -74,13 +74,8 @@ static sl_status check_gated(const tuning *t)
 static sl_status open_model(tuning *t)
 {
     const sl_settings *s = t->job.settings;
-    sl_status status = sl_dense_begin((int)t->job.threads);
-    if (status == SL_OK)
-        status = sl_model_setup_open(&t->job.setup, SL_SETUP_SHAPE | SL_SETUP_CHAT);
-    if (status == SL_OK) status = sl_model_setup_open(&t->job.setup, SL_SETUP_GATE_FITS);
-    if (status == SL_OK) status = sl_train_check_spans(gate_of(t), s->gate, "train cpt");
+    sl_status status = sl_train_run_open_model(&t->job, "train cpt");
     if (status == SL_OK) status = check_gated(t);
-    if (status == SL_OK) status = sl_model_setup_open(&t->job.setup, SL_SETUP_KERNELS);
     if (status != SL_OK) return status;
     t->window = s->window != SL_NOT_GIVEN ? s->window : gate_of(t)->window;
     t->sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : gate_of(t)->sinks;

@@ -48,12 +48,7 @@ static const sl_gate *gate_of(const training *t) { return sl_model_setup_gate(&t
 static sl_status open_model(training *t)
 {
     const sl_settings *s = t->job.settings;
-    sl_status status = sl_dense_begin((int)t->job.threads);
-    if (status == SL_OK)
-        status = sl_model_setup_open(&t->job.setup, SL_SETUP_SHAPE | SL_SETUP_CHAT);
-    if (status == SL_OK) status = sl_model_setup_open(&t->job.setup, SL_SETUP_GATE_FITS);
-    if (status == SL_OK) status = sl_train_check_spans(gate_of(t), s->gate, "train warm");
-    if (status == SL_OK) status = sl_model_setup_open(&t->job.setup, SL_SETUP_KERNELS);
+    sl_status status = sl_train_run_open_model(&t->job, "train warm");
     if (status != SL_OK) return status;
     const sl_gate *gate = gate_of(t);
     sl_train_pass_options options = {.gguf = t->job.setup.gguf,

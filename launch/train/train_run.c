@@ -8,6 +8,7 @@
 #include "launch/machine/ranks.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "runtime/train/dense.h"
 
 enum { TOLD_EVERY_S = 10 };
 
@@ -35,6 +36,18 @@ sl_status sl_train_run_name_files(sl_train_job *job, sl_train_run *run_out)
                                  sizeof r->checkpoint_path);
     if (status != SL_OK) return status;
     return name_file(s->train_log, s->output, ".log.jsonl", r->log_path, sizeof r->log_path);
+}
+
+sl_status sl_train_run_open_model(sl_train_job *job, const char *command)
+{
+    sl_model_setup *setup = &job->setup;
+    sl_status status = sl_dense_begin((int)job->threads);
+    if (status == SL_OK) status = sl_model_setup_open(setup, SL_SETUP_SHAPE | SL_SETUP_CHAT);
+    if (status == SL_OK) status = sl_model_setup_open(setup, SL_SETUP_GATE_FITS);
+    if (status == SL_OK)
+        status = sl_train_check_spans(sl_model_setup_gate(setup), job->settings->gate, command);
+    if (status == SL_OK) status = sl_model_setup_open(setup, SL_SETUP_KERNELS);
+    return status;
 }
 
 static sl_status open_log(sl_train_run *r)

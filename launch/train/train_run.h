@@ -18,6 +18,9 @@ typedef struct {
     uint64_t tokens_before; /* of earlier sittings */
 } sl_train_run;
 
+/* OpenBLAS, and of the model and its gates all but the weights. `command`: for messages. Errors are
+ * those of sl_model_setup_open and sl_train_check_spans. */
+sl_status sl_train_run_open_model(sl_train_job *job, const char *command);
 /* The files' names, as the settings say or beside the output. SL_ERR_OPTION, logged. */
 sl_status sl_train_run_name_files(sl_train_job *job, sl_train_run *run_out);
 /* Go on where a run of this hash, of everything that the result depends on, was stopped, and open
