@@ -18,16 +18,9 @@ static const sl_gate_calibration *calibration_of(const sl_gate *gate, double kee
     return NULL;
 }
 
-static bool has_prompt_span(const sl_gate *gate)
-{
-    for (uint32_t i = 0; i < gate->n_layers; i++)
-        if (gate->layers[i].shape.span == SL_GATE_PROMPT) return true;
-    return false;
-}
-
 static void choose_gate(const sl_settings *s, const sl_gate *gate, bool notes, sl_policy *p)
 {
-    p->whole_prompts = has_prompt_span(gate);
+    p->whole_prompts = sl_gate_has_prompt_span(gate);
     p->has_threshold = true;
     p->threshold = gate->threshold;
     if (s->keep == 0) p->keep = (double)gate->keep;

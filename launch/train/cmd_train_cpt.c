@@ -31,6 +31,7 @@ typedef struct {
     void *storage;
     size_t storage_bytes;
     uint32_t window, sinks;
+    double kept; /* of held-out text, at the last of the rates */
 } tuning;
 
 static int rank_of(const tuning *t) { return sl_train_job_rank(&t->job); }
@@ -74,7 +75,7 @@ static sl_status check_gated(const tuning *t)
 static sl_status open_model(tuning *t)
 {
     const sl_settings *s = t->job.settings;
-    sl_status status = sl_train_run_open_model(&t->job, "train cpt");
+    sl_status status = sl_train_run_open_model(&t->job);
     if (status == SL_OK) status = check_gated(t);
     if (status != SL_OK) return status;
     t->window = s->window != SL_NOT_GIVEN ? s->window : gate_of(t)->window;
@@ -129,6 +130,13 @@ static sl_status open_cpt(tuning *t)
     return SL_OK;
 }
 
+/* Of a piece of n tokens, the prompt; gates that read prompts as one piece decide about no other
+ * token. */
+static uint32_t prompt_of(const tuning *t, uint32_t n)
+{
+    return sl_gate_has_prompt_span(gate_of(t)) ? n / 2 : 0;
+}
+
 /* Everything that the result depends on. */
 static uint64_t hash_run(const tuning *t)
 {
@@ -158,11 +166,13 @@ static uint64_t hash_run(const tuning *t)
 static sl_status check_lengths(const tuning *t)
 {
     const sl_counts *lengths = &t->job.settings->lengths;
-    const uint32_t least = t->sinks + t->window + 2; /* one is scored, and has a next one */
+    /* one is scored, and has a next one; or a half has something to evict, the other the window */
+    const uint32_t behind = t->sinks + t->window + 2,
+                   least = sl_gate_has_prompt_span(gate_of(t)) ? 2 * behind : behind;
     for (uint32_t i = 0; i < lengths->n; i++) {
         if (lengths->items[i] >= least) continue;
-        sl_error("--lengths %u: in so short a piece nothing is scored behind %u sinks and a window "
-                 "of %u: give %u or more",
+        sl_error("--lengths %u: in so short a piece nothing is evicted and scored behind %u sinks "
+                 "and a window of %u: give %u or more",
                  lengths->items[i], t->sinks, t->window, least);
         return SL_ERR_OPTION;
     }
@@ -231,7 +241,8 @@ static sl_status read_piece(tuning *t, double *loss_out)
     const uint64_t round = t->run.point.round;
     const uint32_t n = sl_train_run_length(&t->run, round);
     sl_train_job_take_piece(&t->job, SL_TRAIN_PIECE, round * ranks_of(t) + (uint64_t)rank_of(t), n);
-    sl_cpt_read(t->cpt, t->job.tokens, n, ahead_of(t));
+    const sl_cpt_text text = {t->job.tokens, n, ahead_of(t), prompt_of(t, n)};
+    sl_cpt_read(t->cpt, &text);
     *loss_out = 0;
     for (uint32_t i = 0; i < s->rates_each; i++) {
         sl_cpt_told told;
@@ -299,7 +310,8 @@ static void add_piece(tuning *t, uint64_t number, costs *sums)
     const sl_rates *rates = &t->job.settings->rates;
     const uint32_t length = sl_train_run_length(&t->run, number / ranks_of(t));
     sl_train_job_take_piece(&t->job, SL_HELD_OUT_PIECE, number, length);
-    sl_cpt_read(t->cpt, t->job.tokens, length, UINT32_MAX);
+    const sl_cpt_text text = {t->job.tokens, length, UINT32_MAX, prompt_of(t, length)};
+    sl_cpt_read(t->cpt, &text);
     sums->full_lm += sl_cpt_full_lm(t->cpt);
     for (uint32_t i = 0; i < rates->n; i++) {
         sl_cpt_told told, *sum = &sums->told[i];
@@ -335,8 +347,10 @@ static sl_status tell_held_out(tuning *t)
     sl_status status = sl_ranks_sum_doubles(t->job.comm, &sums.full_lm,
                                             sizeof sums / sizeof(double));
     if (status != SL_OK) return status;
-    for (uint32_t i = 0; status == SL_OK && rank_of(t) == 0 && i < t->job.settings->rates.n; i++)
+    for (uint32_t i = 0; status == SL_OK && rank_of(t) == 0 && i < t->job.settings->rates.n; i++) {
+        t->kept = sums.told[i].n_kept / sums.told[i].n_eligible;
         status = tell_cost(t, &sums, i);
+    }
     return sl_ranks_agree(t->job.comm, status);
 }
 
@@ -355,7 +369,12 @@ static sl_status tune(tuning *t)
     sl_cpt_take_mean(t->cpt);
     status = tell_held_out(t);
     if (status != SL_OK) return status;
-    return sl_train_run_end(&t->run, t->window, t->sinks, encode, sl_cpt_numbers(t->cpt));
+    const sl_train_gates gates = {.window = t->window,
+                                  .sinks = t->sinks,
+                                  .keep = t->job.settings->eviction_loss > 0 ? t->kept : 0,
+                                  .encode = encode,
+                                  .context = sl_cpt_numbers(t->cpt)};
+    return sl_train_run_end(&t->run, &gates);
 }
 
 static sl_status check_settings(const sl_settings *s)

@@ -45,10 +45,25 @@ static uint64_t ranks_of(const training *t) { return sl_train_job_ranks(&t->job)
 
 static const sl_gate *gate_of(const training *t) { return sl_model_setup_gate(&t->job.setup); }
 
+/* What a window gate's heads see fits a stretch of text with its reach; the whole past does not. */
+static sl_status check_spans(const sl_gate *gate, const char *path)
+{
+    for (uint32_t i = 0; i < gate->n_layers; i++) {
+        const sl_gate_shape *s = &gate->layers[i].shape;
+        if (s->span == SL_GATE_ABSENT || s->span == SL_GATE_WINDOW || s->heads == 0) continue;
+        sl_error("%s, layer %u: gate heads of span %s cannot be trained by train warm: tune them "
+                 "with train cpt, or make gates with --span window:BACK,AHEAD or --gate-heads 0",
+                 path, i, sl_gate_span_name(s->span));
+        return SL_ERR_UNSUPPORTED;
+    }
+    return SL_OK;
+}
+
 static sl_status open_model(training *t)
 {
     const sl_settings *s = t->job.settings;
-    sl_status status = sl_train_run_open_model(&t->job, "train warm");
+    sl_status status = sl_train_run_open_model(&t->job);
+    if (status == SL_OK) status = check_spans(gate_of(t), s->gate);
     if (status != SL_OK) return status;
     const sl_gate *gate = gate_of(t);
     sl_train_pass_options options = {.gguf = t->job.setup.gguf,
@@ -331,8 +346,11 @@ static sl_status train(training *t)
     sl_status status = sl_train_run_rounds(&t->run, run_round, t);
     if (status == SL_OK && t->run.rounds > t->ridge_rounds) status = tell_held_out(t, "adamw");
     if (status != SL_OK) return status;
-    return sl_train_run_end(&t->run, t->pass.options.window, t->pass.options.sinks, encode,
-                            t->warm);
+    const sl_train_gates gates = {.window = t->pass.options.window,
+                                  .sinks = t->pass.options.sinks,
+                                  .encode = encode,
+                                  .context = t->warm};
+    return sl_train_run_end(&t->run, &gates);
 }
 
 static sl_status check_settings(const sl_settings *s)

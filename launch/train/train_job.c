@@ -70,19 +70,6 @@ void sl_train_job_take_piece(sl_train_job *job, sl_piece_kind kind, uint64_t num
     sl_train_texts_piece(job->texts, kind, number, n, job->tokens);
 }
 
-sl_status sl_train_check_spans(const sl_gate *gate, const char *path, const char *command)
-{
-    for (uint32_t i = 0; i < gate->n_layers; i++) {
-        const sl_gate_shape *s = &gate->layers[i].shape;
-        if (s->span == SL_GATE_ABSENT || s->span == SL_GATE_WINDOW || s->heads == 0) continue;
-        sl_error("%s, layer %u: gate heads of span %s cannot be trained by %s: make the gates with "
-                 "--span window:BACK,AHEAD, or with --gate-heads 0",
-                 path, i, sl_gate_span_name(s->span), command);
-        return SL_ERR_UNSUPPORTED;
-    }
-    return SL_OK;
-}
-
 sl_status sl_train_check_type(const sl_settings *settings)
 {
     if (strcmp(settings->type, "f16") == 0 || strcmp(settings->type, "q8_0") == 0) return SL_OK;

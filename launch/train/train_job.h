@@ -37,9 +37,6 @@ sl_status sl_train_job_open_texts(sl_train_job *job, double repeat);
 /* Make piece `number`, of n tokens, the one at hand. */
 void sl_train_job_take_piece(sl_train_job *job, sl_piece_kind kind, uint64_t number, uint32_t n);
 
-/* That the gates can be trained on stretches of text: what a window gate's heads see fits one with
- * its reach; the whole past does not. `command`: for the message. SL_ERR_UNSUPPORTED, logged. */
-sl_status sl_train_check_spans(const sl_gate *gate, const char *path, const char *command);
 /* --type of the gate to write. SL_ERR_OPTION, logged. */
 sl_status sl_train_check_type(const sl_settings *settings);
 

@@ -113,8 +113,7 @@ static const sl_option CPT[] = {
      SL_SETS_REALS(rates, 1e-6, 1)},
     {"rates-each", 0, "N", "2", "of them, so many for each piece: one of each part of the list",
      SL_SETS_COUNT(rates_each, 1, 64)},
-    {"eviction-loss", 0, "X", "0",
-     "weight of |share kept - rate| in the loss; 0: a threshold holds the rate",
+    {"eviction-loss", 0, "X", "0", "weight of |kept - rate|; 0: a threshold holds the rate",
      SL_SETS_REAL(eviction_loss, 0, 1e6)},
     {"soft", 0, "X", "0", "soft flags, sigmoids so wide; 0: hard ones, straight through",
      SL_SETS_REAL(softness, 0, 1e6)},
@@ -166,13 +165,16 @@ const sl_command sl_cmd_train_cpt = {
     .name = "train cpt",
     .summary = "tune gates through the frozen model",
     .usage = "-m MODEL -g GATE --text FILE,... -o GATE",
-    .about = "Tune the gates of a file through the model, which does not change, by continual "
-             "pre-training (arXiv 2410.12876): its loss tells every flag whether the other answer "
-             "had been better. One file serves all rates it was tuned at. Stopped by SIGTERM, the "
-             "same command goes on. Under mpirun ranks share the pieces.",
+    .about =
+        "Tune the gates of a file through the model, which does not change, by continual "
+        "pre-training (arXiv 2410.12876): its loss tells every flag whether the other answer "
+        "had been better. Stopped by SIGTERM, the same command goes on. Under mpirun ranks share "
+        "the pieces.",
     .examples =
         "  sluice train cpt -m model.gguf -g warm.gguf --text book.txt,chat.jsonl -o tuned.gguf\n"
-        "  sluice train calibrate -m model.gguf -g tuned.gguf --text other.txt -o gate.gguf",
+        "  sluice train calibrate -m model.gguf -g tuned.gguf --text other.txt -o gate.gguf\n"
+        "  sluice train cpt -m model.gguf -g prompt.gguf --text book.txt -o paper.gguf\n"
+        "    --eviction-loss 1 --rates 0.5 --rates-each 1   as in the paper, of --span prompt",
     .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
                sl_train_options_gate, TEXTS, CPT, LEARNING, sl_train_options_type,
                sl_options_threads, sl_options_sinks, sl_options_window, sl_options_talk},

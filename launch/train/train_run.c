@@ -38,14 +38,12 @@ sl_status sl_train_run_name_files(sl_train_job *job, sl_train_run *run_out)
     return name_file(s->train_log, s->output, ".log.jsonl", r->log_path, sizeof r->log_path);
 }
 
-sl_status sl_train_run_open_model(sl_train_job *job, const char *command)
+sl_status sl_train_run_open_model(sl_train_job *job)
 {
     sl_model_setup *setup = &job->setup;
     sl_status status = sl_dense_begin((int)job->threads);
     if (status == SL_OK) status = sl_model_setup_open(setup, SL_SETUP_SHAPE | SL_SETUP_CHAT);
     if (status == SL_OK) status = sl_model_setup_open(setup, SL_SETUP_GATE_FITS);
-    if (status == SL_OK)
-        status = sl_train_check_spans(sl_model_setup_gate(setup), job->settings->gate, command);
     if (status == SL_OK) status = sl_model_setup_open(setup, SL_SETUP_KERNELS);
     return status;
 }
@@ -167,16 +165,16 @@ sl_status sl_train_run_rounds(sl_train_run *run, sl_status (*round)(void *contex
 
 /* ---- the end ---- */
 
-static sl_status write_gate(const sl_train_run *r, uint32_t window, uint32_t sinks,
-                            sl_train_encode *encode, const void *context)
+static sl_status write_gates(const sl_train_run *r, const sl_train_gates *made)
 {
     const sl_settings *s = r->job->settings;
     sl_gate gate = *sl_model_setup_gate(&r->job->setup);
     uint32_t type = strcmp(s->type, "f16") == 0 ? SL_TYPE_F16 : SL_TYPE_Q8_0;
-    gate.window = window;
-    gate.sinks = sinks;
+    gate.window = made->window;
+    gate.sinks = made->sinks;
     gate.n_calibration = 0; /* thresholds of other weights */
-    gate.keep = 1;
+    gate.threshold = 0;
+    gate.keep = made->keep > 0 ? (float)made->keep : 1;
     void *storage = NULL;
     size_t bytes = 0;
     sl_status status = SL_OK;
@@ -186,7 +184,7 @@ static sl_status write_gate(const sl_train_run *r, uint32_t window, uint32_t sin
         gate.layers = sl_arena_array(&arena, sl_gate_layer, gate.n_layers);
         for (uint32_t i = 0; i < gate.n_layers; i++) {
             sl_gate_layer counted;
-            encode(context, i, type, &arena, gate.layers ? &gate.layers[i] : &counted);
+            made->encode(made->context, i, type, &arena, gate.layers ? &gate.layers[i] : &counted);
         }
         if (turn == 0) {
             bytes = arena.used_bytes;
@@ -195,17 +193,19 @@ static sl_status write_gate(const sl_train_run *r, uint32_t window, uint32_t sin
     }
     if (status == SL_OK) status = sl_gate_file_write(s->output, &gate);
     sl_storage_release(storage, bytes);
-    if (status == SL_OK)
+    if (status != SL_OK) return status;
+    if (made->keep > 0)
+        sl_info("%s: trained gates, which keep %.1f%%", s->output, 100 * made->keep);
+    else
         sl_info("%s: trained gates, without thresholds: sluice train calibrate finds them",
                 s->output);
-    return status;
+    return SL_OK;
 }
 
-sl_status sl_train_run_end(const sl_train_run *run, uint32_t window, uint32_t sinks,
-                           sl_train_encode *encode, const void *context)
+sl_status sl_train_run_end(const sl_train_run *run, const sl_train_gates *gates)
 {
     sl_status status = SL_OK;
-    if (rank_of(run) == 0) status = write_gate(run, window, sinks, encode, context);
+    if (rank_of(run) == 0) status = write_gates(run, gates);
     status = sl_ranks_agree(run->job->comm, status);
     if (status == SL_OK && rank_of(run) == 0) remove(run->checkpoint_path);
     return status;

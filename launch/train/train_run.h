@@ -18,9 +18,9 @@ typedef struct {
     uint64_t tokens_before; /* of earlier sittings */
 } sl_train_run;
 
-/* OpenBLAS, and of the model and its gates all but the weights. `command`: for messages. Errors are
- * those of sl_model_setup_open and sl_train_check_spans. */
-sl_status sl_train_run_open_model(sl_train_job *job, const char *command);
+/* OpenBLAS, and of the model and its gates all but the weights. Errors are those of
+ * sl_model_setup_open. */
+sl_status sl_train_run_open_model(sl_train_job *job);
 /* The files' names, as the settings say or beside the output. SL_ERR_OPTION, logged. */
 sl_status sl_train_run_name_files(sl_train_job *job, sl_train_run *run_out);
 /* Go on where a run of this hash, of everything that the result depends on, was stopped, and open
@@ -48,8 +48,14 @@ sl_status sl_train_run_rounds(sl_train_run *run, sl_status (*round)(void *contex
 /* What a layer of the gate became, in memory from the arena; `type` is the settings'. */
 typedef void sl_train_encode(const void *context, uint32_t layer, uint32_t type, sl_arena *arena,
                              sl_gate_layer *layer_out);
-/* The gate that all ranks have now, to the output, and the checkpoint goes. All ranks call it. */
-sl_status sl_train_run_end(const sl_train_run *run, uint32_t window, uint32_t sinks,
-                           sl_train_encode *encode, const void *context);
+typedef struct {
+    uint32_t window, sinks;
+    double keep; /* the share kept at p = 0.5; 0: thresholds are to be found by calibration */
+    sl_train_encode *encode;
+    const void *context; /* of encode */
+} sl_train_gates;
+
+/* The gates that all ranks have now, to the output, and the checkpoint goes. All ranks call it. */
+sl_status sl_train_run_end(const sl_train_run *run, const sl_train_gates *gates);
 
 #endif

@@ -10,6 +10,13 @@ const char *const SL_GATE_KVS[2] = {[SL_GATE_SHARED_KV] = "shared", [SL_GATE_OWN
 const char *sl_gate_span_name(sl_gate_span span) { return SL_GATE_SPANS[span]; }
 const char *sl_gate_kv_name(sl_gate_kv kv) { return SL_GATE_KVS[kv]; }
 
+bool sl_gate_has_prompt_span(const sl_gate *gate)
+{
+    for (uint32_t i = 0; i < gate->n_layers; i++)
+        if (gate->layers[i].shape.span == SL_GATE_PROMPT) return true;
+    return false;
+}
+
 uint32_t sl_gate_kv_heads(const sl_gate_shape *shape)
 {
     if (shape->heads == 0) return 0;

@@ -73,6 +73,8 @@ typedef struct {
     uint32_t n_calibration;
 } sl_gate;
 
+/* Whether any layer's gate reads prompts as one piece, and so decides about nothing behind them. */
+bool sl_gate_has_prompt_span(const sl_gate *gate);
 /* Keys and values that MHA' of this shape has: 0, 1 or heads. */
 uint32_t sl_gate_kv_heads(const sl_gate_shape *shape);
 /* Rows of `x` and `a`. */

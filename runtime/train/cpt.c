@@ -32,7 +32,7 @@ struct sl_cpt {
     int32_t *ids, *target;                /* [tokens_max] */
     float *lm, *kl, *minus_log_p, *divergence;
     /* the text at hand */
-    uint32_t n, ahead;
+    uint32_t n, ahead, n_prompt;
     bool reads; /* everything is kept, and scored for thresholds */
     float threshold;
     double n_kept, n_eligible;
@@ -66,6 +66,13 @@ static void note_sizes(sl_cpt *c)
         }
 }
 
+/* Tokens beside itself that a token's heads see at most. */
+static uint32_t reach_of(const sl_cpt *c, const sl_gate_shape *shape)
+{
+    if (shape->span == SL_GATE_WINDOW) return sl_gate_pass_reach(shape);
+    return shape->heads > 0 ? 2 * (uint32_t)tokens_max(c) : 0;
+}
+
 static void init_gates(sl_cpt *c, sl_arena *arena)
 {
     const sl_gate *gate = c->options.gate;
@@ -78,8 +85,7 @@ static void init_gates(sl_cpt *c, sl_arena *arena)
         largest = counted.n > largest ? counted.n : largest;
         if (counted.n == 0) continue;
         sl_gate_pass_init(c->gates ? &c->numbers.layouts[i] : &counted, gate->n_kv_heads,
-                          gate->model_width, SLICE, sl_gate_pass_reach(&counted.shape), arena,
-                          &pass);
+                          gate->model_width, SLICE, reach_of(c, &counted.shape), arena, &pass);
         if (c->gates) c->gates[i] = pass;
     }
     c->part_gradient = sl_arena_array(arena, float, largest);
@@ -140,29 +146,42 @@ static float *of_layer(const sl_cpt *c, float *all, uint32_t layer)
     return all + (size_t)layer * n_heads(c) * tokens_max(c);
 }
 
-static sl_gate_stretch stretch_of(const sl_cpt *c, uint32_t layer, const float *normed,
-                                  uint32_t first, uint32_t end)
+static const sl_gate_shape *shape_of(const sl_cpt *c, uint32_t layer)
 {
-    const sl_gate_shape *shape = &c->numbers.layouts[layer].shape;
-    const bool heads = shape->heads > 0;
-    return (sl_gate_stretch){.x = normed,
-                             .n_tokens = c->n,
-                             .first = first,
-                             .n = sl_min_u32(SLICE, end - first),
-                             .back = heads ? shape->back : 0,
-                             .ahead = heads ? sl_min_u32(shape->ahead, c->ahead) : 0};
+    return &c->numbers.layouts[layer].shape;
 }
 
-/* Tokens that gates decide about. */
+/* Tokens that a layer's gate decides about. */
 static uint32_t first_eligible(const sl_cpt *c) { return c->options.model.sinks; }
-static uint32_t end_eligible(const sl_cpt *c) { return c->n - c->options.model.window; }
+static uint32_t end_eligible(const sl_cpt *c, uint32_t layer)
+{
+    const uint32_t out_of_window = c->n - c->options.model.window;
+    if (shape_of(c, layer)->span != SL_GATE_PROMPT) return out_of_window;
+    return sl_min_u32(c->n_prompt, out_of_window);
+}
+
+/* Up to SLICE of them, from `first` on, and what they see. */
+static sl_gate_stretch stretch_of(const sl_cpt *c, uint32_t layer, const float *normed,
+                                  uint32_t first)
+{
+    const sl_gate_shape *shape = shape_of(c, layer);
+    const bool is_prompt = shape->span == SL_GATE_PROMPT;
+    sl_gate_stretch s = {.x = normed,
+                         .n_tokens = is_prompt ? c->n_prompt : c->n,
+                         .first = first,
+                         .n = sl_min_u32(SLICE, end_eligible(c, layer) - first)};
+    if (shape->heads == 0) return s;
+    s.back = shape->span == SL_GATE_WINDOW ? shape->back : s.n_tokens;
+    s.ahead = is_prompt ? s.n_tokens : sl_min_u32(shape->ahead, c->ahead);
+    return s;
+}
 
 /* Logits [n_kv_heads][n] of eligible tokens. */
 static void score(sl_cpt *c, uint32_t layer, const float *normed, float *logits)
 {
     const float *params = c->numbers.params + c->numbers.at[layer];
-    for (uint32_t first = first_eligible(c); first < end_eligible(c); first += SLICE) {
-        const sl_gate_stretch s = stretch_of(c, layer, normed, first, end_eligible(c));
+    for (uint32_t first = first_eligible(c); first < end_eligible(c, layer); first += SLICE) {
+        const sl_gate_stretch s = stretch_of(c, layer, normed, first);
         sl_gate_pass_forward(&c->gates[layer], params, &s, c->slice_logits);
         for (uint32_t t = 0; t < s.n; t++)
             for (uint32_t head = 0; head < n_heads(c); head++)
@@ -195,7 +214,7 @@ static void decide(void *context, uint32_t layer, const float *normed, uint32_t 
     if (!has_gate(c, layer)) return;
     score(c, layer, normed, logits);
     for (uint32_t head = 0; !c->reads && head < n_heads(c); head++)
-        for (uint32_t t = first_eligible(c); t < end_eligible(c); t++) {
+        for (uint32_t t = first_eligible(c); t < end_eligible(c, layer); t++) {
             const float logit = logits[(size_t)head * n_tokens + t];
             log_keep[(size_t)head * n_tokens + t] = log_keep_of(c, logit);
             c->n_kept += logit >= c->threshold;
@@ -235,8 +254,8 @@ static void learn(void *context, uint32_t layer, const float *normed, uint32_t n
     if (!has_gate(c, layer)) return;
     const float *params = c->numbers.params + c->numbers.at[layer];
     float *gradients = c->numbers.gradients + c->numbers.at[layer];
-    for (uint32_t first = first_eligible(c); first < end_eligible(c); first += SLICE) {
-        const sl_gate_stretch s = stretch_of(c, layer, normed, first, end_eligible(c));
+    for (uint32_t first = first_eligible(c); first < end_eligible(c, layer); first += SLICE) {
+        const sl_gate_stretch s = stretch_of(c, layer, normed, first);
         fill_d_logits(c, layer, d_log_keep, &s, c->slice_d_logits);
         sl_gate_pass_forward(&c->gates[layer], params, &s, c->slice_logits);
         sl_gate_pass_backward(&c->gates[layer], params, &s, c->slice_d_logits, c->part_gradient);
@@ -257,7 +276,7 @@ static void rank_logits(sl_cpt *c)
     c->n_ranked = 0;
     for (uint32_t layer = 0; layer < c->numbers.n_layers; layer++)
         for (uint32_t head = 0; has_gate(c, layer) && head < n_heads(c); head++)
-            for (uint32_t t = first_eligible(c); t < end_eligible(c); t++)
+            for (uint32_t t = first_eligible(c); t < end_eligible(c, layer); t++)
                 c->ranked[c->n_ranked++] = of_layer(c, c->full_logits,
                                                     layer)[(size_t)head * c->n + t];
     SL_ASSERT(c->n_ranked > 0);
@@ -272,25 +291,38 @@ static float threshold_for(const sl_cpt *c, double keep)
 
 /* ---- passes ---- */
 
+/* The first row whose next token is scored. */
 static uint32_t first_scored(const sl_cpt *c)
 {
-    return c->options.model.sinks + c->options.model.window;
+    const uint32_t behind = c->options.model.sinks + c->options.model.window;
+    return c->n_prompt > 0 ? c->n_prompt - 1 : behind;
 }
 
 static uint32_t n_scored(const sl_cpt *c) { return c->n - 1 - first_scored(c); }
 
-void sl_cpt_read(sl_cpt *cpt, const int32_t *ids, uint32_t n, uint32_t ahead)
+static void check_text(const sl_cpt *c, const sl_cpt_text *text)
+{
+    const uint32_t window = c->options.model.window, sinks = c->options.model.sinks;
+    SL_ASSERT(text->n <= tokens_max(c) && text->n > sinks + window + 1);
+    SL_ASSERT(text->n_prompt + window <= text->n);
+    for (uint32_t layer = 0; layer < c->numbers.n_layers; layer++)
+        SL_ASSERT(!has_gate(c, layer) || shape_of(c, layer)->span != SL_GATE_PROMPT ||
+                  text->n_prompt > sinks);
+}
+
+void sl_cpt_read(sl_cpt *cpt, const sl_cpt_text *text)
 {
     sl_cpt *c = cpt;
-    SL_ASSERT(n <= tokens_max(c) && n > first_scored(c) + 1);
-    c->n = n;
-    c->ahead = sl_min_u32(ahead, c->options.model.window - 1);
-    memcpy(c->ids, ids, n * sizeof *ids);
-    for (uint32_t i = 0; i < n_scored(c); i++) c->target[i] = ids[first_scored(c) + i + 1];
+    check_text(c, text);
+    c->n = text->n;
+    c->n_prompt = text->n_prompt;
+    c->ahead = sl_min_u32(text->ahead, c->options.model.window - 1);
+    memcpy(c->ids, text->ids, text->n * sizeof *text->ids);
+    for (uint32_t i = 0; i < n_scored(c); i++) c->target[i] = c->ids[first_scored(c) + i + 1];
     const sl_model_pass_gates gates = {.context = c, .decide = decide};
     c->reads = true;
-    sl_model_pass_embed(c->model, c->ids, n);
-    sl_model_pass_norm(c->model, sl_model_pass_forward(c->model, n, &gates), c->full_normed);
+    sl_model_pass_embed(c->model, c->ids, c->n);
+    sl_model_pass_norm(c->model, sl_model_pass_forward(c->model, c->n, &gates), c->full_normed);
     c->reads = false;
     rank_logits(c);
 }

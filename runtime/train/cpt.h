@@ -32,14 +32,25 @@ void sl_cpt_init(const sl_cpt_options *options, sl_arena *arena, sl_cpt **cpt_ou
 
 /* What the gated model made of a text. */
 typedef struct {
-    double n;                  /* scored tokens: behind sinks and window, with one behind them */
+    double n;                  /* scored tokens: behind sinks and window, or behind the prompt */
     double lm, kl;             /* -log p and KL, summed over them */
     double n_eligible, n_kept; /* by all gates */
 } sl_cpt_told;
 
-/* Read a text: n ids, more than sinks and window and one. Gates look ahead by `ahead` tokens at
- * most, and as in serving by less than the window. At least one layer has a gate. */
-void sl_cpt_read(sl_cpt *cpt, const int32_t *ids, uint32_t n, uint32_t ahead);
+typedef struct {
+    const int32_t *ids;
+    uint32_t n; /* more than sinks and window and one */
+    /* Gates of span `window` look ahead by so many tokens at most, and as in serving by less than
+     * the window. */
+    uint32_t ahead;
+    /* The text's first tokens are a prompt, and only what follows is scored; followed by at least
+     * one, and the window. Gates of span `prompt` see all of it, decide about its tokens and keep
+     * what follows. 0: there is none, and no gate has that span. */
+    uint32_t n_prompt;
+} sl_cpt_text;
+
+/* Read a text. At least one layer has a gate. */
+void sl_cpt_read(sl_cpt *cpt, const sl_cpt_text *text);
 /* The text just read once more, `keep` of its eligible tokens kept; the gradient of the mean loss
  * of a token, times `weight`, is added to what is there. */
 void sl_cpt_gradient(sl_cpt *cpt, double keep, float weight, sl_cpt_told *told_out);

@@ -45,6 +45,33 @@ def check_report(bench):
     e2e.check(b"skipped" not in ran.stderr, f"{ran}")
 
 
+def check_paper(bench, model, texts):
+    """Gates that read a prompt as one piece, tuned by the paper's objective alone, keep what they say at
+    their own threshold; what training tells of held-out text is what eval measures of it."""
+    piece = 256
+    start, out = bench.path("prompt.gguf"), bench.path("paper.gguf")
+    ids = bench.run(0, "tokenize", "-m", model, stdin=e2e.bytes_of(texts[0])).stdout.split()[:2 * piece]
+    text, held_out = bench.path("two_pieces.txt"), bench.path("held_out.txt")
+    for path, tokens in ((text, ids), (held_out, ids[piece:])):
+        said = bench.run(0, "tokenize", "-m", model, "--decode", stdin=b" ".join(tokens)).stdout
+        bench.write(path, said)
+    e2e.good(bench, 0, "train", "init", "-m", model, "-o", start, "--span", "prompt", "--gate-heads", "2",
+             "--gate-width", "16")
+    ran = e2e.good(bench, 0, "train", "cpt", "-m", model, "-g", start, "--text", text, "-o", out, "-t", 1,
+                   "--lengths", piece, "--repeat", 0, "--pieces", 6, "--rates", "0.5", "--rates-each", 1,
+                   "--eviction-loss", 3, "--rate", 0.05)
+    e2e.check(b"trained gates, which keep" in ran.stderr and b"calibrate" not in ran.stderr, f"{ran}")
+    told = json.loads(e2e.good(bench, 0, "show", "report", out + ".log.jsonl", "--json").stdout)["costs"][0]
+    measured = [json.loads(e2e.good(bench, 0, "eval", "perplexity", "-m", model, *words, "--text", held_out,
+                                    "--context", piece, "--json").stdout)
+                for words in (["--policy", "full"], ["-g", out])]
+    e2e.check(all(row["tokens"] == piece // 2 for row in measured), measured)
+    rise = measured[1]["perplexity"] / measured[0]["perplexity"] - 1
+    kept = 2 * measured[1]["retention_mean"] - 1  # the other half of the text is kept
+    e2e.check(0.05 < kept < 0.95 and abs(kept - told["kept"]) < 0.02, f"{kept} measured, told {told}")
+    e2e.check(abs(rise - told["rise"]) < 0.1 * abs(rise) + 1e-3, f"{rise} measured, told {told}")
+
+
 def check_not_finite(bench, model, texts):
     """A bias that is infinite: neither a step nor a file."""
     made, out = bench.path("made.gguf"), bench.path("never.gguf")
@@ -113,6 +140,7 @@ def body(bench):
     texts = [os.path.join(LICENSES, name) for name in ("GPL-3", "Apache-2.0")]
     check_losses(bench, model, gate, texts)
     check_report(bench)
+    check_paper(bench, model, texts)
     check_not_finite(bench, model, texts)
     check_ranks(bench, model, gate, texts)
     stopped = [check_resume(bench, model, gate, texts, ranks) for ranks in (0, 2, 2)]

@@ -26,6 +26,7 @@ typedef struct {
     sl_cpt_options options;
     sl_cpt *cpt;
     int32_t ids[TOKENS];
+    uint32_t n_prompt;
 } rig;
 
 /* Gates of random numbers, in layers [first, LAYERS). */
@@ -53,6 +54,12 @@ static void draw_gate(rig *r, seeded *random, const sl_gate_shape *shape, uint32
         assert_int_equal(sl_storage_take(r->gate_bytes, "gate", &r->gate_storage), SL_OK);
     }
     free(params);
+}
+
+static void read_text(rig *r)
+{
+    const sl_cpt_text text = {.ids = r->ids, .n = TOKENS, .ahead = 3, .n_prompt = r->n_prompt};
+    sl_cpt_read(r->cpt, &text);
 }
 
 static void draw_ids(rig *r, seeded *random)
@@ -95,20 +102,23 @@ static void rig_close(rig *r)
     sl_storage_release(r->gate_storage, r->gate_bytes);
 }
 
-static const sl_gate_shape HEADS = {.span = SL_GATE_WINDOW,
-                                    .heads = 2,
-                                    .width = 16,
-                                    .kv = SL_GATE_OWN_KV,
-                                    .back = 6,
-                                    .ahead = 3},
-                           LINEAR = {.span = SL_GATE_WINDOW};
+static const sl_gate_shape
+    HEADS = {.span = SL_GATE_WINDOW,
+             .heads = 2,
+             .width = 16,
+             .kv = SL_GATE_OWN_KV,
+             .back = 6,
+             .ahead = 3},
+    LINEAR = {.span = SL_GATE_WINDOW},
+    CAUSAL = {.span = SL_GATE_CAUSAL, .heads = 2, .width = 16, .kv = SL_GATE_OWN_KV},
+    WHOLE_PROMPT = {.span = SL_GATE_PROMPT, .heads = 2, .width = 16, .kv = SL_GATE_SHARED_KV};
 
 /* ---- gradients ---- */
 
 static double loss_of(rig *r)
 {
     sl_cpt_told told;
-    sl_cpt_read(r->cpt, r->ids, TOKENS, 3);
+    read_text(r);
     sl_cpt_measure(r->cpt, 0.5, &told);
     return ((double)r->options.lm * told.lm + (double)r->options.kl * told.kl) / told.n;
 }
@@ -123,9 +133,11 @@ static void test_gradients(void **state)
     for (uint64_t seed = 1; seed <= 8; seed++) {
         static rig r;
         sl_cpt_told told;
-        rig_open(&r, seed, seed % 2 ? &HEADS : &LINEAR, DRAWN_LAYERS - 1, &options);
+        const sl_gate_shape *shapes[] = {&HEADS, &LINEAR, &CAUSAL, &WHOLE_PROMPT};
+        rig_open(&r, seed, shapes[seed % 4], DRAWN_LAYERS - 1, &options);
+        r.n_prompt = shapes[seed % 4] == &WHOLE_PROMPT ? TOKENS / 2 : 0;
         sl_gate_numbers *numbers = sl_cpt_numbers(r.cpt);
-        sl_cpt_read(r.cpt, r.ids, TOKENS, 3);
+        read_text(&r);
         sl_cpt_gradient(r.cpt, 0.5, 1, &told);
         for (size_t p = 0; p < SL_GATE_PARTS; p++) {
             const sl_gate_part *part = &numbers->layouts[DRAWN_LAYERS - 1].all[p];
@@ -166,7 +178,7 @@ static void test_rates(void **state)
     static rig r;
     sl_cpt_told told;
     rig_open(&r, SEED, &LINEAR, 0, &options);
-    sl_cpt_read(r.cpt, r.ids, TOKENS, 3);
+    read_text(&r);
     const double n = (double)DRAWN_LAYERS * DRAWN_KV_HEADS * (TOKENS - SINKS - WINDOW);
     for (int quarters = 0; quarters <= 4; quarters++) {
         const double keep = quarters / 4.0;
@@ -179,6 +191,30 @@ static void test_rates(void **state)
     rig_close(&r);
 }
 
+/* Gates of span `prompt` see all of a prompt and nothing behind it, and decide about its tokens;
+ * what follows is kept, and scored. */
+static void test_whole_prompt(void **state)
+{
+    (void)state;
+    static const sl_cpt_options options = {.kl = 1, .eviction_loss = 1, .clip = 1e9F};
+    static rig r;
+    sl_cpt_told told[3];
+    rig_open(&r, SEED, &WHOLE_PROMPT, 0, &options);
+    r.n_prompt = 40;
+    const int32_t changed[3] = {0, TOKENS - 1, 39}; /* nothing yet, then behind it, then its last */
+    for (int i = 0; i < 3; i++) {
+        r.ids[changed[i]] = i == 0 ? r.ids[0] : (r.ids[changed[i]] + 1) % DRAWN_VOCAB;
+        read_text(&r);
+        sl_cpt_measure(r.cpt, 0.5, &told[i]);
+        assert_true(told[i].n == TOKENS - 40);
+        assert_true(told[i].n_eligible == (double)DRAWN_LAYERS * DRAWN_KV_HEADS * (40 - SINKS));
+        assert_true(told[i].kl > 0);
+    }
+    assert_true(told[0].n_kept == told[1].n_kept && told[0].lm != told[1].lm);
+    assert_true(told[0].n_kept != told[2].n_kept);
+    rig_close(&r);
+}
+
 /* With the eviction loss alone, gates come to keep the share that is asked. */
 static void test_eviction_loss(void **state)
 {
@@ -188,7 +224,7 @@ static void test_eviction_loss(void **state)
     sl_cpt_told told;
     rig_open(&r, SEED, &LINEAR, 0, &options);
     for (int step = 0; step < 100; step++) {
-        sl_cpt_read(r.cpt, r.ids, TOKENS, 3);
+        read_text(&r);
         sl_cpt_gradient(r.cpt, 0.2, 1, &told);
         assert_int_equal(sl_cpt_step(r.cpt, 0.02, 0), SL_OK);
     }
@@ -206,7 +242,7 @@ static void test_finite(void **state)
     sl_cpt_told told;
     rig_open(&r, SEED, &HEADS, 0, &options);
     sl_gate_numbers *numbers = sl_cpt_numbers(r.cpt);
-    sl_cpt_read(r.cpt, r.ids, TOKENS, 3);
+    read_text(&r);
     sl_cpt_gradient(r.cpt, 0.2, 1, &told);
     for (size_t i = 0; i < numbers->n; i++) assert_true(isfinite(numbers->gradients[i]));
     assert_int_equal(sl_cpt_step(r.cpt, 0.01, 0), SL_OK);
@@ -229,7 +265,7 @@ static double held_out(rig *r)
     for (int i = 0; i < 4; i++) {
         sl_cpt_told told;
         draw_ids(r, &random);
-        sl_cpt_read(r->cpt, r->ids, TOKENS, 3);
+        read_text(r);
         sl_cpt_measure(r->cpt, 0.25, &told);
         kl += told.kl, n += told.n;
     }
@@ -241,7 +277,7 @@ static void train(rig *r, int n_steps, seeded *random)
     sl_cpt_told told;
     for (int step = 0; step < n_steps; step++) {
         draw_ids(r, random);
-        sl_cpt_read(r->cpt, r->ids, TOKENS, 3);
+        read_text(r);
         sl_cpt_gradient(r->cpt, 0.25, 1, &told);
         assert_int_equal(sl_cpt_step(r->cpt, 0.02, 0.9), SL_OK);
     }
@@ -286,9 +322,10 @@ static void test_resumes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradients),     cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_eviction_loss), cmocka_unit_test(test_finite),
-        cmocka_unit_test(test_learns),        cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_gradients),    cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_whole_prompt), cmocka_unit_test(test_eviction_loss),
+        cmocka_unit_test(test_finite),       cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_resumes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
