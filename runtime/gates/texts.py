@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Cut the texts that the shipped gates are made from: texts.py DATA OUT
 
-DATA is a folder with text/ and tasks_train/ (README.md says what they are). Of every kind OUT gets a part
-to train on and one to calibrate on, and a third to measure on where no other data does that; parts
-share no sentence. One of the two novels keeps its CR LF ends of lines, the other loses them, so that
-gates meet both. Code is this project's own, of a fixed commit."""
+DATA is a folder with text/ and tasks_train/ (README.md says what they are). OUT gets parts to train on, to
+calibrate thresholds on, to choose between gates by, and to measure what is told; no two share a sentence,
+and the last quarter of each text is measured on alone. One of the two books keeps its CR LF ends of
+lines, the other loses them, so that gates meet both. Code is this project's own, of a fixed commit."""
 import json
 import os
 import random
@@ -30,9 +30,10 @@ def chatml(record):
 
 
 def chats(data):
-    """Sums and questions with several answers, in a seeded order."""
+    """Sums and questions with several answers, in a seeded order; and the sums of the last quarter."""
     sums = [json.loads(line) for line in bytes_of(data, "gsm8k-train.jsonl").splitlines()]
     kinds = [[chat(s["question"], s["answer"]) for s in sums]]
+    kept_apart = kinds[0][len(sums) * 3 // 4:]
     for task in ["arc_easy", "boolq", "openbookqa"]:
         with open(os.path.join(data, "tasks_train", f"{task}.json"), encoding="utf-8") as file:
             kinds.append([chat(r["instruction"], r["output"]) for r in json.load(file)])
@@ -40,7 +41,7 @@ def chats(data):
     for kind in kinds:
         picked += draw.sample(kind, CHATS_OF_A_KIND)
     draw.shuffle(picked)
-    return picked
+    return picked, kept_apart
 
 
 def code(folders):
@@ -59,17 +60,21 @@ def lines(records):
 
 def texts(data):
     adventures = bytes_of(data, "american-adventures.txt").replace(b"\r\n", b"\n")
-    novel, wiki, talk = (bytes_of(data, "jack-sheppard.txt"), bytes_of(data, "wikitext2-valid.txt"),
-                         chats(data))
-    yield "adventures.train.txt", adventures[:850_000]
-    yield "adventures.calibrate.txt", adventures[850_000:970_000]
+    novel, wiki = bytes_of(data, "jack-sheppard.txt"), bytes_of(data, "wikitext2-valid.txt")
+    talk, kept_apart = chats(data)
+    yield "adventures.train.txt", adventures[:640_000]
+    yield "adventures.calibrate.txt", adventures[640_000:740_000]
+    yield "adventures.measure.txt", adventures[750_000:960_000]  # behind it is a licence
     yield "novel.train.txt", novel[:600_000]
-    yield "novel.measure.txt", novel[720_000:910_000]  # behind it is a licence
-    yield "wiki.train.txt", wiki[:750_000]
-    yield "wiki.calibrate.txt", wiki[750_000:900_000]
+    yield "novel.choose.txt", novel[600_000:700_000]
+    yield "novel.measure.txt", novel[720_000:910_000]
+    yield "wiki.train.txt", wiki[:680_000]
+    yield "wiki.calibrate.txt", wiki[680_000:760_000]
+    yield "wiki.choose.txt", wiki[760_000:840_000]
     yield "wiki.measure.txt", wiki[900_000:]
-    yield "chat.train.jsonl", lines(talk[2 * CALIBRATE_CHATS:])
-    yield "chat.calibrate.jsonl", lines(talk[:CALIBRATE_CHATS])
+    parts = {"calibrate": talk[:CALIBRATE_CHATS], "train": talk[2 * CALIBRATE_CHATS:]}
+    for part, records in parts.items():
+        yield f"chat.{part}.jsonl", lines([r for r in records if r not in kept_apart])
     yield "chat.measure.txt", b"".join(map(chatml, talk[CALIBRATE_CHATS:2 * CALIBRATE_CHATS]))
     for part, folders in CODE.items():
         yield f"code.{part}.txt", code(folders)
