@@ -66,7 +66,15 @@ static void add_real(sl_job_identity *identity, const char *name, double number)
     add_option(identity, name, value);
 }
 
-/* The first layer of each rank: where a lossy codec rounds. Of very many ranks, the list's hash. */
+/* Of a list that is too long, its hash. */
+static void add_list(sl_job_identity *identity, const char *name, const char *list)
+{
+    char hash[32];
+    snprintf(hash, sizeof hash, "%016" PRIx64, (uint64_t)XXH3_64bits(list, strlen(list)));
+    add_option(identity, name, strlen(list) < sizeof identity->options->value ? list : hash);
+}
+
+/* The first layer of each rank: where a lossy codec rounds. */
 static void add_split(sl_job_identity *identity, const sl_engine *engine)
 {
     char list[6 * SL_SPLIT_LAYERS_MAX] = "";
@@ -74,9 +82,7 @@ static void add_split(sl_job_identity *identity, const sl_engine *engine)
     for (int r = 0; r < sl_engine_ranks(engine); r++)
         sl_append(list, sizeof list, &used, "%s%u", r > 0 ? "," : "",
                   sl_engine_first_layer(engine, r));
-    if (used >= sizeof identity->options->value)
-        snprintf(list, sizeof list, "%016" PRIx64, (uint64_t)XXH3_64bits(list, strlen(list)));
-    add_option(identity, "split", list);
+    add_list(identity, "split", list);
 }
 
 /* Its text decides what chats say, not its name. */
@@ -86,6 +92,17 @@ static void add_chat_template(sl_job_identity *identity, const sl_engine *engine
     snprintf(hash, sizeof hash, "%016llx",
              (unsigned long long)sl_engine_chat_template_hash(engine));
     add_option(identity, "chat-template", hash);
+}
+
+/* Contents and scales, in their order, not names. */
+static void add_lora(sl_job_identity *identity, const sl_lora *lora)
+{
+    char list[64 * SL_LORA_FILES_MAX] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < lora->n; i++)
+        sl_append(list, sizeof list, &used, "%s%016" PRIx64 "=%.9g", i > 0 ? "," : "",
+                  sl_lora_file_hash(lora->items[i].file), (double)lora->items[i].scale);
+    add_list(identity, "lora", list);
 }
 
 /* What a result depends on, each as what it came to. Ranks, threads, chunk and lossless codecs do
@@ -108,6 +125,7 @@ static sl_job_identity identity_of(const sl_engine *engine)
     if (sl_engine_chat_template_hash(engine) != 0) add_chat_template(&identity, engine);
     if (sl_engine_template_date(engine))
         add_option(&identity, "template-date", sl_engine_template_date(engine));
+    if (sl_engine_lora(engine)->n > 0) add_lora(&identity, sl_engine_lora(engine));
     if (!sl_codec_kind_lossless(sl_engine_codec(engine))) {
         add_option(&identity, "codec", sl_codec_kind_name(sl_engine_codec(engine)));
         add_number(&identity, "ranks", (uint32_t)sl_engine_ranks(engine));
@@ -290,15 +308,15 @@ const sl_command sl_cmd_batch = {
     .usage = "-m MODEL -i IN.jsonl -o OUT.jsonl",
     .about = "Answer every request of IN (OpenAI batch format) into OUT, in order of completion.",
     .examples =
-        "  mpirun -n 3 sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n\n"
+        "  mpirun -n 3 sluice batch -m model.gguf -i in.jsonl -o out.jsonl\n"
         "A line of IN: {\"custom_id\": \"a\", \"method\": \"POST\", \"url\": "
         "\"/v1/chat/completions\",\n"
         "\"body\": {\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}}, or "
         "/v1/completions and \"prompt\".\n"
-        "Interrupted? Run the same line again: nothing is done twice. OUT.job is OUT's journal: "
-        "keep\n"
-        "both together. Exit status: 0 all succeeded, 3 some requests ended as error records, 2\n"
-        "usage, 4 a file, 5 memory, 75 interrupted: run again.",
+        "Interrupted? Run the same line again: nothing is done twice. Keep OUT.job, the journal, "
+        "beside\n"
+        "OUT. Exit status: 0 all succeeded, 3 some ended as error records, 2 usage, 4 a file, 5\n"
+        "memory, 75 interrupted: run again.",
     .groups = {sl_options_model, sl_options_chat_template, JOB, sl_options_context,
                sl_options_threads, sl_options_chunk, sl_options_sequences, SL_OPTIONS_SERVING,
                sl_options_talk},

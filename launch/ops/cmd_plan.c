@@ -86,6 +86,7 @@ static void find_beside(planning *p)
             .context = p->context,
             .policy = p->setup.policy,
             .gate = sl_model_setup_policy_gate(&p->setup),
+            .lora = &p->setup.lora,
         };
         sl_memory_needs n = sl_assembly_memory_needs(&options, p->ranks > 1 ? "mpi" : "self");
         p->beside[r] = sl_memory_used_bytes() + n.fixed - sl_assembly_ring_bytes(&options) +
@@ -123,13 +124,14 @@ static sl_status open_plan(planning *p)
                  SL_SPLIT_LAYERS_MAX);
         status = SL_ERR_UNSUPPORTED;
     }
-    if (status == SL_OK) status = sl_model_setup_open(&p->setup, SL_SETUP_KV | SL_SETUP_POLICY);
+    if (status == SL_OK)
+        status = sl_model_setup_open(&p->setup, SL_SETUP_KV | SL_SETUP_LORA | SL_SETUP_POLICY);
     if (status == SL_OK) status = sl_model_setup_expect(&p->setup, p->keep);
     if (status == SL_OK) status = open_hosts(p);
     if (status != SL_OK) return status;
     p->context = s->context ? s->context : p->setup.shape.context;
     sl_model_placement_init(
-        p->setup.gguf, &p->setup.shape, p->ranks, &p->setup.policy, s->sequences,
+        p->setup.gguf, &p->setup.shape, &p->setup.lora, p->ranks, &p->setup.policy, s->sequences,
         p->setup.kernels->kv[p->setup.kv]->page_bytes(p->setup.shape.head_dim), &p->placement);
     for (uint32_t i = 0; i < p->setup.shape.n_layers; i++)
         p->placement.keep[i] = sl_head_retention_with_margin(p->keep[i]);
@@ -309,8 +311,9 @@ const sl_command sl_cmd_plan = {
     .examples = "  sluice plan -m model.gguf --hosts hosts.txt --context 8192\n"
                 "  sluice plan -m model.gguf -g gate.gguf --hosts hosts.txt --retention run.json\n"
                 "  a line of hosts.txt: node1 slots=2   # memory=16G\n",
-    .groups = {sl_options_model, HOSTS, sl_options_context, sl_options_threads, sl_options_chunk,
-               sl_options_sequences, sl_options_memory, sl_options_kv, sl_options_policy,
-               sl_options_retention, sl_options_sinks, sl_options_window, sl_options_talk},
+    .groups = {sl_options_model, sl_options_lora, HOSTS, sl_options_context, sl_options_threads,
+               sl_options_chunk, sl_options_sequences, sl_options_memory, sl_options_kv,
+               sl_options_policy, sl_options_retention, sl_options_sinks, sl_options_window,
+               sl_options_talk},
     .run = plan_command,
 };

@@ -72,6 +72,12 @@ const sl_option sl_options_memory[] = {
     {0},
 };
 
+const sl_option sl_options_lora[] = {
+    {"lora", 0, "FILE[=X],...", NULL, "LoRA adapters of the model (GGUF), each X times [1]",
+     SL_SETS_TEXT(lora)},
+    {0},
+};
+
 /* ---- what the cache keeps ---- */
 
 const sl_option sl_options_kv[] = {

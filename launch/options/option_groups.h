@@ -7,8 +7,8 @@
 #include "launch/options/option.h"
 
 /* What is read, and what pictures are named after. */
-extern const sl_option sl_options_model[], sl_options_chat_template[], sl_options_prompt[],
-    sl_options_picture_name[], sl_options_picture_format[], sl_options_seed[];
+extern const sl_option sl_options_model[], sl_options_lora[], sl_options_chat_template[],
+    sl_options_prompt[], sl_options_picture_name[], sl_options_picture_format[], sl_options_seed[];
 
 /* How much is computed at the same time, in how much memory. */
 extern const sl_option sl_options_context[], sl_options_threads[], sl_options_chunk[],
@@ -26,8 +26,8 @@ extern const sl_option sl_options_codec[], sl_options_ranks[];
 extern const sl_option sl_options_talk[];
 
 /* All commands that serve requests over all ranks take these groups. */
-#define SL_OPTIONS_SERVING                                                                       \
-    sl_options_memory, sl_options_codec, sl_options_kv, sl_options_policy, sl_options_retention, \
-        sl_options_sinks, sl_options_window, sl_options_ranks
+#define SL_OPTIONS_SERVING                                                                  \
+    sl_options_lora, sl_options_memory, sl_options_codec, sl_options_kv, sl_options_policy, \
+        sl_options_retention, sl_options_sinks, sl_options_window, sl_options_ranks
 
 #endif

@@ -43,6 +43,7 @@ typedef struct {
     uint32_t chunk, context, sequences;
     uint64_t memory; /* 0: most of what the host has free */
     const char *codec, *kv, *gate, *policy;
+    const char *lora;       /* FILE[=SCALE],...; NULL: no adapters */
     double keep;            /* 0: not given */
     const char *retention;  /* JSON of an earlier run */
     uint32_t sinks, window; /* SL_NOT_GIVEN */

@@ -70,7 +70,8 @@ uint64_t sl_engine_model_hash(const sl_engine *engine);
 /* On rank 0. SL_OK: all ranks loaded the same; SL_AGAIN: not known yet, so what is generated may
  * be of a damaged model; SL_ERR_FORMAT: they did not. */
 sl_status sl_engine_model_verdict(const sl_engine *engine);
-uint64_t sl_engine_gate_hash(const sl_engine *engine); /* 0: the policy uses none */
+uint64_t sl_engine_gate_hash(const sl_engine *engine);  /* 0: the policy uses none */
+const sl_lora *sl_engine_lora(const sl_engine *engine); /* lent; n 0: none */
 /* Of --chat-template; 0: the model's own is used. */
 uint64_t sl_engine_chat_template_hash(const sl_engine *engine);
 /* What --template-date says, lent; NULL: nothing. */

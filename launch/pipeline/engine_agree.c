@@ -28,7 +28,7 @@ static uint64_t options_hash(const sl_engine *e)
     uint64_t gate_hash = e->model.gate_file ? sl_gate_file_hash(e->model.gate_file) : 0;
     uint64_t keep_hash = XXH3_64bits(e->layer_keep,
                                      e->model.shape.n_layers * sizeof *e->layer_keep);
-    return XXH3_64bits(text, used) ^ gate_hash ^ keep_hash;
+    return XXH3_64bits_withSeed(text, used, sl_lora_hash(&e->model.lora)) ^ gate_hash ^ keep_hash;
 }
 
 static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const sl_hello *other,
@@ -42,8 +42,8 @@ static sl_status compare_hello(const sl_engine *e, const sl_hello *mine, const s
     }
     if (other->options_hash != mine->options_hash) {
         sl_error(
-            "rank %d on %s was started with other options, or another gate file, than rank %d on "
-            "%s",
+            "rank %d on %s was started with other options, or another gate file or adapter, than "
+            "rank %d on %s",
             rank, other->host, sl_engine_rank(e), mine->host);
         return SL_ERR_OPTION;
     }

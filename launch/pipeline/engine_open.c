@@ -100,7 +100,7 @@ static sl_status open_model(sl_engine *e)
     if (status == SL_OK) name_model(e);
     if (status == SL_OK) status = sl_model_setup_open(model, SL_SETUP_KV);
     if (status == SL_OK) status = check_kv(e);
-    if (status == SL_OK) status = sl_model_setup_open(model, SL_SETUP_POLICY);
+    if (status == SL_OK) status = sl_model_setup_open(model, SL_SETUP_LORA | SL_SETUP_POLICY);
     if (status == SL_OK && model->rank == 0) {
         status = sl_model_setup_open(model, SL_SETUP_CHAT);
         if (status == SL_OK) status = check_vocabulary(e);
@@ -155,6 +155,7 @@ static sl_status check_here(sl_engine *e)
         .comm = e->comm,
         .gguf = e->model.gguf,
         .gate = e->model.gate_file ? sl_gate_file_gguf(e->model.gate_file) : NULL,
+        .lora = &e->model.lora,
         .plan = &e->plan,
         .loaded = &e->assembly.sums,
         .trust = e->settings.trust_model,

@@ -59,8 +59,8 @@ static void expect_ranks(sl_engine *e)
  * bytes a rank is beyond its limit. */
 static uint64_t split_layers(sl_engine *e, sl_model_placement *p)
 {
-    sl_model_placement_init(e->model.gguf, &e->model.shape, sl_engine_ranks(e), &e->model.policy,
-                            e->settings.sequences,
+    sl_model_placement_init(e->model.gguf, &e->model.shape, &e->model.lora, sl_engine_ranks(e),
+                            &e->model.policy, e->settings.sequences,
                             sl_engine_kv_layout(e)->page_bytes(e->model.shape.head_dim), p);
     for (uint32_t i = 0; i < e->model.shape.n_layers; i++)
         p->keep[i] = sl_head_retention_with_margin(e->layer_keep[i]);

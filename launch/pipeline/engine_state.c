@@ -39,6 +39,7 @@ sl_assembly_options sl_engine_assembly_options(const sl_engine *engine)
         .expected_tokens = EXPECTED_TOKENS,
         .policy = e->model.policy,
         .gate = sl_engine_policy_gate(e),
+        .lora = &e->model.lora,
         .compared_rows = e->service->compared_rows,
         .flags = s->keep_out != NULL,
         .codec = e->codec,
@@ -117,6 +118,8 @@ uint64_t sl_engine_gate_hash(const sl_engine *engine)
 {
     return sl_engine_policy_gate(engine) ? sl_gate_file_hash(engine->model.gate_file) : 0;
 }
+
+const sl_lora *sl_engine_lora(const sl_engine *engine) { return &engine->model.lora; }
 
 const sl_policy *sl_engine_policy(const sl_engine *engine) { return &engine->model.policy; }
 

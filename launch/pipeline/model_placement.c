@@ -11,13 +11,14 @@ static uint64_t last_extra_bytes(const sl_gguf *gguf, const sl_model_shape *shap
     return ranks == 1 && shape->tied ? bytes - sl_weights_embedding_bytes(gguf) : bytes;
 }
 
-void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, int ranks,
-                             const sl_policy *policy, uint32_t sequences, uint64_t page_bytes,
-                             sl_model_placement *out)
+void sl_model_placement_init(const sl_gguf *gguf, const sl_model_shape *shape, const sl_lora *lora,
+                             int ranks, const sl_policy *policy, uint32_t sequences,
+                             uint64_t page_bytes, sl_model_placement *out)
 {
     SL_ASSERT(shape->n_layers <= SL_SPLIT_LAYERS_MAX);
     for (uint32_t i = 0; i < shape->n_layers; i++) {
-        out->layer_weights[i] = sl_weights_layer_bytes(gguf, i);
+        out->layer_weights[i] = sl_weights_layer_bytes(gguf, i) +
+                                (lora ? sl_lora_layer_bytes(lora, shape, i) : 0);
         out->keep[i] = 1;
         out->sliding_windows[i] = sl_sliding_window(shape, i);
     }

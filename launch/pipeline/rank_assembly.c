@@ -14,15 +14,18 @@ static const sl_plan_rank *own_plan(const sl_assembly_options *o)
 /* For all the small things that are counted nowhere. */
 enum { SMALL_CHANGE_BYTES = 8 << 20 };
 
-static sl_stage_options stage_options(const sl_assembly_options *o, const sl_weights *weights,
-                                      sl_team *team, uint32_t n_pages)
+static bool has_lora(const sl_assembly_options *o) { return o->lora && o->lora->n > 0; }
+
+static sl_stage_options stage_options(const sl_assembly_options *o, const sl_assembly *assembly,
+                                      uint32_t n_pages)
 {
     return (sl_stage_options){
-        .weights = weights,
+        .weights = &assembly->weights,
+        .lora = has_lora(o) ? &assembly->lora : NULL,
         .kernels = o->kernels,
         .kv = o->kv,
         .threads = o->threads,
-        .team = team,
+        .team = assembly->team,
         .limits = sl_assembly_frame_limits(o),
         .sequences_max = o->sequences,
         .context = o->context,
@@ -88,6 +91,7 @@ static sl_status load(const sl_assembly_options *o, sl_assembly *assembly)
     sl_team_place place = sl_team_enter(assembly->team);
     status = sl_weights_load(o->gguf, &assembly->weights, assembly->team, &assembly->sums);
     sl_team_leave(&place);
+    if (status == SL_OK && has_lora(o)) status = sl_lora_load(o->lora, &assembly->lora);
     if (status == SL_OK)
         assembly->hash_share = sl_weights_hash_share(&assembly->weights, &assembly->sums);
     return status;
@@ -98,12 +102,12 @@ static sl_status load(const sl_assembly_options *o, sl_assembly *assembly)
 static sl_status bind(const sl_assembly_options *o, uint32_t n_pages, sl_arena *arena,
                       sl_assembly *assembly)
 {
-    const sl_plan_rank *own = own_plan(o);
-    sl_weights_bind(o->gguf, o->shape, own->first_layer, own->first_layer + own->n_layers, arena,
-                    &assembly->weights);
+    const uint32_t first = own_plan(o)->first_layer, end = first + own_plan(o)->n_layers;
+    sl_weights_bind(o->gguf, o->shape, first, end, arena, &assembly->weights);
+    if (has_lora(o)) sl_lora_bind(o->lora, o->shape, first, end, arena, &assembly->lora);
     sl_status status = arena->storage ? load(o, assembly) : SL_OK;
     if (status != SL_OK) return status;
-    sl_stage_options stage = stage_options(o, &assembly->weights, assembly->team, n_pages);
+    sl_stage_options stage = stage_options(o, assembly, n_pages);
     sl_stage_init(&stage, arena, &assembly->stage);
     init_driver(o, arena, &assembly->driver);
     return SL_OK;
@@ -169,6 +173,8 @@ sl_memory_needs sl_assembly_memory_needs(const sl_assembly_options *options, con
     sl_frame_limits frames = sl_assembly_frame_limits(o);
     uint64_t weights = sl_weights_held_bytes(o->gguf, o->shape, own->first_layer,
                                              own->first_layer + own->n_layers);
+    for (uint32_t i = 0; has_lora(o) && i < own->n_layers; i++)
+        weights += sl_lora_layer_bytes(o->lora, o->shape, own->first_layer + i);
     uint64_t wanted = sl_assembly_pages_wanted(o);
     return (sl_memory_needs){
         .weights = weights,

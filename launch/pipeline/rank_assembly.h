@@ -25,6 +25,7 @@ typedef struct {
     uint32_t chunk, sequences, context;
     sl_policy policy;
     const sl_gate *gate;      /* policy SL_POLICY_GATE, else NULL */
+    const sl_lora *lora;      /* NULL, or n 0: no adapters */
     uint32_t compared_rows;   /* stage.h */
     bool flags;               /* frames say which tokens were kept */
     uint32_t expected_tokens; /* driver.h */
@@ -40,6 +41,7 @@ typedef struct {
 
 typedef struct {
     sl_weights weights;
+    sl_lora_weights lora;
     sl_team *team;
     sl_stage *stage;
     sl_driver *driver; /* rank 0, else NULL */

@@ -65,6 +65,7 @@ static sl_status open_rank(sim *s, int r)
         .expected_tokens = o->expected_tokens,
         .policy = o->policy,
         .gate = o->gate,
+        .lora = o->lora,
         .watch = o->watch,
         .codec = (sl_codec_kind)o->codec,
         .silence_max_ns = o->silence_max_ns,
@@ -83,7 +84,7 @@ static void make_plan(sim *s, sl_plan_rank *ranks)
     const sl_sim_options *o = s->options;
     sl_model_placement placement;
     sl_plan_init((uint32_t)o->ranks, ranks, &s->plan);
-    sl_model_placement_init(o->gguf, o->shape, o->ranks, &o->policy, o->sequences,
+    sl_model_placement_init(o->gguf, o->shape, o->lora, o->ranks, &o->policy, o->sequences,
                             o->kernels->kv[SL_KV_F16]->page_bytes(o->shape->head_dim), &placement);
     sl_placement_split(&placement.options, o->context, &s->plan);
     for (int r = 0; r < o->ranks; r++) {

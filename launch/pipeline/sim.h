@@ -7,6 +7,7 @@
 #include "launch/pipeline/feeder.h"
 #include "runtime/gate/gate_file.h"
 #include "runtime/kernels/kernels.h"
+#include "runtime/model/lora.h"
 #include "runtime/model/weights.h"
 
 typedef struct {
@@ -20,6 +21,7 @@ typedef struct {
     uint32_t chunk, sequences, context;
     sl_policy policy;
     const sl_gate *gate;      /* or NULL */
+    const sl_lora *lora;      /* or NULL */
     double keep;              /* of eligible tokens, expected to be kept */
     uint32_t expected_tokens; /* driver.h */
     uint64_t head_pages;      /* pages of every pool, for each of its KV heads */

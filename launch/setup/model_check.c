@@ -15,7 +15,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
 
-enum { NICE = 10, WATCHED = 2 };
+enum { NICE = 10, WATCHED = 2 + SL_LORA_FILES_MAX };
 
 /* What a rank tells: its sums of the groups beside the layers, where it has them, and those of its
  * own layers. So all of it together grows with the layers, not with layers times ranks. */
@@ -313,6 +313,8 @@ sl_status sl_model_check_open(const sl_model_check_options *options, sl_model_ch
     c->told_bytes = sizeof(told) + most_layers(options->plan) * sizeof(uint64_t);
     c->files[0].file = options->gguf;
     c->files[1].file = options->gate;
+    for (uint32_t i = 0; i < options->lora->n; i++)
+        c->files[2 + i].file = sl_lora_file_gguf(options->lora->items[i].file);
     atomic_init(&c->verdict, SL_AGAIN);
     atomic_init(&c->stop, false);
     sl_condition_init(&c->changed);

@@ -4,12 +4,13 @@
  * Each rank has what the bytes it loaded hash to, layer by layer (runtime/model/sums.h). Rank 0
  * compares them with MODEL.sums where that is beside its file; else with its own file, whose other
  * layers it reads meanwhile, on a thread of its own. Results wait for the verdict. The same thread
- * looks each second, on every rank, whether the names of model and gate still mean what was
- * opened. */
+ * looks each second, on every rank, whether the names of model, gate and adapters still mean what
+ * was opened. */
 #ifndef SL_MODEL_CHECK_H
 #define SL_MODEL_CHECK_H
 
 #include "comm/comm.h"
+#include "runtime/model/lora.h"
 #include "runtime/model/sums.h"
 #include "sched/plan.h"
 
@@ -17,6 +18,7 @@
 typedef struct {
     sl_comm *comm;
     const sl_gguf *gguf, *gate; /* gate NULL: none */
+    const sl_lora *lora;        /* n 0: none */
     const sl_plan *plan;        /* each rank's layers */
     const sl_sums *loaded;      /* by this rank */
     bool trust;                 /* do not read rank 0's file for it */
@@ -38,8 +40,8 @@ sl_status sl_model_check_wait(sl_model_check *check, int64_t timeout_ns);
 /* Once ready: NULL when all that ranks loaded was compared, else why not; static storage. */
 const char *sl_model_check_unverified(const sl_model_check *check);
 
-/* The job is done here: SL_ERR_FILE, logged, when model or gate are not the files any more that
- * were loaded. */
+/* The job is done here: SL_ERR_FILE, logged, when model, gate or adapters are not the files any
+ * more that were loaded. */
 sl_status sl_model_check_end(sl_model_check *check);
 
 #endif

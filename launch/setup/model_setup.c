@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "launch/options/written.h"
+#include "launch/setup/lora_choice.h"
 #include "launch/setup/policy_choice.h"
 #include "launch/setup/retention.h"
 #include "runtime/base/log.h"
@@ -53,6 +54,11 @@ static sl_status check_gate_fits(sl_model_setup *m)
         return SL_ERR_FORMAT;
     }
     return status;
+}
+
+static sl_status open_lora(sl_model_setup *m)
+{
+    return sl_lora_choose(m->settings, m->gguf, &m->shape, &m->lora);
 }
 
 static sl_status open_policy(sl_model_setup *m)
@@ -117,6 +123,7 @@ static const struct {
     {SL_SETUP_KV, SL_SETUP_KERNELS | SL_SETUP_SHAPE, open_kv},
     {SL_SETUP_GATE, 0, open_gate},
     {SL_SETUP_GATE_FITS, SL_SETUP_GATE | SL_SETUP_SHAPE, check_gate_fits},
+    {SL_SETUP_LORA, SL_SETUP_SHAPE, open_lora},
     {SL_SETUP_POLICY, SL_SETUP_GATE_FITS, open_policy},
     {SL_SETUP_TOKENIZER, SL_SETUP_FILE, open_tokenizer},
     {SL_SETUP_CHAT, SL_SETUP_TOKENIZER, open_chat},
@@ -149,6 +156,7 @@ void sl_model_setup_close(sl_model_setup *setup)
 {
     sl_chat_close(setup->chat);
     sl_tokenizer_close(setup->tokenizer);
+    sl_lora_close(&setup->lora);
     sl_gate_file_close(setup->gate_file);
     sl_gguf_close(setup->gguf);
     *setup = (sl_model_setup){0};

@@ -1,6 +1,6 @@
 /* launch/setup/model_setup.h - the front door of launch/setup: opens a model and what runs with it
- * (kernels, cache type, gate, policy, tokenizer, chat template), for every command, as the settings
- * say.
+ * (kernels, cache type, gate, adapters, policy, tokenizer, chat template), for every command, as
+ * the settings say.
  *
  * A command names the parts it needs. It may call sl_model_setup_open again for further parts, so
  * that it can check options of its own between two of them. The setup owns what it opened until
@@ -13,6 +13,7 @@
 #include "runtime/gate/gate_file.h"
 #include "runtime/gate/policy.h"
 #include "runtime/kernels/kernels.h"
+#include "runtime/model/lora.h"
 #include "runtime/model/weights.h"
 #include "runtime/text/chat.h"
 
@@ -24,9 +25,10 @@ typedef enum {
     SL_SETUP_KV = 8,          /* needs KERNELS, SHAPE */
     SL_SETUP_GATE = 16,       /* nothing without --gate */
     SL_SETUP_GATE_FITS = 32,  /* that the gate is for such a model; needs GATE, SHAPE */
-    SL_SETUP_POLICY = 64,     /* needs GATE_FITS */
-    SL_SETUP_TOKENIZER = 128, /* needs FILE */
-    SL_SETUP_CHAT = 256,      /* needs TOKENIZER */
+    SL_SETUP_LORA = 64,       /* nothing without --lora; needs SHAPE */
+    SL_SETUP_POLICY = 128,    /* needs GATE_FITS */
+    SL_SETUP_TOKENIZER = 256, /* needs FILE */
+    SL_SETUP_CHAT = 512,      /* needs TOKENIZER */
 } sl_setup_part;
 
 typedef struct {
@@ -41,6 +43,7 @@ typedef struct {
     sl_model_shape shape;
     sl_kv_type kv;
     sl_gate_file *gate_file; /* NULL: none */
+    sl_lora lora;            /* n 0: none */
     sl_policy policy;
     sl_tokenizer *tokenizer;
     sl_chat *chat;               /* NULL: the file has no template */

@@ -8,6 +8,7 @@
 
 static inline uint32_t sl_min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 static inline uint64_t sl_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static inline size_t sl_min_size(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t sl_max_size(size_t a, size_t b) { return a > b ? a : b; }
 static inline int64_t sl_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 

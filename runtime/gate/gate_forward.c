@@ -209,11 +209,11 @@ size_t sl_gates_maps(const sl_gates *gates, uint32_t layer, sl_linear *maps_out)
     const sl_gate_shape *shape = &l->weights->shape;
     size_t n = 0;
     if (shape->span == SL_GATE_ABSENT) return 0;
-    maps_out[n++] = (sl_linear){&l->x, l->weights->x_bias, gates->z};
+    maps_out[n++] = (sl_linear){.matrix = &l->x, .bias = l->weights->x_bias, .out = gates->z};
     if (shape->heads == 0) return n;
-    maps_out[n++] = (sl_linear){&l->q, NULL, gates->q};
-    maps_out[n++] = (sl_linear){&l->k, NULL, gates->k};
-    maps_out[n++] = (sl_linear){&l->v, NULL, gates->v};
+    maps_out[n++] = (sl_linear){.matrix = &l->q, .out = gates->q};
+    maps_out[n++] = (sl_linear){.matrix = &l->k, .out = gates->k};
+    maps_out[n++] = (sl_linear){.matrix = &l->v, .out = gates->v};
     return n;
 }
 

@@ -59,7 +59,7 @@ typedef void sl_quantize(const float *x, size_t n_blocks, int8_t *q, float *scal
 /* out[t][j] = sum_i w[j][i] * x[t][i] for all rows t and columns j in [out_begin, out_end), or that
  * added to what is there. out: row t's column out_begin is at out + t * out_stride. Quantized types
  * are packed, and use a->q with exact integer sums per block, f32 sums of blocks in order, or
- * a->bf16; f32, f16 and bf16 use a->x. out_begin is a multiple of SL_PANEL. */
+ * a->bf16, and their out_begin is a multiple of SL_PANEL; f32, f16 and bf16 use a->x alone. */
 typedef void sl_matmul(const sl_matrix *w, const sl_activations *a, size_t out_begin,
                        size_t out_end, bool add, float *out, size_t out_stride);
 

@@ -1,6 +1,8 @@
 /* runtime/model/layer_weights.c - see layer_weights.h. */
 #include "runtime/model/layer_weights.h"
 
+#include "runtime/base/log.h"
+
 #define PLACE(member) offsetof(sl_layer_weights, member)
 
 const sl_layer_tensor sl_layer_tensors[SL_LAYER_TENSORS] = {
@@ -27,3 +29,26 @@ const sl_layer_tensor sl_layer_tensors[SL_LAYER_TENSORS] = {
     {"post_ffw_norm.weight", SL_TENSORS_POST_NORMS, SL_DIM_WIDTH, SL_DIM_NONE,
      PLACE(ffn_post_norm)},
 };
+
+uint64_t sl_dim_size(const sl_model_shape *shape, sl_dim dim)
+{
+    switch (dim) {
+    case SL_DIM_NONE: return 1;
+    case SL_DIM_WIDTH: return shape->width;
+    case SL_DIM_HEAD: return shape->head_dim;
+    case SL_DIM_HEADS: return (uint64_t)shape->n_heads * shape->head_dim;
+    case SL_DIM_KV_HEADS: return (uint64_t)shape->n_kv_heads * shape->head_dim;
+    case SL_DIM_FFN: return shape->ffn_width;
+    }
+    return 0;
+}
+
+const sl_layer_tensor *sl_layer_map_tensor(sl_layer_map map)
+{
+    static const size_t PLACES[SL_LAYER_MAPS] = {PLACE(q),    PLACE(k),  PLACE(v),   PLACE(o),
+                                                 PLACE(gate), PLACE(up), PLACE(down)};
+    size_t k = 0;
+    while (k < SL_LAYER_TENSORS && sl_layer_tensors[k].offset != PLACES[map]) k++;
+    SL_ASSERT(k < SL_LAYER_TENSORS);
+    return &sl_layer_tensors[k];
+}

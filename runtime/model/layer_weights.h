@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "runtime/kernels/kernels.h"
+#include "runtime/model/shape.h"
 
 /* NULL: the file has none, and the layer leaves that step out. */
 typedef struct {
@@ -41,6 +42,21 @@ typedef enum {
     SL_DIM_FFN
 } sl_dim;
 
+/* Its length in a model. */
+uint64_t sl_dim_size(const sl_model_shape *shape, sl_dim dim);
+
+/* The linear maps of a layer, those of the same input one behind the other. */
+typedef enum {
+    SL_MAP_Q,
+    SL_MAP_K,
+    SL_MAP_V,
+    SL_MAP_O,
+    SL_MAP_GATE,
+    SL_MAP_UP,
+    SL_MAP_DOWN,
+    SL_LAYER_MAPS
+} sl_layer_map;
+
 /* A tensor called "blk.LAYER.SUFFIX". */
 typedef struct {
     const char *suffix;
@@ -51,5 +67,7 @@ typedef struct {
 
 enum { SL_LAYER_TENSORS = 20 };
 extern const sl_layer_tensor sl_layer_tensors[SL_LAYER_TENSORS];
+/* The row of a map's matrix. */
+const sl_layer_tensor *sl_layer_map_tensor(sl_layer_map map);
 
 #endif

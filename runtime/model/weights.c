@@ -17,19 +17,6 @@
 
 static const char ROPE_FREQS[] = "rope_freqs.weight";
 
-static uint64_t dim_size(const sl_model_shape *shape, sl_dim which)
-{
-    switch (which) {
-    case SL_DIM_NONE: return 1;
-    case SL_DIM_WIDTH: return shape->width;
-    case SL_DIM_HEAD: return shape->head_dim;
-    case SL_DIM_HEADS: return (uint64_t)shape->n_heads * shape->head_dim;
-    case SL_DIM_KV_HEADS: return (uint64_t)shape->n_kv_heads * shape->head_dim;
-    case SL_DIM_FFN: return shape->ffn_width;
-    }
-    return 0;
-}
-
 enum { TENSOR_NAME_BYTES = 64 };
 
 static const char *layer_tensor_name(uint32_t layer, const sl_layer_tensor *which,
@@ -185,7 +172,7 @@ static sl_status check_layer(const sl_gguf *gguf, const sl_architecture *archite
         if (!(architecture->required & which->set) && !find_layer_tensor(gguf, layer, which))
             continue;
         status = check_tensor(gguf, layer_tensor_name(layer, which, name),
-                              dim_size(shape, which->in), dim_size(shape, which->out));
+                              sl_dim_size(shape, which->in), sl_dim_size(shape, which->out));
     }
     return status;
 }

@@ -91,14 +91,45 @@ void sl_layer_begin_frame(sl_layer_context *context, sl_member me, const sl_fram
     lap(context, me, SL_STEP_EMBED);
 }
 
+/* ---- adapters (runtime/model/lora.h) ---- */
+
+/* Give n maps of one input, `first` of the layer and those behind it, their low ranks. */
+static void adapt(const sl_layer_context *c, uint32_t index, sl_layer_map first, sl_linear *maps,
+                  size_t n)
+{
+    float *reduced = c->shared.reduced;
+    for (size_t i = 0; c->lora && i < n; i++) {
+        const sl_low_rank *low = &c->lora->layers[index].maps[first + i];
+        if (!low->a.data) continue;
+        maps[i].low_rank = low;
+        maps[i].reduced = reduced;
+        reduced += c->rows_max * low->a.n_out;
+    }
+}
+
+/* The input of maps to their low ranks. */
+static void reduce(const sl_layer_context *c, sl_member me, const sl_activations *in,
+                   const sl_linear *maps, size_t n)
+{
+    bool any = false;
+    for (size_t i = 0; i < n; i++) any |= maps[i].low_rank != NULL;
+    if (!any) return;
+    sl_linear_reduce(c->kernels, me, in, maps, n);
+    sl_team_barrier(me);
+    lap(c, me, SL_STEP_LORA);
+}
+
 /* ---- the layer: steps with a barrier behind each ---- */
 
 static void project(sl_layer_context *c, sl_member me, const sl_layer_weights *w, uint32_t index,
                     const sl_activations *in)
 {
     const sl_layer_scratch *b = &c->shared;
-    sl_linear qkv[] = {
-        {&w->q, w->q_bias, b->q}, {&w->k, w->k_bias, b->k}, {&w->v, w->v_bias, b->v}};
+    sl_linear qkv[] = {{.matrix = &w->q, .bias = w->q_bias, .out = b->q},
+                       {.matrix = &w->k, .bias = w->k_bias, .out = b->k},
+                       {.matrix = &w->v, .bias = w->v_bias, .out = b->v}};
+    adapt(c, index, SL_MAP_Q, qkv, 3);
+    reduce(c, me, in, qkv, 3);
     sl_linear_run(c->kernels, me, in, qkv, 3);
     sl_team_barrier(me);
     lap_maps(c, me, SL_STEP_QKV, in->n_rows, (const sl_matrix *[]){&w->q, &w->k, &w->v}, 3);
@@ -121,7 +152,9 @@ static void add_normed(const sl_layer_context *c, sl_member me, const sl_activat
 {
     size_t width = c->shape->width;
     float *given = c->shared.normed.x;
-    sl_linear_run(c->kernels, me, in, &(sl_linear){map->matrix, map->bias, given}, 1);
+    sl_linear normed = *map;
+    normed.out = given;
+    sl_linear_run(c->kernels, me, in, &normed, 1);
     sl_team_barrier(me);
     sl_share rows = sl_team_share(me, in->n_rows, 1);
     for (size_t row = rows.begin; row < rows.end; row++) {
@@ -135,6 +168,7 @@ static void add_normed(const sl_layer_context *c, sl_member me, const sl_activat
 static void add_to_hidden(const sl_layer_context *c, sl_member me, const sl_activations *in,
                           const sl_linear *map, const float *norm, sl_step step)
 {
+    reduce(c, me, in, map, 1);
     if (norm)
         add_normed(c, me, in, map, norm, map->out);
     else
@@ -144,25 +178,30 @@ static void add_to_hidden(const sl_layer_context *c, sl_member me, const sl_acti
 }
 
 static void add_attended(const sl_layer_context *c, sl_member me, const sl_layer_weights *w,
-                         size_t n_rows, float *x)
+                         uint32_t index, size_t n_rows, float *x)
 {
+    sl_linear o = {.matrix = &w->o, .bias = w->o_bias, .out = x};
     sl_activations attended = sl_layer_input(c, &c->shared.attended, n_rows);
-    add_to_hidden(c, me, &attended, &(sl_linear){&w->o, w->o_bias, x}, w->attn_post_norm,
-                  SL_STEP_OUT);
+    adapt(c, index, SL_MAP_O, &o, 1);
+    add_to_hidden(c, me, &attended, &o, w->attn_post_norm, SL_STEP_OUT);
 }
 
 static void add_feed_forward(const sl_layer_context *c, sl_member me, const sl_layer_weights *w,
-                             size_t n_rows, float *x)
+                             uint32_t index, size_t n_rows, float *x)
 {
     sl_activations in = norm_rows(c, me, x, w->ffn_norm, n_rows);
     sl_activations hidden = sl_layer_input(c, &c->shared.hidden, n_rows);
-    sl_linear gate = {&w->gate, w->gate_bias, NULL}, up = {&w->up, w->up_bias, NULL};
+    sl_linear gate_up[] = {{.matrix = &w->gate, .bias = w->gate_bias},
+                           {.matrix = &w->up, .bias = w->up_bias}};
+    sl_linear down = {.matrix = &w->down, .bias = w->down_bias, .out = x};
     sl_glu *glu = c->shape->activation == SL_GEGLU ? c->kernels->geglu : c->kernels->swiglu;
-    sl_linear_glu(c->kernels, me, &in, &gate, &up, glu, w->down.type, &hidden);
+    adapt(c, index, SL_MAP_GATE, gate_up, 2);
+    adapt(c, index, SL_MAP_DOWN, &down, 1);
+    reduce(c, me, &in, gate_up, 2);
+    sl_linear_glu(c->kernels, me, &in, &gate_up[0], &gate_up[1], glu, &down, &hidden);
     sl_team_barrier(me);
     lap_maps(c, me, SL_STEP_FFN_IN, n_rows, (const sl_matrix *[]){&w->gate, &w->up}, 2);
-    add_to_hidden(c, me, &hidden, &(sl_linear){&w->down, w->down_bias, x}, w->ffn_post_norm,
-                  SL_STEP_FFN_OUT);
+    add_to_hidden(c, me, &hidden, &down, w->ffn_post_norm, SL_STEP_FFN_OUT);
 }
 
 void sl_layer_forward(sl_layer_context *context, sl_member me, uint32_t index, sl_frame *frame)
@@ -173,6 +212,6 @@ void sl_layer_forward(sl_layer_context *context, sl_member me, uint32_t index, s
     project(c, me, weights, index, &in);
     sl_attention_run(c, me, frame, index);
     lap_attention(c, me);
-    add_attended(c, me, weights, frame->n_rows, frame->hidden);
-    add_feed_forward(c, me, weights, frame->n_rows, frame->hidden);
+    add_attended(c, me, weights, index, frame->n_rows, frame->hidden);
+    add_feed_forward(c, me, weights, index, frame->n_rows, frame->hidden);
 }

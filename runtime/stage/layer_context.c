@@ -65,6 +65,8 @@ void sl_layer_context_init(sl_layer_context *context, const sl_frame_limits *lim
     shared->normed = take_input(context->kernels, arena, rows, s->width);
     shared->attended = take_input(context->kernels, arena, rows, heads_width);
     shared->hidden = take_input(context->kernels, arena, rows, s->ffn_width);
+    if (context->lora)
+        shared->reduced = sl_arena_array(arena, float, rows * context->lora->reduced_max);
     shared->run_state = sl_arena_array(arena, sl_softmax, partials);
     shared->run_acc = sl_arena_array(arena, float, partials * s->head_dim);
     shared->decode_spans = sl_arena_array(arena, uint32_t, context->decode_max);

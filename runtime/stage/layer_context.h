@@ -9,6 +9,7 @@
 #include "runtime/gate/admission.h"
 #include "runtime/gate/gate_forward.h"
 #include "runtime/kernels/matmul/linear.h"
+#include "runtime/model/lora.h"
 #include "runtime/model/weights.h"
 #include "runtime/stage/probe.h"
 #include "runtime/stage/profile.h"
@@ -16,7 +17,8 @@
 /* What threads share while a frame passes; sized for rows_max. */
 typedef struct {
     sl_activations normed, attended, hidden; /* rows entering linear maps; n_rows is the frame's */
-    float *q, *k, *v;                   /* [rows][heads * head_dim], [rows][kv_heads * head_dim] */
+    float *reduced;   /* [rows][lora->reduced_max]: rows at the low ranks of adapters */
+    float *q, *k, *v; /* [rows][heads * head_dim], [rows][kv_heads * head_dim] */
     float *cos_sin[SL_LAYER_KINDS_MAX]; /* [rows][rope.dim] of a kind; NULL: it has no rope */
     /* decode attention's partial results: [decode row][kv_head][run], then merged in order */
     sl_softmax *run_state;  /* [..][group] */
@@ -49,13 +51,14 @@ typedef struct sl_layer_context {
     const sl_kernels *kernels;
     sl_cache *cache;
     sl_admission *admission;
-    sl_gates *gates;       /* NULL: the policy asks none */
-    const sl_probe *probe; /* NULL: none */
-    sl_profile *profile;   /* NULL: not measured */
-    int threads;           /* of the team */
-    uint32_t decode_max;   /* decode spans of a frame */
-    uint32_t layer_begin;  /* of the stage, in the model */
-    size_t rows_max;       /* of a frame */
+    sl_gates *gates;             /* NULL: the policy asks none */
+    const sl_lora_weights *lora; /* NULL: no adapters */
+    const sl_probe *probe;       /* NULL: none */
+    sl_profile *profile;         /* NULL: not measured */
+    int threads;                 /* of the team */
+    uint32_t decode_max;         /* decode spans of a frame */
+    uint32_t layer_begin;        /* of the stage, in the model */
+    size_t rows_max;             /* of a frame */
     sl_rope_table ropes[SL_LAYER_KINDS_MAX];
     sl_layer_scratch shared;
     sl_thread_scratch *own; /* [threads] */

@@ -5,8 +5,9 @@
 
 const char *sl_step_name(sl_step step)
 {
-    static const char *const names[SL_STEPS] = {"embed", "norm",   "qkv",     "gate", "attend",
-                                                "out",   "ffn in", "ffn out", "head", "sample"};
+    static const char *const names[SL_STEPS] = {"embed",   "norm",   "lora",  "qkv",
+                                                "gate",    "attend", "out",   "ffn in",
+                                                "ffn out", "head",   "sample"};
     return names[step];
 }
 

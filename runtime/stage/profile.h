@@ -8,6 +8,7 @@
 typedef enum {
     SL_STEP_EMBED,   /* and angles */
     SL_STEP_NORM,    /* and quantizing what is normed */
+    SL_STEP_LORA,    /* rows to the low ranks of adapters; the way back is in the maps' steps */
     SL_STEP_QKV,     /* projection to queries, keys, values */
     SL_STEP_GATE,    /* the gate's maps; its attention is under attend */
     SL_STEP_ATTEND,  /* rotation, cache, attention */

@@ -133,6 +133,7 @@ void sl_stage_init(const sl_stage_options *options, sl_arena *arena, sl_stage **
         .cache = &stage->cache,
         .admission = &stage->admission,
         .gates = options->gate ? &stage->gates : NULL,
+        .lora = options->lora,
         .layer_begin = options->weights->layer_begin,
         .probe = options->probe,
         .profile = options->profile,
@@ -372,7 +373,7 @@ static void tell_rows(sl_stage *stage, sl_member me, sl_frame *frame, const want
         sl_linear_quantize(o->kernels, &rows, i, i + 1);
     }
     sl_team_barrier(me);
-    sl_linear head = {&w->head, NULL, stage->logits};
+    sl_linear head = {.matrix = &w->head, .out = stage->logits};
     sl_linear_run(o->kernels, me, &rows, &head, 1);
     sl_team_barrier(me);
     if (o->profile && me.thread == 0)

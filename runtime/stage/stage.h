@@ -9,6 +9,7 @@
 #include "runtime/frame/frame.h"
 #include "runtime/gate/gate_file.h"
 #include "runtime/gate/policy.h"
+#include "runtime/model/lora.h"
 #include "runtime/model/weights.h"
 #include "runtime/stage/probe.h"
 #include "runtime/stage/profile.h"
@@ -22,8 +23,9 @@ typedef struct {
     sl_frame_limits limits;
     uint32_t sequences_max, context;
     sl_policy policy;
-    const sl_gate *gate;    /* policy SL_POLICY_GATE, else NULL */
-    uint32_t n_pages;       /* of the cache's pool */
+    const sl_gate *gate;         /* policy SL_POLICY_GATE, else NULL */
+    const sl_lora_weights *lora; /* adapters of the same layers; NULL: none */
+    uint32_t n_pages;            /* of the cache's pool */
     uint32_t compared_rows; /* distributions the last stage keeps (kept_distributions.h); 0: none */
     const sl_probe *probe;  /* NULL: none */
     sl_profile *profile;    /* NULL: not measured */

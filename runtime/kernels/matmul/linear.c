@@ -13,6 +13,7 @@ enum {
     PIECE_ROWS = 256,
     /* of a piece: up to here weights are what is waited for, and threads read long runs of them */
     FEW_ROWS = 8,
+    REDUCED_COLUMNS = 4, /* of a thread, at least */
 };
 
 /* Of one map. */
@@ -36,6 +37,16 @@ static sl_activations rows_of(const sl_activations *a, const piece *p)
                             .sum_16 = a->sum_16 + p->row * 2 * n_blocks};
 }
 
+/* out += B reduced. */
+static void expand(const sl_kernels *kernels, const sl_linear *map, const piece *p, float *out,
+                   size_t stride)
+{
+    const sl_matrix *b = &map->low_rank->b;
+    sl_activations reduced = {
+        .n_rows = p->n_rows, .width = b->n_in, .x = map->reduced + p->row * b->n_in};
+    kernels->matmul[b->type](b, &reduced, p->column, p->column + p->n_columns, true, out, stride);
+}
+
 /* out: [piece->n_rows][stride], from the piece's first row and column on. */
 static void multiply(const sl_kernels *kernels, const sl_linear *map, const sl_activations *a,
                      const piece *p, bool add, float *out, size_t stride)
@@ -43,6 +54,7 @@ static void multiply(const sl_kernels *kernels, const sl_linear *map, const sl_a
     sl_activations rows = rows_of(a, p);
     kernels->matmul[map->matrix->type](map->matrix, &rows, p->column, p->column + p->n_columns, add,
                                        out, stride);
+    if (map->low_rank) expand(kernels, map, p, out, stride);
     for (size_t t = 0; map->bias && t < p->n_rows; t++)
         kernels->add(map->bias + p->column, p->n_columns, out + t * stride);
 }
@@ -125,6 +137,34 @@ void sl_linear_quantize(const sl_kernels *kernels, const sl_activations *a, size
         quantize(kernels, a, row, a->x + row * a->width, row * a->width, a->width);
 }
 
+/* Columns [begin, end) of the low rank's A, rows [row, row + n_rows). */
+static void reduce(const sl_kernels *kernels, const sl_linear *map, const sl_activations *a,
+                   size_t row, size_t n_rows, size_t begin, size_t end)
+{
+    const sl_matrix *w = &map->low_rank->a;
+    sl_activations rows = {.n_rows = n_rows, .width = a->width, .x = a->x + row * a->width};
+    kernels->matmul[w->type](w, &rows, begin, end, false, map->reduced + row * w->n_out + begin,
+                             w->n_out);
+}
+
+/* A has few columns, so threads share rows where there are many. */
+void sl_linear_reduce(const sl_kernels *kernels, sl_member me, const sl_activations *a,
+                      const sl_linear *maps, size_t n_maps)
+{
+    for (size_t m = 0; m < n_maps; m++) {
+        if (!maps[m].low_rank) continue;
+        size_t rank = maps[m].low_rank->a.n_out;
+        bool few = a->n_rows <= FEW_ROWS;
+        sl_share share = few ? sl_team_share(me, rank, REDUCED_COLUMNS)
+                             : sl_team_share(me, a->n_rows, 1);
+        if (share.begin == share.end) continue;
+        if (few)
+            reduce(kernels, &maps[m], a, 0, a->n_rows, share.begin, share.end);
+        else
+            reduce(kernels, &maps[m], a, share.begin, share.end - share.begin, 0, rank);
+    }
+}
+
 static void run(const sl_kernels *kernels, sl_member me, const sl_activations *a,
                 const sl_linear *maps, size_t n_maps, bool add)
 {
@@ -150,11 +190,12 @@ void sl_linear_add(const sl_kernels *kernels, sl_member me, const sl_activations
 }
 
 void sl_linear_glu(const sl_kernels *kernels, sl_member me, const sl_activations *a,
-                   const sl_linear *gate, const sl_linear *up, sl_glu *glu, uint32_t next,
+                   const sl_linear *gate, const sl_linear *up, sl_glu *glu, const sl_linear *next,
                    const sl_activations *hidden)
 {
     _Static_assert(PIECE_COLUMNS % SL_BLOCK == 0, "blocks are whole");
     _Alignas(64) float gated[PIECE_ROWS * PIECE_COLUMNS], product[PIECE_ROWS * PIECE_COLUMNS];
+    const bool is_float = sl_type_is_float(next->matrix->type);
     piece p;
     SL_ASSERT(gate->matrix->n_out == up->matrix->n_out && hidden->width == up->matrix->n_out &&
               hidden->width % SL_BLOCK == 0);
@@ -167,10 +208,8 @@ void sl_linear_glu(const sl_kernels *kernels, sl_member me, const sl_activations
         for (size_t t = 0; t < p.n_rows; t++) {
             const float *row = product + t * PIECE_COLUMNS;
             size_t at = (p.row + t) * hidden->width + p.column;
-            if (sl_type_is_float(next))
-                memcpy(hidden->x + at, row, p.n_columns * sizeof *row);
-            else
-                quantize(kernels, hidden, p.row + t, row, at, p.n_columns);
+            if (is_float || next->low_rank) memcpy(hidden->x + at, row, p.n_columns * sizeof *row);
+            if (!is_float) quantize(kernels, hidden, p.row + t, row, at, p.n_columns);
         }
     }
 }
