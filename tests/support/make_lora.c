@@ -1,5 +1,5 @@
 /* tests/support/make_lora.c - the command line of made_lora.h, for scripts: an adapter for a
- * model. */
+ * model, whose hash is printed. */
 #include <stdio.h>
 
 #include "runtime/model/weights.h"
@@ -33,6 +33,12 @@ int main(int argc, char **argv)
     sl_status status = sl_lora_file_write(argv[2], architecture, strtof(argv[5], NULL),
                                           made.updates, made.n);
     made_lora_close(&made);
+    sl_lora_file *file;
+    if (status == SL_OK) status = sl_lora_file_open(argv[2], gguf, &shape, &file);
+    if (status == SL_OK) {
+        printf("%016llx\n", (unsigned long long)sl_lora_file_hash(file));
+        sl_lora_file_close(file);
+    }
     sl_gguf_close(gguf);
     return status == SL_OK ? 0 : 1;
 }

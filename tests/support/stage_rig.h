@@ -18,11 +18,13 @@ typedef struct {
     sl_kv_type kv;
     sl_policy policy;
     const sl_gate *gate; /* or NULL */
+    const sl_lora *lora; /* or NULL */
     bool flags;
     /* To make another model of the file's: told `changes` once the shape was read, and once weights
      * were loaded. NULL: neither. */
     void (*change_shape)(const void *changes, sl_model_shape *shape);
     void (*change_weights)(const void *changes, sl_weights *weights);
+    void (*change_lora)(const void *changes, sl_lora_weights *lora);
     const void *changes;
 } stage_rig_options;
 
@@ -32,6 +34,7 @@ typedef struct {
     uint32_t sequences_max;
     int n_stages;
     sl_weights weights[STAGE_RIG_MAX];
+    sl_lora_weights loras[STAGE_RIG_MAX];
     sl_stage *stages[STAGE_RIG_MAX];
     sl_team *team;
     sl_frame frame; /* all stages work in its hidden rows */
@@ -54,8 +57,11 @@ static inline void stage_rig_take(stage_rig *r, const stage_rig_options *o, cons
     for (uint32_t i = 0; i < n; i++) {
         uint32_t begin = n_layers * i / n, end = n_layers * (i + 1) / n;
         sl_weights_bind(gguf, &r->shape, begin, end, arena, &r->weights[i]);
+        if (o->lora) sl_lora_bind(o->lora, &r->shape, begin, end, arena, &r->loras[i]);
         if (arena->storage) {
             stage_rig_load(r, gguf, i);
+            if (o->lora) SL_ASSERT(sl_lora_load(o->lora, &r->loras[i]) == SL_OK);
+            if (o->change_lora) o->change_lora(o->changes, &r->loras[i]);
             if (o->change_weights) o->change_weights(o->changes, &r->weights[i]);
         }
         uint32_t head_pages = sl_cache_head_pages(o->policy.window, o->context);
@@ -70,6 +76,7 @@ static inline void stage_rig_take(stage_rig *r, const stage_rig_options *o, cons
                                     .context = o->context,
                                     .policy = o->policy,
                                     .gate = o->gate,
+                                    .lora = o->lora ? &r->loras[i] : NULL,
                                     .n_pages = o->sequences_max * (end - begin) *
                                                r->shape.n_kv_heads * head_pages};
         sl_stage_init(&options, arena, &r->stages[i]);

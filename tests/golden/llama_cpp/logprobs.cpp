@@ -1,5 +1,5 @@
 /* tests/golden/llama_cpp/logprobs.cpp - what llama.cpp gives each next token, for make.py.
- *   logprobs MODEL.gguf IDS.i32 OUT.f32
+ *   logprobs MODEL.gguf IDS.i32 OUT.f32 [ADAPTER.gguf SCALE]...
  * IDS: n token ids. OUT: the natural log-probabilities of ids 1 to n - 1, each after all before it.
  * Everything in f32, on the CPU: the cache, and attention without its flash kernel. */
 #include <llama.h>
@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-enum { IDS_MAX = 1 << 16, BATCH = 256, THREADS = 2 };
+enum { IDS_MAX = 1 << 16, BATCH = 256, THREADS = 2, ADAPTERS_MAX = 8 };
 
 #define REQUIRE(condition, what)                     \
     do {                                             \
@@ -52,6 +52,21 @@ static llama_context *open_context(llama_model *model, int n)
     return llama_init_from_model(model, params);
 }
 
+/* words: [n][2], a file and its scale. */
+static void set_adapters(llama_model *model, llama_context *context, char **words, int n)
+{
+    llama_adapter_lora *adapters[ADAPTERS_MAX];
+    float scales[ADAPTERS_MAX];
+    REQUIRE(n <= ADAPTERS_MAX, "too many adapters");
+    for (int i = 0; i < n; i++) {
+        adapters[i] = llama_adapter_lora_init(model, words[2 * i]);
+        REQUIRE(adapters[i], "an adapter was refused");
+        scales[i] = strtof(words[2 * i + 1], nullptr);
+    }
+    REQUIRE(llama_set_adapters_lora(context, adapters, (size_t)n, scales) == 0,
+            "the adapters cannot be set");
+}
+
 static void evaluate(llama_context *context, int vocab, const int32_t *ids, int n,
                      float *out)
 {
@@ -76,7 +91,8 @@ int main(int argc, char **argv)
 {
     static int32_t ids[IDS_MAX];
     static float out[IDS_MAX];
-    REQUIRE(argc == 4, "usage: logprobs MODEL.gguf IDS.i32 OUT.f32");
+    REQUIRE(argc >= 4 && argc % 2 == 0,
+            "usage: logprobs MODEL.gguf IDS.i32 OUT.f32 [ADAPTER.gguf SCALE]...");
     int n = read_ids(argv[2], ids);
     llama_log_set(keep_quiet, nullptr);
     llama_backend_init();
@@ -84,6 +100,7 @@ int main(int argc, char **argv)
     REQUIRE(model, "the model was refused");
     llama_context *context = open_context(model, n);
     REQUIRE(context, "no context of that many tokens");
+    if (argc > 4) set_adapters(model, context, argv + 4, (argc - 4) / 2);
     evaluate(context, llama_vocab_n_tokens(llama_model_get_vocab(model)), ids, n, out);
     FILE *file = fopen(argv[3], "wb");
     REQUIRE(file && fwrite(out, sizeof *out, (size_t)n - 1, file) == (size_t)n - 1 &&

@@ -39,7 +39,13 @@ TYPES = ["f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k", 
          "iq4_nl", "iq4_xs", "mxfp4"]
 QUANTIZED = ("--seed 5 --layers 2 --width 256 --ffn 512 --heads 4 --kv-heads 2 --head-dim 64 --vocab 512 "
              "--untied ")
-IDS, TYPE_IDS = 3000, 400
+# Adapters: seed, rank, alpha, type, maps (tests/support/make_lora), and the scale they are used with. Two
+# of them, of different ranks and maps.
+LORAS = {
+    "lora_llama": ("llama", [("1 4 8 f32 attention", 1.0), ("2 32 16 f32 all", -0.5)]),
+    "lora_gemma3": ("gemma3", [("3 32 24 mixed all", 0.75)]),
+}
+IDS, TYPE_IDS, LORA_IDS = 3000, 400, 512
 
 
 def seeded_ids(n):
@@ -82,10 +88,10 @@ class Maker:
         sums.unlink()
         return path, found
 
-    def log_probabilities(self, path, n_ids):
+    def log_probabilities(self, path, n_ids, *adapters):
         ids, out = self.folder / "ids", self.folder / "out"
         seeded_ids(n_ids).tofile(ids)
-        subprocess.run([self.program, path, ids, out], check=True)
+        subprocess.run([self.program, path, ids, out, *adapters], check=True)
         return np.fromfile(out, dtype=np.float32)
 
     def architecture(self, name, words):
@@ -106,6 +112,21 @@ class Maker:
         print(f"{name}: llama.cpp is off by {off:.5f} on average")
         return {"make_model": words, "hash": model_hash, "llama_cpp_off": round(off, 6)}
 
+    def lora(self, name):
+        architecture, adapters = LORAS[name]
+        path, model_hash = self.model(ARCHITECTURES[architecture])
+        made, words = [], []
+        for i, (options, scale) in enumerate(adapters):
+            file = self.folder / f"lora-{i}.gguf"
+            run = subprocess.run([pathlib.Path(self.args.make_model).with_name("make_lora"), path, file,
+                                  *options.split()], check=True, stdout=subprocess.PIPE, text=True)
+            made.append({"make_lora": options, "scale": scale, "hash": run.stdout.strip()})
+            words += [file, str(scale)]
+        without, values = (self.log_probabilities(path, LORA_IDS, *more) for more in ([], words))
+        values.tofile(HERE / f"{name}.f32")
+        print(f"{name}: changes log-probabilities by {np.abs(values - without).mean():.3f} on average")
+        return {"make_model": ARCHITECTURES[architecture], "hash": model_hash, "adapters": made}
+
 
 def main():
     p = argparse.ArgumentParser(description=__doc__,
@@ -118,6 +139,7 @@ def main():
             "architectures": {name: maker.architecture(name, words)
                               for name, words in ARCHITECTURES.items()},
             "types": {name: maker.type(name) for name in TYPES},
+            "loras": {name: maker.lora(name) for name in LORAS},
         }
     (HERE / "models.json").write_text(json.dumps(goldens, indent=1) + "\n")
 
