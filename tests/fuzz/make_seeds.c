@@ -13,9 +13,12 @@
 #include "runtime/base/log.h"
 #include "runtime/gguf/gguf_writer.h"
 #include "runtime/model/sums.h"
+#include "runtime/model/weights.h"
+#include "tests/fuzz/fuzz_lora.h"
 #include "tests/support/frame_maker.h"
 #include "tests/support/made_gate.h"
-#include "tests/support/synth_gguf.h"
+#include "tests/support/made_lora.h"
+#include "tests/support/synth_model.h"
 #include "tests/support/tiny_model.h"
 
 static const char *corpus;
@@ -436,6 +439,42 @@ static void make_gates(void)
     save_gate("absent", &(sl_gate_shape){.span = SL_GATE_ABSENT}, 2);
 }
 
+/* ---- adapters ---- */
+
+static void save_lora(const char *name, const made_lora_options *o, const sl_model_shape *shape)
+{
+    static made_lora made;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/lora", corpus);
+    mkdir(path, 0755);
+    snprintf(path, sizeof path, "%s/lora/seed-%s", corpus, name);
+    made_lora_open(&made, o, shape);
+    SL_ASSERT(sl_lora_file_write(path, "llama", 8, made.updates, made.n) == SL_OK);
+    made_lora_close(&made);
+}
+
+static void make_loras(void)
+{
+    synth_model model;
+    sl_model_shape shape;
+    synth_shape s = fuzz_lora_model();
+    synth_model_open(&model, &s);
+    SL_ASSERT(sl_model_shape_read(model.gguf, &shape) == SL_OK);
+    save_lora("attention",
+              &(made_lora_options){
+                  .rank = 2, .type = SL_TYPE_F16, .maps = MADE_LORA_ATTENTION, .strength = 1},
+              &shape);
+    save_lora("floats",
+              &(made_lora_options){
+                  .rank = 1, .type = MADE_LORA_MIXED, .maps = MADE_LORA_ALL, .strength = 1},
+              &shape);
+    save_lora("q8_0",
+              &(made_lora_options){
+                  .rank = 32, .type = SL_TYPE_Q8_0, .maps = 1 << SL_MAP_K, .strength = 1},
+              &shape);
+    synth_model_close(&model);
+}
+
 /* ---- checkpoints: fuzz_checkpoint.c's run and state ---- */
 
 static void make_checkpoint(void)
@@ -486,6 +525,7 @@ int main(int argc, char **argv)
     make_journals();
     make_payloads();
     make_gates();
+    make_loras();
     make_checkpoint();
     make_sums();
     return 0;
