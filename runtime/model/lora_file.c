@@ -125,9 +125,9 @@ static bool find_place(sl_text name, uint32_t n_layers, place *out)
     unsigned long layer = strtoul(text + 4, &end, 10);
     if (layer >= n_layers) return false;
     for (int map = 0; map < SL_LAYER_MAPS; map++)
-        for (char side = 'a'; side <= 'b'; side++) {
-            *out = (place){(uint32_t)layer, (sl_layer_map)map, side};
-            if (strcmp(name_of(out, side, again), text) == 0) return true;
+        for (const char *side = "ab"; *side; side++) {
+            *out = (place){(uint32_t)layer, (sl_layer_map)map, *side};
+            if (strcmp(name_of(out, *side, again), text) == 0) return true;
         }
     return false;
 }

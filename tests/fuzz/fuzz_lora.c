@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_lora.c - the input is a LoRA adapter for a small model: read, and, when it is one,
- * loaded and applied to a row, so that every number it claims to have is used. */
+/* tests/fuzz/fuzz_lora.c - the input is a LoRA adapter for a small model: read, and, when it is
+ * one, loaded and applied to a row, so that every number it claims to have is used. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -54,14 +54,18 @@ static void add_adapter(const json_t *golden, const sl_gguf *gguf, const sl_mode
 {
     static made_lora made;
     char path[] = "/tmp/sluice-golden-lora-XXXXXX", type[16], maps[16], found[32];
-    unsigned seed, rank;
-    float alpha;
+    char *end;
     sl_text architecture;
     char architecture_name[32];
     const char *words = json_string_value(json_object_get(golden, "make_lora"));
-    REQUIRE(words && sscanf(words, "%u %u %f %15s %15s", &seed, &rank, &alpha, type, maps) == 5,
-            "not what make_lora is told: %s", words);
-    made_lora_options o = {.seed = seed, .rank = rank, .strength = 0.5F, .type = MADE_LORA_MIXED};
+    REQUIRE(words, "not what make_lora is told");
+    made_lora_options o = {.strength = 0.5F, .type = MADE_LORA_MIXED};
+    o.seed = strtoull(words, &end, 10);
+    o.rank = (uint32_t)strtoul(end, &end, 10);
+    const float alpha = strtof(end, &end);
+    size_t type_bytes = strcspn(end + 1, " ");
+    snprintf(type, sizeof type, "%.*s", (int)type_bytes, end + 1);
+    snprintf(maps, sizeof maps, "%s", end + 1 + type_bytes + 1);
     REQUIRE(!strcmp(type, "mixed") || sl_type_named(type, &o.type), "no type %s", type);
     o.maps = strcmp(maps, "all") ? MADE_LORA_ATTENTION : MADE_LORA_ALL;
     REQUIRE(sl_gguf_text(gguf, "general.architecture", &architecture), "no architecture");

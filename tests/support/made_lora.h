@@ -82,7 +82,7 @@ static inline sl_matrix made_lora_matrix(made_lora *m, const made_lora_options *
     while (m->values[index]) index++;
     uint32_t type = made_lora_type(o, index, n_in);
     SL_ASSERT(index + 1 < MADE_LORA_TENSORS_MAX && sl_type_block(type, &weights, &bytes));
-    float *values = malloc(n_out * n_in * sizeof *values);
+    float *values = calloc(n_out * n_in, sizeof *values);
     uint8_t *data = malloc(n_out * n_in / weights * bytes);
     SL_ASSERT(values && data && n_in % weights == 0);
     for (size_t i = 0; i < n_out * n_in; i++)
