@@ -4,10 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "tests/support/count_malloc.h"
+#include "tests/support/made_lora.h"
 #include "tests/support/stage_rig.h"
 #include "tests/unit/stage/stage_tests.h"
 
@@ -43,18 +45,38 @@ static void busy_frame(stage_rig *r, uint64_t number)
     }
 }
 
+/* An adapter of every map. */
+static void open_lora(const sl_gguf *gguf, sl_lora *lora)
+{
+    static made_lora made;
+    char path[] = "/tmp/sluice-test-stage-lora-XXXXXX";
+    sl_model_shape shape;
+    made_lora_options o = {.rank = 5, .type = SL_TYPE_F16, .maps = MADE_LORA_ALL, .strength = 1};
+    int file = mkstemp(path);
+    assert_true(file >= 0 && close(file) == 0);
+    assert_int_equal(sl_model_shape_read(gguf, &shape), SL_OK);
+    made_lora_open(&made, &o, &shape);
+    assert_int_equal(sl_lora_file_write(path, "llama", 5, made.updates, made.n), SL_OK);
+    assert_int_equal(sl_lora_add(lora, path, 1, gguf, &shape), SL_OK);
+    made_lora_close(&made);
+    unlink(path);
+}
+
 static void test_no_allocation(void **state)
 {
     (void)state;
     synth_model model;
+    sl_lora lora = {.n = 0};
     synth_shape shape = synth_shape_default();
     synth_model_open(&model, &shape);
     const sl_kernels *kernels;
     assert_int_equal(sl_kernels_choose(&kernels), SL_OK);
-    for (int threads = 1; threads <= 2; threads++) {
+    open_lora(model.gguf, &lora);
+    for (int run = 0; run < 4; run++) {
         stage_rig r;
         stage_rig_options o = {.n_stages = 2,
-                               .threads = threads,
+                               .threads = 1 + run % 2,
+                               .lora = run < 2 ? NULL : &lora,
                                .rows_max = 160,
                                .spans_max = 4,
                                .controls_max = 8,
@@ -72,6 +94,7 @@ static void test_no_allocation(void **state)
         assert_int_equal(malloc_count.calls, before);
         stage_rig_close(&r);
     }
+    sl_lora_close(&lora);
     synth_model_close(&model);
 }
 #else
