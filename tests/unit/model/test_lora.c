@@ -172,21 +172,27 @@ static double added(const made_lora *m, size_t update, size_t rank, size_t n_in,
 static void compare(const char *name, int threads, const sl_lora_weights *w, sl_team *team)
 {
     enum { WIDTH_MAX = 128 };
-    static float x[ROWS * WIDTH_MAX], zeros[WIDTH_MAX * WIDTH_MAX], out[ROWS * WIDTH_MAX],
-        alone[WIDTH_MAX], reduced[ROWS * WIDTH_MAX];
+    static uint8_t room[ROWS * WIDTH_MAX * 16] __attribute__((aligned(64)));
+    static float zeros[WIDTH_MAX * WIDTH_MAX], out[ROWS * WIDTH_MAX], alone[WIDTH_MAX],
+        reduced[ROWS * WIDTH_MAX];
     const sl_kernels *kernels = sl_kernels_named(name);
     const sl_low_rank *low = &w->layers[0].maps[SL_MAP_Q];
     size_t n_in = low->a.n_in, n_out = low->b.n_out;
     assert_true(n_in <= WIDTH_MAX && n_out <= WIDTH_MAX && low->a.n_out == 35);
     if (!kernels) return;
     seeded random = seeded_from(5);
-    for (size_t i = 0; i < ROWS * n_in; i++) x[i] = seeded_real(&random);
+    sl_arena arena;
+    sl_arena_init(&arena, room, sizeof room);
+    sl_activations in = sl_activations_take(&arena, ROWS, n_in), one = in;
+    const float *x = in.x;
+    for (size_t i = 0; i < ROWS * n_in; i++) in.x[i] = seeded_real(&random);
     sl_matrix plain = {.data = zeros,
                        .type = SL_TYPE_F32,
                        .n_in = n_in,
                        .n_out = n_out,
                        .row_bytes = n_in * sizeof *zeros};
-    sl_activations in = {.n_rows = ROWS, .width = n_in, .x = x};
+    in.n_rows = ROWS;
+    one.n_rows = 1;
     sl_linear map = {.matrix = &plain, .out = out, .low_rank = low, .reduced = reduced};
     sl_team_run(team, apply, &(application){kernels, &in, &map});
     for (size_t t = 0; t < ROWS; t++) {
@@ -198,7 +204,7 @@ static void compare(const char *name, int threads, const sl_lora_weights *w, sl_
                 fail_msg("%s, %d threads: row %zu, %zu: %.9g, expected %.9g", name, threads, t, j,
                          (double)out[t * n_out + j], right);
         }
-        sl_activations one = {.n_rows = 1, .width = n_in, .x = x + t * n_in};
+        one.x = in.x + t * n_in;
         map.out = alone;
         sl_team_run(team, apply, &(application){kernels, &one, &map});
         assert_memory_equal(alone, out + t * n_out, n_out * sizeof *out); /* contract 1 */
