@@ -110,24 +110,47 @@ static void unpack(const sl_layer_pass *p, const sl_matrix *w)
     for (size_t row = 0; row < w->n_out; row++) sl_matrix_row(w, row, p->map + row * w->n_in);
 }
 
-/* out [n][n_out] = x [n][n_in] w^T + bias */
-static void map_rows(const sl_layer_pass *p, const sl_matrix *w, const float *bias, const float *x,
-                     float *out)
+/* What is frozen of a map. */
+typedef struct {
+    const sl_matrix *matrix;
+    const float *bias; /* NULL: none */
+} frozen_map;
+
+static frozen_map frozen_map_of(const sl_layer_pass *p, uint32_t layer, sl_layer_map map)
 {
-    unpack(p, w);
-    for (size_t t = 0; bias && t < p->n; t++)
-        memcpy(out + t * w->n_out, bias, w->n_out * sizeof *out);
-    sl_dense_multiply(p->n, w->n_out, w->n_in, 1, sl_dense_plain(x, w->n_in),
-                      sl_dense_transposed(p->map, w->n_in), bias ? 1 : 0, out, w->n_out);
+    const sl_layer_weights *w = &p->options.weights->layers[layer];
+    const frozen_map maps[SL_LAYER_MAPS] = {
+        [SL_MAP_Q] = {&w->q, w->q_bias},          [SL_MAP_K] = {&w->k, w->k_bias},
+        [SL_MAP_V] = {&w->v, w->v_bias},          [SL_MAP_O] = {&w->o, w->o_bias},
+        [SL_MAP_GATE] = {&w->gate, w->gate_bias}, [SL_MAP_UP] = {&w->up, w->up_bias},
+        [SL_MAP_DOWN] = {&w->down, w->down_bias},
+    };
+    return maps[map];
 }
 
-/* d_x [n][n_in] = d_out [n][n_out] w, plus d_x * keep */
-static void map_backward(const sl_layer_pass *p, const sl_matrix *w, const float *d_out, float keep,
-                         float *d_x)
+/* out [n][n_out] = x [n][n_in] w^T + bias, and low ranks */
+static void map_rows(const sl_layer_pass *p, uint32_t layer, sl_layer_map map, const float *x,
+                     float *out)
 {
+    const frozen_map f = frozen_map_of(p, layer, map);
+    const size_t n_in = f.matrix->n_in, n_out = f.matrix->n_out;
+    unpack(p, f.matrix);
+    for (size_t t = 0; f.bias && t < p->n; t++)
+        memcpy(out + t * n_out, f.bias, n_out * sizeof *out);
+    sl_dense_multiply(p->n, n_out, n_in, 1, sl_dense_plain(x, n_in),
+                      sl_dense_transposed(p->map, n_in), f.bias ? 1 : 0, out, n_out);
+    if (p->options.lora) sl_lora_pass_forward(p->options.lora, layer, map, x, p->n, out);
+}
+
+/* d_x [n][n_in] = d_out [n][n_out] w, plus d_x * keep, of the map that read x. */
+static void map_backward(const sl_layer_pass *p, uint32_t layer, sl_layer_map map, const float *x,
+                         const float *d_out, float keep, float *d_x)
+{
+    const sl_matrix *w = frozen_map_of(p, layer, map).matrix;
     unpack(p, w);
     sl_dense_multiply(p->n, w->n_in, w->n_out, 1, sl_dense_plain(d_out, w->n_out),
                       sl_dense_plain(p->map, w->n_in), keep, d_x, w->n_in);
+    if (p->options.lora) sl_lora_pass_backward(p->options.lora, layer, map, x, d_out, p->n, d_x);
 }
 
 static void norm_rows(const sl_layer_pass *p, const float *gain, size_t n_rows, size_t width,
@@ -217,14 +240,14 @@ static void attend(sl_layer_pass *p, uint32_t layer, const float *x, const float
     const sl_layer_weights *w = &p->options.weights->layers[layer];
     const uint32_t kind = kind_of(p, layer);
     sl_layer_pass_norm(p, layer, x);
-    map_rows(p, &w->q, w->q_bias, p->normed, p->q);
-    map_rows(p, &w->k, w->k_bias, p->normed, p->k);
-    map_rows(p, &w->v, w->v_bias, p->normed, p->v);
+    map_rows(p, layer, SL_MAP_Q, p->normed, p->q);
+    map_rows(p, layer, SL_MAP_K, p->normed, p->k);
+    map_rows(p, layer, SL_MAP_V, p->normed, p->v);
     finish_heads(p, kind, w->q_norm, s->n_heads, p->q_given, p->q);
     finish_heads(p, kind, w->k_norm, s->n_kv_heads, p->k_given, p->k);
     const sl_attention_rows rows = attention_rows(p, layer, log_keep);
     sl_attention_pass_forward(p->attention, &rows, p->attended, p->log_sum);
-    map_rows(p, &w->o, w->o_bias, p->attended, p->added);
+    map_rows(p, layer, SL_MAP_O, p->attended, p->added);
     add_given(p, w->attn_post_norm, x, p->middle);
 }
 
@@ -236,8 +259,8 @@ static void feed_forward(sl_layer_pass *p, uint32_t layer)
     sl_glu *glu = s->activation == SL_GEGLU ? p->options.kernels->geglu
                                             : p->options.kernels->swiglu;
     norm_rows(p, w->ffn_norm, p->n, s->width, p->middle, p->middle_normed);
-    map_rows(p, &w->gate, w->gate_bias, p->middle_normed, p->gate);
-    map_rows(p, &w->up, w->up_bias, p->middle_normed, p->up);
+    map_rows(p, layer, SL_MAP_GATE, p->middle_normed, p->gate);
+    map_rows(p, layer, SL_MAP_UP, p->middle_normed, p->up);
 #pragma omp parallel for schedule(static) num_threads(p->options.threads)
     for (size_t t = 0; t < p->n; t++) {
         const size_t at = t * s->ffn_width;
@@ -258,7 +281,7 @@ void sl_layer_pass_forward(sl_layer_pass *pass, uint32_t layer, const float *x,
     const sl_layer_weights *w = &pass->options.weights->layers[layer];
     attend(pass, layer, x, log_keep);
     feed_forward(pass, layer);
-    map_rows(pass, &w->down, w->down_bias, pass->hidden, pass->added);
+    map_rows(pass, layer, SL_MAP_DOWN, pass->hidden, pass->added);
     add_given(pass, w->ffn_post_norm, pass->middle, x_out);
 }
 
@@ -277,17 +300,18 @@ static void feed_forward_backward(sl_layer_pass *p, uint32_t layer, float *d_x)
 {
     const sl_model_shape *s = p->options.shape;
     const sl_layer_weights *w = &p->options.weights->layers[layer];
-    if (w->ffn_post_norm) map_rows(p, &w->down, w->down_bias, p->hidden, p->added);
+    if (w->ffn_post_norm) map_rows(p, layer, SL_MAP_DOWN, p->hidden, p->added);
     float *d_hidden = p->d_gate;
-    map_backward(p, &w->down, given_backward(p, w->ffn_post_norm, d_x), 0, d_hidden);
+    map_backward(p, layer, SL_MAP_DOWN, p->hidden, given_backward(p, w->ffn_post_norm, d_x), 0,
+                 d_hidden);
 #pragma omp parallel for schedule(static) num_threads(p->options.threads)
     for (size_t t = 0; t < p->n; t++) {
         const size_t at = t * s->ffn_width;
         sl_glu_backward(s->activation, p->gate + at, p->up + at, d_hidden + at, s->ffn_width,
                         d_hidden + at, p->d_up + at);
     }
-    map_backward(p, &w->gate, p->d_gate, 0, p->d_normed);
-    map_backward(p, &w->up, p->d_up, 1, p->d_normed);
+    map_backward(p, layer, SL_MAP_GATE, p->middle_normed, p->d_gate, 0, p->d_normed);
+    map_backward(p, layer, SL_MAP_UP, p->middle_normed, p->d_up, 1, p->d_normed);
     norm_rows_backward(p, w->ffn_norm, p->n, s->width, p->middle, 1, p->d_normed, d_x);
 }
 
@@ -298,17 +322,18 @@ static void attend_backward(sl_layer_pass *p, uint32_t layer, const float *x, co
     const sl_model_shape *s = p->options.shape;
     const sl_layer_weights *w = &p->options.weights->layers[layer];
     const uint32_t kind = kind_of(p, layer);
-    if (w->attn_post_norm) map_rows(p, &w->o, w->o_bias, p->attended, p->added);
-    map_backward(p, &w->o, given_backward(p, w->attn_post_norm, d_x), 0, p->d_attended);
+    if (w->attn_post_norm) map_rows(p, layer, SL_MAP_O, p->attended, p->added);
+    map_backward(p, layer, SL_MAP_O, p->attended, given_backward(p, w->attn_post_norm, d_x), 0,
+                 p->d_attended);
     const sl_attention_rows rows = attention_rows(p, layer, log_keep);
     sl_attention_pass_backward(
         p->attention, &rows, p->attended, p->log_sum, p->d_attended,
         &(sl_attention_gradients){p->d_q, p->d_k, p->d_v, log_keep ? d_log_keep : NULL});
     finish_heads_backward(p, kind, w->q_norm, s->n_heads, p->q_given, p->d_q);
     finish_heads_backward(p, kind, w->k_norm, s->n_kv_heads, p->k_given, p->d_k);
-    map_backward(p, &w->q, p->d_q, 0, p->d_normed);
-    map_backward(p, &w->k, p->d_k, 1, p->d_normed);
-    map_backward(p, &w->v, p->d_v, 1, p->d_normed);
+    map_backward(p, layer, SL_MAP_Q, p->normed, p->d_q, 0, p->d_normed);
+    map_backward(p, layer, SL_MAP_K, p->normed, p->d_k, 1, p->d_normed);
+    map_backward(p, layer, SL_MAP_V, p->normed, p->d_v, 1, p->d_normed);
     norm_rows_backward(p, w->attn_norm, p->n, s->width, x, 1, p->d_normed, d_x);
 }
 

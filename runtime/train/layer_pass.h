@@ -5,6 +5,7 @@
 #define SL_LAYER_PASS_H
 
 #include "runtime/model/weights.h"
+#include "runtime/train/lora_pass.h"
 
 typedef struct {
     const sl_model_shape *shape;
@@ -13,6 +14,8 @@ typedef struct {
     uint32_t sinks, window;    /* seen whatever became of them (attention_pass.h) */
     uint32_t tokens_max;
     int threads;
+    /* Low ranks that are added to the maps, and learn; of a whole model. NULL: none. */
+    sl_lora_pass *lora;
 } sl_layer_pass_options;
 
 typedef struct sl_layer_pass sl_layer_pass;

@@ -1,6 +1,6 @@
 /* test_model_pass.c - training's pass through a model against plain loops of doubles: what comes
- * out behind the last layer, and its gradients by the input and by what gates let through, against
- * central differences. Plans are drawn at random, with every step that any architecture has. */
+ * out behind the last layer, and its gradients by the input, by what gates let through and by low
+ * ranks, against central differences. Plans are drawn at random, with every step that any architecture has. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,15 +24,16 @@ enum {
     TOKENS = 40,
     VOCAB = 20
 };
-enum { N_X = TOKENS * WIDTH, N_KEEP = LAYERS * KV_HEADS * TOKENS };
+enum { N_X = TOKENS * WIDTH, N_KEEP = LAYERS * KV_HEADS * TOKENS, RANK = 3 };
 
 typedef struct {
     drawn_model model;
     sl_layer_pass_options options;
+    sl_lora_pass lora; /* of every second seed */
     sl_model_pass *pass;
     sl_model_pass_gates gates;
-    void *storage;
-    size_t bytes;
+    void *storage, *lora_storage;
+    size_t bytes, lora_bytes;
     float log_keep[N_KEEP], d_log_keep[N_KEEP];
     float x[N_X], way[N_X]; /* the input; what the output is weighed by */
     int32_t ids[TOKENS];
@@ -62,6 +63,31 @@ static void learn(void *context, uint32_t layer, const float *normed, uint32_t n
     r->n_told++;
 }
 
+/* Some of the maps have one. */
+static void lora_open(rig *r, seeded *random)
+{
+    sl_lora_shape shape = {.rank = RANK, .alpha = 2};
+    for (sl_layer_map map = 0; map < SL_LAYER_MAPS; map++)
+        shape.adapts[map] = map == SL_MAP_O || seeded_below(random, 2);
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, r->lora_storage, r->lora_bytes);
+        sl_lora_pass_init(&shape, &r->model.shape, TOKENS, &arena, &r->lora);
+        r->lora.params = sl_arena_array(&arena, float, sl_lora_pass_n(&r->lora));
+        if (turn > 0) break;
+        r->lora_bytes = arena.used_bytes;
+        assert_int_equal(sl_storage_take(r->lora_bytes, "lora", &r->lora_storage), SL_OK);
+    }
+    const size_t n = sl_lora_pass_n(&r->lora);
+    sl_lora_pass_draw(&r->lora, 5, r->lora.params);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(fabs((double)r->lora.params[i]) <= 1 / sqrt(WIDTH));
+        r->lora.params[i] = 0.4F * seeded_real(random);
+    }
+    memset(r->lora.gradients, 0, n * sizeof *r->lora.gradients);
+    r->options.lora = &r->lora;
+}
+
 static void rig_open(rig *r, uint64_t seed)
 {
     seeded random = seeded_from(seed);
@@ -75,6 +101,7 @@ static void rig_open(rig *r, uint64_t seed)
                                          .tokens_max = TOKENS,
                                          .threads = 1 + (int)seeded_below(&random, 3)};
     sl_arena arena;
+    if (seed % 2 == 0) lora_open(r, &random);
     sl_arena_init(&arena, NULL, 0);
     sl_model_pass_init(&r->options, &arena, &r->pass);
     r->bytes = arena.used_bytes;
@@ -87,7 +114,11 @@ static void rig_open(rig *r, uint64_t seed)
     r->gates = (sl_model_pass_gates){.context = r, .decide = decide, .learn = learn};
 }
 
-static void rig_close(rig *r) { sl_storage_release(r->storage, r->bytes); }
+static void rig_close(rig *r)
+{
+    sl_storage_release(r->storage, r->bytes);
+    sl_storage_release(r->lora_storage, r->lora_bytes);
+}
 
 /* ---- the same in doubles ---- */
 
@@ -97,6 +128,21 @@ static void map(const sl_matrix *w, const float *bias, const double *x, double *
     for (size_t o = 0; o < w->n_out; o++, row += w->n_in) {
         out[o] = bias ? (double)bias[o] : 0;
         for (size_t i = 0; i < w->n_in; i++) out[o] += (double)row[i] * x[i];
+    }
+}
+
+/* out += factor B (A x) */
+static void adapt(const rig *r, uint32_t layer, sl_layer_map kind, const double *x, double *out)
+{
+    const sl_lora_place *place = &r->lora.maps[kind];
+    if (!r->options.lora || place->n_in == 0) return;
+    const float *params = r->lora.params + layer * r->lora.layer_n;
+    for (uint32_t rank = 0; rank < RANK; rank++) {
+        double reduced = 0;
+        for (uint32_t i = 0; i < place->n_in; i++)
+            reduced += (double)params[place->a + rank * place->n_in + i] * x[i];
+        for (uint32_t o = 0; o < place->n_out; o++)
+            out[o] += 2.0 / RANK * (double)params[place->b + o * RANK + rank] * reduced;
     }
 }
 
@@ -136,8 +182,11 @@ static void heads_of(const rig *r, plain *p, uint32_t layer, uint32_t t)
     double normed[WIDTH];
     norm(w->attn_norm, WIDTH, p->x[t], normed);
     map(&w->q, w->q_bias, normed, p->q[t][0]);
+    adapt(r, layer, SL_MAP_Q, normed, p->q[t][0]);
     map(&w->k, w->k_bias, normed, p->k[t][0]);
+    adapt(r, layer, SL_MAP_K, normed, p->k[t][0]);
     map(&w->v, w->v_bias, normed, p->v[t][0]);
+    adapt(r, layer, SL_MAP_V, normed, p->v[t][0]);
     for (uint32_t h = 0; h < HEADS; h++) {
         if (w->q_norm) norm(w->q_norm, DIM, p->q[t][h], p->q[t][h]);
         turn(r, layer, t, p->q[t][h]);
@@ -181,14 +230,18 @@ static double activate(sl_activation activation, double x)
     return x / (1 + exp(-u));
 }
 
-static void feed_forward(const rig *r, const sl_layer_weights *w, double *x)
+static void feed_forward(const rig *r, uint32_t layer, double *x)
 {
+    const sl_layer_weights *w = &r->model.layers[layer];
     double normed[WIDTH], gate[FFN], up[FFN], given[WIDTH];
     norm(w->ffn_norm, WIDTH, x, normed);
     map(&w->gate, w->gate_bias, normed, gate);
+    adapt(r, layer, SL_MAP_GATE, normed, gate);
     map(&w->up, w->up_bias, normed, up);
+    adapt(r, layer, SL_MAP_UP, normed, up);
     for (size_t i = 0; i < FFN; i++) gate[i] = activate(r->model.shape.activation, gate[i]) * up[i];
     map(&w->down, w->down_bias, gate, given);
+    adapt(r, layer, SL_MAP_DOWN, gate, given);
     add(w->ffn_post_norm, given, x);
 }
 
@@ -201,8 +254,9 @@ static void plain_forward(const rig *r, plain *p)
             double attended[HEADS * DIM], given[WIDTH];
             for (uint32_t h = 0; h < HEADS; h++) attend(r, p, layer, t, h, attended + h * DIM);
             map(&w->o, w->o_bias, attended, given);
+            adapt(r, layer, SL_MAP_O, attended, given);
             add(w->attn_post_norm, given, p->x[t]);
-            feed_forward(r, w, p->x[t]);
+            feed_forward(r, layer, p->x[t]);
         }
     }
 }
@@ -335,6 +389,44 @@ static void test_gate_gradient(void **state)
     }
 }
 
+/* Of each map of each layer, moved in a random direction. */
+static void test_lora_gradient(void **state)
+{
+    (void)state;
+    static rig r;
+    static float d_x[N_X];
+    for (uint64_t seed = 2; seed <= SEEDS; seed += 2) {
+        static double x[N_X];
+        seeded random = seeded_from(seed);
+        rig_open(&r, seed);
+        input_of(&r, x);
+        run(&r, d_x);
+        for (uint32_t part = 0; part < LAYERS * SL_LAYER_MAPS * 2; part++) {
+            const sl_lora_place *place = &r.lora.maps[part / 2 % SL_LAYER_MAPS];
+            const size_t at = part / 2 / SL_LAYER_MAPS * r.lora.layer_n +
+                              (part % 2 ? place->a : place->b),
+                         n = RANK * (part % 2 ? place->n_in : place->n_out);
+            float was[RANK * FFN], way[RANK * FFN], *params = r.lora.params + at;
+            double told = 0, size = 0;
+            if (n == 0) continue;
+            memcpy(was, params, n * sizeof *was);
+            for (size_t i = 0; i < n; i++) {
+                way[i] = 1e-3F * seeded_real(&random);
+                told += (double)way[i] * (double)r.lora.gradients[at + i];
+                size += fabs((double)way[i] * (double)r.lora.gradients[at + i]);
+            }
+            assert_true(size > 0);
+            for (size_t i = 0; i < n; i++) params[i] = was[i] + way[i];
+            const double above = weighed(&r, x, r.log_keep);
+            for (size_t i = 0; i < n; i++) params[i] = was[i] - way[i];
+            const double below = weighed(&r, x, r.log_keep);
+            memcpy(params, was, n * sizeof *was);
+            check(seed, "low rank", told, size, above, below);
+        }
+        rig_close(&r);
+    }
+}
+
 /* Without gates all is kept, as with gates that say so. */
 static void test_no_gates(void **state)
 {
@@ -353,9 +445,8 @@ static void test_no_gates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forward),
-        cmocka_unit_test(test_input_gradient),
-        cmocka_unit_test(test_gate_gradient),
+        cmocka_unit_test(test_forward),       cmocka_unit_test(test_input_gradient),
+        cmocka_unit_test(test_gate_gradient), cmocka_unit_test(test_lora_gradient),
         cmocka_unit_test(test_no_gates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
