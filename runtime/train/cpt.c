@@ -11,6 +11,7 @@
 #include "runtime/train/gate_pass.h"
 #include "runtime/train/head_pass.h"
 #include "runtime/train/model_pass.h"
+#include "runtime/train/tensor_group.h"
 
 enum { SLICE = 256 }; /* tokens that a gate scores together */
 
@@ -19,8 +20,11 @@ static const float BIAS_SIZE = 3;
 
 struct sl_cpt {
     sl_cpt_options options;
-    sl_gate_numbers numbers; /* others: the mean of weights [n] */
-    float *size;             /* [n_layers][SL_GATE_PARTS] of each tensor at the start */
+    sl_gate_numbers numbers; /* others: their means, then the adapter's numbers, m, v and means */
+    sl_lora_pass lora;       /* of rank 0: none */
+    sl_tensor_group gate_group, lora_group;
+    sl_sized_tensor *gate_tensors; /* [n_layers][SL_GATE_PARTS] */
+    sl_sized_tensor *lora_tensors; /* [n_layers][SL_LAYER_MAPS][2] A and B */
     sl_model_pass *model;
     sl_head_pass *head;
     sl_gate_pass *gates;                  /* [n_layers] */
@@ -55,15 +59,68 @@ static float size_of_part(const sl_gate_params *layout, const sl_gate_part *part
     return square > 0 ? (float)sqrt(square / (double)n) : 1 / sqrtf((float)part->n_in);
 }
 
-static void note_sizes(sl_cpt *c)
+static void group_gates(sl_cpt *c)
 {
-    for (uint32_t layer = 0; layer < c->numbers.n_layers; layer++)
+    const sl_gate_numbers *g = &c->numbers;
+    for (uint32_t layer = 0; layer < g->n_layers; layer++)
         for (size_t p = 0; p < SL_GATE_PARTS; p++) {
-            const sl_gate_part *part = &c->numbers.layouts[layer].all[p];
-            c->size[(size_t)layer * SL_GATE_PARTS + p] = size_of_part(
-                &c->numbers.layouts[layer], part,
-                c->numbers.params + c->numbers.at[layer] + part->at);
+            const sl_gate_part *part = &g->layouts[layer].all[p];
+            const size_t at = g->at[layer] + part->at;
+            c->gate_tensors[(size_t)layer * SL_GATE_PARTS + p] = (sl_sized_tensor){
+                .at = at,
+                .n = (size_t)part->n_out * part->n_in,
+                .size = size_of_part(&g->layouts[layer], part, g->params + at)};
         }
+    c->gate_group = (sl_tensor_group){.tensors = c->gate_tensors,
+                                      .n_tensors = (size_t)g->n_layers * SL_GATE_PARTS,
+                                      .n = g->n,
+                                      .params = g->params,
+                                      .gradients = g->gradients,
+                                      .m = g->m,
+                                      .v = g->v,
+                                      .means = g->others};
+}
+
+/* A's numbers, and B's, which start at 0, are of the size that A is drawn with. */
+static void group_lora(sl_cpt *c)
+{
+    const sl_lora_pass *l = &c->lora;
+    const size_t n = sl_lora_pass_n(l);
+    float *numbers = c->gate_group.means + c->numbers.n;
+    for (size_t i = 0; i < (size_t)l->n_layers * SL_LAYER_MAPS; i++) {
+        const sl_lora_place *place = &l->maps[i % SL_LAYER_MAPS];
+        const size_t at = i / SL_LAYER_MAPS * l->layer_n, rank = l->shape.rank;
+        const float size = place->n_in > 0 ? 1 / sqrtf(3 * (float)place->n_in) : 0;
+        c->lora_tensors[2 * i] = (sl_sized_tensor){at + place->a, rank * place->n_in, size};
+        c->lora_tensors[2 * i + 1] = (sl_sized_tensor){at + place->b, rank * place->n_out, size};
+    }
+    c->lora_group = (sl_tensor_group){.tensors = c->lora_tensors,
+                                      .n_tensors = (size_t)l->n_layers * SL_LAYER_MAPS * 2,
+                                      .n = n,
+                                      .params = numbers,
+                                      .gradients = l->gradients,
+                                      .m = numbers + n,
+                                      .v = numbers + 2 * n,
+                                      .means = numbers + 3 * n};
+    c->lora.params = numbers;
+}
+
+static void begin_lora(sl_cpt *c)
+{
+    const sl_tensor_group *g = &c->lora_group;
+    sl_lora_pass_draw(&c->lora, c->options.lora_seed, g->params);
+    memcpy(g->means, g->params, g->n * sizeof *g->means);
+    memset(g->gradients, 0, g->n * sizeof *g->gradients);
+}
+
+static void init_lora(sl_cpt *c, sl_arena *arena)
+{
+    const sl_layer_pass_options *model = &c->options.model;
+    if (c->options.lora.rank == 0) return;
+    sl_lora_pass_init(&c->options.lora, model->shape, model->tokens_max, arena, &c->lora);
+    c->lora_tensors = sl_arena_array(arena, sl_sized_tensor,
+                                     (size_t)c->lora.n_layers * SL_LAYER_MAPS * 2);
+    c->options.model.lora = &c->lora;
 }
 
 /* Tokens beside itself that a token's heads see at most. */
@@ -123,19 +180,27 @@ void sl_cpt_init(const sl_cpt_options *options, sl_arena *arena, sl_cpt **cpt_ou
     if (!c) c = &counted;
     *c = (sl_cpt){.options = *options};
     sl_gate_numbers_plan(options->gate, arena, &c->numbers);
-    c->size = sl_arena_array(arena, float, options->gate->n_layers *SL_GATE_PARTS);
+    c->gate_tensors = sl_arena_array(arena, sl_sized_tensor,
+                                     (size_t)options->gate->n_layers * SL_GATE_PARTS);
     init_gates(c, arena);
+    init_lora(c, arena);
     init_room(c, arena);
-    sl_model_pass_init(&options->model, arena, &c->model);
+    sl_model_pass_init(&c->options.model, arena, &c->model);
     sl_head_pass_init(&head, arena, &c->head);
-    sl_gate_numbers_begin(options->gate, c->numbers.n * sizeof(float), arena, &c->numbers);
+    const size_t n_others = c->numbers.n + 4 * sl_lora_pass_n(&c->lora);
+    sl_gate_numbers_begin(options->gate, n_others * sizeof(float), arena, &c->numbers);
     if (!c->numbers.state) return;
     memset(c->numbers.gradients, 0, c->numbers.n * sizeof *c->numbers.gradients);
     memcpy(c->numbers.others, c->numbers.params, c->numbers.n * sizeof(float));
-    note_sizes(c);
+    group_gates(c);
+    if (c->options.lora.rank == 0) return;
+    group_lora(c);
+    begin_lora(c);
 }
 
 sl_gate_numbers *sl_cpt_numbers(sl_cpt *cpt) { return &cpt->numbers; }
+
+sl_lora_pass *sl_cpt_lora(sl_cpt *cpt) { return cpt->options.lora.rank > 0 ? &cpt->lora : NULL; }
 
 /* ---- what gates say ---- */
 
@@ -407,66 +472,22 @@ double sl_cpt_full_lm(sl_cpt *cpt)
 
 /* ---- steps ---- */
 
-/* What a tensor of a layer is trained as. */
-typedef struct {
-    size_t at, n; /* among all numbers */
-    float size;
-} trained_part;
-
-static trained_part part_of(const sl_cpt *c, uint32_t layer, size_t p)
-{
-    const sl_gate_part *part = &c->numbers.layouts[layer].all[p];
-    return (trained_part){.at = c->numbers.at[layer] + part->at,
-                          .n = (size_t)part->n_out * part->n_in,
-                          .size = c->size[(size_t)layer * SL_GATE_PARTS + p]};
-}
-
-static double norm_of_gradients(const sl_cpt *c)
-{
-    double square = 0;
-    for (uint32_t layer = 0; layer < c->numbers.n_layers; layer++)
-        for (size_t p = 0; p < SL_GATE_PARTS; p++) {
-            const trained_part part = part_of(c, layer, p);
-            for (size_t i = 0; i < part.n; i++) {
-                const double g = (double)(c->numbers.gradients[part.at + i] * part.size);
-                square += g * g;
-            }
-        }
-    return sqrt(square);
-}
-
-static void step_part(sl_gate_numbers *g, const trained_part *part, double rate)
-{
-    const sl_adamw adamw = {.rate = (float)rate * part->size,
-                            .decay = 0,
-                            .beta1 = 0.9F,
-                            .beta2 = 0.95F,
-                            .least = 1e-12F};
-    sl_gate_numbers_step(g, part->at, part->n, &adamw);
-}
-
 sl_status sl_cpt_step(sl_cpt *cpt, double rate, double mean)
 {
     sl_cpt *c = cpt;
-    sl_gate_numbers *g = &c->numbers;
-    const double norm = norm_of_gradients(c), clip = (double)c->options.clip;
-    const float shrink = norm > clip ? (float)(clip / norm) : 1;
-    if (!isfinite(norm)) return SL_ERR_FORMAT;
-    for (size_t i = 0; i < g->n; i++) g->gradients[i] *= shrink;
-    sl_gate_numbers_count_step(g);
-    for (uint32_t layer = 0; layer < g->n_layers; layer++)
-        for (size_t p = 0; p < SL_GATE_PARTS; p++) {
-            const trained_part part = part_of(c, layer, p);
-            step_part(g, &part, rate);
-        }
-    float *means = g->others;
-    for (size_t i = 0; i < g->n; i++) means[i] += (float)(1 - mean) * (g->params[i] - means[i]);
-    memset(g->gradients, 0, g->n * sizeof *g->gradients);
+    const sl_tensor_group *groups[] = {&c->gate_group, &c->lora_group};
+    const int n_groups = c->options.lora.rank > 0 ? 2 : 1;
+    const double clip = (double)c->options.clip;
+    for (int i = 0; i < n_groups; i++)
+        if (!isfinite(sl_tensor_group_norm(groups[i]))) return SL_ERR_FORMAT;
+    sl_gate_numbers_count_step(&c->numbers);
+    for (int i = 0; i < n_groups; i++)
+        sl_tensor_group_step(groups[i], *c->numbers.step, rate, clip, mean);
     return SL_OK;
 }
 
 void sl_cpt_take_mean(sl_cpt *cpt)
 {
-    sl_gate_numbers *g = &cpt->numbers;
-    memcpy(g->params, g->others, g->n * sizeof *g->params);
+    sl_tensor_group_take_means(&cpt->gate_group);
+    if (cpt->options.lora.rank > 0) sl_tensor_group_take_means(&cpt->lora_group);
 }

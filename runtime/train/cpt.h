@@ -23,6 +23,10 @@ typedef struct {
      * sigmoid. Else the logarithm of sigmoid((logit - threshold) / softness) is added to scores. */
     float softness;
     float clip; /* of the norm of a step's gradients, each relative to its tensor's size */
+    /* A LoRA adapter that is tuned with the gates; rank 0: none. The model that keeps all has it,
+     * too. */
+    sl_lora_shape lora;
+    uint64_t lora_seed; /* of the numbers it starts from */
 } sl_cpt_options;
 
 typedef struct sl_cpt sl_cpt;
@@ -61,6 +65,8 @@ double sl_cpt_full_lm(sl_cpt *cpt);
 
 /* Gradients [n], to be added up over ranks before the step, and all that lasts. */
 sl_gate_numbers *sl_cpt_numbers(sl_cpt *cpt);
+/* The adapter, whose gradients are added up likewise; NULL: none. */
+sl_lora_pass *sl_cpt_lora(sl_cpt *cpt);
 /* One step of all gates, each tensor's rate relative to its size as it was at the start; afterwards
  * gradients are 0. `mean`: how much of the mean of weights over steps stays as it was.
  * SL_ERR_FORMAT, not logged: gradients are not finite, and no step was taken. */

@@ -298,11 +298,43 @@ static void test_learns(void **state)
     rig_close(&r);
 }
 
+/* An adapter learns a text that the frozen model does not know, while gates keep half of it. */
+static void test_lora_learns(void **state)
+{
+    (void)state;
+    static const sl_cpt_options options = {
+        .lm = 1,
+        .clip = 1,
+        .lora = {.rank = 4, .alpha = 8, .adapts = {[SL_MAP_Q] = true, [SL_MAP_V] = true}},
+        .lora_seed = 3};
+    static rig r;
+    sl_cpt_told told;
+    rig_open(&r, SEED, &LINEAR, 0, &options);
+    for (uint32_t t = 0; t < TOKENS; t++) r.ids[t] = (int32_t)(t * t % 7);
+    read_text(&r);
+    sl_cpt_measure(r.cpt, 0.5, &told);
+    const double before = told.lm / told.n;
+    for (int step = 0; step < 60; step++) {
+        read_text(&r);
+        sl_cpt_gradient(r.cpt, 0.5, 1, &told);
+        assert_int_equal(sl_cpt_step(r.cpt, 0.1, 0.5), SL_OK);
+    }
+    sl_cpt_take_mean(r.cpt);
+    read_text(&r);
+    sl_cpt_measure(r.cpt, 0.5, &told);
+    print_message("-log p %.3f, then %.3f\n", before, told.lm / told.n);
+    assert_true(told.lm / told.n < 0.6 * before);
+    const sl_lora_pass *lora = sl_cpt_lora(r.cpt);
+    assert_true(lora->maps[SL_MAP_K].n_in == 0 && lora->params[lora->maps[SL_MAP_V].b] != 0);
+    rig_close(&r);
+}
+
 /* The state is all that lasts: with it another run goes on to the same bytes. */
 static void test_resumes(void **state)
 {
     (void)state;
-    static const sl_cpt_options options = {.lm = 1, .clip = 1};
+    static const sl_cpt_options options = {
+        .lm = 1, .clip = 1, .lora = {.rank = 2, .alpha = 2, .adapts = {[SL_MAP_O] = true}}};
     static rig whole, other;
     seeded random = seeded_from(3), later;
     rig_open(&whole, SEED, &HEADS, 0, &options);
@@ -325,7 +357,7 @@ int main(void)
         cmocka_unit_test(test_gradients),    cmocka_unit_test(test_rates),
         cmocka_unit_test(test_whole_prompt), cmocka_unit_test(test_eviction_loss),
         cmocka_unit_test(test_finite),       cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_lora_learns),  cmocka_unit_test(test_resumes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
