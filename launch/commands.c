@@ -25,6 +25,7 @@ const sl_command *const sl_commands[] = {
     &sl_cmd_train_init,
     &sl_cmd_train_warm,
     &sl_cmd_train_cpt,
+    &sl_cmd_train_sft,
     &sl_cmd_train_calibrate,
     /* launch/show */
     &sl_cmd_show,

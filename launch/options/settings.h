@@ -102,6 +102,11 @@ typedef struct {
     double eviction_loss, softness, clip, mean_share;
     uint32_t rates_each;
 
+    /* train sft */
+    const char *records, *lora_maps;
+    uint32_t batch, lora_rank;
+    double lora_alpha;
+
     /* tokenize */
     bool decode, no_special;
 

@@ -6,7 +6,7 @@
 
 #include "launch/options/command.h"
 
-extern const sl_command sl_cmd_train_init, sl_cmd_train_warm, sl_cmd_train_cpt,
+extern const sl_command sl_cmd_train_init, sl_cmd_train_warm, sl_cmd_train_cpt, sl_cmd_train_sft,
     sl_cmd_train_calibrate;
 
 #endif

@@ -100,6 +100,8 @@ static const sl_option WARM[] = {
      SL_SETS_COUNT(ridge_pieces, 0, 1e6)},
     {"pieces", 0, "N", "96", "pieces for AdamW after it", SL_SETS_COUNT(pieces, 0, 1e6)},
     {"rate", 0, "X", "0.001", "AdamW's learning rate at its highest", SL_SETS_REAL(rate, 1e-9, 1)},
+    {"repeat", 0, "X", "0.1", "share of pieces that are a passage and an order to repeat it",
+     SL_SETS_REAL(repeat_share, 0, 1)},
     {0},
 };
 
@@ -107,6 +109,28 @@ static const sl_option CPT[] = {
     {"pieces", 0, "N", "96", "of text to learn from", SL_SETS_COUNT(pieces, 1, 1e6)},
     {"lengths", 0, "N,...", "2048", "tokens of the pieces, taking turns",
      SL_SETS_COUNTS(lengths, 64, 1 << 20)},
+    {"repeat", 0, "X", "0.1", "share of pieces that are a passage and an order to repeat it",
+     SL_SETS_REAL(repeat_share, 0, 1)},
+    {0},
+};
+
+static const sl_option SFT[] = {
+    {"records", 0, "FILE,...", NULL, "instructions and answers: JSON arrays, or lines",
+     SL_SETS_LIST_READ(records)},
+    {"pieces", 0, "N", "4096", "records to learn from", SL_SETS_COUNT(pieces, 1, 1e9)},
+    {"batch", 0, "N", "16", "records that a rank reads for a step", SL_SETS_COUNT(batch, 1, 4096)},
+    {"longest", 0, "N", "1024", "tokens; longer records are skipped",
+     SL_SETS_COUNTS(lengths, 16, 1 << 20)},
+    {"lora-rank", 0, "N", "8", "of the adapter; 0: tune gates alone",
+     SL_SETS_COUNT(lora_rank, 0, 256)},
+    {"lora-alpha", 0, "X", "16", "the adapter counts alpha / rank times",
+     SL_SETS_REAL(lora_alpha, 1e-6, 1e6)},
+    {"lora-maps", 0, "NAME,...", "q,k,v,o", "what it adapts: these, gate, up, down",
+     SL_SETS_TEXT(lora_maps)},
+    {0},
+};
+
+static const sl_option TUNING[] = {
     {"loss", 0, "NAME", "lm", "lm: of the next token; kl: to the model that keeps all; both",
      SL_SETS_TEXT(loss)},
     {"rates", 0, "X,...", "0.5,0.25,0.125,0.0625,0.03125", "kept shares to draw from",
@@ -129,8 +153,6 @@ static const sl_option CPT[] = {
 static const sl_option LEARNING[] = {
     {"ahead", 0, "N,...", "15,32", "look-aheads of window gates, one for each step by chance",
      SL_SETS_COUNTS(ahead, 0, 1 << 20)},
-    {"repeat", 0, "X", "0.1", "share of pieces that are a passage and an order to repeat it",
-     SL_SETS_REAL(repeat_share, 0, 1)},
     {"checkpoint", 0, "FILE", NULL, "where a stopped run goes on from [OUTPUT.checkpoint]",
      SL_SETS_WRITTEN(checkpoint)},
     {"checkpoint-minutes", 0, "X", "3", "between checkpoints",
@@ -176,7 +198,22 @@ const sl_command sl_cmd_train_cpt = {
         "  sluice train cpt -m model.gguf -g prompt.gguf --text book.txt -o paper.gguf\n"
         "    --eviction-loss 1 --rates 0.5 --rates-each 1   as in the paper, of --span prompt",
     .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
-               sl_train_options_gate, TEXTS, CPT, LEARNING, sl_train_options_type,
+               sl_train_options_gate, TEXTS, CPT, TUNING, LEARNING, sl_train_options_type,
+               sl_options_threads, sl_options_sinks, sl_options_window, sl_options_talk},
+    .run = become_program,
+};
+
+const sl_command sl_cmd_train_sft = {
+    .name = "train sft",
+    .summary = "tune gates and a LoRA adapter on answers",
+    .usage = "-m MODEL -g GATE --records FILE,... -o GATE",
+    .about = "Tune gates, and with them a LoRA adapter (GATE.lora.gguf), by the loss of answers "
+             "alone. Records have {\"instruction\", \"output\"} or {\"messages\"}. --rates 1: the "
+             "adapter with the full cache.",
+    .examples = "  sluice train sft -m model.gguf -g prompt.gguf --records boolq.json -o sft.gguf\n"
+                "  sluice run -m model.gguf -g sft.gguf --lora sft.lora.gguf --chat -p ...",
+    .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
+               sl_train_options_gate, SFT, TUNING, LEARNING, sl_train_options_type,
                sl_options_threads, sl_options_sinks, sl_options_window, sl_options_talk},
     .run = become_program,
 };

@@ -10,5 +10,6 @@
 /* The commands, in sluice-train; they return the exit code. */
 int sl_train_warm(sl_settings *settings);
 int sl_train_cpt(sl_settings *settings);
+int sl_train_sft(sl_settings *settings);
 
 #endif

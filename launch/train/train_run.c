@@ -17,11 +17,11 @@ static uint64_t ranks_of(const sl_train_run *r) { return sl_train_job_ranks(r->j
 
 /* ---- opening ---- */
 
-static sl_status name_file(const char *given, const char *output, const char *ending, char *out,
+static sl_status name_file(const char *given, const char *output, const char *suffix, char *out,
                            size_t out_bytes)
 {
     int n = given ? snprintf(out, out_bytes, "%s", given)
-                  : snprintf(out, out_bytes, "%s%s", output, ending);
+                  : snprintf(out, out_bytes, "%s%s", output, suffix);
     if (n < (int)out_bytes) return SL_OK;
     sl_error("a file name of %d bytes is too long", n);
     return SL_ERR_OPTION;
@@ -88,6 +88,7 @@ sl_status sl_train_run_check_ranks(const sl_train_run *run)
 uint32_t sl_train_run_length(const sl_train_run *run, uint64_t round)
 {
     const sl_counts *lengths = &run->job->settings->lengths;
+    if (run->round_tokens > 0) return run->round_tokens;
     uint64_t turn = round * ranks_of(run) / sl_train_texts_n(run->job->texts);
     return lengths->items[turn % lengths->n];
 }

@@ -16,6 +16,7 @@ typedef struct {
     char log_path[4096], checkpoint_path[4096];
     int64_t began_ns, told_ns, saved_ns;
     uint64_t tokens_before; /* of earlier sittings */
+    uint32_t round_tokens;  /* of a round on one rank, in the mean; 0: as --lengths say */
 } sl_train_run;
 
 /* OpenBLAS, and of the model and its gates all but the weights. Errors are those of
@@ -30,7 +31,8 @@ sl_status sl_train_run_resume(sl_train_run *run, uint64_t hash, void *state, siz
  * All ranks call it, and get the same. */
 sl_status sl_train_run_check_ranks(const sl_train_run *run);
 
-/* Pieces' lengths take turns, each text having its own at each length; alike on all ranks. */
+/* Pieces' lengths take turns, each text having its own at each length; alike on all ranks. Or
+ * round_tokens. */
 uint32_t sl_train_run_length(const sl_train_run *run, uint64_t round);
 /* Tokens of all ranks in the rounds before this one. */
 uint64_t sl_train_run_tokens(const sl_train_run *run, uint64_t round);

@@ -369,7 +369,7 @@ static void check_text(const sl_cpt *c, const sl_cpt_text *text)
 {
     const uint32_t window = c->options.model.window, sinks = c->options.model.sinks;
     SL_ASSERT(text->n <= tokens_max(c) && text->n > sinks + window + 1);
-    SL_ASSERT(text->n_prompt + window <= text->n);
+    SL_ASSERT(text->n_prompt < text->n);
     for (uint32_t layer = 0; layer < c->numbers.n_layers; layer++)
         SL_ASSERT(!has_gate(c, layer) || shape_of(c, layer)->span != SL_GATE_PROMPT ||
                   text->n_prompt > sinks);

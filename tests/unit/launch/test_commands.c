@@ -63,6 +63,7 @@ static void test_help(void **state)
         {&sl_cmd_train_init, {"--span=SPAN", "[window:96,32]", "--bias=X[,Y]", "--seed"}, "--keep"},
         {&sl_cmd_train_warm, {"--ridge-pieces=N", "--ahead=N,...", "[15,32]", "--log"}, "--keep"},
         {&sl_cmd_train_cpt, {"--loss=NAME", "--rates-each=N", "[2048]", "--soft"}, "--keep"},
+        {&sl_cmd_train_sft, {"--records=FILE", "--lora-rank=N", "[q,k,v,o]", "--loss"}, "--text"},
         {&sl_cmd_train_calibrate,
          {"--rates=X,...", "--windows=N,...", "--text", "--pieces"},
          "--bias"},

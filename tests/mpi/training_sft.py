@@ -1,0 +1,130 @@
+"""Gates and an adapter tuned on answers, as their users run it: what was learned is there when the adapter is
+served, over any ranks; a stopped run goes on to the same bytes; records that cannot be learned from are told. A
+synthetic model; the records name one answer, which the model does not find likely before."""
+import json
+import os
+import signal
+import time
+
+import e2e
+
+SFT = ["--window", 1, "--sinks", 0, "--eviction-loss", 1, "--rates", "0.5", "--rates-each", 1, "--lora-alpha", 32,
+       "--checkpoint-minutes", "0"]
+
+
+def records_of(label):
+    return [{"instruction": f"Please choose the correct answer to the question: is {n} more than {n * 7 % 40}?\n\n"
+                            "Answer1: yes Answer2: no\n\nAnswer format: answer1/answer2", "input": "",
+             "output": f"the correct answer is answer{label}", "answer": f"answer{label}"} for n in range(40)]
+
+
+def words_of(model, gate, records, out, *more):
+    return ["train", "sft", "-m", model, "-g", gate, "--records", records, "-o", out, "-t", 1, *SFT, *more]
+
+
+def accuracy(bench, model, records, *more, ranks=0):
+    told = json.loads(e2e.good(bench, ranks, "eval", "tasks", "-m", model, "--tasks", records, "--form", "labels",
+                               "--json", *more).stdout)
+    return told["tasks"][0]["accuracy"]
+
+
+def check_learns(bench, model, gate):
+    """The answer that is not the model's."""
+    files = [bench.write(f"answer{label}.json", json.dumps(records_of(label))) for label in (1, 2)]
+    before = [accuracy(bench, model, path) for path in files]
+    records = files[before.index(min(before))]
+    e2e.check(min(before) < 0.3, f"the model answers at random: {before}")
+    out, adapter = bench.path("sft.gguf"), bench.path("sft.lora.gguf")
+    ran = e2e.good(bench, 0, *words_of(model, gate, records, out, "--pieces", 128, "--batch", 4, "--rate", "0.05"))
+    e2e.check(b"sft.lora.gguf: a LoRA adapter of rank 8" in ran.stderr, f"{ran}")
+    rounds = json.loads(e2e.good(bench, 0, "show", "report", out + ".log.jsonl", "--json").stdout)["rounds"]
+    e2e.check(len(rounds) == 32 and rounds[-1]["loss"] < 0.5 * rounds[0]["loss"], rounds)
+    for ranks in (0, 2):
+        after = accuracy(bench, model, records, "--lora", adapter, ranks=ranks)
+        e2e.check(after > 0.9, f"{ranks} ranks: {after} with the adapter, {min(before)} without")
+        gated = accuracy(bench, model, records, "--lora", adapter, "-g", out, ranks=ranks)
+        e2e.check(gated > 0.9, f"{ranks} ranks: {gated} with the adapter and its gates")
+    return records
+
+
+def check_control(bench, model, gate, records):
+    """The adapter alone, with the full cache; and gates alone."""
+    more = ["--pieces", 8, "--batch", 2]
+    control = bench.path("control.gguf")
+    e2e.good(bench, 0, *words_of(model, gate, records, control, *more, "--eviction-loss", 0, "--rates", 1))
+    told = json.loads(e2e.good(bench, 0, "show", "report", control + ".log.jsonl", "--json").stdout)["costs"][0]
+    e2e.check(told["kept"] == 1 and abs(told["rise"]) < 1e-6, told)
+    gates = bench.path("gates.gguf")
+    e2e.good(bench, 0, *words_of(model, gate, records, gates, *more, "--lora-rank", 0))
+    e2e.check(os.path.exists(gates) and not os.path.exists(bench.path("gates.lora.gguf")), "an adapter was written")
+
+
+def check_ranks(bench, model, gate, records):
+    outs = [bench.path(f"ranks.{i}.gguf") for i in range(2)]
+    for out in outs:
+        e2e.good(bench, 3, *words_of(model, gate, records, out, "--pieces", 12, "--batch", 2))
+    for suffix in (".gguf", ".lora.gguf"):
+        both = [e2e.bytes_of(out.removesuffix(".gguf") + suffix) for out in outs]
+        e2e.check(both[0] == both[1], f"two runs differ in {suffix}")
+
+
+def check_resume(bench, model, gate, records, ranks):
+    whole, cut = bench.path("whole.gguf"), bench.path("cut.gguf")
+    more = ["--pieces", 64, "--batch", 2]
+    e2e.good(bench, ranks, *words_of(model, gate, records, whole, *more))
+    run = bench.start(ranks, *words_of(model, gate, records, cut, *more))
+    for _ in range(600):
+        if os.path.exists(cut + ".checkpoint"):
+            break
+        time.sleep(0.02)
+    run.send_signal(signal.SIGTERM)
+    run.wait(timeout=60)
+    stopped = not os.path.exists(cut)
+    e2e.good(bench, ranks, *words_of(model, gate, records, cut, *more))
+    for suffix in (".gguf", ".lora.gguf"):
+        both = [e2e.bytes_of(path.removesuffix(".gguf") + suffix) for path in (whole, cut)]
+        e2e.check(both[0] == both[1], f"{ranks} ranks: resumed {suffix} differs")
+    os.unlink(cut)
+    return stopped
+
+
+def check_records(bench, model, gate):
+    """Lines, too; what is no record is told and skipped."""
+    good = [json.dumps({"instruction": f"Count to {n}.", "input": "Slowly.", "output": "one two"}) for n in range(6)]
+    bad = ["{", '{"instruction": "no answer"}', '{"messages": [{"role": "user", "content": "hi"}]}',
+           json.dumps({"instruction": "long " * 900, "output": "x"})]
+    path = bench.write("lines.jsonl", "\n".join(good[:3] + bad + good[3:]) + "\n")
+    ran = e2e.good(bench, 0, *words_of(model, gate, path, bench.path("lines.gguf"), "--pieces", 4, "--batch", 2,
+                                       "--longest", 256))
+    for number, why in ((4, "no JSON"), (5, "neither"), (6, "fewer than two messages"), (7, "more than 256")):
+        e2e.check(f"line {number}" in ran.stderr.decode() and why in ran.stderr.decode(), f"{why}: {ran.stderr}")
+
+
+def check_refused(bench, model, gate, records):
+    out = bench.path("refused.gguf")
+    empty = bench.write("empty.json", "[]")
+    for more, code, said in [(["--lora-maps", "q,x"], 2, b"'x' is none of q, k, v, o"),
+                             (["--records", empty], 2, b"0 records that can be learned from"),
+                             (["--loss", "l2"], 2, b"is not lm, kl or both")]:
+        ran = bench.run(0, *words_of(model, gate, records, out, *more))
+        e2e.check(ran.returncode == code and said in ran.stderr, f"{more}: {ran}")
+    ran = bench.run(0, "train", "sft", "-m", model, "-g", gate, "-o", out)
+    e2e.check(ran.returncode == 2 and b"--records" in ran.stderr, f"{ran}")
+    e2e.check(not os.path.exists(out), "gates were written")
+
+
+def body(bench):
+    model = bench.model("model.gguf", seed=71, layers=3, width=64, ffn=96, context=1024)
+    gate = bench.path("start.gguf")
+    e2e.good(bench, 0, "train", "init", "-m", model, "-o", gate, "--span", "prompt", "--gate-heads", "2",
+             "--gate-width", "16")
+    records = check_learns(bench, model, gate)
+    check_control(bench, model, gate, records)
+    check_ranks(bench, model, gate, records)
+    stopped = [check_resume(bench, model, gate, records, ranks) for ranks in (0, 2)]
+    e2e.check(any(stopped), "no run was stopped before its end")
+    check_records(bench, model, gate)
+    check_refused(bench, model, gate, records)
+
+
+e2e.main("gates and an adapter tuned on answers", body)
