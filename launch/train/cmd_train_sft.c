@@ -1,5 +1,5 @@
-/* launch/train/cmd_train_sft.c - `sluice train sft`: gates and a LoRA adapter tuned together through
- * the frozen model by supervised fine-tuning, on instructions and their answers. */
+/* launch/train/cmd_train_sft.c - `sluice train sft`: gates and a LoRA adapter tuned together
+ * through the frozen model by supervised fine-tuning, on instructions and their answers. */
 #include <string.h>
 
 #include "launch/machine/process.h"

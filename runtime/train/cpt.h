@@ -47,8 +47,9 @@ typedef struct {
     /* Gates of span `window` look ahead by so many tokens at most, and as in serving by less than
      * the window. */
     uint32_t ahead;
-    /* The text's first tokens are a prompt, and only what follows is scored, at least one. Gates of span `prompt` see all of it, decide about its tokens and keep
-     * what follows. 0: there is none, and no gate has that span. */
+    /* The text's first tokens are a prompt, and only what follows is scored, at least one. Gates of
+     * span `prompt` see all of it, decide about its tokens and keep what follows. 0: there is none,
+     * and no gate has that span. */
     uint32_t n_prompt;
 } sl_cpt_text;
 

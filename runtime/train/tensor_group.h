@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Numbers [at, at + n) of the group; `size`: of one of them, what steps and norm are relative to. */
+/* Numbers [at, at + n) of the group; size: of one of them, what steps and norm are relative to. */
 typedef struct {
     size_t at, n;
     float size;

@@ -1,6 +1,7 @@
 /* test_model_pass.c - training's pass through a model against plain loops of doubles: what comes
  * out behind the last layer, and its gradients by the input, by what gates let through and by low
- * ranks, against central differences. Plans are drawn at random, with every step that any architecture has. */
+ * ranks, against central differences. Plans are drawn at random, with every step that any
+ * architecture has. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
