@@ -79,8 +79,12 @@ bool sl_comm_attend(sl_comm *comm, const sl_attend_options *options,
 void sl_comm_describe_wait(const sl_comm *comm, char *out, size_t out_bytes);
 
 /* From here on messages of up to message_bytes_max arrive into buffers owned by comm, and
- * heartbeats flow. Collective, equal arguments. SL_ERR_MEMORY. */
+ * heartbeats flow. Collective, equal arguments. Called again once all that was sent has arrived,
+ * with messages no longer than at first, it begins anew to count how long neighbours are silent.
+ * SL_ERR_MEMORY. */
 sl_status sl_comm_start(sl_comm *comm, size_t message_bytes_max, int64_t now_ns);
+/* What it was started with; SIZE_MAX: it was not yet. */
+size_t sl_comm_message_bytes_max(const sl_comm *comm);
 /* Memory sl_comm_start will take. */
 size_t sl_comm_start_bytes(const char *kind, size_t message_bytes_max);
 

@@ -80,16 +80,23 @@ sl_status sl_comm_gather(sl_comm *comm, const void *mine, size_t bytes, void *al
 
 sl_status sl_comm_start(sl_comm *comm, size_t message_bytes_max, int64_t now_ns)
 {
-    SL_ASSERT(!comm->started);
-    comm->message_bytes_max = message_bytes_max;
-    sl_status status = comm->ops->start(comm);
-    if (status != SL_OK) return status;
+    if (!comm->started) {
+        comm->message_bytes_max = message_bytes_max;
+        sl_status status = comm->ops->start(comm);
+        if (status != SL_OK) return status;
+    }
+    SL_ASSERT(message_bytes_max <= comm->message_bytes_max);
 
     comm->started = true;
     comm->heartbeat_due_ns = now_ns;
     for (int i = 0; i < comm->n_neighbours; i++)
         comm->neighbours[i].silence = sl_silence_begin(now_ns);
     return SL_OK;
+}
+
+size_t sl_comm_message_bytes_max(const sl_comm *comm)
+{
+    return comm->started ? comm->message_bytes_max : SIZE_MAX;
 }
 
 size_t sl_comm_start_bytes(const char *kind, size_t message_bytes_max)

@@ -47,6 +47,7 @@ typedef struct {
     double keep;            /* 0: not given */
     const char *retention;  /* JSON of an earlier run */
     uint32_t sinks, window; /* SL_NOT_GIVEN */
+    bool same_visible;      /* not given, they are the gate's under every policy: for comparisons */
     double peer_timeout_s;
     bool trust_model;
 
@@ -66,7 +67,7 @@ typedef struct {
 
     /* eval */
     const char *text, *keep_out;
-    const char *tasks, *form;
+    const char *tasks, *form, *policies;
     uint32_t shots, score;
     uint32_t limit;
 

@@ -13,10 +13,8 @@
 #include "runtime/base/log.h"
 #include "runtime/base/utf8.h"
 
-sl_status sl_engine_open_comm(sl_engine *e)
+sl_status sl_engine_init_plan(sl_engine *e)
 {
-    sl_status status = sl_ranks_open(&e->comm);
-    if (status != SL_OK) return status;
     uint32_t n_ranks = (uint32_t)sl_engine_ranks(e);
     sl_plan_rank *ranks = calloc(n_ranks, sizeof *ranks);
     if (!ranks) return SL_ERR_MEMORY;
@@ -114,6 +112,18 @@ static sl_status open_model(sl_engine *e)
     return SL_OK;
 }
 
+/* An engine before this one may have started the transport with shorter messages. */
+static sl_status check_messages(const sl_engine *e)
+{
+    sl_assembly_options assembly = sl_engine_assembly_options(e);
+    sl_frame_limits limits = sl_assembly_frame_limits(&assembly);
+    if (sl_rank_message_bytes_max(&limits) <= sl_comm_message_bytes_max(e->comm)) return SL_OK;
+    sl_error("%s reads prompts in one piece, longer than the pieces of %u tokens that the policies "
+             "before it read: give a --chunk of %u",
+             e->settings.gate, e->settings.chunk, e->context);
+    return SL_ERR_OPTION;
+}
+
 /* ---- all ranks ---- */
 
 /* Take the memory of this rank and bring its weights there. */
@@ -129,6 +139,7 @@ sl_status sl_engine_open(sl_engine *e)
     if (sl_engine_rank(e) == 0 && e->service->check)
         status = e->service->check(e->service->context);
     if (status == SL_OK) status = open_model(e);
+    if (status == SL_OK) status = check_messages(e);
     if (status == SL_OK) status = sl_engine_plan_check(e);
     if (status == SL_OK) sl_engine_plan_limits(e);
     status = sl_engine_agree(e, status); /* also tells all ranks the limits of each */

@@ -5,8 +5,8 @@
 
 #include "launch/pipeline/engine_state.h"
 
-/* Start the transport. Its error is this rank's alone. */
-sl_status sl_engine_open_comm(sl_engine *e);
+/* Room for the plan of this many ranks. Its error is this rank's alone. */
+sl_status sl_engine_init_plan(sl_engine *e);
 /* Collective: open the model, split it, plan memory, take it and load. */
 sl_status sl_engine_open(sl_engine *e);
 /* Collective: begin to check that ranks loaded one model, and that the gate is made for it. */

@@ -123,19 +123,31 @@ static sl_status serve(sl_engine *e)
     return status;
 }
 
-/* Close, or end the whole job with the status's exit code. */
+/* Close, or end the whole job with the status's exit code, which is returned. */
 static int end(sl_engine *e, sl_status status)
 {
     int code = status == SL_OK ? e->code : sl_exit_code_stopped(status);
-    if (e->comm && e->failed_alone) sl_ranks_abort(e->comm, code);
+    if (e->failed_alone) sl_ranks_abort(e->comm, code);
     sl_engine_close(e);
-    return e->comm ? sl_ranks_close(e->comm, code) : code;
+    return code;
+}
+
+int sl_engine_serve_each(const sl_settings *settings, size_t n, const sl_service *service)
+{
+    sl_comm *comm;
+    sl_status status = sl_ranks_open(&comm);
+    if (status != SL_OK) return sl_exit_code_stopped(status);
+    int code = SL_EXIT_OK; /* the same on all ranks, so all of them go on or stop */
+    for (size_t i = 0; i < n && code == SL_EXIT_OK; i++) {
+        sl_engine engine = {.settings = settings[i], .service = service, .comm = comm};
+        status = sl_engine_init_plan(&engine);
+        if (status == SL_OK) status = serve(&engine);
+        code = end(&engine, status);
+    }
+    return sl_ranks_close(comm, code);
 }
 
 int sl_engine_serve(const sl_settings *settings, const sl_service *service)
 {
-    sl_engine engine = {.settings = *settings, .service = service};
-    sl_status status = sl_engine_open_comm(&engine);
-    if (status == SL_OK) status = serve(&engine);
-    return end(&engine, status);
+    return sl_engine_serve_each(settings, 1, service);
 }

@@ -57,12 +57,13 @@ sl_status sl_policy_choose(const sl_settings *settings, const sl_gate *gate, boo
         return SL_ERR_OPTION;
     }
     bool gated = p.kind == SL_POLICY_GATE;
-    if (notes && gate && !gated)
+    bool visible = gated || (gate && s->same_visible); /* the gate says what is */
+    if (notes && gate && !gated && !s->same_visible)
         sl_info("--policy %s does not ask the gate %s", sl_policy_name(p.kind), s->gate);
     if (notes && s->keep > 0 && !sl_policy_has_rate(p.kind))
         sl_info("--policy %s ignores --keep", sl_policy_name(p.kind));
-    p.sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : gated ? gate->sinks : SINKS_DEFAULT;
-    p.window = s->window != SL_NOT_GIVEN ? s->window : gated ? gate->window : WINDOW_DEFAULT;
+    p.sinks = s->sinks != SL_NOT_GIVEN ? s->sinks : visible ? gate->sinks : SINKS_DEFAULT;
+    p.window = s->window != SL_NOT_GIVEN ? s->window : visible ? gate->window : WINDOW_DEFAULT;
     if (gated) choose_gate(s, gate, notes, &p);
     if (sl_policy_at_prompt_end(p.kind)) p.whole_prompts = s->keep_out != NULL;
     *policy_out = p;
