@@ -56,6 +56,11 @@ uint64_t sl_request_bytes(const sl_request *request)
     return bytes;
 }
 
+size_t sl_request_read_tokens(const sl_request *request, uint32_t choice)
+{
+    return request->n_prompt + (request->tails ? request->tails[choice].n : 0);
+}
+
 uint64_t sl_request_generated(const sl_request *request)
 {
     uint64_t n = 0;
@@ -96,6 +101,13 @@ sl_status sl_request_bind(sl_request *request)
     return SL_OK;
 }
 
+static void free_tails(sl_request *request)
+{
+    for (uint32_t i = 0; request->tails && i < request->n_choices; i++)
+        sl_tokens_free(&request->tails[i]);
+    free(request->tails);
+}
+
 void sl_request_free(sl_request *request)
 {
     if (!request) return;
@@ -109,6 +121,7 @@ void sl_request_free(sl_request *request)
         free(request->custom_id);
         free(request->model);
         free(request->prompt);
+        free_tails(request);
         free(request->stop_bytes);
         free(request->memory);
         free(request);

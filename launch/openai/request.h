@@ -57,7 +57,11 @@ typedef struct sl_request {
 
     int32_t *prompt; /* owned */
     size_t n_prompt;
-    uint32_t max_tokens; /* of each choice; fits the context with the prompt */
+    uint32_t max_tokens; /* of each choice; fits the context with the prompt and its tail */
+    /* [n_choices], owned, or NULL. Choice i reads the prompt, then tails[i], none of them empty, and
+     * then generates: several questions about one text, which is read once. To policies the prompt
+     * ends before the tails, which count as generated. Nothing is scored, and max_tokens > 0. */
+    sl_tokens *tails;
     uint32_t n_choices;
     bool echo, ignore_eos;
     sl_sampling
@@ -98,6 +102,8 @@ typedef struct sl_request {
 
 /* What policies draw with: a hash of custom_id, or the line without one. */
 uint64_t sl_request_id_seed(const sl_request *request);
+/* Tokens that a choice reads before it generates: the prompt's, and its tail's. */
+size_t sl_request_read_tokens(const sl_request *request, uint32_t choice);
 /* Tokens generated in all choices, of all prompts. */
 uint64_t sl_request_generated(const sl_request *request);
 /* Bytes of the prompts and of what sl_request_bind will take. */

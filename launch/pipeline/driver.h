@@ -3,7 +3,8 @@
  * Requests go in, frames come out; frames come back with results, requests come out. A sequence is
  * a slot of the pipeline; a request with n choices has n of them: the first reads the prompt up to
  * its last token, the others fork from it there, and each then reads the last token and draws for
- * itself.
+ * itself. Where choices have tails, the others fork from it at the prompt's end, and each reads its
+ * tail.
  *
  * The driver owns the slots of the whole pipeline and the page credit of every rank. It never
  * blocks, reads a clock or touches a file, so it runs the same in a job, in the simulator and in a

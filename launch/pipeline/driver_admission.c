@@ -11,12 +11,21 @@ static bool holds_prompt(const sl_policy *policy, const sl_request *request)
            sl_policy_at_prompt_end(policy->kind);
 }
 
+/* Tokens beside the prompt that a choice may have, at most. */
+static uint32_t tokens_beside(const sl_request *request)
+{
+    size_t most = 0;
+    for (uint32_t i = 0; request->tails && i < request->n_choices; i++)
+        if (request->tails[i].n > most) most = request->tails[i].n;
+    return (uint32_t)most + request->max_tokens;
+}
+
 static sl_page_request page_request_of(const sl_driver *d, const sl_request *request)
 {
     const sl_policy *policy = &d->options.policy;
     uint32_t n_prompt = (uint32_t)request->n_prompt;
     sl_page_request counted = {.n_prompt = n_prompt,
-                               .max_tokens = request->max_tokens,
+                               .max_tokens = tokens_beside(request),
                                .n_choices = request->n_choices,
                                .holds_prompt = holds_prompt(policy, request),
                                .prunes_prompt = sl_policy_at_prompt_end(policy->kind)};
@@ -45,6 +54,8 @@ sl_status sl_driver_submit(sl_driver *driver, sl_request *request)
     SL_ASSERT(request->pause_after == 0 ||
               (request->n_choices == 1 && request->pause_after < request->n_prompt));
     SL_ASSERT(request->comparison.kind == SL_COMPARISON_NONE || request->n_choices == 1);
+    SL_ASSERT(!request->tails || (request->score_from == SIZE_MAX && request->max_tokens > 0 &&
+                                  request->pause_after == 0 && request->n_policy_prompt == 0));
     /* Finished ones that are not taken yet hold their place: the ring cannot overflow. */
     uint32_t inside = sl_driver_requests_count(&driver->requests);
     if (inside + driver->finished_count == driver->requests.max) return SL_AGAIN;

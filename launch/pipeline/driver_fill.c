@@ -22,12 +22,18 @@ static sl_control *add_control(sl_frame *frame, sl_control_kind kind, uint32_t s
     return control;
 }
 
+/* What choice 0 has read when the others fork from it: before the prompt's last token, so that each
+ * draws for itself, or before the tails. */
+static uint32_t fork_at(const sl_request *request)
+{
+    return (uint32_t)(request->tails ? request->n_prompt : request->n_prompt - 1);
+}
+
 /* It has prompt tokens to send next, unless other choices fork from it first. */
 static void continue_prompt(sl_driver *d, sl_driver_sequence *s)
 {
     const sl_driver_request *owner = s->owner;
-    bool all_but_one = s->n_sent + 1 == owner->request->n_prompt;
-    bool forks = s->choice == 0 && owner->n_forking > 0 && all_but_one;
+    bool forks = s->choice == 0 && owner->n_forking > 0 && s->n_sent == fork_at(owner->request);
     sl_driver_sequences_move(&d->sequences, s, forks ? SL_SEQUENCE_FORK_POINT : SL_SEQUENCE_PROMPT);
 }
 
@@ -96,15 +102,15 @@ static bool add_forks(sl_driver *d, sl_frame *frame, uint32_t *head_pages)
 
 /* ---- what each sequence could send ---- */
 
-/* How far this sequence reads before something else must happen: choice 0 of several stops before
- * the prompt's last token, for the others to fork there; a request may ask for a pause; what
- * policies call the prompt ends with a span. */
+/* How far this sequence reads before something else must happen: choice 0 of several stops for the
+ * others to fork there; a request may ask for a pause; what policies call the prompt ends with a
+ * span, so none has tokens both of the prompt and of a tail. */
 static uint32_t prompt_end(const sl_driver *d, const sl_driver_sequence *s)
 {
     const sl_request *request = s->owner->request;
-    uint32_t n_prompt = (uint32_t)request->n_prompt, end = n_prompt;
+    uint32_t end = (uint32_t)sl_request_read_tokens(request, s->choice);
     bool forks = request->n_choices > 1 && !d->options.policy.whole_prompts;
-    if (forks && s->choice == 0 && s->n_sent + 1 < n_prompt) end = n_prompt - 1;
+    if (forks && s->choice == 0 && s->n_sent < fork_at(request)) end = fork_at(request);
     if (s->n_sent < request->pause_after && request->pause_after < end)
         end = (uint32_t)request->pause_after;
     if (s->n_sent < policy_prompt(request) && policy_prompt(request) < end)
@@ -161,15 +167,23 @@ static uint32_t count_unlisted(const sl_driver *d)
 
 /* ---- spans ---- */
 
+/* What a choice reads from a place on, which is in the prompt or in its tail. */
+static const int32_t *tokens_from(const sl_request *request, uint32_t choice, uint32_t first)
+{
+    if (first < request->n_prompt) return request->prompt + first;
+    return request->tails[choice].ids + (first - request->n_prompt);
+}
+
 static void add_prompt_span(sl_driver *d, sl_driver_sequence *s, uint32_t n_tokens, sl_frame *frame,
                             sl_span *span)
 {
     const sl_request *request = s->owner->request;
     uint32_t first = s->n_sent, end = first + n_tokens;
-    memcpy(frame->tokens + frame->n_rows, request->prompt + first,
+    bool all_read = end == sl_request_read_tokens(request, s->choice);
+    memcpy(frame->tokens + frame->n_rows, tokens_from(request, s->choice, first),
            n_tokens * sizeof *frame->tokens);
     span->kind = SL_SPAN_PROMPT;
-    span->sample = end == request->n_prompt && request->max_tokens > 0;
+    span->sample = all_read && request->max_tokens > 0;
     span->next_token = end < request->n_prompt ? request->prompt[end] : -1;
     /* The row of token t scores token t + 1; choice 0 does it for all. */
     size_t from = request->score_from == 0 ? 1 : request->score_from;
@@ -178,7 +192,7 @@ static void add_prompt_span(sl_driver *d, sl_driver_sequence *s, uint32_t n_toke
         span->score_from = from - 1 > first ? (uint32_t)(from - 1 - first) : 0;
     if (span->score_from >= n_tokens) span->next_token = -1;
     s->n_sent = end;
-    if (end == request->n_prompt || end == request->pause_after)
+    if (all_read || end == request->pause_after)
         sl_driver_sequences_move(&d->sequences, s, SL_SEQUENCE_WAITING);
     else
         continue_prompt(d, s);

@@ -23,6 +23,8 @@ static sl_request *random_request(seeded *random, uint32_t number)
         request->score_from = seeded_below(random, n_prompt);
     request->ignore_eos = seeded_below(random, 2);
     request->sampling.seed = number;
+    bool asks = max_tokens > 0 && request->score_from == SIZE_MAX;
+    if (asks && seeded_below(random, 3) == 0) request_add_tails(request, random);
     if (seeded_below(random, 3) == 0) request_add_stop(request, "q");
     if (seeded_below(random, 3) == 0) request_add_stop(request, "zx");
     return request;
@@ -33,7 +35,7 @@ static void check_out(rig *r, sl_request *request, bool *seen)
 {
     assert_seeded(&r->random, !seen[request->line]);
     seen[request->line] = true;
-    uint32_t most = (uint32_t)request->n_prompt + request->max_tokens;
+    uint32_t most = (uint32_t)request->n_prompt + request->max_tokens + (request->tails ? 40 : 0);
     uint64_t needed = (uint64_t)request->n_choices * rig_pages_of(r, most) + 1; /* and one ahead */
     bool impossible = request->n_choices > r->options.sequences_max;
     if (request->error.http_status == 499) {

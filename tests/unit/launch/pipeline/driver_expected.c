@@ -25,6 +25,14 @@ sl_request *request_new(uint32_t n_prompt, uint32_t max_tokens, uint32_t n_choic
     return request;
 }
 
+void request_add_tails(sl_request *request, seeded *random)
+{
+    request->tails = calloc(request->n_choices, sizeof *request->tails);
+    for (uint32_t i = 0; i < request->n_choices; i++)
+        for (uint32_t n = 1 + seeded_below(random, 40); request->tails[i].n < n;)
+            sl_tokens_add(&request->tails[i], tiny_byte((unsigned char)seeded_below(random, 251)));
+}
+
 void request_add_stop(sl_request *request, const char *text)
 {
     request->stops[request->n_stops++] = (sl_text){.data = text, .bytes = strlen(text)};
@@ -44,7 +52,10 @@ static void check_choice(rig *r, const sl_request *request, uint32_t index)
     int32_t tokens[CONTEXT];
     char text[CONTEXT + 1] = "";
     memcpy(tokens, request->prompt, request->n_prompt * sizeof *tokens);
-    uint32_t n = (uint32_t)request->n_prompt;
+    uint32_t n = (uint32_t)sl_request_read_tokens(request, index);
+    for (size_t i = request->n_prompt; i < n; i++)
+        tokens[i] = request->tails[index].ids[i - request->n_prompt];
+    const uint32_t n_read = n;
     sl_finish finish = request->max_tokens == 0 ? SL_FINISH_LENGTH : SL_FINISH_NONE;
     bool ended = false;
     size_t stop_at = SIZE_MAX, n_text = 0;
@@ -63,7 +74,7 @@ static void check_choice(rig *r, const sl_request *request, uint32_t index)
         if (i + 1 == request->max_tokens) finish = SL_FINISH_LENGTH;
         if (ended || stop_at != SIZE_MAX) finish = SL_FINISH_STOP;
     }
-    assert_seeded(&r->random, choice->n_tokens == n - request->n_prompt);
+    assert_seeded(&r->random, choice->n_tokens == n - n_read);
     assert_seeded(&r->random, choice->finish == finish && choice->ended_by_token == ended);
     assert_seeded(&r->random, choice->stop_text_end == stop_at);
 }

@@ -8,6 +8,8 @@
 /* A prompt of any bytes; the end-of-text tokens do not end it, as ignore_eos says. */
 sl_request *request_new(uint32_t n_prompt, uint32_t max_tokens, uint32_t n_choices);
 void request_add_stop(sl_request *request, const char *text);
+/* Each choice gets an end of its own, of 1 to 40 tokens. */
+void request_add_tails(sl_request *request, seeded *random);
 sl_request *rig_submit(rig *r, sl_request *request);
 
 /* It was served, and every choice is what its prompt leads to. */
