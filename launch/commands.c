@@ -21,6 +21,7 @@ const sl_command *const sl_commands[] = {
     &sl_cmd_eval_agreement,
     &sl_cmd_eval_tasks,
     &sl_cmd_eval_needle,
+    &sl_cmd_eval_ruler,
     /* launch/train */
     &sl_cmd_train_init,
     &sl_cmd_train_warm,

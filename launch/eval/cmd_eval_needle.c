@@ -6,11 +6,11 @@
 
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_needles.h"
+#include "launch/eval/eval_prompts.h"
 #include "launch/eval/eval_requests.h"
 #include "launch/json/json_object.h"
 #include "launch/output/report.h"
 #include "runtime/base/log.h"
-#include "runtime/base/read_file.h"
 
 /* Of one kind, length and depth. */
 typedef struct {
@@ -185,17 +185,6 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
            e->filler.n * (2 + SL_ENCODE_BYTES);
 }
 
-static sl_status read_filler(evaluation *e)
-{
-    char *text;
-    size_t bytes;
-    sl_status status = sl_read_file(e->settings->text, &text, &bytes);
-    if (status != SL_OK) return status;
-    status = sl_tokenizer_encode(e->tokenizer, text, bytes, SL_SPECIAL_AS_TEXT, &e->filler);
-    free(text);
-    return status;
-}
-
 static void clean_up(evaluation *e)
 {
     sl_tokens_free(&e->filler);
@@ -210,7 +199,8 @@ static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
     e->tokenizer = sl_engine_tokenizer(engine);
     e->cells = calloc(n_cells(e->settings), sizeof *e->cells);
     e->expected = calloc(e->n_trials, sizeof *e->expected);
-    sl_status status = e->cells && e->expected ? read_filler(e) : SL_ERR_MEMORY;
+    sl_status status = e->cells && e->expected ? SL_OK : SL_ERR_MEMORY;
+    if (status == SL_OK) status = sl_filler_read(e->settings->text, e->tokenizer, &e->filler);
     if (status != SL_OK) clean_up(e);
     sl_progress_init(&e->progress);
     *port_out = (sl_port){.context = e, .next = next, .done = done};

@@ -7,9 +7,10 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "launch/eval/eval_prompts.h"
 #include "runtime/base/log.h"
 
-enum { COPY_HEAD = 16, COPY_TAIL = 48, SENTENCE_TOKENS = 64 };
+enum { COPY_HEAD = 16, COPY_TAIL = 48 };
 
 static const char *const NAMES[] = {"Oskar",  "Marta", "Henrik", "Lucia",
                                     "Ingrid", "Pavel", "Amira",  "Tobias"};
@@ -46,37 +47,6 @@ static void make_sentence(const sl_needle *needle, char *asked, char *expected)
                      (unsigned long long)draw(needle, 1 + i));
 }
 
-/* A part of a prompt. One that begins with a space has one, whether or not encoding adds it. */
-static sl_status encode(const sl_tokenizer *tokenizer, const char *text, sl_tokens *out)
-{
-    if (*text == ' ' && sl_tokenizer_adds_space(tokenizer)) text++;
-    return sl_tokenizer_encode(tokenizer, text, strlen(text), SL_SPECIAL_AS_TEXT, out);
-}
-
-static sl_status append(const int32_t *ids, size_t n, sl_tokens *out)
-{
-    sl_status status = SL_OK;
-    for (size_t i = 0; status == SL_OK && i < n; i++) status = sl_tokens_add(out, ids[i]);
-    return status;
-}
-
-static bool ends_sentence(const sl_tokenizer *tokenizer, int32_t id)
-{
-    sl_text piece = sl_tokenizer_piece(tokenizer, id);
-    if (piece.bytes == 0) return false;
-    char last = piece.data[piece.bytes - 1];
-    return last == '.' || last == '!' || last == '?' || last == '\n';
-}
-
-/* The end of a sentence near `place`, or that place itself. */
-static size_t sentence_near(const sl_tokenizer *tokenizer, const int32_t *ids, size_t n,
-                            size_t place)
-{
-    for (size_t i = place; i > 0 && i + SENTENCE_TOKENS > place; i--)
-        if (i <= n && ends_sentence(tokenizer, ids[i - 1])) return i;
-    return place;
-}
-
 /* ids of the filler from a place of the needle's own, so many of them. */
 static const int32_t *part_of(const sl_needle *needle, const sl_tokens *filler, size_t n)
 {
@@ -91,11 +61,11 @@ static sl_status make_hidden(const sl_needle *needle, const sl_tokenizer *tokeni
     sl_tokens hidden = {0}, question = {0}, answer = {0};
     make_sentence(needle, asked, expected);
     snprintf(text, sizeof text, " %s %s.", asked, expected);
-    sl_status status = encode(tokenizer, text, &hidden);
+    sl_status status = sl_prompt_add_text(tokenizer, text, &hidden);
     snprintf(text, sizeof text, "\n\n%s", asked);
-    if (status == SL_OK) status = encode(tokenizer, text, &question);
+    if (status == SL_OK) status = sl_prompt_add_text(tokenizer, text, &question);
     snprintf(text, sizeof text, " %s", expected);
-    if (status == SL_OK) status = encode(tokenizer, text, &answer);
+    if (status == SL_OK) status = sl_prompt_add_text(tokenizer, text, &answer);
     size_t own = out->n + hidden.n + question.n;
     if (status == SL_OK && needle->n_tokens < own + 16) {
         sl_error("a prompt of %u tokens is too short to hide %zu in", needle->n_tokens, own);
@@ -104,11 +74,11 @@ static sl_status make_hidden(const sl_needle *needle, const sl_tokenizer *tokeni
     if (status == SL_OK) {
         size_t n = needle->n_tokens - own;
         const int32_t *ids = part_of(needle, filler, n);
-        size_t at = sentence_near(tokenizer, ids, n, (size_t)(needle->depth * (double)n));
-        status = append(ids, at, out);
-        if (status == SL_OK) status = append(hidden.ids, hidden.n, out);
-        if (status == SL_OK) status = append(ids + at, n - at, out);
-        if (status == SL_OK) status = append(question.ids, question.n, out);
+        size_t at = sl_sentence_before(tokenizer, ids, n, (size_t)(needle->depth * (double)n));
+        status = sl_prompt_add_ids(ids, at, out);
+        if (status == SL_OK) status = sl_prompt_add_ids(hidden.ids, hidden.n, out);
+        if (status == SL_OK) status = sl_prompt_add_ids(ids + at, n - at, out);
+        if (status == SL_OK) status = sl_prompt_add_ids(question.ids, question.n, out);
     }
     *n_answer_out = (uint32_t)answer.n + 2; /* blanks */
     sl_tokens_free(&hidden);
@@ -124,7 +94,7 @@ static sl_status make_copy(const sl_needle *needle, const sl_tokenizer *tokenize
 {
     static const char AGAIN[] = "\n\n";
     sl_tokens again = {0};
-    sl_status status = encode(tokenizer, AGAIN, &again);
+    sl_status status = sl_prompt_add_text(tokenizer, AGAIN, &again);
     size_t own = out->n + again.n + COPY_HEAD, passage = COPY_HEAD + COPY_TAIL;
     if (status == SL_OK && needle->n_tokens < own + 2 * passage) {
         sl_error("a prompt of %u tokens is too short to copy from", needle->n_tokens);
@@ -133,10 +103,10 @@ static sl_status make_copy(const sl_needle *needle, const sl_tokenizer *tokenize
     if (status == SL_OK) {
         size_t n = needle->n_tokens - own, at;
         const int32_t *ids = part_of(needle, filler, n);
-        at = sentence_near(tokenizer, ids, n, (size_t)(needle->depth * (double)(n - passage)));
-        status = append(ids, n, out);
-        if (status == SL_OK) status = append(again.ids, again.n, out);
-        if (status == SL_OK) status = append(ids + at, COPY_HEAD, out);
+        at = sl_sentence_before(tokenizer, ids, n, (size_t)(needle->depth * (double)(n - passage)));
+        status = sl_prompt_add_ids(ids, n, out);
+        if (status == SL_OK) status = sl_prompt_add_ids(again.ids, again.n, out);
+        if (status == SL_OK) status = sl_prompt_add_ids(ids + at, COPY_HEAD, out);
         size_t bytes = 0;
         for (size_t i = at + COPY_HEAD; i < at + passage; i++) {
             sl_text piece = sl_tokenizer_piece(tokenizer, ids[i]);
@@ -159,9 +129,7 @@ sl_status sl_needle_make(const sl_needle *needle, const sl_tokenizer *tokenizer,
         sl_error("the text has %zu tokens, fewer than a prompt of %u", filler->n, needle->n_tokens);
         return SL_ERR_OPTION;
     }
-    sl_status status = SL_OK;
-    if (sl_tokenizer_adds_bos(tokenizer))
-        status = sl_tokens_add(prompt_out, sl_tokenizer_bos(tokenizer));
+    sl_status status = sl_prompt_add_bos(tokenizer, prompt_out);
     if (status != SL_OK) return status;
     return needle->kind == SL_NEEDLE_COPY
                ? make_copy(needle, tokenizer, filler, prompt_out, expected_out, n_answer_out)
