@@ -11,6 +11,9 @@
 
 enum { HIDDEN_MAX = 5, TEXT_BYTES = 512, DRAW_ASKED = 2, BEGIN_TOKENS = 16 };
 
+/* As long as a sentence that tells a number, without the number. */
+static const char SENTENCE[] = " The secret number of the brave otter is";
+
 /* Sentences, in the order of the text. */
 typedef struct {
     uint32_t n, asked; /* the one whose position counts */
@@ -59,13 +62,14 @@ static sl_status add_body(const sl_ruler_source *source, const sl_ruler_trial *t
     return status == SL_OK ? sl_prompt_add_ids(ids, end - out->prompt.n, &out->prompt) : status;
 }
 
-/* A prompt that ends with `question`; the sentences are freed. */
+/* A prompt that ends with `question`; the sentences are freed. form: what stands in an answer before
+ * each thing expected. */
 static sl_status ask(const sl_ruler_source *source, const sl_ruler_trial *trial, hidden *h,
-                     const char *question, sl_ruler_prompt *out)
+                     const char *question, const char *form, sl_ruler_prompt *out)
 {
     sl_tokens asked = {0};
     size_t end;
-    sl_status status = sl_ruler_answer_room(source, out);
+    sl_status status = sl_ruler_answer_room(source, form, out);
     if (status == SL_OK) status = sl_prompt_add_text(source->tokenizer, question, &asked);
     if (status == SL_OK) status = sl_ruler_body_end(trial, out, asked.n, 0, &end);
     if (status == SL_OK) status = add_body(source, trial, h, end, out);
@@ -106,7 +110,7 @@ static sl_status ask_for_one(const sl_ruler_source *source, const sl_ruler_trial
     expect_number(trial, h.asked, out);
     sl_ruler_name(trial->seed, h.asked, name);
     snprintf(question, sizeof question, "\n\nThe secret number of the %s is", name);
-    if (status == SL_OK) return ask(source, trial, &h, question, out);
+    if (status == SL_OK) return ask(source, trial, &h, question, "", out);
     free_hidden(&h);
     return status;
 }
@@ -137,8 +141,11 @@ sl_status sl_ruler_make_multivalue(const sl_ruler_source *source, const sl_ruler
         status = hide(source, &h, text);
         sl_ruler_expect(out, number);
     }
-    snprintf(text, sizeof text, "\n\nThe four secret numbers of the %s are", name);
-    if (status == SL_OK) return ask(source, trial, &h, text, out);
+    snprintf(
+        text, sizeof text,
+        "\n\nThe four secret numbers of the %s, each in a sentence: A secret number of the %s is",
+        name, name);
+    if (status == SL_OK) return ask(source, trial, &h, text, SENTENCE, out);
     free_hidden(&h);
     return status;
 }
@@ -156,9 +163,10 @@ sl_status sl_ruler_make_multiquery(const sl_ruler_source *source, const sl_ruler
         sl_ruler_name(trial->seed, i, names[i]);
     }
     snprintf(text, sizeof text,
-             "\n\nThe secret numbers of the %s, the %s, the %s and the %s are, in this order:",
-             names[0], names[1], names[2], names[3]);
-    if (status == SL_OK) return ask(source, trial, &h, text, out);
+             "\n\nThe secret numbers of the %s, the %s, the %s and the %s, each in a sentence: "
+             "The secret number of the %s is",
+             names[0], names[1], names[2], names[3], names[0]);
+    if (status == SL_OK) return ask(source, trial, &h, text, SENTENCE, out);
     free_hidden(&h);
     return status;
 }
@@ -183,7 +191,7 @@ sl_status sl_ruler_make_tracking(const sl_ruler_source *source, const sl_ruler_t
         snprintf(before, sizeof before, "VAR %s", name);
     }
     snprintf(text, sizeof text, "\n\nThe five variables that have the value %s are: VAR", value);
-    if (status == SL_OK) return ask(source, trial, &h, text, out);
+    if (status == SL_OK) return ask(source, trial, &h, text, " VAR", out);
     free_hidden(&h);
     return status;
 }
@@ -214,7 +222,7 @@ sl_status sl_ruler_make_questions(const sl_ruler_source *source, const sl_ruler_
         if (status == SL_OK) status = add_question(source, trial, i, out);
         if (out->tails[i].n > longest) longest = out->tails[i].n;
     }
-    if (status == SL_OK) status = sl_ruler_answer_room(source, out);
+    if (status == SL_OK) status = sl_ruler_answer_room(source, "", out);
     if (status == SL_OK) status = sl_ruler_body_end(trial, out, longest, 0, &end);
     if (status == SL_OK) status = add_body(source, trial, &h, end, out);
     free_hidden(&h);

@@ -17,7 +17,7 @@ typedef struct {
     /* Which of the seed's words each item is, in no order; their number is n. */
     void (*count)(uint16_t *items, uint32_t n);
     void (*write)(uint64_t seed, uint32_t index, uint16_t item, char *out);
-    const char *question;
+    const char *question, *form; /* form: what stands in an answer before each word */
 } word_list;
 
 /* The list with n items, encoded; `out` is emptied before. */
@@ -71,7 +71,7 @@ static sl_status make_list(const sl_ruler_source *source, const sl_ruler_trial *
 {
     sl_tokens asked = {0};
     size_t end;
-    sl_status status = sl_ruler_answer_room(source, out);
+    sl_status status = sl_ruler_answer_room(source, list->form, out);
     if (status == SL_OK) status = sl_prompt_add_text(source->tokenizer, list->question, &asked);
     if (status == SL_OK) status = sl_ruler_body_end(trial, out, asked.n, 1, &end);
     if (status == SL_OK)
@@ -105,7 +105,7 @@ sl_status sl_ruler_make_common(const sl_ruler_source *source, const sl_ruler_tri
 {
     enum { LEAST = COMMON * COMMON_TIMES + COMMON };
     static const word_list LIST = {count_common, write_common,
-                                   "\n\nThe ten most common words of this list are: 1."};
+                                   "\n\nThe ten most common words of this list are: 1.", " 10."};
     for (uint32_t i = 0; i < COMMON; i++) sl_ruler_expect(out, sl_ruler_noun(trial->seed, i));
     return make_list(source, trial, &LIST, LEAST, out);
 }
@@ -138,7 +138,7 @@ sl_status sl_ruler_make_frequent(const sl_ruler_source *source, const sl_ruler_t
 {
     enum { ASKED = 3, LEAST = 64 };
     static const word_list LIST = {count_frequent, write_frequent,
-                                   "\n\nThe three most frequent words of this text are:"};
+                                   "\n\nThe three most frequent words of this text are:", ""};
     char word[SL_RULER_WORD_BYTES];
     for (uint32_t i = 1; i <= ASKED; i++) {
         sl_ruler_coded(trial->seed, i, word);

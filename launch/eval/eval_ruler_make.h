@@ -14,8 +14,10 @@ sl_ruler_maker sl_ruler_make_copy, sl_ruler_make_likelihood;                    
 
 /* Add a string that the answer has; cut to its room. */
 void sl_ruler_expect(sl_ruler_prompt *out, const char *text);
-/* Tokens in which all that is expected can be said, with words and blanks between. */
-sl_status sl_ruler_answer_room(const sl_ruler_source *source, sl_ruler_prompt *out);
+/* Tokens in which all that is expected can be said, with `form` before each of them, and words and
+ * blanks between. */
+sl_status sl_ruler_answer_room(const sl_ruler_source *source, const char *form,
+                               sl_ruler_prompt *out);
 
 /* Where the body of a prompt ends: behind it come `n_after` tokens, and the answer.
  * SL_ERR_OPTION, logged: not even `n_least` tokens are left for the body. */

@@ -138,15 +138,16 @@ void sl_ruler_expect(sl_ruler_prompt *out, const char *text)
     snprintf(out->expected[out->n_expected++], SL_RULER_EXPECTED_BYTES, "%s", text);
 }
 
-sl_status sl_ruler_answer_room(const sl_ruler_source *source, sl_ruler_prompt *out)
+sl_status sl_ruler_answer_room(const sl_ruler_source *source, const char *form,
+                               sl_ruler_prompt *out)
 {
     enum { BETWEEN = 3 }; /* a comma, "and", a number in front */
     sl_tokens answer = {0};
     sl_status status = SL_OK;
     uint32_t most = 0, sum = 0;
     for (uint32_t i = 0; status == SL_OK && i < out->n_expected; i++) {
-        char text[SL_RULER_EXPECTED_BYTES + 2];
-        snprintf(text, sizeof text, " %s", out->expected[i]);
+        char text[2 * SL_RULER_EXPECTED_BYTES];
+        snprintf(text, sizeof text, "%s %s", form, out->expected[i]);
         answer.n = 0;
         status = sl_prompt_add_text(source->tokenizer, text, &answer);
         uint32_t n = (uint32_t)answer.n + BETWEEN;

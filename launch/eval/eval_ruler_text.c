@@ -6,7 +6,7 @@
 #include "launch/eval/eval_prompts.h"
 #include "launch/eval/eval_ruler_make.h"
 
-enum { COPY_HEAD = 16, COPY_TAIL = 48, RUN_WORDS = 6 };
+enum { COPY_HEAD = 32, COPY_TAIL = 48, RUN_WORDS = 6 };
 
 static const char *skip(const char *text, bool blanks)
 {
@@ -14,16 +14,26 @@ static const char *skip(const char *text, bool blanks)
     return text;
 }
 
+/* The end of up to six whole words, with a blank behind each, and how many they are; NULL: of none. */
+static char *run_end(char *at, int *n_words_out)
+{
+    char *end = NULL;
+    for (*n_words_out = 0; *n_words_out < RUN_WORDS; ++*n_words_out) {
+        char *after = (char *)skip(skip(end ? end : at, true), false);
+        if (!*after || after - at >= SL_RULER_EXPECTED_BYTES) break;
+        end = after;
+    }
+    return end;
+}
+
 /* What is expected of a copy: the passage in runs of six words each, without words that it begins or
- * ends inside of. */
+ * ends inside of, and without a shorter run at the end if there is another. */
 static void expect_runs(char *text, sl_ruler_prompt *out)
 {
-    char *at = (char *)skip(skip(text, false), true);
-    while (out->n_expected < SL_RULER_EXPECTED_MAX) {
-        char *end = at;
-        for (int i = 0; i < RUN_WORDS && *end; i++)
-            end = (char *)skip(i > 0 ? skip(end, true) : end, false);
-        if (!*end) break;
+    int n_words;
+    char *at = (char *)skip(skip(text, false), true), *end;
+    while (out->n_expected < SL_RULER_EXPECTED_MAX && (end = run_end(at, &n_words))) {
+        if (n_words < RUN_WORDS && out->n_expected > 0) break;
         *end = '\0';
         sl_ruler_expect(out, at);
         at = (char *)skip(end + 1, true);
