@@ -16,7 +16,9 @@
 #include "tests/support/synth_gguf.h"
 #include "tests/support/synth_vocab.h"
 
-enum { N_REQUESTS = 8, SEEDS = 240, PROMPT_MAX = 260, CONTEXT = 320, VOCAB = 384 };
+/* Request ASKED has QUESTIONS tails; those behind it are its choices, each a prompt of its own. */
+enum { ASKED = 8, QUESTIONS = 2, N_REQUESTS = ASKED + 1 + QUESTIONS };
+enum { SEEDS = 240, PROMPT_MAX = 260, CONTEXT = 320, VOCAB = 384 };
 
 typedef struct {
     uint8_t *bytes;
@@ -45,8 +47,44 @@ typedef struct {
 
 /* ---- requests: the same ones for every seed ---- */
 
+static void add_tokens(uint64_t seed, size_t n, sl_tokens *out)
+{
+    seeded random = seeded_from(seed);
+    for (size_t i = 0; i < n; i++)
+        SL_ASSERT(sl_tokens_add(out, (int32_t)seeded_below(&random, VOCAB)) == SL_OK);
+}
+
+/* Several questions over one text, read once; or question number `index` - ASKED - 1 by itself. */
+static sl_request *make_questions(int index)
+{
+    sl_request *r = calloc(1, sizeof *r);
+    sl_tokens prompt = {0};
+    SL_ASSERT(r);
+    add_tokens(99, 150, &prompt);
+    r->line = (uint64_t)index;
+    r->custom_id = strdup("asked"); /* policies draw the same */
+    r->n_choices = index == ASKED ? QUESTIONS : 1;
+    if (index == ASKED) {
+        r->tails = calloc(QUESTIONS, sizeof *r->tails);
+        for (size_t i = 0; i < QUESTIONS; i++) add_tokens(i, 5 + 20 * i, &r->tails[i]);
+    } else {
+        size_t i = (size_t)(index - ASKED - 1);
+        r->n_policy_prompt = prompt.n;
+        add_tokens(i, 5 + 20 * i, &prompt);
+    }
+    r->prompt = prompt.ids;
+    r->n_prompt = prompt.n;
+    r->max_tokens = 20;
+    r->ignore_eos = true;
+    r->score_from = SIZE_MAX;
+    r->sampling = (sl_sampling){.top_p = 1, .repetition_penalty = 1, .n_logprobs = 2};
+    SL_ASSERT(sl_request_bind(r) == SL_OK);
+    return r;
+}
+
 static sl_request *make_request(int index)
 {
+    if (index >= ASKED) return make_questions(index);
     seeded random = seeded_from(1000 + (uint64_t)index);
     sl_request *r = calloc(1, sizeof *r);
     SL_ASSERT(r);
@@ -107,18 +145,22 @@ static bool same_details(const sl_token_detail *a, const sl_token_detail *b, siz
     return true;
 }
 
+static bool same_choice(const sl_choice *x, const sl_choice *y)
+{
+    if (x->n_tokens != y->n_tokens || x->finish != y->finish || x->finish == SL_FINISH_NONE)
+        return false;
+    if (x->n_tokens && memcmp(x->tokens, y->tokens, x->n_tokens * sizeof *x->tokens) != 0)
+        return false;
+    return same_details(x->details, y->details, x->n_tokens) && x->seen == y->seen &&
+           x->kept == y->kept;
+}
+
 static bool same_results(const sl_request *a, const sl_request *b)
 {
     if (a->error.http_status || b->error.http_status) return false;
     for (uint32_t i = 0; i < a->n_choices; i++) {
         const sl_choice *x = &a->choices[i], *y = &b->choices[i];
-        if (x->n_tokens != y->n_tokens || x->finish != y->finish || x->finish == SL_FINISH_NONE)
-            return false;
-        if (x->n_tokens && memcmp(x->tokens, y->tokens, x->n_tokens * sizeof *x->tokens) != 0)
-            return false;
-        if (!same_details(x->details, y->details, x->n_tokens)) return false;
-        if (x->seen != y->seen || x->kept != y->kept || x->cache_bytes != y->cache_bytes)
-            return false;
+        if (!same_choice(x, y) || x->cache_bytes != y->cache_bytes) return false;
     }
     return same_details(a->prompt_details, b->prompt_details, a->n_prompt);
 }
@@ -214,6 +256,10 @@ static void run_reference(const sl_sim_options *options, job *reference)
     sl_port port = {.context = reference, .next = next, .done = done};
     sl_sim_result result;
     REQUIRE(sl_sim_run(options, &port, &result) == SL_OK && result.status == SL_OK, 0);
+    for (int i = 0; i < QUESTIONS; i++)
+        REQUIRE(same_choice(&reference->results[ASKED]->choices[i],
+                            &reference->results[ASKED + 1 + i]->choices[0]),
+                0);
 }
 
 /* ---- policies ---- */
