@@ -415,8 +415,7 @@ const sl_command sl_cmd_eval_ruler = {
         "mean.",
     .examples =
         "  sluice eval ruler -m model.gguf -g gate.gguf --text book.txt --lengths 1024,2048\n"
-        "  sluice eval ruler -m model.gguf --policies random,snapkv --keep 0.25 --tasks "
-        "single,copy --text book.txt",
+        "  sluice eval ruler -m model.gguf --policies random,snapkv --keep 0.25 --tasks single",
     .groups = {sl_options_model, RULER, sl_options_seed, sl_options_sinks, sl_options_window,
                sl_options_threads, sl_options_chunk, sl_options_sequences, sl_options_memory,
                sl_options_codec, sl_options_kv, sl_options_ranks, sl_options_talk},

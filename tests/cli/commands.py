@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import e2e  # noqa: E402
 
 COMMANDS = ["batch", "run", "plan", "eval perplexity", "eval agreement", "eval tasks", "eval needle",
-            "train init", "train warm", "train cpt", "train calibrate", "show", "show cache", "bench", "bench codec",
+            "eval ruler", "train init", "train warm", "train cpt", "train calibrate", "show", "show cache", "bench", "bench codec",
             "bench link", "bench figure3", "tokenize"]
 LAYERS = 3
 
@@ -109,6 +109,11 @@ def test_usage(tool):
     tool.refuse(2, "train warm", "train")
     tool.refuse(2, "--tasks", "eval", "tasks", "-m", tool.model)
     tool.refuse(2, "--text", "eval", "needle", "-m", tool.model)
+    tool.refuse(2, "--text", "eval", "ruler", "-m", tool.model, "--tasks", "copy")
+    tool.refuse(2, "-g FILE", "eval", "ruler", "-m", tool.model, "--policies", "random,gate")
+    tool.refuse(2, "multikey", "eval", "ruler", "-m", tool.model, "--tasks", "single,poem")
+    tool.refuse(2, "'lru'", "eval", "ruler", "-m", tool.model, "--policies", "random,lru")
+    tool.refuse(2, "--tasks", "eval", "ruler", "-m", tool.model, "--tasks", ",")
     tool.refuse(2, "--text", "eval", "agreement", "-m", tool.model)
     tool.refuse(2, "--text", "eval", "perplexity", "-m", tool.model)
     tool.refuse(2, "show model", "show", tool.model)

@@ -1,7 +1,9 @@
 """`sluice eval`: agreement differs in nothing from the full cache under policy full, in something under
 the others, and its perplexities are those of `eval perplexity`; tasks are decided by the log-likelihoods
-that an echoed completion tells; needle counts what `run` would say. Bytes are equal on 1, 2 and 3 ranks."""
+that an echoed completion tells; needle counts what `run` would say;
+ruler runs policies where the full cache solves half. Bytes are equal on 1, 2 and 3 ranks."""
 import json
+import math
 import os
 import sys
 
@@ -233,6 +235,56 @@ def test_needle(bench, text):
         e2e.check(ran.returncode in (2, 4) and said in ran.stderr.decode(), f"{more}: {ran}")
 
 
+# ---- ruler ----
+
+def ruler_cells(value):
+    return {(c["task"], c["tokens"], c["policy"], c["keep"]): c for c in value["cells"]}
+
+
+def test_ruler(bench, text):
+    """A model of noise solves nothing, so that policies run likelihood alone."""
+    tasks = ["single", "keyvalue", "questions", "copy", "likelihood"]
+    words = ["ruler", "--text", text, "--lengths", "600,1000", "--trials", 3, "--tasks", ",".join(tasks),
+             "--policies", "random,streaming,full,snapkv", "--keep", "0.3,1", "--window", 16, "--seed", 4]
+    value = same_bytes(bench, *words)
+    cells = ruler_cells(value)
+    runs = [("full", None), ("random", 0.3), ("random", 1), ("streaming", None), ("snapkv", 0.3), ("snapkv", 1)]
+    lengths = (600, 1000)
+    e2e.check(list(cells) == [(t, n, "full", None) for t in tasks for n in lengths]
+              + [("likelihood", n, *run) for run in runs[1:] for n in lengths], f"{list(cells)}")
+    e2e.check([(p["policy"], p["keep"]) for p in value["policies"]] == runs
+              and all(p["cells"] == 0 and p["of_full"] is None for p in value["policies"]), f"{value['policies']}")
+    for (task, n, policy, keep), c in cells.items():
+        e2e.check(c["trials"] == 3 and not c["solved"] and (c["phases"] is None) == (task == "likelihood"), f"{c}")
+        kept = {"full": 1, "streaming": 0}.get(policy, keep)
+        if policy == "snapkv":  # prunes the first half, and keeps what comes after it
+            kept = (1 + kept) / 2
+        e2e.check(abs(c["retention"] - kept) < 0.05, f"{policy} at {keep} kept {c['retention']}")
+        if task == "likelihood":
+            everything = policy == "full" or keep == 1
+            e2e.check((c["of_full"] == 1) == everything and c["score"] > 1, f"{c}")
+            full = cells[task, n, "full", None]["score"]
+            e2e.check(abs(c["of_full"] / math.exp(full - c["score"]) - 1) < 1e-7, f"{c}, full {full}")
+    e2e.check(cells["likelihood", 1000, "streaming", None]["cache_bytes"]
+              < cells["likelihood", 1000, "full", None]["cache_bytes"], f"{cells}")
+    other = ruler_cells(json.loads(run(bench, 0, *words[:-1], 5, "--policies", "full", "--tasks", "likelihood")))
+    e2e.check(other["likelihood", 600, "full", None]["score"] != cells["likelihood", 600, "full", None]["score"],
+              "another seed, the same prompts")
+    alone = ruler_cells(json.loads(run(bench, 0, *words, "--policies", "streaming", "--tasks", "likelihood")))
+    for key, c in alone.items():
+        e2e.check(c == cells[key], f"{c} without other tasks, {cells[key]} with them")
+
+
+def test_ruler_talk(bench, text):
+    table = bench.run(2, "eval", "ruler", "-m", bench.path("model.gguf"), "--lengths", 600, "--trials", 2,
+                      "--tasks", "multikey,keyvalue", "--policies", "random", "--window", 16)
+    e2e.check(table.returncode == 0 and "not solved, left out" in table.stdout.decode(), f"{table}")
+    for more, said in [(["--lengths", 256, "--tasks", "multiquery"], "too few for the task multiquery"),
+                       (["--text", bench.write("short.txt", e2e.words(7, 900)), "--lengths", 1000], "longer --text")]:
+        ran = bench.run(0, "eval", "ruler", "-m", bench.path("model.gguf"), *more)
+        e2e.check(ran.returncode == 2 and said in ran.stderr.decode(), f"{more}: {ran}")
+
+
 def test_refusals(bench, text):
     for words, said in [([], "--text"), (["--text", text, "--keep-out", "x"], "--keep-out")]:
         ran = bench.run(0, "eval", "agreement", "-m", bench.path("model.gguf"), *words)
@@ -249,6 +301,8 @@ def body(bench):
     test_tasks(bench)
     test_cloze(bench)
     test_needle(bench, text)
+    test_ruler(bench, text)
+    test_ruler_talk(bench, text)
     test_refusals(bench, text)
     print(f"{test_ranks(bench, text)} runs of equal bytes")
 
