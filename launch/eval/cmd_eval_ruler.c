@@ -1,6 +1,6 @@
-/* launch/eval/cmd_eval_ruler.c - `sluice eval ruler`: long-context tasks under the full cache and then,
- * where that solves half of them, under every policy. Each policy at each rate is a run: an engine of
- * its own over the same ranks, which is asked the same prompts. */
+/* launch/eval/cmd_eval_ruler.c - `sluice eval ruler`: long-context tasks under the full cache
+ * and then, where that solves half of them, under every policy. Each policy at each rate is a
+ * run: an engine of its own over the same ranks, which is asked the same prompts. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -176,7 +176,7 @@ static uint64_t job_bytes(void *context, const sl_engine *engine)
     uint64_t at_once = 2 * (uint64_t)sl_engine_sequences(engine) + 1;
     uint64_t tokens = sl_engine_context(engine);
     uint64_t each = tokens * (sizeof(int32_t) + sizeof(sl_token_detail)) +
-                    SL_RULER_EXPECTED_MAX * SL_RULER_EXPECTED_BYTES;
+                    (uint64_t)SL_RULER_EXPECTED_MAX * SL_RULER_EXPECTED_BYTES;
     struct stat file; /* a token is a byte at least */
     bool has_text = e->settings->text && stat(e->settings->text, &file) == 0;
     uint64_t text = has_text ? (uint64_t)file.st_size : tokens;

@@ -1,6 +1,6 @@
 /* launch/eval/eval_commands.h - The commands that measure what eviction costs: perplexity,
- * agreement, tasks, needles, RULER. Each is a port of launch/pipeline that makes requests and scores what
- * comes back. */
+ * agreement, tasks, needles, RULER. Each is a port of launch/pipeline that makes requests and
+ * scores what comes back. */
 #ifndef SL_EVAL_COMMANDS_H
 #define SL_EVAL_COMMANDS_H
 

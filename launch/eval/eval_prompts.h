@@ -1,6 +1,6 @@
-/* launch/eval/eval_prompts.h - prompts made of parts: pieces of a text that is already tokenized, the
- * filler, and sentences between them. Each part is encoded by itself, so that the length of a prompt
- * is known to the token. Knows no task. */
+/* launch/eval/eval_prompts.h - prompts made of parts: pieces of a text that is already
+ * tokenized, the filler, and sentences between them. Each part is encoded by itself, so that the
+ * length of a prompt is known to the token. Knows no task. */
 #ifndef SL_EVAL_PROMPTS_H
 #define SL_EVAL_PROMPTS_H
 

@@ -30,8 +30,8 @@ static sl_status hide(const sl_ruler_source *source, hidden *h, const char *text
     return sl_prompt_add_text(source->tokenizer, text, &h->sentences[h->n++]);
 }
 
-/* The text up to `end`, going on where it was cut; what is before it ends with a sentence, for which
- * a few tokens are passed over. */
+/* The text up to `end`, going on where it was cut; what is before it ends with a sentence, for
+ * which a few tokens are passed over. */
 static sl_status add_filler(const sl_ruler_source *source, const int32_t **ids, size_t end,
                             sl_tokens *out)
 {
@@ -62,8 +62,8 @@ static sl_status add_body(const sl_ruler_source *source, const sl_ruler_trial *t
     return status == SL_OK ? sl_prompt_add_ids(ids, end - out->prompt.n, &out->prompt) : status;
 }
 
-/* A prompt that ends with `question`; the sentences are freed. form: what stands in an answer before
- * each thing expected. */
+/* A prompt that ends with `question`; the sentences are freed. form: what stands in an answer
+ * before each thing expected. */
 static sl_status ask(const sl_ruler_source *source, const sl_ruler_trial *trial, hidden *h,
                      const char *question, const char *form, sl_ruler_prompt *out)
 {

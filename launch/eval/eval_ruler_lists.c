@@ -1,5 +1,5 @@
-/* launch/eval/eval_ruler_lists.c - tasks whose text is a list: keys and values, RULER's common words,
- * and its frequent words. A list has as many items as fit. */
+/* launch/eval/eval_ruler_lists.c - tasks whose text is a list: keys and values, RULER's common
+ * words, and its frequent words. A list has as many items as fit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,7 +208,7 @@ sl_status sl_ruler_make_keyvalue(const sl_ruler_source *source, const sl_ruler_t
     uint32_t asked = 0;
     size_t end, at;
     out->n_answer = 2 * SL_RULER_WORD_BYTES / 4;
-    sl_status status = sl_ruler_body_end(trial, out, LINE_TOKENS, 2 * LINE_TOKENS, &end);
+    sl_status status = sl_ruler_body_end(trial, out, LINE_TOKENS, (size_t)2 * LINE_TOKENS, &end);
     if (status != SL_OK) return status;
     if (!sl_ruler_place(trial, out->prompt.n, end - LINE_TOKENS, &at)) return SL_ERR_OPTION;
     status = add_lines(source, trial, at, end, &asked, out);

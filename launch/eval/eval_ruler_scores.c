@@ -1,5 +1,5 @@
-/* launch/eval/eval_ruler_scores.c - see eval_ruler_scores.h. All sums go over trials in their order, so
- * that they do not depend on which ended first. */
+/* launch/eval/eval_ruler_scores.c - see eval_ruler_scores.h. All sums go over trials in their
+ * order, so that they do not depend on which ended first. */
 #include "launch/eval/eval_ruler_scores.h"
 
 #include <math.h>

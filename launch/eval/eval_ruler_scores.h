@@ -1,7 +1,7 @@
-/* launch/eval/eval_ruler_scores.h - what `sluice eval ruler` measured, and what follows from it: scores
- * of trials, by policy, task and length; means with standard errors; shares of what the full cache
- * scores; the worst phase. Trials of one number are the same prompt under all policies, so shares
- * are compared pair by pair. Knows no model and prints nothing. */
+/* launch/eval/eval_ruler_scores.h - what `sluice eval ruler` measured, and what follows from it:
+ * scores of trials, by policy, task and length; means with standard errors; shares of what the
+ * full cache scores; the worst phase. Trials of one number are the same prompt under all
+ * policies, so shares are compared pair by pair. Knows no model and prints nothing. */
 #ifndef SL_EVAL_RULER_SCORES_H
 #define SL_EVAL_RULER_SCORES_H
 

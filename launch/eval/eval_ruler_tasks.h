@@ -1,56 +1,21 @@
-/* launch/eval/eval_ruler_tasks.h - the tasks of `sluice eval ruler`, in one table: what each asks, how
- * a prompt is made of a seed and a length, and what share of it an answer has right. Definitions
- * after RULER, Hsieh et al. 2024, arXiv:2404.06654; sentences are our own. Prompts are completions,
- * since that is what small models do best: text, and then the beginning of what the model shall
- * say. Knows no policy, no request and no score of a model. */
+/* launch/eval/eval_ruler_tasks.h - the tasks of `sluice eval ruler`, in one table: what each
+ * asks, how a prompt is made of a seed and a length, and what share of it an answer has right.
+ * Definitions after RULER, Hsieh et al. 2024, arXiv:2404.06654; sentences are our own. Prompts
+ * are completions, since that is what small models do best: text, and then the beginning of what
+ * the model shall say. Knows no policy, no request and no score of a model. */
 #ifndef SL_EVAL_RULER_TASKS_H
 #define SL_EVAL_RULER_TASKS_H
 
-#include "runtime/text/tokenizer.h"
+#include "launch/eval/eval_ruler_make.h"
 
-enum {
-    SL_RULER_TASKS = 11,
-    SL_RULER_ASKED_MAX = 4,     /* questions over one context */
-    SL_RULER_EXPECTED_MAX = 16, /* strings in an answer */
-    SL_RULER_EXPECTED_BYTES = 128,
-    SL_RULER_PHASE =
-        256, /* positions are swept modulo this: a chunk, and four pages of the cache */
-};
-
-/* Whose parts are one trial. All of it is the same for the same numbers. */
-typedef struct {
-    uint32_t n_tokens; /* of everything the model reads, and of its answer */
-    double depth;      /* 0 .. < 1: how far into the text what is asked for lies */
-    uint32_t phase;    /* < SL_RULER_PHASE: its position modulo that */
-    uint64_t seed;
-} sl_ruler_trial;
-
-/* Its arrays are owned: ended with sl_ruler_prompt_fini. */
-typedef struct {
-    sl_tokens prompt;
-    /* Several questions, each asked after the prompt alone; 0: the prompt ends with the question. */
-    uint32_t n_tails;
-    sl_tokens *tails; /* [n_tails] */
-    /* What the answer has in it, in any order; of several questions, number i in answer i. */
-    uint32_t n_expected;
-    char (*expected)[SL_RULER_EXPECTED_BYTES]; /* [SL_RULER_EXPECTED_MAX] */
-    uint32_t n_answer; /* tokens to generate; 0: the text itself is scored, from score_from on */
-    size_t score_from;
-    size_t at; /* the position of what is asked for first; SIZE_MAX: it is everywhere */
-} sl_ruler_prompt;
-
-typedef struct {
-    const sl_tokenizer *tokenizer;
-    const sl_tokens *filler; /* tokens of the text that things are hidden in */
-} sl_ruler_source;
+enum { SL_RULER_TASKS = 11 };
 
 typedef struct sl_ruler_task {
     const char *name;
     const char *asks;   /* in a few words */
     bool needs_text;    /* a filler that repeats itself would give the answer away */
     bool is_likelihood; /* scored in nats, and neither solved nor not */
-    sl_status (*make)(const sl_ruler_source *source, const sl_ruler_trial *trial,
-                      sl_ruler_prompt *out);
+    sl_ruler_maker *make;
 } sl_ruler_task;
 extern const sl_ruler_task sl_ruler_tasks[SL_RULER_TASKS];
 #define SL_RULER_TASK_NAMES                                                                  \
@@ -61,8 +26,6 @@ extern const sl_ruler_task sl_ruler_tasks[SL_RULER_TASKS];
 /* The task of this name, or NULL. */
 const sl_ruler_task *sl_ruler_task_named(const char *name, size_t bytes);
 
-/* Tokens of a filler from which prompts of n_tokens can be made. */
-size_t sl_ruler_filler_tokens(uint32_t n_tokens);
 /* A filler of so many tokens or more from a few sentences that repeat, as RULER's noise; the
  * caller's, also after an error. SL_ERR_MEMORY. */
 sl_status sl_ruler_noise(const sl_tokenizer *tokenizer, size_t n_tokens, sl_tokens *out);
@@ -72,13 +35,11 @@ sl_status sl_ruler_noise(const sl_tokenizer *tokenizer, size_t n_tokens, sl_toke
 sl_ruler_trial sl_ruler_trial_of(const sl_ruler_task *task, uint32_t n_tokens, uint64_t seed,
                                  uint32_t t, uint32_t n);
 
-/* The prompt of a trial, no longer than its n_tokens with the answer, and shorter by less than one
- * item of a list. The caller ends it, also after an error. SL_ERR_OPTION, logged: too short for what
- * is hidden, or a filler that is. SL_ERR_MEMORY. */
+/* The prompt of a trial, no longer than its n_tokens with the answer, and shorter by less than
+ * one item of a list. The caller ends it, also after an error. SL_ERR_OPTION, logged: too short
+ * for what is hidden, or a filler that is. SL_ERR_MEMORY. */
 sl_status sl_ruler_prompt_make(const sl_ruler_task *task, const sl_ruler_source *source,
                                const sl_ruler_trial *trial, sl_ruler_prompt *out);
-void sl_ruler_prompt_fini(sl_ruler_prompt *prompt); /* all zero is fine */
-
 /* Whether `said` has `expected` in it, as whole words, in any case of letters: RULER's match, which
  * takes parts of words too. */
 bool sl_ruler_found(const char *expected, const char *said);

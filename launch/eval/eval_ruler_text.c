@@ -1,5 +1,5 @@
-/* launch/eval/eval_ruler_text.c - tasks that ask for the text itself: how a passage goes on that stood
- * before, and how likely its later half is. */
+/* launch/eval/eval_ruler_text.c - tasks that ask for the text itself: how a passage goes on that
+ * stood before, and how likely its later half is. */
 #include <ctype.h>
 #include <string.h>
 
@@ -14,7 +14,8 @@ static const char *skip(const char *text, bool blanks)
     return text;
 }
 
-/* The end of up to six whole words, with a blank behind each, and how many they are; NULL: of none. */
+/* The end of up to six whole words, with a blank behind each, and how many they are; NULL: of
+ * none. */
 static char *run_end(char *at, int *n_words_out)
 {
     char *end = NULL;
@@ -26,8 +27,8 @@ static char *run_end(char *at, int *n_words_out)
     return end;
 }
 
-/* What is expected of a copy: the passage in runs of six words each, without words that it begins or
- * ends inside of, and without a shorter run at the end if there is another. */
+/* What is expected of a copy: the passage in runs of six words each, without words that it
+ * begins or ends inside of, and without a shorter run at the end if there is another. */
 static void expect_runs(char *text, sl_ruler_prompt *out)
 {
     int n_words;
@@ -52,7 +53,7 @@ sl_status sl_ruler_make_copy(const sl_ruler_source *source, const sl_ruler_trial
     out->n_answer = COPY_TAIL;
     sl_status status = sl_prompt_add_text(source->tokenizer, "\n\n", &again);
     if (status == SL_OK)
-        status = sl_ruler_body_end(trial, out, again.n + COPY_HEAD, 2 * PASSAGE, &end);
+        status = sl_ruler_body_end(trial, out, again.n + COPY_HEAD, (size_t)2 * PASSAGE, &end);
     if (status == SL_OK && !sl_ruler_place(trial, first, end - PASSAGE, &at))
         status = SL_ERR_OPTION;
     if (status == SL_OK) {

@@ -1,6 +1,6 @@
-/* launch/eval/eval_ruler_words.c - see eval_ruler_words.h. What must differ is drawn by a walk that
- * comes to everything once: from a place of the seed's, in steps of an odd size, round a circle whose
- * size is a power of two. */
+/* launch/eval/eval_ruler_words.c - see eval_ruler_words.h. What must differ is drawn by a walk
+ * that comes to everything once: from a place of the seed's, in steps of an odd size, round a
+ * circle whose size is a power of two. */
 #include "launch/eval/eval_ruler_words.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* launch/eval/eval_ruler_words.h - what the tasks of `eval ruler` are made of: plain words, names of two
- * words, numbers and words that mean nothing, all drawn from a seed. */
+/* launch/eval/eval_ruler_words.h - what the tasks of `eval ruler` are made of: plain words,
+ * names of two words, numbers and words that mean nothing, all drawn from a seed. */
 #ifndef SL_EVAL_RULER_WORDS_H
 #define SL_EVAL_RULER_WORDS_H
 

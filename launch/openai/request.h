@@ -58,9 +58,10 @@ typedef struct sl_request {
     int32_t *prompt; /* owned */
     size_t n_prompt;
     uint32_t max_tokens; /* of each choice; fits the context with the prompt and its tail */
-    /* [n_choices], owned, or NULL. Choice i reads the prompt, then tails[i], none of them empty, and
-     * then generates: several questions about one text, which is read once. To policies the prompt
-     * ends before the tails, which count as generated. Nothing is scored, and max_tokens > 0. */
+    /* [n_choices], owned, or NULL. Choice i reads the prompt, then tails[i], none of them empty,
+     * and then generates: several questions about one text, which is read once. To policies the
+     * prompt ends before the tails, which count as generated. Nothing is scored, and max_tokens
+     * > 0. */
     sl_tokens *tails;
     uint32_t n_choices;
     bool echo, ignore_eos;

@@ -47,10 +47,11 @@ typedef struct {
  * until the port ends; close. Returns the process's exit code; a job that failed has been ended on
  * all ranks with it. Everything that goes wrong has been logged. */
 int sl_engine_serve(const sl_settings *settings, const sl_service *service);
-/* The same with each of n settings in turn, over the same ranks: an engine each, opened when the one
- * before it has closed, so `begin` and `end` are called once for each. The first that does not end
- * well is the last. They differ in nothing that messages between ranks depend on: SL_ERR_OPTION,
- * logged, where a gate that reads prompts in one piece comes after a policy that does not. */
+/* The same with each of n settings in turn, over the same ranks: an engine each, opened when the
+ * one before it has closed, so `begin` and `end` are called once for each. The first that does
+ * not end well is the last. They differ in nothing that messages between ranks depend on:
+ * SL_ERR_OPTION, logged, where a gate that reads prompts in one piece comes after a policy that
+ * does not. */
 int sl_engine_serve_each(const sl_settings *settings, size_t n, const sl_service *service);
 
 int sl_engine_ranks(const sl_engine *engine);

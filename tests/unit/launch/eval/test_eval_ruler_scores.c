@@ -1,5 +1,5 @@
-/* tests/unit/launch/eval/test_eval_ruler_scores.c - means, errors and shares of scores whose values are
- * known. */
+/* tests/unit/launch/eval/test_eval_ruler_scores.c - means, errors and shares of scores whose
+ * values are known. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

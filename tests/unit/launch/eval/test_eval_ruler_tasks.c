@@ -1,6 +1,6 @@
-/* tests/unit/launch/eval/test_eval_ruler_tasks.c - prompts of every task are as long as they were asked
- * to be, hold what they ask for at the place that is said, and are the same for the same seed;
- * depths and phases are swept evenly; and only whole words count as found. */
+/* tests/unit/launch/eval/test_eval_ruler_tasks.c - prompts of every task are as long as they
+ * were asked to be, hold what they ask for at the place that is said, and are the same for the
+ * same seed; depths and phases are swept evenly; and only whole words count as found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -114,8 +114,8 @@ static void test_lengths(void **state)
         }
 }
 
-/* Each expected string is in the text; what is asked for first is where it is said to be, and of the
- * trial's phase. */
+/* Each expected string is in the text; what is asked for first is where it is said to be, and of
+ * the trial's phase. */
 static void test_answers(void **state)
 {
     (void)state;
