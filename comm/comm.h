@@ -83,7 +83,7 @@ void sl_comm_describe_wait(const sl_comm *comm, char *out, size_t out_bytes);
  * with messages no longer than at first, it begins anew to count how long neighbours are silent.
  * SL_ERR_MEMORY. */
 sl_status sl_comm_start(sl_comm *comm, size_t message_bytes_max, int64_t now_ns);
-/* What it was started with; SIZE_MAX: it was not yet. */
+/* What it was started with; SIZE_MAX: it was not yet, or one rank sends nothing. */
 size_t sl_comm_message_bytes_max(const sl_comm *comm);
 /* Memory sl_comm_start will take. */
 size_t sl_comm_start_bytes(const char *kind, size_t message_bytes_max);

@@ -85,7 +85,7 @@ sl_status sl_comm_start(sl_comm *comm, size_t message_bytes_max, int64_t now_ns)
         sl_status status = comm->ops->start(comm);
         if (status != SL_OK) return status;
     }
-    SL_ASSERT(message_bytes_max <= comm->message_bytes_max);
+    SL_ASSERT(message_bytes_max <= sl_comm_message_bytes_max(comm));
 
     comm->started = true;
     comm->heartbeat_due_ns = now_ns;
@@ -96,7 +96,7 @@ sl_status sl_comm_start(sl_comm *comm, size_t message_bytes_max, int64_t now_ns)
 
 size_t sl_comm_message_bytes_max(const sl_comm *comm)
 {
-    return comm->started ? comm->message_bytes_max : SIZE_MAX;
+    return comm->started && comm->ranks > 1 ? comm->message_bytes_max : SIZE_MAX;
 }
 
 size_t sl_comm_start_bytes(const char *kind, size_t message_bytes_max)

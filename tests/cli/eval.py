@@ -279,6 +279,14 @@ def test_ruler_talk(bench, text):
     table = bench.run(2, "eval", "ruler", "-m", bench.path("model.gguf"), "--lengths", 600, "--trials", 2,
                       "--tasks", "multikey,keyvalue", "--policies", "random", "--window", 16)
     e2e.check(table.returncode == 0 and "not solved, left out" in table.stdout.decode(), f"{table}")
+    gate = bench.path("prompt.gguf")  # one that reads prompts in one piece, longer than the full cache's
+    made = bench.run(0, "train", "init", "-m", bench.path("model.gguf"), "-o", gate, "--span", "prompt")
+    e2e.check(made.returncode == 0, f"{made}")
+    words = ["ruler", "--text", text, "--lengths", 500, "--trials", 2, "--tasks", "single,likelihood", "-g", gate,
+             "--policies", "gate", "--keep", 0.5, "--window", 16, "--chunk"]
+    e2e.check(run(bench, 2, *words, 500) == run(bench, 0, *words, 64), "a gate of whole prompts")
+    ran = bench.run(2, "eval", *words, 64, "-m", bench.path("model.gguf"))
+    e2e.check(ran.returncode == 2 and "--chunk of 500" in ran.stderr.decode(), f"{ran}")
     for more, said in [(["--lengths", 256, "--tasks", "multiquery"], "too few for the task multiquery"),
                        (["--text", bench.write("short.txt", e2e.words(7, 900)), "--lengths", 1000], "longer --text")]:
         ran = bench.run(0, "eval", "ruler", "-m", bench.path("model.gguf"), *more)

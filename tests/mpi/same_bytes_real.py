@@ -1,6 +1,7 @@
 """Contract 1 on the real models (SLUICE_TEST_MODEL, and SLUICE_TEST_GEMMA, whose layers mostly slide) with
 prompts to 2,500 tokens: one reference, and runs of other ranks that change everything else too. That each by
 itself changes nothing, same_bytes.py shows."""
+import json
 import os
 
 import e2e
@@ -56,11 +57,31 @@ def test_model(bench, model, chats):
         print(what, flush=True)
 
 
+def test_ruler(bench, model):
+    """What `eval ruler` tells of a model that finds a needle in a short text, alone and over ranks."""
+    source = bench.write("text.txt", text("GPL-3", 0, 30000))
+    words = ["eval", "ruler", "-m", model, "--text", source, "--lengths", 384, "--trials", 2, "--tasks",
+             "single,questions", "--policies", "streaming,random", "--keep", 0.5, "--window", 32, "--json"]
+    alone = bench.run(0, *words, "-t", 2)
+    e2e.check(alone.returncode == 0, alone.stderr.decode(errors="replace"))
+    value = json.loads(alone.stdout)
+    of_full = {p["policy"]: p["of_full"] for p in value["policies"]}
+    e2e.check(value["policies"][0]["cells"] == 2 and len(value["cells"]) == 6, f"not solved: {value}")
+    e2e.check(of_full["full"] == 1 and of_full["streaming"] < 0.6, f"{of_full}")
+    kept = {c["policy"]: c["retention"] for c in value["cells"]}
+    e2e.check(kept["streaming"] == 0 and abs(kept["random"] - 0.5) < 0.02, f"{kept}")
+    ran = bench.run(3, *words, "-t", 1, "--chunk", 100, "--sequences", 5)
+    e2e.check(ran.stdout == alone.stdout, f"3 ranks: {ran.stdout!r}, alone {alone.stdout!r}")
+    print("eval ruler", flush=True)
+
+
 def body(bench):
     verdict = "skipped"
     for variable, chats in [("SLUICE_TEST_MODEL", True), ("SLUICE_TEST_GEMMA", False)]:
         if os.environ.get(variable):
             test_model(bench, os.environ[variable], chats)
+            if chats:
+                test_ruler(bench, os.environ[variable])
             verdict = None
         else:
             print(f"{variable} is not set: its model is left out", flush=True)
