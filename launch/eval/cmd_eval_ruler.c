@@ -13,6 +13,7 @@
 #include "launch/eval/eval_ruler_tasks.h"
 #include "launch/json/json_object.h"
 #include "launch/output/report.h"
+#include "runtime/base/append.h"
 #include "runtime/base/log.h"
 #include "runtime/gate/policy.h"
 
@@ -210,8 +211,10 @@ static void choose_cells(evaluation *e)
     }
     e->next = e->n_done = 0;
     e->n_asked = (uint64_t)n * e->scores.n_trials;
-    sl_info("policy %s%s: %u of %u tasks and lengths", run->policy,
-            run->keep > 0 ? ", at its --keep" : "", n, all);
+    if (run->keep > 0)
+        sl_info("policy %s, --keep %g: %u of %u tasks and lengths", run->policy, run->keep, n, all);
+    else
+        sl_info("policy %s: %u of %u tasks and lengths", run->policy, n, all);
 }
 
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
@@ -273,13 +276,22 @@ static sl_status each_word(evaluation *e, const char *list,
     return status;
 }
 
+/* Refuse a word with all that could have been said. */
+static sl_status refuse_task(const char *word, size_t bytes)
+{
+    char names[1024];
+    size_t used = 0;
+    for (size_t i = 0; i < SL_RULER_TASKS; i++)
+        sl_append(names, sizeof names, &used, "%s%s (%s)", i > 0 ? ", " : "",
+                  sl_ruler_tasks[i].name, sl_ruler_tasks[i].asks);
+    sl_error("--tasks: '%.*s' is none of these: %s", (int)bytes, word, names);
+    return SL_ERR_OPTION;
+}
+
 static sl_status take_task(evaluation *e, const char *word, size_t bytes)
 {
     const sl_ruler_task *task = sl_ruler_task_named(word, bytes);
-    if (!task) {
-        sl_error("--tasks: '%.*s' is none of " SL_RULER_TASK_NAMES, (int)bytes, word);
-        return SL_ERR_OPTION;
-    }
+    if (!task) return refuse_task(word, bytes);
     if (task->needs_text && !e->settings->text) {
         sl_error("the task %s needs --text FILE", task->name);
         return SL_ERR_OPTION;

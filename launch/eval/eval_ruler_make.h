@@ -9,8 +9,8 @@ enum {
     SL_RULER_ASKED_MAX = 4,     /* questions over one context */
     SL_RULER_EXPECTED_MAX = 16, /* strings in an answer */
     SL_RULER_EXPECTED_BYTES = 128,
-    SL_RULER_PHASE =
-        256, /* positions are swept modulo this: a chunk, and four pages of the cache */
+    /* Positions are swept modulo this: a chunk, and four pages of the cache. */
+    SL_RULER_PHASE = 256,
 };
 
 /* Whose parts are one trial. All of it is the same for the same numbers. */
@@ -62,7 +62,7 @@ sl_status sl_ruler_answer_room(const sl_ruler_source *source, const char *form,
                                sl_ruler_prompt *out);
 
 /* Where the body of a prompt ends: behind it come `n_after` tokens, and the answer.
- * SL_ERR_OPTION, logged: not even `n_least` tokens are left for the body. */
+ * SL_ERR_OPTION: not even `n_least` tokens are left for the body. */
 sl_status sl_ruler_body_end(const sl_ruler_trial *trial, const sl_ruler_prompt *out, size_t n_after,
                             size_t n_least, size_t *end_out);
 

@@ -35,9 +35,9 @@ sl_status sl_ruler_noise(const sl_tokenizer *tokenizer, size_t n_tokens, sl_toke
 sl_ruler_trial sl_ruler_trial_of(const sl_ruler_task *task, uint32_t n_tokens, uint64_t seed,
                                  uint32_t t, uint32_t n);
 
-/* The prompt of a trial, no longer than its n_tokens with the answer, and shorter by less than
- * one item of a list. The caller ends it, also after an error. SL_ERR_OPTION, logged: too short
- * for what is hidden, or a filler that is. SL_ERR_MEMORY. */
+/* The prompt of a trial, as long as its n_tokens with the answer; of a list shorter, by some of its
+ * items. The caller ends it, also after an error. SL_ERR_OPTION, logged: too short for what is
+ * hidden, or a filler that is. SL_ERR_MEMORY. */
 sl_status sl_ruler_prompt_make(const sl_ruler_task *task, const sl_ruler_source *source,
                                const sl_ruler_trial *trial, sl_ruler_prompt *out);
 /* Whether `said` has `expected` in it, as whole words, in any case of letters: RULER's match, which

@@ -258,6 +258,14 @@ static void test_refusals(void **state)
         assert_int_equal(sl_ruler_prompt_make(task, &source, &trial, &prompt), SL_ERR_OPTION);
         sl_ruler_prompt_fini(&prompt);
     }
+    char names[1024] = "";
+    for (size_t k = 0; k < SL_RULER_TASKS; k++) {
+        const char *name = sl_ruler_tasks[k].name;
+        assert_ptr_equal(sl_ruler_task_named(name, strlen(name)), &sl_ruler_tasks[k]);
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", k > 0 ? ", " : "", name);
+    }
+    assert_string_equal(names, SL_RULER_TASK_NAMES);
     assert_null(sl_ruler_task_named("singl", 5));
     assert_null(sl_ruler_task_named("single,", 7));
 }
