@@ -171,7 +171,8 @@ double sl_ruler_retention(const sl_ruler_scores *scores, uint32_t run, uint32_t 
     uint64_t seen = 0, kept = 0;
     for (uint32_t c = 0; c < sl_ruler_cells(scores); c++) {
         const sl_ruler_cell *of = &scores->runs[run].cells[c];
-        if (cell < sl_ruler_cells(scores) && c != cell) continue;
+        bool wanted = cell < sl_ruler_cells(scores) ? c == cell : sl_ruler_cell_counts(scores, c);
+        if (!wanted) continue;
         seen += of->seen;
         kept += of->kept;
     }

@@ -78,7 +78,7 @@ sl_ruler_estimate sl_ruler_mean_of_full(const sl_ruler_scores *scores, uint32_t 
 int sl_ruler_worst_phase(const sl_ruler_scores *scores, uint32_t run, uint32_t cell,
                          sl_ruler_estimate *of_full_out);
 
-/* What was kept of eligible tokens, of a cell or, with `cell` n_cells, of the whole run; 1 where
+/* What was kept of eligible tokens, in a cell or, with `cell` n_cells, in all that count; 1 where
  * there were none. */
 double sl_ruler_retention(const sl_ruler_scores *scores, uint32_t run, uint32_t cell);
 

@@ -117,8 +117,9 @@ static void test_retention(void **state)
     (void)state;
     sl_ruler_scores s = make_scores();
     assert_float_equal(sl_ruler_retention(&s, 1, SOLVED), 0.2, 1e-12);
-    assert_float_equal(sl_ruler_retention(&s, 1, COUNTS), 0.3, 1e-12);
-    assert_float_equal(sl_ruler_retention(&s, 0, SOLVED), 1, 1e-12); /* none was eligible */
+    assert_float_equal(sl_ruler_retention(&s, 1, UNSOLVED), 0.3, 1e-12);
+    assert_float_equal(sl_ruler_retention(&s, 1, COUNTS), 0.2, 1e-12); /* SOLVED alone */
+    assert_float_equal(sl_ruler_retention(&s, 0, SOLVED), 1, 1e-12);   /* none was eligible */
     sl_ruler_scores_fini(&s);
 }
 
