@@ -129,8 +129,7 @@ static void check_lengths(const sl_train_records *r, const place *p, char *wrong
 static sl_status add_record(const sl_train_records *r, const json_t *object, record_file *f,
                             char *wrong)
 {
-    static conversation c;
-    c = (conversation){.n = 0};
+    conversation c = {.n = 0};
     const json_t *messages = json_object_get(object, "messages");
     snprintf(wrong, WRONG_BYTES, "%s",
              messages ? take_messages(messages, &c) : take_instruction(object, &c));

@@ -3,8 +3,6 @@
 
 #include <math.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -12,6 +10,7 @@
 #include "launch/machine/process.h"
 #include "launch/machine/ranks.h"
 #include "launch/output/report_train.h"
+#include "launch/train/lora_output.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/log.h"
 #include "runtime/train/dense.h"
@@ -155,6 +154,7 @@ static sl_status open_all(sl_tuning *t)
     const uint64_t texts = ranks_of(t) * t->batch; /* of a round */
     t->run.rounds = (s->pieces + texts - 1) / texts;
     sl_status status = sl_train_run_name_files(&t->job, &t->run);
+    if (status == SL_OK) status = sl_lora_output_name(s->output, t->lora_path, sizeof t->lora_path);
     if (status == SL_OK) status = open_model(t);
     if (status == SL_OK) status = t->texts->open(t);
     if (status == SL_OK) status = open_cpt(t);
@@ -348,49 +348,12 @@ static void encode(const void *context, uint32_t layer, uint32_t type, sl_arena 
     sl_gate_numbers_encode(context, layer, type, arena, layer_out);
 }
 
-static void put_low_rank(const sl_lora_pass *l, uint32_t layer, sl_layer_map map,
-                         sl_lora_update *update)
-{
-    const sl_lora_place *place = &l->maps[map];
-    const float *numbers = l->params + layer * l->layer_n;
-    *update = (sl_lora_update){.layer = layer,
-                               .map = map,
-                               .pair = {.a = {.data = numbers + place->a,
-                                              .type = SL_TYPE_F32,
-                                              .n_out = l->shape.rank,
-                                              .n_in = place->n_in,
-                                              .row_bytes = place->n_in * sizeof *numbers},
-                                        .b = {.data = numbers + place->b,
-                                              .type = SL_TYPE_F32,
-                                              .n_out = place->n_out,
-                                              .n_in = l->shape.rank,
-                                              .row_bytes = l->shape.rank * sizeof *numbers}}};
-}
-
-/* On rank 0. */
+/* On rank 0: the adapter first, since a run whose gates are there has ended. */
 static sl_status write_lora(const sl_tuning *t)
 {
-    const sl_lora_pass *l = sl_cpt_lora(t->cpt);
-    sl_lora_update *updates = calloc((size_t)l->n_layers * SL_LAYER_MAPS, sizeof *updates);
-    char path[4096];
-    size_t n = 0;
-    if (!updates) return SL_ERR_MEMORY;
-    for (uint32_t layer = 0; layer < l->n_layers; layer++)
-        for (sl_layer_map map = 0; map < SL_LAYER_MAPS; map++)
-            if (l->maps[map].n_in > 0) put_low_rank(l, layer, map, &updates[n++]);
-    const char *output = t->job.settings->output, *dot = strrchr(output, '.');
-    const bool has_suffix = dot && strcmp(dot, ".gguf") == 0;
-    snprintf(path, sizeof path, "%.*s.lora.gguf",
-             (int)(has_suffix ? (size_t)(dot - output) : strlen(output)), output);
-    sl_status status = SL_OK;
-    sl_text architecture = {"", 0};
-    sl_gguf_text(t->job.setup.gguf, "general.architecture", &architecture);
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)architecture.bytes, architecture.data);
-    if (status == SL_OK) status = sl_lora_file_write(path, name, l->shape.alpha, updates, n);
-    if (status == SL_OK) sl_info("%s: a LoRA adapter of rank %u", path, l->shape.rank);
-    free(updates);
-    return status;
+    const sl_lora_pass *lora = sl_cpt_lora(t->cpt);
+    if (rank_of(t) != 0 || !lora) return SL_OK;
+    return sl_lora_output_write(t->lora_path, t->job.setup.gguf, lora);
 }
 
 static sl_status tune(sl_tuning *t)
@@ -405,8 +368,7 @@ static sl_status tune(sl_tuning *t)
                                   .keep = t->job.settings->eviction_loss > 0 ? t->kept : 0,
                                   .encode = encode,
                                   .context = sl_cpt_numbers(t->cpt)};
-    if (rank_of(t) == 0 && sl_cpt_lora(t->cpt)) status = write_lora(t);
-    status = sl_ranks_agree(t->job.comm, status);
+    status = sl_ranks_agree(t->job.comm, write_lora(t));
     return status == SL_OK ? sl_train_run_end(&t->run, &gates) : status;
 }
 

@@ -37,6 +37,7 @@ struct sl_tuning {
     void *storage;
     size_t storage_bytes;
     uint32_t window, sinks;
+    char lora_path[4096];      /* of the adapter */
     double kept;               /* of held-out text, at the last of the rates */
     sl_train_records *records; /* of train sft */
 };

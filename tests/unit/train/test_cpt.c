@@ -11,7 +11,10 @@
 
 #include <cmocka.h>
 
+#include "runtime/train/attention_pass.h"
 #include "runtime/train/cpt.h"
+#include "runtime/train/head_pass.h"
+#include "runtime/train/model_pass.h"
 #include "tests/support/drawn_model.h"
 
 enum { TOKENS = 96, SINKS = 2, WINDOW = 4, SEED = 7 };
@@ -167,6 +170,138 @@ static void test_gradients(void **state)
         }
         rig_close(&r);
     }
+}
+
+/* ---- hard flags ---- */
+
+/* The same passes by hand: linear gates, whose logits are sums in double, and what their biases
+ * learn, straight through. */
+typedef struct {
+    rig *r;
+    bool reads; /* everything is kept */
+    double logits[DRAWN_LAYERS][DRAWN_KV_HEADS][TOKENS], d_bias[DRAWN_LAYERS][DRAWN_KV_HEADS];
+    double threshold;
+} by_hand;
+
+static double linear_logit(const rig *r, uint32_t layer, uint32_t head, const float *x)
+{
+    const sl_gate_numbers *g = sl_cpt_numbers(r->cpt);
+    const float *numbers = g->params + g->at[layer];
+    double sum = (double)numbers[r->layout.x_bias.at + head];
+    for (size_t i = 0; i < DRAWN_WIDTH; i++)
+        sum += (double)numbers[r->layout.x.at + head * DRAWN_WIDTH + i] * (double)x[i];
+    return sum;
+}
+
+static void decide_by_hand(void *context, uint32_t layer, const float *normed, uint32_t n_tokens,
+                           float *log_keep)
+{
+    by_hand *h = context;
+    memset(log_keep, 0, (size_t)DRAWN_KV_HEADS * n_tokens * sizeof *log_keep);
+    for (uint32_t head = 0; head < DRAWN_KV_HEADS; head++)
+        for (uint32_t t = SINKS; t < TOKENS - WINDOW; t++) {
+            const double logit = linear_logit(h->r, layer, head, normed + t * DRAWN_WIDTH);
+            h->logits[layer][head][t] = logit;
+            if (!h->reads && logit < h->threshold) log_keep[head * n_tokens + t] = SL_LOG_EVICTED;
+        }
+}
+
+static void learn_by_hand(void *context, uint32_t layer, const float *normed, uint32_t n_tokens,
+                          const float *d_log_keep)
+{
+    by_hand *h = context;
+    (void)normed;
+    for (uint32_t head = 0; head < DRAWN_KV_HEADS; head++)
+        for (uint32_t t = SINKS; t < TOKENS - WINDOW; t++) {
+            const double p = 1 / (1 + exp(h->threshold - h->logits[layer][head][t]));
+            h->d_bias[layer][head] += (double)d_log_keep[head * n_tokens + t] * p * (1 - p);
+        }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* That half of all lie below. */
+static double middle_of(const by_hand *h)
+{
+    enum { EACH = TOKENS - WINDOW - SINKS, N = DRAWN_LAYERS * DRAWN_KV_HEADS * EACH };
+    double all[N];
+    for (uint32_t i = 0; i < DRAWN_LAYERS * DRAWN_KV_HEADS; i++)
+        memcpy(all + (size_t)i * EACH, h->logits[i / DRAWN_KV_HEADS][i % DRAWN_KV_HEADS] + SINKS,
+               EACH * sizeof *all);
+    qsort(all, N, sizeof *all, by_size);
+    return all[N / 2];
+}
+
+/* From what is behind the last layer, the gradient of the mean of -log p. */
+static void lm_gradient(sl_model_pass *pass, sl_head_pass *head, const rig *r, const float *x,
+                        float *d_x)
+{
+    enum { FROM = SINKS + WINDOW, N = TOKENS - 1 - FROM };
+    float normed[TOKENS * DRAWN_WIDTH], weight[N], none[N] = {0}, minus_log_p[N];
+    for (int i = 0; i < N; i++) weight[i] = 1.0F / N;
+    sl_model_pass_norm(pass, x, normed);
+    memset(d_x, 0, sizeof normed);
+    const sl_head_rows rows = {.n = N,
+                               .head = &r->model.weights.head,
+                               .x = normed + FROM * DRAWN_WIDTH,
+                               .target = r->ids + FROM + 1,
+                               .lm = weight,
+                               .kl = none};
+    sl_head_pass_run(head, &rows, minus_log_p, NULL, d_x + FROM * DRAWN_WIDTH);
+    sl_model_pass_norm_backward(pass, x, d_x);
+}
+
+static void test_straight_through(void **state)
+{
+    (void)state;
+    static const sl_cpt_options options = {.lm = 1, .clip = 1e9F};
+    static rig r;
+    static by_hand h;
+    static float d_x[TOKENS * DRAWN_WIDTH];
+    sl_cpt_told told;
+    rig_open(&r, SEED, &LINEAR, 0, &options);
+    h = (by_hand){.r = &r, .reads = true};
+    const sl_head_pass_options head_options = {
+        .width = DRAWN_WIDTH, .vocab = DRAWN_VOCAB, .rows_max = TOKENS, .threads = 2};
+    const sl_model_pass_gates gates = {
+        .context = &h, .decide = decide_by_hand, .learn = learn_by_hand};
+    sl_model_pass *pass;
+    sl_head_pass *head;
+    void *storage = NULL;
+    size_t bytes = 0;
+    for (int turn = 0; turn < 2; turn++) {
+        sl_arena arena;
+        sl_arena_init(&arena, storage, bytes);
+        sl_model_pass_init(&r.options.model, &arena, &pass);
+        sl_head_pass_init(&head_options, &arena, &head);
+        if (turn > 0) break;
+        bytes = arena.used_bytes;
+        assert_int_equal(sl_storage_take(bytes, "by hand", &storage), SL_OK);
+    }
+    sl_model_pass_embed(pass, r.ids, TOKENS);
+    sl_model_pass_forward(pass, TOKENS, &gates);
+    h.threshold = middle_of(&h);
+    h.reads = false;
+    sl_model_pass_embed(pass, r.ids, TOKENS);
+    lm_gradient(pass, head, &r, sl_model_pass_forward(pass, TOKENS, &gates), d_x);
+    sl_model_pass_backward(pass, &gates, d_x);
+
+    read_text(&r);
+    sl_cpt_gradient(r.cpt, 0.5, 1, &told);
+    const sl_gate_numbers *g = sl_cpt_numbers(r.cpt);
+    for (uint32_t layer = 0; layer < DRAWN_LAYERS; layer++)
+        for (uint32_t i = 0; i < DRAWN_KV_HEADS; i++) {
+            const double want = h.d_bias[layer][i],
+                         got = (double)g->gradients[g->at[layer] + r.layout.x_bias.at + i];
+            if (!(fabs(want) > 1e-7 && fabs(got - want) < 1e-3 * fabs(want) + 1e-8))
+                fail_msg("layer %u, head %u: %g, expected %g", layer, i, got, want);
+        }
+    sl_storage_release(storage, bytes);
+    rig_close(&r);
 }
 
 /* ---- rates ---- */
@@ -354,10 +489,11 @@ static void test_resumes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradients),    cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_whole_prompt), cmocka_unit_test(test_eviction_loss),
-        cmocka_unit_test(test_finite),       cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_lora_learns),  cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_gradients),     cmocka_unit_test(test_straight_through),
+        cmocka_unit_test(test_rates),         cmocka_unit_test(test_whole_prompt),
+        cmocka_unit_test(test_eviction_loss), cmocka_unit_test(test_finite),
+        cmocka_unit_test(test_learns),        cmocka_unit_test(test_lora_learns),
+        cmocka_unit_test(test_resumes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
