@@ -83,7 +83,7 @@ chat = {
     "warranty": "Does this license provide a warranty? Answer in one sentence.",
 }
 completion = {
-    "name": "What is the name of the first license above?",
+    "purpose": "What is the GNU General Public License?",
     "warranty": "Do the licenses above provide a warranty?",
 }
 for id, question in (chat if name == "smollm2" else completion).items():
