@@ -64,9 +64,7 @@ static sl_status open_model(const sl_settings *s, half *h)
 static sl_status repeat_text(const sl_tokenizer *tokenizer, const char *text, size_t bytes,
                              uint32_t chunk, sl_tokens *tokens)
 {
-    sl_status status = SL_OK;
-    if (sl_tokenizer_adds_bos(tokenizer))
-        status = sl_tokens_add(tokens, sl_tokenizer_bos(tokenizer));
+    sl_status status = sl_tokenizer_begin(tokenizer, tokens);
     while (status == SL_OK && tokens->n < chunk) {
         size_t before = tokens->n;
         status = sl_tokenizer_encode(tokenizer, text, bytes, SL_SPECIAL_AS_TEXT, tokens);

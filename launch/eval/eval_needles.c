@@ -75,10 +75,10 @@ static sl_status make_hidden(const sl_needle *needle, const sl_tokenizer *tokeni
         size_t n = needle->n_tokens - own;
         const int32_t *ids = part_of(needle, filler, n);
         size_t at = sl_sentence_before(tokenizer, ids, n, (size_t)(needle->depth * (double)n));
-        status = sl_prompt_add_ids(ids, at, out);
-        if (status == SL_OK) status = sl_prompt_add_ids(hidden.ids, hidden.n, out);
-        if (status == SL_OK) status = sl_prompt_add_ids(ids + at, n - at, out);
-        if (status == SL_OK) status = sl_prompt_add_ids(question.ids, question.n, out);
+        status = sl_tokens_append(out, ids, at);
+        if (status == SL_OK) status = sl_tokens_append(out, hidden.ids, hidden.n);
+        if (status == SL_OK) status = sl_tokens_append(out, ids + at, n - at);
+        if (status == SL_OK) status = sl_tokens_append(out, question.ids, question.n);
     }
     *n_answer_out = (uint32_t)answer.n + 2; /* blanks */
     sl_tokens_free(&hidden);
@@ -104,9 +104,9 @@ static sl_status make_copy(const sl_needle *needle, const sl_tokenizer *tokenize
         size_t n = needle->n_tokens - own, at;
         const int32_t *ids = part_of(needle, filler, n);
         at = sl_sentence_before(tokenizer, ids, n, (size_t)(needle->depth * (double)(n - passage)));
-        status = sl_prompt_add_ids(ids, n, out);
-        if (status == SL_OK) status = sl_prompt_add_ids(again.ids, again.n, out);
-        if (status == SL_OK) status = sl_prompt_add_ids(ids + at, COPY_HEAD, out);
+        status = sl_tokens_append(out, ids, n);
+        if (status == SL_OK) status = sl_tokens_append(out, again.ids, again.n);
+        if (status == SL_OK) status = sl_tokens_append(out, ids + at, COPY_HEAD);
         size_t bytes = 0;
         for (size_t i = at + COPY_HEAD; i < at + passage; i++) {
             sl_text piece = sl_tokenizer_piece(tokenizer, ids[i]);
@@ -129,7 +129,7 @@ sl_status sl_needle_make(const sl_needle *needle, const sl_tokenizer *tokenizer,
         sl_error("the text has %zu tokens, fewer than a prompt of %u", filler->n, needle->n_tokens);
         return SL_ERR_OPTION;
     }
-    sl_status status = sl_prompt_add_bos(tokenizer, prompt_out);
+    sl_status status = sl_tokenizer_begin(tokenizer, prompt_out);
     if (status != SL_OK) return status;
     return needle->kind == SL_NEEDLE_COPY
                ? make_copy(needle, tokenizer, filler, prompt_out, expected_out, n_answer_out)

@@ -17,23 +17,10 @@ sl_status sl_filler_read(const char *path, const sl_tokenizer *tokenizer, sl_tok
     return status;
 }
 
-sl_status sl_prompt_add_bos(const sl_tokenizer *tokenizer, sl_tokens *out)
-{
-    if (!sl_tokenizer_adds_bos(tokenizer)) return SL_OK;
-    return sl_tokens_add(out, sl_tokenizer_bos(tokenizer));
-}
-
 sl_status sl_prompt_add_text(const sl_tokenizer *tokenizer, const char *text, sl_tokens *out)
 {
     if (*text == ' ' && sl_tokenizer_adds_space(tokenizer)) text++;
     return sl_tokenizer_encode(tokenizer, text, strlen(text), SL_SPECIAL_AS_TEXT, out);
-}
-
-sl_status sl_prompt_add_ids(const int32_t *ids, size_t n, sl_tokens *out)
-{
-    sl_status status = SL_OK;
-    for (size_t i = 0; status == SL_OK && i < n; i++) status = sl_tokens_add(out, ids[i]);
-    return status;
 }
 
 static bool ends_sentence(const sl_tokenizer *tokenizer, int32_t id)

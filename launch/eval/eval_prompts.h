@@ -14,12 +14,9 @@ enum { SL_SENTENCE_TOKENS = 64 };
 /* A text's tokens, for a filler; ended with sl_tokens_free. SL_ERR_FILE, SL_ERR_MEMORY, logged. */
 sl_status sl_filler_read(const char *path, const sl_tokenizer *tokenizer, sl_tokens *out);
 
-/* Append the BOS that the model's file asks for, if it does. SL_ERR_MEMORY, as the next two. */
-sl_status sl_prompt_add_bos(const sl_tokenizer *tokenizer, sl_tokens *out);
 /* Append a part of a prompt. One that begins with a space has one, whether or not encoding adds
- * it. */
+ * it. SL_ERR_MEMORY. */
 sl_status sl_prompt_add_text(const sl_tokenizer *tokenizer, const char *text, sl_tokens *out);
-sl_status sl_prompt_add_ids(const int32_t *ids, size_t n, sl_tokens *out);
 
 /* The end of a sentence of ids [n] near `place` and not behind it, or that place itself. */
 size_t sl_sentence_before(const sl_tokenizer *tokenizer, const int32_t *ids, size_t n,

@@ -37,7 +37,7 @@ static sl_status add_filler(const sl_ruler_source *source, const int32_t **ids, 
 {
     size_t n = end - out->n;
     size_t to = sl_sentence_after(source->tokenizer, *ids, n + SL_SENTENCE_TOKENS, n);
-    sl_status status = sl_prompt_add_ids(*ids + to - n, n, out);
+    sl_status status = sl_tokens_append(out, *ids + to - n, n);
     *ids += to;
     return status;
 }
@@ -56,10 +56,10 @@ static sl_status add_body(const sl_ruler_source *source, const sl_ruler_trial *t
         if (after < first + sentence->n) return SL_ERR_OPTION;
         if (!sl_ruler_place(trial, first, after - sentence->n, &at)) return SL_ERR_OPTION;
         status = add_filler(source, &ids, at, &out->prompt);
-        if (status == SL_OK) status = sl_prompt_add_ids(sentence->ids, sentence->n, &out->prompt);
+        if (status == SL_OK) status = sl_tokens_append(&out->prompt, sentence->ids, sentence->n);
         if (i == h->asked) out->at = at;
     }
-    return status == SL_OK ? sl_prompt_add_ids(ids, end - out->prompt.n, &out->prompt) : status;
+    return status == SL_OK ? sl_tokens_append(&out->prompt, ids, end - out->prompt.n) : status;
 }
 
 /* A prompt that ends with `question`; the sentences are freed. form: what stands in an answer
@@ -73,7 +73,7 @@ static sl_status ask(const sl_ruler_source *source, const sl_ruler_trial *trial,
     if (status == SL_OK) status = sl_prompt_add_text(source->tokenizer, question, &asked);
     if (status == SL_OK) status = sl_ruler_body_end(trial, out, asked.n, 0, &end);
     if (status == SL_OK) status = add_body(source, trial, h, end, out);
-    if (status == SL_OK) status = sl_prompt_add_ids(asked.ids, asked.n, &out->prompt);
+    if (status == SL_OK) status = sl_tokens_append(&out->prompt, asked.ids, asked.n);
     sl_tokens_free(&asked);
     free_hidden(h);
     return status;

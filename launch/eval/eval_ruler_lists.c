@@ -61,7 +61,7 @@ static sl_status add_longest(const sl_ruler_source *source, const sl_ruler_trial
     }
     if (status == SL_OK && fits < n_least) status = SL_ERR_OPTION;
     if (status == SL_OK) status = encode_list(source, trial, list, fits, &tokens);
-    if (status == SL_OK) status = sl_prompt_add_ids(tokens.ids, tokens.n, out);
+    if (status == SL_OK) status = sl_tokens_append(out, tokens.ids, tokens.n);
     sl_tokens_free(&tokens);
     return status;
 }
@@ -76,7 +76,7 @@ static sl_status make_list(const sl_ruler_source *source, const sl_ruler_trial *
     if (status == SL_OK) status = sl_ruler_body_end(trial, out, asked.n, 1, &end);
     if (status == SL_OK)
         status = add_longest(source, trial, list, end - out->prompt.n, n_least, &out->prompt);
-    if (status == SL_OK) status = sl_prompt_add_ids(asked.ids, asked.n, &out->prompt);
+    if (status == SL_OK) status = sl_tokens_append(&out->prompt, asked.ids, asked.n);
     sl_tokens_free(&asked);
     return status;
 }
@@ -193,9 +193,9 @@ static sl_status add_lines(const sl_ruler_source *source, const sl_ruler_trial *
     }
     if (status == SL_OK && (lines.n == 0 || asked_at >= lines.n)) status = SL_ERR_OPTION;
     if (status == SL_OK)
-        status = sl_prompt_add_ids(sl_ruler_filler_part(source, trial), before, &out->prompt);
+        status = sl_tokens_append(&out->prompt, sl_ruler_filler_part(source, trial), before);
     out->at = out->prompt.n + asked_at;
-    if (status == SL_OK) status = sl_prompt_add_ids(lines.ids, lines.n, &out->prompt);
+    if (status == SL_OK) status = sl_tokens_append(&out->prompt, lines.ids, lines.n);
     sl_tokens_free(&lines);
     return status;
 }

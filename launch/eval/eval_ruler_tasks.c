@@ -91,7 +91,7 @@ sl_status sl_ruler_prompt_make(const sl_ruler_task *task, const sl_ruler_source 
     }
     out->expected = calloc(SL_RULER_EXPECTED_MAX, sizeof *out->expected);
     if (!out->expected) return SL_ERR_MEMORY;
-    sl_status status = sl_prompt_add_bos(source->tokenizer, &out->prompt);
+    sl_status status = sl_tokenizer_begin(source->tokenizer, &out->prompt);
     if (status == SL_OK) status = task->make(source, trial, out);
     if (status == SL_ERR_OPTION)
         sl_error("--lengths: %u tokens are too few for the task %s", trial->n_tokens, task->name);

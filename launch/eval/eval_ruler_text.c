@@ -61,9 +61,9 @@ sl_status sl_ruler_make_copy(const sl_ruler_source *source, const sl_ruler_trial
         ids = ids + sl_sentence_after(source->tokenizer, ids, trial->n_tokens, at - first) -
               (at - first);
         const int32_t *passage = ids + (at - first);
-        status = sl_prompt_add_ids(ids, end - first, &out->prompt);
-        if (status == SL_OK) status = sl_prompt_add_ids(again.ids, again.n, &out->prompt);
-        if (status == SL_OK) status = sl_prompt_add_ids(passage, COPY_HEAD, &out->prompt);
+        status = sl_tokens_append(&out->prompt, ids, end - first);
+        if (status == SL_OK) status = sl_tokens_append(&out->prompt, again.ids, again.n);
+        if (status == SL_OK) status = sl_tokens_append(&out->prompt, passage, COPY_HEAD);
         for (size_t i = COPY_HEAD; i < PASSAGE; i++) {
             sl_text piece = sl_tokenizer_piece(source->tokenizer, passage[i]);
             if (bytes + piece.bytes >= sizeof text) break;
@@ -83,5 +83,5 @@ sl_status sl_ruler_make_likelihood(const sl_ruler_source *source, const sl_ruler
 {
     size_t n = trial->n_tokens - out->prompt.n;
     out->score_from = trial->n_tokens / 2;
-    return sl_prompt_add_ids(sl_ruler_filler_part(source, trial), n, &out->prompt);
+    return sl_tokens_append(&out->prompt, sl_ruler_filler_part(source, trial), n);
 }

@@ -8,12 +8,13 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "launch/train/train_messages.h"
 #include "runtime/base/log.h"
 #include "runtime/base/numbers.h"
 #include "runtime/base/read_file.h"
 #include "runtime/base/skipped.h"
 
-enum { MESSAGES_MAX = 256, HELD_OUT_SHARE = 16, WRONG_BYTES = 512 };
+enum { HELD_OUT_SHARE = 16, WRONG_BYTES = 512 };
 
 /* Of a file's tokens. */
 typedef struct {
@@ -41,28 +42,18 @@ struct sl_train_records {
 
 /* A conversation that ends with what the model is to say. */
 typedef struct {
-    sl_chat_message messages[MESSAGES_MAX]; /* [n] without the answer */
+    sl_chat_message messages[SL_TRAIN_MESSAGES_MAX]; /* [n] without the answer */
     size_t n;
     sl_text answer;
     char *joined; /* instruction and input, malloc'd, or NULL */
 } conversation;
 
-static sl_text text_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return (sl_text){json_string_value(value), json_string_length(value)};
-}
-
 static const char *take_messages(const json_t *messages, conversation *c)
 {
     const size_t n = json_array_size(messages);
-    if (n < 2 || n > MESSAGES_MAX) return "fewer than two messages, or too many";
-    for (size_t i = 0; i < n; i++) {
-        const json_t *message = json_array_get(messages, i);
-        c->messages[i] = (sl_chat_message){text_of(message, "role"), text_of(message, "content")};
-        if (!c->messages[i].role.data || !c->messages[i].content.data)
-            return "a message without role or content";
-    }
+    if (n < 2 || n > SL_TRAIN_MESSAGES_MAX) return "fewer than two messages, or too many";
+    const char *wrong = sl_train_messages_take(messages, c->messages);
+    if (*wrong) return wrong;
     c->n = n - 1;
     c->answer = c->messages[n - 1].content;
     return sl_text_is(c->messages[n - 1].role, "assistant") ? ""
@@ -71,8 +62,9 @@ static const char *take_messages(const json_t *messages, conversation *c)
 
 static const char *take_instruction(const json_t *object, conversation *c)
 {
-    sl_text instruction = text_of(object, "instruction"), input = text_of(object, "input");
-    c->answer = text_of(object, "output");
+    sl_text instruction = sl_train_json_text(object, "instruction"),
+            input = sl_train_json_text(object, "input");
+    c->answer = sl_train_json_text(object, "output");
     if (!instruction.data || !c->answer.data)
         return "neither \"messages\" nor \"instruction\" and \"output\"";
     if (input.bytes > 0) {
@@ -145,8 +137,7 @@ static sl_status add_record(const sl_train_records *r, const json_t *object, rec
         status = sl_tokens_add(&tokens, sl_tokenizer_eos(r->tokenizer));
     p.n = (uint32_t)tokens.n;
     if (status == SL_OK && !*wrong) check_lengths(r, &p, wrong);
-    for (size_t i = 0; status == SL_OK && !*wrong && i < tokens.n; i++)
-        status = sl_tokens_add(&f->tokens, tokens.ids[i]);
+    if (status == SL_OK && !*wrong) status = sl_tokens_append(&f->tokens, tokens.ids, tokens.n);
     sl_tokens_free(&tokens);
     if (status == SL_OK && !*wrong) f->records[f->n++] = p;
     return status;

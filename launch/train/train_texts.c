@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "launch/train/train_messages.h"
 #include "runtime/base/encoding.h"
 #include "runtime/base/file.h"
 #include "runtime/base/line_reader.h"
@@ -13,7 +14,7 @@
 #include "runtime/base/read_file.h"
 #include "runtime/base/skipped.h"
 
-enum { LINE_BYTES_MAX = 16 << 20, MESSAGES_MAX = 256, HELD_OUT_SHARE = 16 };
+enum { LINE_BYTES_MAX = 16 << 20, HELD_OUT_SHARE = 16 };
 
 static const char REPEAT[] = "\n\nRepeat the passage above, word for word:\n\n";
 
@@ -35,29 +36,17 @@ struct sl_train_texts {
 
 /* ---- lines ---- */
 
-static sl_text text_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return (sl_text){json_string_value(value), json_string_length(value)};
-}
-
 /* "" when all is well, else what is wrong with the line. SL_ERR_MEMORY. */
 static sl_status add_messages(const sl_train_texts *t, const json_t *messages, sl_tokens *out,
                               sl_jinja_error *error, const char **wrong_out)
 {
-    sl_chat_message all[MESSAGES_MAX];
+    sl_chat_message all[SL_TRAIN_MESSAGES_MAX];
     size_t n = json_array_size(messages);
     if (!t->chat) *wrong_out = "messages, and the model has no chat template";
-    if (n == 0 || n > MESSAGES_MAX) *wrong_out = "no messages, or too many";
+    if (n == 0 || n > SL_TRAIN_MESSAGES_MAX) *wrong_out = "no messages, or too many";
     if (**wrong_out) return SL_OK;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *message = json_array_get(messages, i);
-        all[i] = (sl_chat_message){text_of(message, "role"), text_of(message, "content")};
-        if (!all[i].role.data || !all[i].content.data) {
-            *wrong_out = "a message without role or content";
-            return SL_OK;
-        }
-    }
+    *wrong_out = sl_train_messages_take(messages, all);
+    if (**wrong_out) return SL_OK;
     sl_status status = sl_chat_encode(t->chat, all, n, out, error);
     if (status == SL_ERR_REQUEST) *wrong_out = error->text;
     return status == SL_ERR_REQUEST ? SL_OK : status;
@@ -67,7 +56,7 @@ static sl_status add_line(const sl_train_texts *t, const char *line, size_t byte
                           sl_jinja_error *error, const char **wrong_out)
 {
     json_t *object = json_loadb(line, bytes, 0, NULL);
-    sl_text plain = text_of(object, "text");
+    sl_text plain = sl_train_json_text(object, "text");
     const json_t *messages = json_object_get(object, "messages");
     sl_status status = SL_OK;
     *wrong_out = "";

@@ -21,6 +21,13 @@ struct sl_tokenizer {
     bool adds_space; /* SentencePiece: before a fragment */
 };
 
+sl_status sl_tokens_append(sl_tokens *tokens, const int32_t *ids, size_t n)
+{
+    sl_status status = SL_OK;
+    for (size_t i = 0; status == SL_OK && i < n; i++) status = sl_tokens_add(tokens, ids[i]);
+    return status;
+}
+
 void sl_tokens_free(sl_tokens *tokens)
 {
     free(tokens->ids);
@@ -330,6 +337,12 @@ int32_t sl_tokenizer_eos(const sl_tokenizer *tokenizer) { return tokenizer->voca
 bool sl_tokenizer_adds_bos(const sl_tokenizer *tokenizer)
 {
     return tokenizer->adds_bos && tokenizer->vocabulary.bos >= 0;
+}
+
+sl_status sl_tokenizer_begin(const sl_tokenizer *tokenizer, sl_tokens *out)
+{
+    if (!sl_tokenizer_adds_bos(tokenizer)) return SL_OK;
+    return sl_tokens_add(out, sl_tokenizer_bos(tokenizer));
 }
 
 bool sl_tokenizer_adds_eos(const sl_tokenizer *tokenizer)

@@ -38,6 +38,7 @@ typedef struct {
 } sl_tokens;
 /* Append one id. SL_ERR_MEMORY, logged. */
 sl_status sl_tokens_add(sl_tokens *tokens, int32_t id);
+sl_status sl_tokens_append(sl_tokens *tokens, const int32_t *ids, size_t n);
 void sl_tokens_free(sl_tokens *tokens);
 
 /* The gguf must outlive the tokenizer (token texts stay in the file).
@@ -81,6 +82,8 @@ int32_t sl_tokenizer_eos(const sl_tokenizer *tokenizer);
 /* The file asks for BOS before a text, EOS behind it, and has one. */
 bool sl_tokenizer_adds_bos(const sl_tokenizer *tokenizer);
 bool sl_tokenizer_adds_eos(const sl_tokenizer *tokenizer);
+/* Append BOS if the file asks for it. SL_ERR_MEMORY. */
+sl_status sl_tokenizer_begin(const sl_tokenizer *tokenizer, sl_tokens *out);
 /* Encoding puts a space in front of a text. */
 bool sl_tokenizer_adds_space(const sl_tokenizer *tokenizer);
 /* Generation ends here: the ids that keys of the file say (eos, eot, eom, fim_pad, fim_rep,

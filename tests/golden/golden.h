@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/support/seeded.h"
 #include "tests/support/stage_rig.h"
 
 #define REQUIRE(condition, ...)                             \
@@ -42,6 +43,18 @@ static inline size_t golden_floats(const char *folder, const char *name, float *
     REQUIRE(fgetc(file) == EOF, "%s is longer than %zu floats", path, n_max);
     fclose(file);
     return n;
+}
+
+/* What the goldens of llama.cpp were made with: attention in f32, and n ids of seed 1. */
+static inline const sl_kernels *golden_f32_kernels(void)
+{
+    const sl_kernels *kernels = sl_kernels_named("avx2");
+    return kernels ? kernels : sl_kernels_named("ref");
+}
+static inline void golden_drawn_ids(int32_t *ids, uint32_t n)
+{
+    seeded random = seeded_from(1);
+    for (uint32_t i = 0; i < n; i++) ids[i] = 8 + (int32_t)seeded_below(&random, 504);
 }
 
 /* A number by its key; that it is there is part of the test. */

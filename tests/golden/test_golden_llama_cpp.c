@@ -264,10 +264,8 @@ static void compare_type(const char *folder, const char *name, const json_t *gol
 int main(int argc, char **argv)
 {
     REQUIRE(argc == 2, "usage: test_golden_llama_cpp FOLDER");
-    kernels = sl_kernels_named("avx2");
-    if (!kernels) kernels = sl_kernels_named("ref");
-    seeded random = seeded_from(1);
-    for (int i = 0; i < IDS_MAX; i++) ids[i] = 8 + (int32_t)seeded_below(&random, 504);
+    kernels = golden_f32_kernels();
+    golden_drawn_ids(ids, IDS_MAX);
 
     const char *name;
     json_t *goldens = golden_load(argv[1], "models"), *golden;

@@ -126,10 +126,8 @@ static void compare(const char *folder, const char *name, const json_t *golden)
 int main(int argc, char **argv)
 {
     REQUIRE(argc == 2, "usage: test_golden_lora FOLDER");
-    kernels = sl_kernels_named("avx2");
-    if (!kernels) kernels = sl_kernels_named("ref");
-    seeded random = seeded_from(1);
-    for (int i = 0; i < IDS; i++) ids[i] = 8 + (int32_t)seeded_below(&random, 504);
+    kernels = golden_f32_kernels();
+    golden_drawn_ids(ids, IDS);
     const char *name;
     json_t *goldens = golden_load(argv[1], "models"), *golden;
     json_t *loras = json_object_get(goldens, "loras");

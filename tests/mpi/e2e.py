@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,25 @@ def good(bench, ranks, *words):
     check(ran.returncode == 0, f"{words[:2]} on {ranks} ranks: exit code {ran.returncode}\n"
                                f"{ran.stderr.decode(errors='replace')}")
     return ran
+
+
+def check_resumed(bench, ranks, words_of, whole, cut, is_underway):
+    """A training run of words_of(out) that is stopped once is_underway() goes on to what another gives that is
+    not. Returns whether it was stopped before its end."""
+    good(bench, ranks, *words_of(whole))
+    run = bench.start(ranks, *words_of(cut))
+    for _ in range(600):
+        if is_underway():
+            break
+        time.sleep(0.02)
+    run.send_signal(signal.SIGTERM)
+    code = run.wait(timeout=60)
+    stopped = not os.path.exists(cut)
+    check(not stopped or code != 0, "a stopped run ended with 0")
+    ran = good(bench, ranks, *words_of(cut))
+    check(not stopped or b"going on after round" in ran.stderr, "the second run began anew")
+    check(bytes_of(whole) == bytes_of(cut), f"{ranks} ranks: resumed gates differ")
+    return stopped
 
 
 def bytes_of(path):

@@ -3,7 +3,6 @@ and skipped, a loss that is not finite ends it, thresholds keep what was asked, 
 Synthetic models; the texts are the system's licences."""
 import json
 import os
-import signal
 import struct
 import subprocess
 import time
@@ -48,22 +47,11 @@ def check_ranks(bench, model, gate, texts):
 def check_resume(bench, model, gate, texts, ranks):
     whole, cut = bench.path("whole.gguf"), bench.path("cut.gguf")
     more = ["--ridge-pieces", 6, "--pieces", 24, "--lengths", "192,256"]
-    e2e.good(bench, ranks, *words_of(model, gate, texts, whole, *more))
-    run = bench.start(ranks, *words_of(model, gate, texts, cut, *more))
-    for _ in range(600):
-        if os.path.exists(cut + ".checkpoint") and os.path.exists(cut + ".log.jsonl") and \
-                b'"adamw"' in e2e.bytes_of(cut + ".log.jsonl"):
-            break
-        time.sleep(0.02)
-    run.send_signal(signal.SIGTERM)
-    code = run.wait(timeout=60)
-    stopped = not os.path.exists(cut)
-    e2e.check(not stopped or code != 0, "a stopped run ended with 0")
-    ran = e2e.good(bench, ranks, *words_of(model, gate, texts, cut, *more))
-    if stopped:
-        e2e.check(b"going on after round" in ran.stderr, "the second run began anew")
-    e2e.check(e2e.bytes_of(whole) == e2e.bytes_of(cut), f"{ranks} ranks: resumed gates differ")
-    rounds = [line["round"] for line in log_of(cut + ".log.jsonl") if "round" in line]
+    log = cut + ".log.jsonl"
+    stopped = e2e.check_resumed(bench, ranks, lambda out: words_of(model, gate, texts, out, *more), whole, cut,
+                                lambda: os.path.exists(cut + ".checkpoint") and os.path.exists(log) and
+                                b'"adamw"' in e2e.bytes_of(log))
+    rounds = [line["round"] for line in log_of(log) if "round" in line]
     e2e.check(set(rounds) == set(range(1, max(rounds) + 1)), f"rounds in the log: {rounds}")
     return stopped
 

@@ -3,9 +3,7 @@ on to the same bytes, another run's checkpoint refused. A synthetic model; the t
 licences."""
 import json
 import os
-import signal
 import struct
-import time
 
 import e2e
 
@@ -99,19 +97,8 @@ def check_ranks(bench, model, gate, texts):
 def check_resume(bench, model, gate, texts, ranks):
     whole, cut = bench.path("whole.gguf"), bench.path("cut.gguf")
     more = ["--pieces", 24]
-    e2e.good(bench, ranks, *words_of(model, gate, texts, whole, *more))
-    run = bench.start(ranks, *words_of(model, gate, texts, cut, *more))
-    for _ in range(600):
-        if os.path.exists(cut + ".checkpoint"):
-            break
-        time.sleep(0.02)
-    run.send_signal(signal.SIGTERM)
-    code = run.wait(timeout=60)
-    stopped = not os.path.exists(cut)
-    e2e.check(not stopped or code != 0, "a stopped run ended with 0")
-    ran = e2e.good(bench, ranks, *words_of(model, gate, texts, cut, *more))
-    e2e.check(not stopped or b"going on after round" in ran.stderr, "the second run began anew")
-    e2e.check(e2e.bytes_of(whole) == e2e.bytes_of(cut), f"{ranks} ranks: resumed gates differ")
+    stopped = e2e.check_resumed(bench, ranks, lambda out: words_of(model, gate, texts, out, *more), whole, cut,
+                                lambda: os.path.exists(cut + ".checkpoint"))
     os.unlink(cut)
     return stopped
 

@@ -3,8 +3,6 @@ served, over any ranks; a stopped run goes on to the same bytes; records that ca
 synthetic model; the records name one answer, which the model does not find likely before."""
 import json
 import os
-import signal
-import time
 
 import e2e
 
@@ -71,19 +69,10 @@ def check_ranks(bench, model, gate, records):
 def check_resume(bench, model, gate, records, ranks):
     whole, cut = bench.path("whole.gguf"), bench.path("cut.gguf")
     more = ["--pieces", 64, "--batch", 2]
-    e2e.good(bench, ranks, *words_of(model, gate, records, whole, *more))
-    run = bench.start(ranks, *words_of(model, gate, records, cut, *more))
-    for _ in range(600):
-        if os.path.exists(cut + ".checkpoint"):
-            break
-        time.sleep(0.02)
-    run.send_signal(signal.SIGTERM)
-    run.wait(timeout=60)
-    stopped = not os.path.exists(cut)
-    e2e.good(bench, ranks, *words_of(model, gate, records, cut, *more))
-    for suffix in (".gguf", ".lora.gguf"):
-        both = [e2e.bytes_of(path.removesuffix(".gguf") + suffix) for path in (whole, cut)]
-        e2e.check(both[0] == both[1], f"{ranks} ranks: resumed {suffix} differs")
+    stopped = e2e.check_resumed(bench, ranks, lambda out: words_of(model, gate, records, out, *more), whole, cut,
+                                lambda: os.path.exists(cut + ".checkpoint"))
+    adapters = [e2e.bytes_of(path.removesuffix(".gguf") + ".lora.gguf") for path in (whole, cut)]
+    e2e.check(adapters[0] == adapters[1], f"{ranks} ranks: resumed adapters differ")
     os.unlink(cut)
     return stopped
 

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "launch/eval/eval_needles.h"
-#include "tests/support/seeded.h"
+#include "tests/support/drawn_filler.h"
 #include "tests/support/tiny_model.h"
 
 static tiny_model model;
@@ -21,11 +21,7 @@ static int open_model(void **state)
 {
     (void)state;
     tiny_model_open(TINY_WITHOUT_BOS, &model);
-    char text[20000];
-    seeded random = seeded_from(1);
-    for (size_t i = 0; i < sizeof text; i++)
-        text[i] = "abcdefgh ijklmnopqr stuvwxyz.\n"[seeded_below(&random, 30)];
-    return sl_tokenizer_encode(model.tokenizer, text, sizeof text, SL_SPECIAL_AS_TEXT, &filler);
+    return drawn_filler(model.tokenizer, "abcdefgh ijklmnopqr stuvwxyz.\n", 20000, &filler);
 }
 
 static int close_model(void **state)

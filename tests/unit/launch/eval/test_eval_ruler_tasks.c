@@ -13,7 +13,7 @@
 
 #include "launch/eval/eval_ruler_tasks.h"
 #include "launch/eval/eval_ruler_words.h"
-#include "tests/support/seeded.h"
+#include "tests/support/drawn_filler.h"
 #include "tests/support/tiny_model.h"
 
 enum { TEXT_BYTES = 1 << 17 };
@@ -25,12 +25,8 @@ static int open_model(void **state)
 {
     (void)state;
     tiny_model_open(TINY_WITH_BOS, &model);
-    char text[40000];
-    seeded random = seeded_from(1);
-    for (size_t i = 0; i < sizeof text; i++)
-        text[i] = "abcde fghij klmno pqrst. uvwxyz\n"[seeded_below(&random, 32)];
     source = (sl_ruler_source){.tokenizer = model.tokenizer, .filler = &filler};
-    return sl_tokenizer_encode(model.tokenizer, text, sizeof text, SL_SPECIAL_AS_TEXT, &filler);
+    return drawn_filler(model.tokenizer, "abcde fghij klmno pqrst. uvwxyz\n", 40000, &filler);
 }
 
 static int close_model(void **state)
