@@ -2,7 +2,8 @@
 # runtime/gates/make.sh - how the shipped gates are made: make.sh [--model NAME] DATA WORK [STEP...]
 #   NAME  smollm2 (when not given) or gemma3, of launch/fetch_model.sh
 #   DATA  the texts that README.md names      WORK  a folder for what comes between, kept; each model has one in it
-#   STEP  texts, default, default-thresholds, lite, lite-thresholds; all that ship when none is given
+#   STEP  texts, default, default-tuned, default-thresholds, lite, lite-thresholds: all that ship, when none is
+#         given; and warm-thresholds, before, with which gates.py compares the default gate
 # No step takes more than 100 minutes on two cores. One that was stopped goes on where it was; a result
 # that is there is not made again. SLUICE names another binary than the release build's.
 set -euo pipefail
@@ -10,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
 wrong_usage() {
-    sed -n '2,7s/^# //p' "$0" >&2
+    sed -n '2,8s/^# //p' "$0" >&2
     exit 2
 }
 fetched=smollm2
@@ -26,11 +27,13 @@ steps=("$@")
 case $fetched in
 smollm2)
     name=SmolLM2-135M-Instruct chats=chat pieces=8
-    shipped=(texts default default-thresholds lite lite-thresholds)
+    shipped=(texts default default-tuned default-thresholds lite lite-thresholds)
+    heads=2 warm_pieces=56
     ;;
-gemma3) # no chat model
+gemma3) # no chat model; its gate is not tuned through the model yet
     name=gemma-3-270m chats='' pieces=6
     shipped=(texts default default-thresholds)
+    heads=4 warm_pieces=90
     ;;
 *) wrong_usage ;;
 esac
@@ -59,23 +62,41 @@ warm() {
         --seed $seed "$@"
 }
 
-# thresholds KIND
+# tune KIND CPT-OPTION...: what was warmed, on through the model
+tune() {
+    local out=$work/$1.tuned.gguf start=$work/$1.warm.gguf
+    shift
+    [ -f "$out" ] || "$sluice" train cpt -m "$model" -g "$start" -o "$out" --text "$train" --seed $seed "$@"
+}
+
+# thresholds GATE OUT CALIBRATE-OPTION...
 thresholds() {
-    local log=$work/$1.warm.gguf.log.jsonl out=$work/$1.gguf
-    [ -f "$out" ] || "$sluice" train calibrate -m "$model" -g "$work/$1.warm.gguf" -o "$out" --text "$calibrate" \
-        --lengths 2048,8192 --pieces $pieces --seed $seed --log "$log"
-    cp "$out" "$here/$name.$1.gguf"
-    cp "$log" "$here/$name.$1.log.jsonl"
+    local gate=$1 out=$work/$2.gguf
+    shift 2
+    [ -f "$out" ] || "$sluice" train calibrate -m "$model" -g "$gate" -o "$out" --text "$calibrate" \
+        --lengths 2048,8192 --pieces $pieces --seed $seed --log "$gate.log.jsonl" "$@"
+}
+
+# ship KIND: with thresholds, the last of what was made of it
+ship() {
+    local made=$work/$1.tuned.gguf
+    [ -f "$made" ] || made=$work/$1.warm.gguf
+    thresholds "$made" "$1"
+    cp "$work/$1.gguf" "$here/$name.$1.gguf"
+    cat "$work/$1".{warm,tuned}.gguf.log.jsonl >"$here/$name.$1.log.jsonl" 2>/dev/null || true
 }
 
 for step in "${steps[@]}"; do
     printf 'make: %s\n' "$step" >&2
     case $step in
     texts) "$here/texts.py" "$data" "$work" ;;
-    default) warm default --span window:32,32 --gate-heads 4 --gate-width 32 -- \
-        --ridge-pieces 24 --pieces 90 --rate 0.003 ;;
+    default) warm default --span window:32,32 --gate-heads $heads --gate-width 32 -- \
+        --ridge-pieces 24 --pieces $warm_pieces --rate 0.003 ;;
+    default-tuned) tune default --pieces 32 ;;
     lite) warm lite --gate-heads 0 -- --ridge-pieces 40 --pieces 0 ;;
-    *-thresholds) thresholds "${step%-thresholds}" ;;
+    warm-thresholds) thresholds "$work/default.warm.gguf" warm --windows 128 --rates 0.5,0.25,0.125,0.0625 ;;
+    before) git -C "$root" show "398390c:./runtime/gates/$name.default.gguf" >"$work/before.gguf" ;;
+    *-thresholds) ship "${step%-thresholds}" ;;
     *) echo "make: there is no step '$step'" >&2 && exit 2 ;;
     esac
 done

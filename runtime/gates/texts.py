@@ -63,14 +63,14 @@ def texts(data):
     novel, wiki = bytes_of(data, "jack-sheppard.txt"), bytes_of(data, "wikitext2-valid.txt")
     talk, kept_apart = chats(data)
     yield "adventures.train.txt", adventures[:640_000]
-    yield "adventures.calibrate.txt", adventures[640_000:740_000]
-    yield "adventures.measure.txt", adventures[750_000:960_000]  # behind it is a licence
+    yield "adventures.calibrate.txt", adventures[641_000:740_000]
+    yield "adventures.measure.txt", adventures[757_000:960_000]  # behind it is a licence
     yield "novel.train.txt", novel[:600_000]
-    yield "novel.choose.txt", novel[600_000:700_000]
+    yield "novel.choose.txt", novel[601_000:700_000]
     yield "novel.measure.txt", novel[720_000:910_000]
     yield "wiki.train.txt", wiki[:680_000]
-    yield "wiki.calibrate.txt", wiki[680_000:760_000]
-    yield "wiki.choose.txt", wiki[760_000:840_000]
+    yield "wiki.calibrate.txt", wiki[681_000:760_000]
+    yield "wiki.choose.txt", wiki[761_000:840_000]
     yield "wiki.measure.txt", wiki[900_000:]
     parts = {"calibrate": talk[:CALIBRATE_CHATS], "train": talk[2 * CALIBRATE_CHATS:]}
     for part, records in parts.items():

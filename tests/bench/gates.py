@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What policies cost, at equal rates: gates.py run SLUICE MODEL TEXTS TASKS, gates.py run-gemma3 SLUICE MODEL TEXTS,
-then gates.py show
+"""What policies cost, at equal rates: gates.py run SLUICE MODEL TEXTS, gates.py run-tuned SLUICE MODEL TEXTS,
+gates.py run-gemma3 SLUICE MODEL TEXTS, then gates.py show
 
 run measures SmolLM2's gates of runtime/gates and every policy that needs no training, adding a line to gates.jsonl
-for each command; what is there already is not measured again, so a stopped run goes on. run-gemma3 has fewer measures
-of that model and its gate, to 32,768 tokens, in gates-gemma3.jsonl. TEXTS is where runtime/gates/texts.py put its
-parts, TASKS a folder of question files. show writes the tables between the marks in README.md and draws gates.png.
-Nothing here was tuned on what it measures."""
+for each command; what is there already is not measured again, so a stopped run goes on. run-tuned measures the
+default gate that shipped before it was tuned through the model, in gates-tuned.jsonl. run-gemma3 has fewer measures
+of that model and its gate, to 32,768 tokens, in gates-gemma3.jsonl. TEXTS is where runtime/gates/make.sh put its
+parts and the gates that do not ship. show writes the tables between the marks in the
+README.md of the project and of runtime/gates, and draws gates.png. Nothing here was tuned on what it measures."""
 import json
 import math
 import os
@@ -18,10 +19,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 RESULTS, PICTURE, README = (os.path.join(HERE, "gates.jsonl"), os.path.join(HERE, "gates.png"),
                             os.path.join(ROOT, "README.md"))
+GATES_README = os.path.join(ROOT, "runtime", "gates", "README.md")
 MARKS = "<!-- made by tests/bench/gates.py show -->", "<!-- end -->"
 SMOLLM2, GEMMA3 = "SmolLM2-135M-Instruct", "gemma-3-270m"  # as their gates are named
 RESULTS_GEMMA3 = os.path.join(HERE, "gates-gemma3.jsonl")
 MARKS_GEMMA3 = "<!-- made by tests/bench/gates.py show, of gemma3 -->", "<!-- end of gemma3 -->"
+RESULTS_TUNED = os.path.join(HERE, "gates-tuned.jsonl")
+MARKS_TUNED = "<!-- made by tests/bench/gates.py show, of tuned gates -->", "<!-- end of tuned gates -->"
 
 RATES = [0.5, 0.25, 0.125, 0.0625]  # kept
 GATES = ["default", "lite"]
@@ -34,8 +38,8 @@ TEXTS_GEMMA3 = {"novel 2,048": ("novel.measure.txt", 2048, 4), "novel 8,192": ("
                 "novel 32,768": ("novel.measure.txt", 32768, 1)}
 SCORED_GEMMA3 = 1024  # of each piece, at its end
 POLICIES_GEMMA3, RATES_GEMMA3 = ["default", "random", "streaming"], [0.5, 0.125]
+TUNED = ["before", "default"]  # what shipped until it was tuned through the model, and what does
 KINDS = ["code.measure.txt", "chat.measure.txt"]  # whose rates are looked at too
-TASKS = ["arc_challenge", "arc_easy", "boolq", "openbookqa", "piqa_first_half"]
 # Later keys look unlike the mean of the first, so keydiff keeps more than asked. Asked these rates, by context,
 # it keeps about what the others do.
 KEYDIFF = {2048: {0.5: 0.297, 0.25: 0.128, 0.125: 0.059, 0.0625: 0.027},
@@ -44,8 +48,6 @@ FEW_RATES, ONE_RATE = [0.5, 0.125], [0.125]  # for what takes long
 WINDOWS = [16, 128]
 ENDS = {"end of novel 8,192": "novel 8,192"}  # what follows a long prompt, so that all policies hold the same
 END_TOKENS = 256
-# Alone a question fits into a window of 128, so there others with their answers stand before it.
-ASKED = {16: (FEW_RATES, ["--limit", "60"]), 128: (ONE_RATE, ["--limit", "20", "--shots", "5"])}
 NEEDLE = ["--lengths", "2048,8064", "--depths", "20,80", "--limit", "1"]
 
 
@@ -54,7 +56,7 @@ NEEDLE = ["--lengths", "2048,8064", "--depths", "20,80", "--limit", "1"]
 def policy_words(policy, keep, context=None):
     if policy == "full":
         return ["--policy", "full"]
-    if policy in GATES:
+    if policy in GATES + TUNED:
         return ["--gate", policy, "--keep", str(keep)]
     if policy == "keydiff" and context:
         keep = KEYDIFF[context][keep]
@@ -82,10 +84,6 @@ def rate_words(text, policy, keep, window):
             str(window), *policy_words(policy, keep)]
 
 
-def task_words(policy, keep, window):
-    return ["eval", "tasks", *ASKED[window][1], "--window", str(window), *policy_words(policy, keep)]
-
-
 def needle_words(policy, keep):
     return ["eval", "needle", "--text", "novel.measure.txt", *NEEDLE, *policy_words(policy, keep, 8192)]
 
@@ -104,10 +102,8 @@ def all_words():
     for text in ENDS:
         yield from (end_words(text, p, k) for p, k in settings(ONE_RATE) if p != "full")
     for text in KINDS:
-        yield from (rate_words(text, gate, k, w) for gate in GATES for k in RATES for w in WINDOWS)
+        yield from (rate_words(text, gate, k, w) for gate in GATES for k in FEW_RATES for w in WINDOWS)
     yield from (needle_words(p, k) for p, k in settings(FEW_RATES))
-    for window in WINDOWS:
-        yield from (task_words(p, k, window) for p, k in settings(ASKED[window][0]))
 
 
 def all_words_gemma3():
@@ -115,6 +111,12 @@ def all_words_gemma3():
         for policy in POLICIES_GEMMA3:
             rates = [0] if policy == "streaming" else RATES_GEMMA3
             yield from (gemma3_words(text, policy, keep) for keep in rates)
+
+
+def all_words_tuned():
+    """Of the other gate, since run measures this one."""
+    for text in TEXTS:
+        yield from (agreement_words(text, TUNED[0], keep) for keep in RATES)
 
 
 # ---- measuring ----
@@ -127,11 +129,13 @@ def results(path=RESULTS):
     return {row["command"]: row for row in rows}
 
 
-def gate_path(name, gate):
-    return os.path.join(ROOT, "runtime", "gates", f"{name}.{gate}.gguf")
+def gate_path(name, gate, texts):
+    """One that ships, or one that make.sh left beside the texts."""
+    shipped = os.path.join(ROOT, "runtime", "gates", f"{name}.{gate}.gguf")
+    return shipped if os.path.exists(shipped) else os.path.join(texts, f"{gate}.gguf")
 
 
-def real_words(words, name, texts, tasks):
+def real_words(words, name, texts):
     """The command with files where they are."""
     words = list(words)
     if "--text" in words:
@@ -139,9 +143,7 @@ def real_words(words, name, texts, tasks):
         words[at] = os.path.join(texts, words[at])
     if "--gate" in words:
         at = words.index("--gate") + 1
-        words[at] = gate_path(name, words[at])
-    if words[1] == "tasks":
-        words += ["--tasks", ",".join(os.path.join(tasks, f"{t}.json") for t in TASKS)]
+        words[at] = gate_path(name, words[at], texts)
     return words
 
 
@@ -149,12 +151,12 @@ def missing(commands, have):
     return [c for c in map(" ".join, commands) if c not in have]
 
 
-def measure(name, path, commands, sluice, model, texts, tasks="", only=""):
+def measure(name, path, commands, sluice, model, texts, only=""):
     """Add what is missing to the file; name: of the model, as its gates have it."""
     wanted = [c for c in missing(commands, results(path)) if only in c]
     for n, command in enumerate(wanted, 1):
         began = time.monotonic()
-        words = [sluice, *real_words(command.split(), name, texts, tasks), "-m", model, "--json", "-q"]
+        words = [sluice, *real_words(command.split(), name, texts), "-m", model, "--json", "-q"]
         if "--gate" in words and not os.path.exists(words[words.index("--gate") + 1]):
             sys.exit(f"gates.py: there is no {words[words.index('--gate') + 1]}")
         ran = subprocess.run(words, check=True, stdout=subprocess.PIPE)
@@ -195,11 +197,6 @@ def top_one(row):
     return percents(r["agreement"], r["agreement_se"], ".1f")
 
 
-def accuracy(row):
-    r = row["result"]
-    return f"{100 * r['accuracy']:.1f}±{100 * r['error']:.1f}"
-
-
 def found(row, kinds):
     """Share of exact finds, Wilson's half width at one standard error beside it."""
     cells = [c for c in row["result"]["cells"] if c["kind"] in kinds]
@@ -224,7 +221,6 @@ COLUMNS = [
       for text in ["WikiText-2 2,048", "novel 8,192"]],
     ("top-1, novel 8,192, %", RATES, lambda p, k: agreement_words("novel 8,192", p, k), top_one),
     *[(f"KL, {text}, mnat", ONE_RATE, lambda p, k, text=text: end_words(text, p, k), divergence) for text in ENDS],
-    *[(f"tasks, W {w}, %", ASKED[w][0], lambda p, k, w=w: task_words(p, k, w), accuracy) for w in WINDOWS],
     ("fact and digits, %", FEW_RATES, needle_words, lambda row: found(row, ("fact", "digits"))),
     ("key and copy, %", FEW_RATES, needle_words, copied),
 ]
@@ -247,14 +243,14 @@ def table(have):
     return "\n".join(lines)
 
 
-def table_gemma3(have):
-    lines = ["| | evicted, % | " + " | ".join(POLICIES_GEMMA3) + " |", "|---" * (len(POLICIES_GEMMA3) + 2) + "|"]
+def small_table(have, policies, texts, rates, words):
+    lines = ["| | evicted, % | " + " | ".join(policies) + " |", "|---" * (len(policies) + 2) + "|"]
     for what, show in [("perplexity, {}, %", rise), ("KL, {}, mnat", divergence), ("top-1, {}, %", top_one)]:
-        for text in TEXTS_GEMMA3:
-            for i, keep in enumerate(RATES_GEMMA3):
+        for text in texts:
+            for i, keep in enumerate(rates):
                 cells = []
-                for policy in POLICIES_GEMMA3:
-                    row = have.get(" ".join(gemma3_words(text, policy, 0 if policy == "streaming" else keep)))
+                for policy in policies:
+                    row = have.get(" ".join(words(text, policy, 0 if policy == "streaming" else keep)))
                     cells.append(show(row) if row and not (policy == "streaming" and i > 0) else "")
                 lines.append(f"| {what.format(text) if i == 0 else ''} | {100 * (1 - keep):g} | "
                              + " | ".join(cells) + " |")
@@ -276,11 +272,9 @@ def rate_lines(have):
 
 
 def off_lines(have):
-    """Where the table's columns are not of equal rates; questions are too short for that to mean much."""
+    """Where the table's columns are not of equal rates."""
     found = []
     for name, rates, words, _ in COLUMNS:
-        if name.startswith("tasks"):
-            continue
         for policy in [*GATES, *FREE]:
             for keep in rates:
                 row = have.get(" ".join(words(policy, keep)))
@@ -310,14 +304,21 @@ def put_between(text, marks, made):
     return before + "\n".join([marks[0], *made, marks[1]]) + after
 
 
-def write_table(have, have_gemma3):
-    with open(README, encoding="utf-8") as file:
-        text = file.read()
+def between_marks(have, have_gemma3, have_tuned):
+    """(file, its text as it is, as it should be) of each with a table."""
     made = [table(have), "", f"KL of `default` below the best policy without training, %: {kl_lines(have)}.",
             f"Furthest from the asked rate, in all kinds of text, of the gates: {rate_lines(have)}. "
             f"Kept more than 2 points off, in %: {off_lines(have)}."]
-    made_gemma3 = [table_gemma3(have_gemma3), "", f"Furthest from the asked rate: {rate_lines(have_gemma3)}."]
-    return text, put_between(put_between(text, MARKS, made), MARKS_GEMMA3, made_gemma3)
+    made_gemma3 = [small_table(have_gemma3, POLICIES_GEMMA3, TEXTS_GEMMA3, RATES_GEMMA3, gemma3_words), "",
+                   f"Furthest from the asked rate: {rate_lines(have_gemma3)}."]
+    made_tuned = [small_table(have | have_tuned, TUNED, TEXTS, RATES, agreement_words)]
+    for path, tables in [(README, [(MARKS, made), (MARKS_GEMMA3, made_gemma3)]),
+                         (GATES_README, [(MARKS_TUNED, made_tuned)])]:
+        with open(path, encoding="utf-8") as file:
+            text = new = file.read()
+        for marks, lines in tables:
+            new = put_between(new, marks, lines)
+        yield path, text, new
 
 
 # ---- the picture ----
@@ -350,25 +351,30 @@ def draw(have):
 
 
 def show(write):
-    """The tables and the picture; without `write` only whether README.md has what was measured."""
-    have, have_gemma3 = results(), results(RESULTS_GEMMA3)
-    for run, commands, done in [("run", all_words(), have), ("run-gemma3", all_words_gemma3(), have_gemma3)]:
+    """The tables and the picture; without `write` only whether the pages have what was measured."""
+    have, have_gemma3, have_tuned = results(), results(RESULTS_GEMMA3), results(RESULTS_TUNED)
+    for run, commands, done in [("run", all_words(), have), ("run-gemma3", all_words_gemma3(), have_gemma3),
+                                ("run-tuned", all_words_tuned(), have_tuned)]:
         lacks = missing(commands, done)
         if lacks:
             sys.exit(f"gates.py {run}: {len(lacks)} commands have not been run, the first: {lacks[0]}")
-    old, new = write_table(have, have_gemma3)
-    if not write:
-        sys.exit(0 if old == new else "README.md is not what gates*.jsonl say: run gates.py show")
-    with open(README, "w", encoding="utf-8") as file:
-        file.write(new)
-    draw(have)
+    for path, old, new in between_marks(have, have_gemma3, have_tuned):
+        if write:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(new)
+        elif old != new:
+            sys.exit(f"{path} is not what gates*.jsonl say: run gates.py show")
+    if write:
+        draw(have)
 
 
 def main(words):
-    if words[:1] == ["run"] and len(words) in (5, 6):
+    if words[:1] == ["run"] and len(words) in (4, 5):
         measure(SMOLLM2, RESULTS, all_words(), *words[1:])
     elif words[:1] == ["run-gemma3"] and len(words) == 4:
         measure(GEMMA3, RESULTS_GEMMA3, all_words_gemma3(), *words[1:])
+    elif words[:1] == ["run-tuned"] and len(words) in (4, 5):
+        measure(SMOLLM2, RESULTS_TUNED, all_words_tuned(), *words[1:])
     elif words in (["show"], ["check"]):
         show(words == ["show"])
     else:
