@@ -50,7 +50,7 @@ sl_status sl_policy_choose(const sl_settings *settings, const sl_gate *gate, boo
     const sl_settings *s = settings;
     sl_policy p = {.kind = gate ? SL_POLICY_GATE : SL_POLICY_FULL,
                    .keep = s->keep > 0 ? s->keep : KEEP_DEFAULT};
-    sl_status status = s->policy ? sl_policy_named(s->policy, &p.kind) : SL_OK;
+    sl_status status = s->policy ? sl_policy_named("--policy", s->policy, &p.kind) : SL_OK;
     if (status != SL_OK) return status;
     if (p.kind == SL_POLICY_GATE && !gate) {
         sl_error("--policy gate needs a gate file: give one with -g FILE.gguf");
