@@ -109,7 +109,7 @@ typedef struct {
     /* train cpt */
     const char *loss;
     double eviction_loss, softness, clip, mean_share;
-    uint32_t rates_each;
+    uint32_t rates_each; /* 0: not given */
 
     /* train sft */
     const char *records, *lora_maps;

@@ -3,21 +3,17 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "launch/options/written.h"
+#include "launch/train/train_options.h"
 #include "runtime/base/log.h"
 #include "runtime/model/lora_file.h"
 
 sl_status sl_lora_output_name(const char *gate_output, char *out, size_t out_bytes)
 {
-    static const char SUFFIX[] = ".gguf";
-    size_t bytes = strlen(gate_output);
-    const size_t suffix_bytes = sizeof SUFFIX - 1;
-    if (bytes > suffix_bytes && strcmp(gate_output + bytes - suffix_bytes, SUFFIX) == 0)
-        bytes -= suffix_bytes;
-    const int n = snprintf(out, out_bytes, "%.*s.lora.gguf", (int)bytes, gate_output);
-    if (n < (int)out_bytes) return SL_OK;
-    sl_error("a file name of %d bytes is too long", n);
+    if (sl_written_second(&sl_train_options_outputs[0], gate_output, out, out_bytes)) return SL_OK;
+    sl_error("-o %s: with the adapter's ending the name is too long: give a shorter one",
+             gate_output);
     return SL_ERR_OPTION;
 }
 

@@ -384,9 +384,10 @@ static sl_status open_and_tune(void *context)
     return status;
 }
 
-sl_status sl_tuning_check(const sl_settings *settings, const char *command)
+sl_status sl_tuning_settings(sl_settings *settings, const char *command)
 {
-    const sl_settings *s = settings;
+    sl_settings *s = settings;
+    if (s->rates_each == 0) s->rates_each = s->rates.n < 2 ? 1 : 2;
     if (!s->model || !s->gate || !s->output) {
         sl_error("%s needs a model (-m), gates to start from (-g) and where tuned gates go (-o)",
                  command);
@@ -401,8 +402,7 @@ sl_status sl_tuning_check(const sl_settings *settings, const char *command)
         return SL_ERR_OPTION;
     }
     if (s->eviction_loss > 0 && s->rates.n > 1) {
-        sl_error("--eviction-loss holds one rate, which gates do not see: give one in --rates, and "
-                 "--rates-each 1");
+        sl_error("--eviction-loss holds one rate, which gates do not see: give one in --rates");
         return SL_ERR_OPTION;
     }
     if (s->rates_each > s->rates.n) {
