@@ -38,7 +38,12 @@ static void choose_gate(const sl_settings *s, const sl_gate *gate, bool notes, s
         return;
     }
     p->has_threshold = false;
-    if (notes)
+    if (notes && gate->n_calibration == 0)
+        sl_warn("%s is not calibrated, so that --keep %g has no threshold: each head keeps the "
+                "best of its last %d eligible tokens at that rate; sluice train calibrate finds "
+                "thresholds",
+                s->gate, p->keep, SL_RANKED_TOKENS);
+    else if (notes)
         sl_info("%s has no threshold for --keep %g at window %u: each head keeps the best of its "
                 "last %d eligible tokens at that rate",
                 s->gate, p->keep, p->window, SL_RANKED_TOKENS);

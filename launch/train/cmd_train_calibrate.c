@@ -11,6 +11,7 @@
 #include "launch/machine/ranks.h"
 #include "launch/output/report_train.h"
 #include "launch/setup/local_stage.h"
+#include "launch/setup/lora_choice.h"
 #include "launch/train/train_commands.h"
 #include "launch/train/train_job.h"
 #include "launch/train/train_options.h"
@@ -152,8 +153,8 @@ static sl_status run(calibration *c, const sl_policy *policy)
     sl_local_stage local;
     memset(c->bins, 0, BINS * sizeof *c->bins);
     memset(c->kept, 0, n_kept * sizeof *c->kept);
-    sl_status status = sl_local_stage_open(c->job.setup.gguf, s, s->n_layers, &options,
-                                           c->job.threads, &local);
+    sl_status status = sl_local_stage_open(c->job.setup.gguf, &c->job.setup.lora, s, s->n_layers,
+                                           &options, c->job.threads, &local);
     if (status == SL_OK) status = sl_model_setup_check_gate(&c->job.setup, local.tensors_hash);
     if (status == SL_OK) status = run_pieces(c, &local, &counts);
     sl_local_stage_close(&local);
@@ -352,7 +353,9 @@ static sl_status open_all(calibration *c)
     if (s->sinks != SL_NOT_GIVEN) c->gate.sinks = s->sinks;
     status = check_lengths(c);
     if (status != SL_OK) return status;
-    status = sl_model_setup_open(&c->job.setup, SL_SETUP_GATE_FITS);
+    status = sl_model_setup_open(&c->job.setup, SL_SETUP_GATE_FITS | SL_SETUP_LORA);
+    if (status == SL_OK && sl_train_job_rank(&c->job) == 0)
+        sl_lora_check_gate(&c->job.setup.lora, &c->gate, s->gate);
     if (status == SL_OK) status = sl_train_job_open_texts(&c->job, 0);
     if (status == SL_OK) status = take_room(c);
     return status == SL_OK ? open_log(c) : status;
@@ -415,8 +418,8 @@ const sl_command sl_cmd_train_calibrate = {
         "novel.txt,wiki.txt,chat.jsonl -o gate.gguf\n"
         "  sluice train calibrate -m model.gguf -g warm.gguf --text novel.txt --rates 0.5,0.25 "
         "--windows 128 -o gate.gguf",
-    .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
-               sl_train_options_gate, sl_train_options_lengths, MEASURING, sl_options_threads,
-               sl_options_sinks, sl_options_talk},
+    .groups = {sl_options_model, sl_options_lora, sl_options_chat_template, sl_options_seed,
+               sl_train_options_output, sl_train_options_gate, sl_train_options_lengths, MEASURING,
+               sl_options_threads, sl_options_sinks, sl_options_talk},
     .run = train_calibrate_command,
 };

@@ -53,6 +53,7 @@ typedef void sl_train_encode(const void *context, uint32_t layer, uint32_t type,
 typedef struct {
     uint32_t window, sinks;
     double keep; /* the share kept at p = 0.5; 0: thresholds are to be found by calibration */
+    uint64_t adapter_hash; /* of the LoRA adapter that they were tuned with; 0: none */
     sl_train_encode *encode;
     const void *context; /* of encode */
 } sl_train_gates;

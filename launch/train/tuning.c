@@ -43,7 +43,7 @@ static sl_status open_weights(sl_tuning *t)
                                       .context = 1,
                                       .policy = {.kind = SL_POLICY_FULL, .window = 1, .keep = 1},
                                       .n_pages = sl_full_heads(s, 0, s->n_layers)};
-    sl_status status = sl_local_stage_open(t->job.setup.gguf, s, s->n_layers, &options,
+    sl_status status = sl_local_stage_open(t->job.setup.gguf, NULL, s, s->n_layers, &options,
                                            t->job.threads, &t->stage);
     if (status != SL_OK) return status;
     return sl_model_setup_check_gate(&t->job.setup, t->stage.tensors_hash);
@@ -349,11 +349,12 @@ static void encode(const void *context, uint32_t layer, uint32_t type, sl_arena 
 }
 
 /* On rank 0: the adapter first, since a run whose gates are there has ended. */
-static sl_status write_lora(const sl_tuning *t)
+static sl_status write_lora(sl_tuning *t)
 {
     const sl_lora_pass *lora = sl_cpt_lora(t->cpt);
     if (rank_of(t) != 0 || !lora) return SL_OK;
-    return sl_lora_output_write(t->lora_path, t->job.setup.gguf, lora);
+    return sl_lora_output_write(t->lora_path, t->job.setup.gguf, &t->job.setup.shape, lora,
+                                &t->lora_hash);
 }
 
 static sl_status tune(sl_tuning *t)
@@ -363,12 +364,13 @@ static sl_status tune(sl_tuning *t)
     sl_cpt_take_mean(t->cpt);
     status = tell_held_out(t);
     if (status != SL_OK) return status;
+    status = sl_ranks_agree(t->job.comm, write_lora(t));
     const sl_train_gates gates = {.window = t->window,
                                   .sinks = t->sinks,
                                   .keep = t->job.settings->eviction_loss > 0 ? t->kept : 0,
+                                  .adapter_hash = t->lora_hash,
                                   .encode = encode,
                                   .context = sl_cpt_numbers(t->cpt)};
-    status = sl_ranks_agree(t->job.comm, write_lora(t));
     return status == SL_OK ? sl_train_run_end(&t->run, &gates) : status;
 }
 

@@ -38,6 +38,7 @@ struct sl_tuning {
     size_t storage_bytes;
     uint32_t window, sinks;
     char lora_path[4096];      /* of the adapter */
+    uint64_t lora_hash;        /* of what rank 0 wrote there; 0: nothing */
     double kept;               /* of held-out text, at the last of the rates */
     sl_train_records *records; /* of train sft */
 };

@@ -3,6 +3,8 @@ served, over any ranks; a stopped run goes on to the same bytes; records that ca
 synthetic model; the records name one answer, which the model does not find likely before."""
 import json
 import os
+import shutil
+import subprocess
 
 import e2e
 
@@ -46,6 +48,44 @@ def check_learns(bench, model, gate):
     return records
 
 
+def check_named(bench, model):
+    """Gates name the adapter that they were tuned with: who serves them without it is warned."""
+    gate, adapter = bench.path("sft.gguf"), bench.path("sft.lora.gguf")
+    told = json.loads(e2e.good(bench, 0, "show", "gate", gate, "--json").stdout)["adapter_hash"]
+    e2e.check(len(told) == 16 and told in e2e.good(bench, 0, "show", "gate", gate).stdout.decode(), f"{told}")
+    other = bench.path("other.lora.gguf")
+    maker = os.path.join(os.path.dirname(bench.args.make_model), "make_lora")
+    subprocess.run([maker, model, other, "3", "4", "8", "f16", "all"], check=True, stdout=subprocess.DEVNULL)
+    moved = bench.path("moved.gguf")
+    shutil.copy(adapter, moved)
+    for more, said in [([], f"the LoRA adapter of hash {told}, which is not given"),
+                       (["--lora", other], "which is none of --lora"), (["--lora", moved], None),
+                       (["--lora", f"{other}=0.1,{moved}"], None), (["--policy", "full"], None)]:
+        talk = e2e.good(bench, 2, "run", "-m", model, "-g", gate, "-p", "a b", "-n", 2, *more).stderr.decode()
+        e2e.check(talk.count("was tuned with") == bool(said) and (not said or said in talk), f"{more}: {talk}")
+
+
+def check_calibrated(bench, model):
+    """With an adapter thresholds are those of the model with it; what the gates name stays."""
+    text, start, gate = bench.write("text.txt", e2e.words(3, 6000)), bench.path("window.gguf"), bench.path("tuned.gguf")
+    e2e.good(bench, 0, "train", "init", "-m", model, "-o", start, "--span", "window:16,8", "--fill", "random")
+    e2e.good(bench, 0, *words_of(model, start, bench.path("answer1.json"), gate, "--pieces", 4, "--batch", 2,
+                                 "--rate", "0.05"))
+    files = []
+    for i, (ranks, more) in enumerate([(0, []), (0, ["--lora", bench.path("tuned.lora.gguf")]),
+                                       (0, ["--lora", bench.path("other.lora.gguf")]),
+                                       (0, ["--lora", bench.path("other.lora.gguf") + "=0"])]):
+        out = bench.path(f"calibrated{i}.gguf")
+        ran = e2e.good(bench, ranks, "train", "calibrate", "-m", model, "-g", gate, "--text", text, "--lengths", 256,
+                       "--pieces", 2, "--rates", "0.5", "--windows", 16, "-o", out, "-t", 1, *more)
+        warned = "was tuned with" in ran.stderr.decode()
+        e2e.check(warned == (i != 1), f"{more}: {ran.stderr.decode()}")
+        files.append(json.loads(e2e.good(bench, 0, "show", "gate", out, "--json").stdout))
+    e2e.check(files[0]["adapter_hash"] and len({file["adapter_hash"] for file in files}) == 1, f"{files}")
+    rows = [file["calibration"] for file in files]
+    e2e.check(rows[0] == rows[3] and rows[0] != rows[2], f"an adapter changes nothing, or 0 times does: {rows}")
+
+
 def check_control(bench, model, gate, records):
     """The adapter alone, with the full cache; and gates alone."""
     more = ["--pieces", 8, "--batch", 2]
@@ -55,6 +95,8 @@ def check_control(bench, model, gate, records):
     e2e.check(told["kept"] == 1 and abs(told["rise"]) < 1e-6, told)
     gates = bench.path("gates.gguf")
     e2e.good(bench, 0, *words_of(model, gate, records, gates, *more, "--lora-rank", 0))
+    told = json.loads(e2e.good(bench, 0, "show", "gate", gates, "--json").stdout)
+    e2e.check(told["adapter_hash"] is None, f"tuned alone, yet with {told['adapter_hash']}")
     e2e.check(os.path.exists(gates) and not os.path.exists(bench.path("gates.lora.gguf")), "an adapter was written")
 
 
@@ -114,6 +156,8 @@ def body(bench):
     e2e.good(bench, 0, "train", "init", "-m", model, "-o", gate, "--span", "prompt", "--gate-heads", "2",
              "--gate-width", "16")
     records = check_learns(bench, model, gate)
+    check_named(bench, model)
+    check_calibrated(bench, model)
     check_control(bench, model, gate, records)
     check_ranks(bench, model, gate, records)
     stopped = [check_resume(bench, model, gate, records, ranks) for ranks in (0, 2)]
