@@ -206,7 +206,7 @@ static sl_status not_finite(const sl_tuning *t, const char *what)
     return SL_ERR_FORMAT;
 }
 
-/* Number `index` of the round's texts; its loss is added. */
+/* Number `index` of the round's texts; its loss is added. After a signal the rest is left out. */
 static void read_text(sl_tuning *t, uint32_t index, double *loss)
 {
     const sl_settings *s = t->job.settings;
@@ -216,7 +216,7 @@ static void read_text(sl_tuning *t, uint32_t index, double *loss)
     t->texts->take(t, SL_TRAIN_PIECE, first + index, &text);
     text.ahead = ahead_of(t);
     sl_cpt_read(t->cpt, &text);
-    for (uint32_t i = 0; i < s->rates_each; i++) {
+    for (uint32_t i = 0; i < s->rates_each && sl_process_signal() == 0; i++) {
         sl_cpt_told told;
         sl_cpt_gradient(t->cpt, keep_of(t, index, i), weight, &told);
         const double sum = (learns(s, "lm") ? told.lm : 0) + (learns(s, "kl") ? told.kl : 0);
@@ -227,7 +227,7 @@ static void read_text(sl_tuning *t, uint32_t index, double *loss)
 static sl_status read_texts(sl_tuning *t, double *loss_out)
 {
     *loss_out = 0;
-    for (uint32_t i = 0; i < t->batch; i++) read_text(t, i, loss_out);
+    for (uint32_t i = 0; i < t->batch && sl_process_signal() == 0; i++) read_text(t, i, loss_out);
     if (isfinite(*loss_out)) return SL_OK;
     return not_finite(t, "loss");
 }
@@ -269,12 +269,17 @@ static sl_status tell_round(sl_tuning *t, double loss)
     return sl_report_train_round(t->job.log, &r);
 }
 
+/* A round takes minutes on long texts, and who sends SIGTERM waits for seconds: a round that a
+ * signal comes upon is left off, and done again by the run that goes on. */
 static sl_status run_round(void *context)
 {
     sl_tuning *t = context;
     double loss;
+    bool left_off;
     sl_status status = sl_ranks_agree(t->job.comm, read_texts(t, &loss));
-    if (status == SL_OK) status = add_up(t, &loss);
+    if (status == SL_OK) status = sl_ranks_any(t->job.comm, sl_process_signal() != 0, &left_off);
+    if (status != SL_OK || left_off) return status;
+    status = add_up(t, &loss);
     if (status != SL_OK) return status;
     /* all ranks have the same gradients now, so all stop or none */
     status = sl_cpt_step(t->cpt, rate_at(t, t->run.point.round), t->job.settings->mean_share);

@@ -4,6 +4,7 @@ synthetic model; the records name one answer, which the model does not find like
 import json
 import os
 import shutil
+import signal
 import subprocess
 
 import e2e
@@ -120,6 +121,17 @@ def check_resume(bench, model, gate, records, ranks):
     return stopped
 
 
+def check_left_off(bench, model, gate, records):
+    """A signal does not wait for a round that takes minutes."""
+    out = bench.path("left_off.gguf")
+    run = bench.start(2, *words_of(model, gate, records, out, "--pieces", 8192, "--batch", 4096))
+    e2e.wait_until(lambda: os.path.exists(out + ".log.jsonl"), 12)
+    run.send_signal(signal.SIGTERM)
+    code = run.wait(timeout=60)
+    e2e.check(code != 0 and "stopped after round 0" in bench.talk(), f"exit code {code}: {bench.talk()}")
+    e2e.check(not os.path.exists(out), "it wrote gates")
+
+
 def check_records(bench, model, gate):
     """Lines, too; what is no record is told and skipped."""
     good = [json.dumps({"instruction": f"Count to {n}.", "input": "Slowly.", "output": "one two"}) for n in range(6)]
@@ -162,6 +174,7 @@ def body(bench):
     check_ranks(bench, model, gate, records)
     stopped = [check_resume(bench, model, gate, records, ranks) for ranks in (0, 2)]
     e2e.check(any(stopped), "no run was stopped before its end")
+    check_left_off(bench, model, gate, records)
     check_records(bench, model, gate)
     check_refused(bench, model, gate, records)
 
