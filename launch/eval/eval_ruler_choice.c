@@ -113,11 +113,17 @@ static sl_status take_policy(choosing *c, const char *word, size_t bytes)
     }
     for (uint32_t i = 0; i < c->out->n_runs; i++)
         if (strcmp(c->out->runs[i].policy, sl_policy_name(kind)) == 0) return SL_OK;
+    const uint32_t before = c->out->n_runs;
     if (sl_policy_has_rate(kind))
         add_rates(c, kind);
     else
         add_run(c, kind, 0);
-    return SL_OK;
+    if (c->out->n_runs > before || !c->settings->policies) return SL_OK;
+    sl_error(
+        "--policies %s has no threshold of its own, which --keep 0 asks for: give a rate above "
+        "0, too",
+        sl_policy_name(kind));
+    return SL_ERR_OPTION;
 }
 
 static sl_status take_policies(choosing *c)

@@ -95,7 +95,7 @@ static void print_text(const sl_gguf *gguf, const sl_gate *gate)
     printf("model: %u layers, %u KV heads, width %u, tensors of hash %016" PRIx64 "\n",
            gate->n_layers, gate->n_kv_heads, gate->model_width, gate->model_hash);
     if (gate->adapter_hash)
-        printf("tuned with the LoRA adapter of hash %016" PRIx64 "\n", gate->adapter_hash);
+        printf("for the model with the LoRA adapter of hash %016" PRIx64 "\n", gate->adapter_hash);
     printf("sinks %u, window %u, threshold %g (p %.3g), expected to keep %.1f%%\n", gate->sinks,
            gate->window, (double)gate->threshold, sigmoid((double)gate->threshold),
            100 * (double)gate->keep);

@@ -193,9 +193,12 @@ static sl_status read_lines(const sl_train_record_reading *r, const char *path, 
         if (!line_end) line_end = end;
         text = line_end + 1;
         if (line_end == line) continue;
-        json_t *object = json_loadb(line, (size_t)(line_end - line), 0, NULL);
+        json_error_t error;
+        json_t *object = json_loadb(line, (size_t)(line_end - line), 0, &error);
         if (object)
             status = add_or_skip(r, object, number, f, &skipped);
+        else if (json_error_code(&error) == json_error_out_of_memory)
+            status = SL_ERR_MEMORY;
         else
             sl_skip(&skipped, number, "no JSON");
         json_decref(object);

@@ -63,28 +63,37 @@ def check_named(bench, model):
                        (["--lora", other], "which is none of --lora"), (["--lora", moved], None),
                        (["--lora", f"{other}=0.1,{moved}"], None), (["--policy", "full"], None)]:
         talk = e2e.good(bench, 2, "run", "-m", model, "-g", gate, "-p", "a b", "-n", 2, *more).stderr.decode()
-        e2e.check(talk.count("was tuned with") == bool(said) and (not said or said in talk), f"{more}: {talk}")
+        e2e.check(talk.count("is for the model with") == bool(said) and (not said or said in talk), f"{more}: {talk}")
 
 
 def check_calibrated(bench, model):
-    """With an adapter thresholds are those of the model with it; what the gates name stays."""
+    """Thresholds are those of the model with its adapter, which the gate file names from then on; gates that were
+    tuned with one are not calibrated without it."""
     text, start, gate = bench.write("text.txt", e2e.words(3, 6000)), bench.path("window.gguf"), bench.path("tuned.gguf")
     e2e.good(bench, 0, "train", "init", "-m", model, "-o", start, "--span", "window:16,8", "--fill", "random")
     e2e.good(bench, 0, *words_of(model, start, bench.path("answer1.json"), gate, "--pieces", 4, "--batch", 2,
                                  "--rate", "0.05"))
+    own, other, out = bench.path("tuned.lora.gguf"), bench.path("other.lora.gguf"), bench.path("calibrated.gguf")
+
+    def calibrate(gates, *more, ranks=0):
+        return bench.run(ranks, "train", "calibrate", "-m", model, "-g", gates, "--text", text, "--lengths", 256,
+                         "--pieces", 2, "--rates", "0.5", "--windows", 16, "-o", out, "-t", 1, *more)
+
+    for gates, more, said in [(gate, [], b"which is not given"), (gate, ["--lora", other], b"is not that of --lora"),
+                              (gate, ["--lora", f"{own},{other}"], b"is for one adapter, not for 2")]:
+        ran = calibrate(gates, *more)
+        e2e.check(ran.returncode == 2 and said in ran.stderr and not os.path.exists(out), f"{more}: {ran}")
     files = []
-    for i, (ranks, more) in enumerate([(0, []), (0, ["--lora", bench.path("tuned.lora.gguf")]),
-                                       (0, ["--lora", bench.path("other.lora.gguf")]),
-                                       (0, ["--lora", bench.path("other.lora.gguf") + "=0"])]):
-        out = bench.path(f"calibrated{i}.gguf")
-        ran = e2e.good(bench, ranks, "train", "calibrate", "-m", model, "-g", gate, "--text", text, "--lengths", 256,
-                       "--pieces", 2, "--rates", "0.5", "--windows", 16, "-o", out, "-t", 1, *more)
-        warned = "was tuned with" in ran.stderr.decode()
-        e2e.check(warned == (i != 1), f"{more}: {ran.stderr.decode()}")
+    for gates, more in [(gate, ["--lora", own]), (start, []), (start, ["--lora", other]),
+                        (start, ["--lora", other + "=0"])]:
+        ran = calibrate(gates, *more, ranks=2)
+        e2e.check(ran.returncode == 0, f"{more}: {ran}")
         files.append(json.loads(e2e.good(bench, 0, "show", "gate", out, "--json").stdout))
-    e2e.check(files[0]["adapter_hash"] and len({file["adapter_hash"] for file in files}) == 1, f"{files}")
-    rows = [file["calibration"] for file in files]
-    e2e.check(rows[0] == rows[3] and rows[0] != rows[2], f"an adapter changes nothing, or 0 times does: {rows}")
+    tuned, plain, adapted, zero = files
+    e2e.check(tuned["adapter_hash"] and plain["adapter_hash"] is None, f"{files}")
+    e2e.check(adapted["adapter_hash"] not in (None, tuned["adapter_hash"]), f"{files}")
+    rows = [file["calibration"] for file in (plain, adapted, zero)]
+    e2e.check(rows[0] == rows[2] != rows[1], f"an adapter changes nothing, or 0 times does: {rows}")
 
 
 def check_control(bench, model, gate, records):
