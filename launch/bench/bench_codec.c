@@ -106,8 +106,8 @@ static sl_status compute(const sl_settings *s, half *h)
         .context = s->chunk,
         .policy = {.window = s->chunk}, /* everything is in the ring: no pages */
     };
-    sl_status status = sl_local_stage_open(h->setup.gguf, &h->setup.shape, h->n_layers, &options,
-                                           s->threads, &h->stage);
+    sl_status status = sl_local_stage_open(h->setup.gguf, NULL, &h->setup.shape, h->n_layers,
+                                           &options, s->threads, &h->stage);
     return status == SL_OK ? sl_local_stage_compute(&h->stage, h->tokens.ids, s->chunk) : status;
 }
 

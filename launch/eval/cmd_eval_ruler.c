@@ -8,24 +8,25 @@
 #include "launch/eval/eval_commands.h"
 #include "launch/eval/eval_prompts.h"
 #include "launch/eval/eval_requests.h"
+#include "launch/eval/eval_ruler_choice.h"
 #include "launch/eval/eval_ruler_report.h"
 #include "launch/eval/eval_ruler_scores.h"
 #include "launch/eval/eval_ruler_tasks.h"
 #include "launch/json/json_object.h"
 #include "launch/output/report.h"
-#include "runtime/base/append.h"
 #include "runtime/base/log.h"
 #include "runtime/gate/policy.h"
 
-enum { RUNS_MAX = 1 + 8 * SL_COUNTS_MAX };
-
 typedef struct {
     const sl_settings *settings; /* as given */
-    sl_settings *runs;           /* [scores.n_runs], the full cache's first */
-    sl_ruler_scores scores;
-    uint32_t n_begun; /* runs */
+    sl_ruler_choice choice;
 
-    /* On rank 0, of the run under way. */
+    /* On rank 0. */
+    sl_ruler_scores scores;
+    uint32_t n_ended; /* runs that ended well: the number of the one under way */
+    bool was_printed;
+
+    /* Of the run under way. */
     const sl_tokenizer *tokenizer;
     sl_policy policy;
     sl_tokens filler;         /* of all runs */
@@ -34,7 +35,7 @@ typedef struct {
     sl_progress progress;
 } evaluation;
 
-static sl_ruler_run *run_of(const evaluation *e) { return &e->scores.runs[e->n_begun - 1]; }
+static sl_ruler_run *run_of(const evaluation *e) { return &e->scores.runs[e->n_ended]; }
 
 static uint64_t n_all(const evaluation *e)
 {
@@ -76,15 +77,23 @@ static void note_place(const sl_ruler_prompt *prompt, const sl_ruler_trial *tria
     result->depth = nowhere ? SL_RULER_ALL : sl_ruler_bucket(trial->depth, 1);
 }
 
-static sl_status make_request(evaluation *e, uint32_t cell, uint32_t t, sl_request **request_out)
+/* The caller ends the prompt, also after an error. */
+static sl_status make_prompt(const evaluation *e, uint32_t cell, uint32_t t,
+                             sl_ruler_trial *trial_out, sl_ruler_prompt *prompt)
 {
     const sl_ruler_scores *s = &e->scores;
     const sl_ruler_task *task = sl_ruler_cell_task(s, cell);
-    sl_ruler_trial trial = sl_ruler_trial_of(task, sl_ruler_cell_length(s, cell), e->settings->seed,
-                                             t, s->n_trials);
     sl_ruler_source source = {.tokenizer = e->tokenizer, .filler = &e->filler};
+    *trial_out = sl_ruler_trial_of(task, sl_ruler_cell_length(s, cell), e->settings->seed, t,
+                                   s->n_trials);
+    return sl_ruler_prompt_make(task, &source, trial_out, prompt);
+}
+
+static sl_status make_request(evaluation *e, uint32_t cell, uint32_t t, sl_request **request_out)
+{
+    sl_ruler_trial trial;
     sl_ruler_prompt *prompt = &e->prompts[e->next];
-    sl_status status = sl_ruler_prompt_make(task, &source, &trial, prompt);
+    sl_status status = make_prompt(e, cell, t, &trial, prompt);
     if (status != SL_OK) return status;
     note_place(prompt, &trial, &run_of(e)->cells[cell].trials[t]);
     sl_request *request = request_of(e, prompt);
@@ -194,10 +203,36 @@ static sl_status make_filler(evaluation *e)
     return sl_ruler_noise(e->tokenizer, n, &e->filler);
 }
 
+/* That all that is asked for can be asked, before anything is: a task may need more than the
+ * shortest length, and the longest more than the text has. */
+static sl_status check_prompts(const evaluation *e)
+{
+    const uint32_t shortest = sl_counts_least(&e->settings->lengths);
+    sl_status status = SL_OK;
+    for (uint32_t cell = 0; status == SL_OK && cell < sl_ruler_cells(&e->scores); cell++) {
+        const bool all = sl_ruler_cell_length(&e->scores, cell) == shortest;
+        for (uint32_t t = 0; status == SL_OK && t < (all ? e->scores.n_trials : 1); t++) {
+            sl_ruler_trial trial;
+            sl_ruler_prompt prompt;
+            status = make_prompt(e, cell, t, &trial, &prompt);
+            sl_ruler_prompt_fini(&prompt);
+        }
+    }
+    return status;
+}
+
+/* Of all runs, as the first begins. */
 static sl_status make_room(evaluation *e)
 {
     e->prompts = calloc(n_all(e), sizeof *e->prompts);
-    return e->prompts ? make_filler(e) : SL_ERR_MEMORY;
+    if (!e->prompts) return SL_ERR_MEMORY;
+    sl_status status = sl_ruler_scores_init(&e->scores);
+    for (uint32_t i = 0; status == SL_OK && i < e->scores.n_runs; i++) {
+        e->scores.runs[i].policy = e->choice.runs[i].policy;
+        e->scores.runs[i].keep = e->choice.runs[i].keep;
+    }
+    if (status == SL_OK) status = make_filler(e);
+    return status == SL_OK ? check_prompts(e) : status;
 }
 
 /* Say which of the tasks this run asks; the first asks all. */
@@ -206,171 +241,87 @@ static void choose_cells(evaluation *e)
     uint32_t n = 0, all = sl_ruler_cells(&e->scores);
     const sl_ruler_run *run = run_of(e);
     for (uint32_t cell = 0; cell < all; cell++) {
-        run->cells[cell].was_run = e->n_begun == 1 || sl_ruler_cell_runs(&e->scores, cell);
+        run->cells[cell].was_run = e->n_ended == 0 || sl_ruler_cell_runs(&e->scores, cell);
         n += run->cells[cell].was_run;
     }
     e->next = e->n_done = 0;
     e->n_asked = (uint64_t)n * e->scores.n_trials;
-    if (run->keep > 0)
-        sl_info("policy %s, --keep %g: %u of %u tasks and lengths", run->policy, run->keep, n, all);
-    else
-        sl_info("policy %s: %u of %u tasks and lengths", run->policy, n, all);
+    char name[SL_RULER_RUN_BYTES];
+    sl_info("%s: %u of %u tasks and lengths", sl_ruler_run_name(run, name), n, all);
 }
 
 static sl_status begin(void *context, sl_engine *engine, sl_port *port_out)
 {
     evaluation *e = context;
-    e->n_begun++;
     e->policy = *sl_engine_policy(engine);
     e->tokenizer = sl_engine_tokenizer(engine);
     sl_status status = e->prompts ? SL_OK : make_room(e);
     if (status != SL_OK) return status;
+    if (e->n_ended == 0 && *e->choice.left_out)
+        sl_info("--keep 0, the gate's own threshold, leaves out %s", e->choice.left_out);
     choose_cells(e);
     sl_progress_init(&e->progress);
     *port_out = (sl_port){.context = e, .next = next, .done = done};
     return SL_OK;
 }
 
-static sl_status print_result(const evaluation *e)
+static sl_status print_json(const evaluation *e, const sl_ruler_scores *ended)
 {
-    if (!e->settings->json) {
-        sl_ruler_report_print(&e->scores);
-        return SL_OK;
-    }
     sl_json_object object = sl_json_begin();
     sl_json_set_text_or_null(&object, "text", e->settings->text);
     sl_json_set_count(&object, "seed", e->settings->seed);
-    sl_json_set_count(&object, "trials", e->scores.n_trials);
+    sl_json_set_count(&object, "trials", ended->n_trials);
     sl_json_set_count(&object, "sinks", e->policy.sinks);
     sl_json_set_count(&object, "window", e->policy.window);
-    sl_ruler_report_json(&e->scores, &object);
+    sl_json_set_flag(&object, "complete", ended->n_runs == e->scores.n_runs);
+    sl_ruler_report_json(ended, &object);
     return sl_report_print(sl_json_end(&object));
+}
+
+/* What ended well, once: hours may have gone into it, whatever went wrong since. */
+static sl_status print_result(evaluation *e)
+{
+    sl_ruler_scores ended = e->scores;
+    ended.n_runs = e->n_ended;
+    if (e->was_printed || e->n_ended == 0) return SL_OK;
+    e->was_printed = true;
+    char name[SL_RULER_RUN_BYTES];
+    if (e->n_ended < e->scores.n_runs)
+        sl_warn("%s did not end well: told are the %u of %u runs before it",
+                sl_ruler_run_name(run_of(e), name), e->n_ended, e->scores.n_runs);
+    if (e->settings->json) return print_json(e, &ended);
+    return sl_ruler_report_print(&ended);
 }
 
 static sl_status end(void *context, const sl_engine *engine, sl_status status)
 {
     evaluation *e = context;
     sl_progress_end(&e->progress);
-    if (status != SL_OK) return status;
+    if (status != SL_OK) {
+        (void)print_result(e); /* `status` is what went wrong first */
+        return status;
+    }
+    e->n_ended++;
     if (e->settings->verbose) {
         sl_engine_report report;
         sl_engine_report_get(engine, &report);
         sl_report_show(&report);
     }
-    return e->n_begun == e->scores.n_runs ? print_result(e) : SL_OK;
+    return e->n_ended == e->scores.n_runs ? print_result(e) : SL_OK;
 }
 
-/* ---- what is asked for ---- */
+/* ---- all runs ---- */
 
-/* Call take(e, word, bytes) for each word of a list with commas between, as long as it says
- * SL_OK. */
-static sl_status each_word(evaluation *e, const char *list,
-                           sl_status (*take)(evaluation *e, const char *word, size_t bytes))
-{
-    sl_status status = SL_OK;
-    for (const char *at = list; status == SL_OK && *at;) {
-        size_t bytes = strcspn(at, ", ");
-        if (bytes > 0) status = take(e, at, bytes);
-        at += bytes + (at[bytes] != '\0');
-    }
-    return status;
-}
-
-/* Refuse a word with all that could have been said. */
-static sl_status refuse_task(const char *word, size_t bytes)
-{
-    char names[1024];
-    size_t used = 0;
-    for (size_t i = 0; i < SL_RULER_TASKS; i++)
-        sl_append(names, sizeof names, &used, "%s%s (%s)", i > 0 ? ", " : "",
-                  sl_ruler_tasks[i].name, sl_ruler_tasks[i].asks);
-    sl_error("--tasks: '%.*s' is none of these: %s", (int)bytes, word, names);
-    return SL_ERR_OPTION;
-}
-
-static sl_status take_task(evaluation *e, const char *word, size_t bytes)
-{
-    const sl_ruler_task *task = sl_ruler_task_named(word, bytes);
-    if (!task) return refuse_task(word, bytes);
-    if (task->needs_text && !e->settings->text) {
-        sl_error("the task %s needs --text FILE", task->name);
-        return SL_ERR_OPTION;
-    }
-    for (uint32_t i = 0; i < e->scores.n_tasks; i++)
-        if (e->scores.tasks[i] == task) return SL_OK;
-    e->scores.tasks[e->scores.n_tasks++] = task;
-    return SL_OK;
-}
-
-/* Those named, or all that can be done. */
-static sl_status take_tasks(evaluation *e)
-{
-    if (e->settings->tasks) return each_word(e, e->settings->tasks, take_task);
-    for (uint32_t i = 0; i < SL_RULER_TASKS; i++)
-        if (e->settings->text || !sl_ruler_tasks[i].needs_text)
-            e->scores.tasks[e->scores.n_tasks++] = &sl_ruler_tasks[i];
-    return SL_OK;
-}
-
-static void add_run(evaluation *e, sl_policy_kind kind, double keep)
-{
-    sl_settings *run = &e->runs[e->scores.n_runs++];
-    *run = *e->settings;
-    run->policy = sl_policy_name(kind);
-    run->keep = keep;
-    run->same_visible = true;
-    run->context = sl_counts_most(&run->lengths);
-}
-
-/* At each rate, if it has one. The full cache is there already, and nothing twice. */
-static sl_status take_policy(evaluation *e, const char *word, size_t bytes)
-{
-    const sl_rates *rates = &e->settings->rates;
-    char *name = strndup(word, bytes);
-    sl_policy_kind kind;
-    sl_status status = name ? sl_policy_named(name, &kind) : SL_ERR_MEMORY;
-    free(name);
-    if (status != SL_OK) return status;
-    if (kind == SL_POLICY_GATE && !e->settings->gate) {
-        sl_error("--policies gate needs a gate file: give one with -g FILE.gguf");
-        return SL_ERR_OPTION;
-    }
-    for (uint32_t i = 0; i < e->scores.n_runs; i++)
-        if (strcmp(e->runs[i].policy, sl_policy_name(kind)) == 0) return SL_OK;
-    if (!sl_policy_has_rate(kind)) add_run(e, kind, 0);
-    for (uint32_t i = 0; i < rates->n && sl_policy_has_rate(kind); i++)
-        add_run(e, kind, rates->items[i]);
-    return SL_OK;
-}
-
-static sl_status take_policies(evaluation *e)
-{
-    const char *named = e->settings->policies;
-    const char *all = e->settings->gate ? "gate, random, streaming, keynorm, keydiff, snapkv, h2o"
-                                        : "random, streaming, keynorm, keydiff, snapkv, h2o";
-    e->runs = calloc(RUNS_MAX, sizeof *e->runs);
-    if (!e->runs) return SL_ERR_MEMORY;
-    add_run(e, SL_POLICY_FULL, 0);
-    return each_word(e, named ? named : all, take_policy);
-}
-
-static sl_status take_settings(evaluation *e)
+static sl_status choose(evaluation *e)
 {
     const sl_settings *s = e->settings;
-    e->scores.n_trials = s->limit;
-    e->scores.n_lengths = s->lengths.n;
-    e->scores.lengths = s->lengths.items;
-    sl_status status = take_tasks(e);
-    if (status == SL_OK) status = take_policies(e);
-    if (status == SL_OK && e->scores.n_tasks == 0) {
-        sl_error("--tasks names none of " SL_RULER_TASK_NAMES);
-        status = SL_ERR_OPTION;
-    }
-    if (status == SL_OK) status = sl_ruler_scores_init(&e->scores);
-    for (uint32_t i = 0; status == SL_OK && i < e->scores.n_runs; i++) {
-        e->scores.runs[i].policy = e->runs[i].policy;
-        e->scores.runs[i].keep = e->runs[i].keep;
-    }
+    sl_status status = sl_ruler_choose(s, &e->choice);
+    e->scores = (sl_ruler_scores){.n_tasks = e->choice.n_tasks,
+                                  .n_lengths = s->lengths.n,
+                                  .n_trials = s->limit,
+                                  .n_runs = e->choice.n_runs,
+                                  .lengths = s->lengths.items};
+    memcpy(e->scores.tasks, e->choice.tasks, sizeof e->scores.tasks);
     return status;
 }
 
@@ -378,7 +329,7 @@ static void clean_up(evaluation *e)
 {
     for (uint64_t i = 0; e->prompts && i < n_all(e); i++) sl_ruler_prompt_fini(&e->prompts[i]);
     free(e->prompts);
-    free(e->runs);
+    sl_ruler_choice_fini(&e->choice);
     sl_tokens_free(&e->filler);
     sl_ruler_scores_fini(&e->scores);
 }
@@ -391,9 +342,10 @@ static int eval_ruler_command(sl_settings *settings)
                           .begin = begin,
                           .end = end,
                           .watch = {.context = &e, .progress = on_progress}};
-    sl_status status = take_settings(&e);
-    int code = status == SL_OK ? sl_engine_serve_each(e.runs, e.scores.n_runs, &service)
+    sl_status status = choose(&e);
+    int code = status == SL_OK ? sl_engine_serve_each(e.choice.runs, e.choice.n_runs, &service)
                                : sl_exit_code(status);
+    if (code != SL_EXIT_OK) (void)print_result(&e); /* a run that did not even begin */
     clean_up(&e);
     return code;
 }
@@ -409,8 +361,9 @@ static const sl_option RULER[] = {
     {"gate", 'g', "FILE", NULL, "Attention-Gates, for the policy gate", SL_SETS_READ(gate)},
     {"policies", 0, "NAME,...", NULL, "beside full: " SL_POLICY_NAMES " [all]",
      SL_SETS_TEXT(policies)},
-    {"keep", 0, "RATE,...", "0.5,0.25,0.125,0.0625", "kept of tokens outside sinks and window",
-     SL_SETS_REALS(rates, 1e-6, 1)},
+    {"keep", 0, "RATE,...", "0.5,0.25,0.125,0.0625",
+     "kept of tokens outside sinks and window; 0: the gate's own threshold",
+     SL_SETS_REALS(rates, 0, 1)},
     {0},
 };
 
@@ -428,8 +381,9 @@ const sl_command sl_cmd_eval_ruler = {
     .examples =
         "  sluice eval ruler -m model.gguf -g gate.gguf --text book.txt --lengths 1024,2048\n"
         "  sluice eval ruler -m model.gguf --policies random,snapkv --keep 0.25 --tasks single",
-    .groups = {sl_options_model, RULER, sl_options_seed, sl_options_sinks, sl_options_window,
-               sl_options_threads, sl_options_chunk, sl_options_sequences, sl_options_memory,
-               sl_options_codec, sl_options_kv, sl_options_ranks, sl_options_talk},
+    .groups = {sl_options_model, sl_options_lora, RULER, sl_options_seed, sl_options_sinks,
+               sl_options_window, sl_options_threads, sl_options_chunk, sl_options_sequences,
+               sl_options_memory, sl_options_codec, sl_options_kv, sl_options_ranks,
+               sl_options_talk},
     .run = eval_ruler_command,
 };

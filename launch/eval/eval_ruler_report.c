@@ -6,6 +6,7 @@
 
 #include "launch/eval/eval_ruler_scores.h"
 #include "launch/json/json_object.h"
+#include "launch/machine/process.h"
 #include "launch/output/report.h"
 
 enum { BUCKET_PHASES = SL_RULER_PHASE / SL_RULER_BUCKETS };
@@ -41,7 +42,7 @@ static void print_policy(const sl_ruler_scores *scores, uint32_t run, uint32_t c
     if (r->keep > 0)
         printf(" %7.4g", r->keep);
     else
-        printf(" %7s", "-");
+        printf(" %7s", sl_ruler_run_has_own(r) ? "own" : "-");
     printf(" %6.1f%%", 100 * sl_ruler_retention(scores, run, cell));
 }
 
@@ -72,7 +73,7 @@ static void print_cells(const sl_ruler_scores *scores)
         }
 }
 
-void sl_ruler_report_print(const sl_ruler_scores *scores)
+sl_status sl_ruler_report_print(const sl_ruler_scores *scores)
 {
     uint32_t n = 0, all = sl_ruler_cells(scores);
     print_cells(scores);
@@ -85,6 +86,7 @@ void sl_ruler_report_print(const sl_ruler_scores *scores)
         print_worst(scores, run, all);
         printf("\n");
     }
+    return sl_process_flush_stdout();
 }
 
 /* ---- for programs ---- */

@@ -6,8 +6,9 @@
 #include "launch/eval/eval_ruler_scores.h"
 #include "launch/json/json_object.h"
 
-/* On stdout: what was not solved, a line for each policy, task and length, and the means. */
-void sl_ruler_report_print(const sl_ruler_scores *scores);
+/* On stdout: what was not solved, a line for each policy, task and length, and the means.
+ * SL_ERR_FILE, logged. */
+sl_status sl_ruler_report_print(const sl_ruler_scores *scores);
 /* Add to the object: {"cells": [{"task", "tokens", "policy", "keep", "trials", "solved",
  * "score", "score_se", "of_full", "of_full_se", "retention", "cache_bytes", "phases", "depths",
  * "worst_phase"}], "policies": [{"policy", "keep", "retention", "cells", "of_full",

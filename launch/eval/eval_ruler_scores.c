@@ -3,7 +3,11 @@
 #include "launch/eval/eval_ruler_scores.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "runtime/gate/policy.h"
 
 static const sl_ruler_estimate NONE = {NAN, NAN};
 
@@ -20,6 +24,21 @@ const sl_ruler_task *sl_ruler_cell_task(const sl_ruler_scores *scores, uint32_t 
 uint32_t sl_ruler_cell_length(const sl_ruler_scores *scores, uint32_t cell)
 {
     return scores->lengths[cell % scores->n_lengths];
+}
+
+bool sl_ruler_run_has_own(const sl_ruler_run *run)
+{
+    return run->keep == 0 && strcmp(run->policy, sl_policy_name(SL_POLICY_GATE)) == 0;
+}
+
+const char *sl_ruler_run_name(const sl_ruler_run *run, char name[SL_RULER_RUN_BYTES])
+{
+    if (run->keep > 0)
+        snprintf(name, SL_RULER_RUN_BYTES, "policy %s, --keep %g", run->policy, run->keep);
+    else
+        snprintf(name, SL_RULER_RUN_BYTES, "policy %s%s", run->policy,
+                 sl_ruler_run_has_own(run) ? " at its own threshold" : "");
+    return name;
 }
 
 sl_status sl_ruler_scores_init(sl_ruler_scores *scores)

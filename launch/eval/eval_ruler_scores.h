@@ -34,7 +34,7 @@ typedef struct {
 
 typedef struct {
     const char *policy;   /* static storage */
-    double keep;          /* 0: the policy has none */
+    double keep;          /* 0: the policy has none, or the gate its own threshold */
     sl_ruler_cell *cells; /* [n_tasks][n_lengths] */
 } sl_ruler_run;
 
@@ -45,6 +45,11 @@ typedef struct {
     const uint32_t *lengths; /* lent */
     sl_ruler_run *runs;      /* [n_runs] */
 } sl_ruler_scores;
+
+/* "policy random, --keep 0.5", into name, which is returned. */
+enum { SL_RULER_RUN_BYTES = 64 };
+const char *sl_ruler_run_name(const sl_ruler_run *run, char name[SL_RULER_RUN_BYTES]);
+bool sl_ruler_run_has_own(const sl_ruler_run *run); /* a gate at its own threshold */
 
 /* Take room for the numbers above; policy and keep of the runs are the caller's to fill in.
  * SL_ERR_MEMORY; ended with fini also then. */

@@ -39,7 +39,9 @@ typedef struct sl_option {
     size_t offset;      /* of the setting in sl_settings */
     double least, most; /* the range of a number */
     sl_file_use file;
-    const char *beside; /* what the name of a second file ends with, written beside it; or NULL */
+    /* What the name of a second file ends with, written beside it, or NULL; and what goes from the
+     * end of the first one's before it, or NULL. */
+    const char *beside, *instead;
 } sl_option;
 
 /* What an option sets: a member of sl_settings, of the type that belongs to the kind, and the range

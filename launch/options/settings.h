@@ -30,6 +30,14 @@ static inline uint32_t sl_counts_most(const sl_counts *counts)
     return most;
 }
 
+static inline uint32_t sl_counts_least(const sl_counts *counts)
+{
+    uint32_t least = counts->items[0];
+    for (uint32_t i = 1; i < counts->n; i++)
+        if (counts->items[i] < least) least = counts->items[i];
+    return least;
+}
+
 enum { SL_WRITTEN_MAX = 4 };
 
 /* Text is lent by argv or the environment. A setting that several commands use stands with the
@@ -101,7 +109,7 @@ typedef struct {
     /* train cpt */
     const char *loss;
     double eviction_loss, softness, clip, mean_share;
-    uint32_t rates_each;
+    uint32_t rates_each; /* 0: not given */
 
     /* train sft */
     const char *records, *lora_maps;

@@ -38,32 +38,47 @@ void sl_written_note(const sl_option *option, sl_settings *settings)
     settings->written[settings->n_written++] = option;
 }
 
-static sl_status check_one(const char *written, const char *written_name, const char *beside,
-                           const char *name, const char *path)
+bool sl_written_second(const sl_option *option, const char *text, char *out, size_t out_bytes)
+{
+    const char *goes = option->instead ? option->instead : "";
+    size_t bytes = strlen(text);
+    const size_t goes_bytes = strlen(goes);
+    if (bytes > goes_bytes && strcmp(text + bytes - goes_bytes, goes) == 0) bytes -= goes_bytes;
+    return snprintf(out, out_bytes, "%.*s%s", (int)bytes, text, option->beside) < (int)out_bytes;
+}
+
+static sl_status check_first(const char *written, const char *written_name, const char *name,
+                             const char *path)
+{
+    if (!sl_file_same(path, written)) return SL_OK;
+    sl_error("%s %s is the file of %s %s: give another %s", name, path, written_name, written,
+             written_name);
+    return SL_ERR_OPTION;
+}
+
+static sl_status check_second(const sl_option *option, const char *written,
+                              const char *written_name, const char *name, const char *path)
 {
     char second[PATH_MAX];
-    snprintf(second, sizeof second, "%s%s", written, beside ? beside : "");
-    if (sl_file_same(path, written)) {
-        sl_error("%s %s is the file of %s %s: give another %s", name, path, written_name, written,
-                 written_name);
-        return SL_ERR_OPTION;
-    }
-    if (beside && sl_file_same(path, second)) {
-        sl_error("%s %s is the file %s, which %s %s writes, too: give another %s", name, path,
-                 second, written_name, written, written_name);
-        return SL_ERR_OPTION;
-    }
-    return SL_OK;
+    if (!option->beside || !sl_written_second(option, written, second, sizeof second) ||
+        !sl_file_same(path, second))
+        return SL_OK;
+    sl_error("%s %s is the file %s, which %s %s writes, too: give another %s", name, path, second,
+             written_name, written, written_name);
+    return SL_ERR_OPTION;
 }
 
 sl_status sl_written_check(const sl_settings *settings, const char *name, const char *path)
 {
     sl_status status = SL_OK;
     for (uint32_t i = 0; i < settings->n_written && status == SL_OK; i++) {
-        const sl_option *written = settings->written[i];
-        if (written->file == SL_FILE_WRITTEN_AFTER_GATE && strcmp(name, "-g") == 0) continue;
-        status = check_one(text_of(settings, written), typed_as(written).text, written->beside,
-                           name, path);
+        const sl_option *option = settings->written[i];
+        const char *written = text_of(settings, option);
+        const typed as = typed_as(option);
+        const bool read_before = option->file == SL_FILE_WRITTEN_AFTER_GATE &&
+                                 strcmp(name, "-g") == 0;
+        if (!read_before) status = check_first(written, as.text, name, path);
+        if (status == SL_OK) status = check_second(option, written, as.text, name, path);
     }
     return status;
 }

@@ -5,6 +5,10 @@
 
 #include "launch/options/option.h"
 
+/* The name of the second file that an option has written, whose first is `text`: option.h. false:
+ * it is too long. */
+bool sl_written_second(const sl_option *option, const char *text, char *out, size_t out_bytes);
+
 /* Add the option to settings->written, if it names a file to write and was given. */
 void sl_written_note(const sl_option *option, sl_settings *settings);
 /* Compare the files of this option, if it names some that are read, with all of settings->written.

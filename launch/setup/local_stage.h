@@ -4,11 +4,13 @@
 #ifndef SL_LOCAL_STAGE_H
 #define SL_LOCAL_STAGE_H
 
+#include "runtime/model/lora.h"
 #include "runtime/stage/stage.h"
 
 typedef struct {
     sl_stage_options options;
     sl_weights weights;
+    sl_lora_weights lora;
     sl_stage *stage;
     sl_team *team;
     sl_frame frame;
@@ -17,11 +19,11 @@ typedef struct {
     size_t storage_bytes;
 } sl_local_stage;
 
-/* Layers [0, n_layers) and a frame within options->limits. The caller leaves weights, threads and
- * team out of the options; `threads` 0: all cores. Ended with sl_local_stage_close, also after an
- * error. SL_ERR_MEMORY, SL_ERR_FILE: logged. */
-sl_status sl_local_stage_open(const sl_gguf *gguf, const sl_model_shape *shape, uint32_t n_layers,
-                              const sl_stage_options *options, uint32_t threads,
+/* Layers [0, n_layers) and a frame within options->limits. The caller leaves weights, adapters,
+ * threads and team out of the options; `lora` NULL, or n 0: no adapters; `threads` 0: all cores.
+ * Ended with sl_local_stage_close, also after an error. SL_ERR_MEMORY, SL_ERR_FILE: logged. */
+sl_status sl_local_stage_open(const sl_gguf *gguf, const sl_lora *lora, const sl_model_shape *shape,
+                              uint32_t n_layers, const sl_stage_options *options, uint32_t threads,
                               sl_local_stage *out);
 void sl_local_stage_close(sl_local_stage *local); /* all zero is fine */
 

@@ -67,3 +67,16 @@ sl_status sl_lora_choose(const sl_settings *settings, const sl_gguf *model,
     }
     return status;
 }
+
+void sl_lora_check_gate(const sl_lora *lora, const sl_gate *gate, const char *path)
+{
+    bool found = gate->adapter_hash == 0;
+    for (uint32_t i = 0; i < lora->n; i++)
+        found = found || sl_lora_file_hash(lora->items[i].file) == gate->adapter_hash;
+    if (found) return;
+    sl_warn("%s is for the model with the LoRA adapter of hash %016llx, which %s: its gates decide "
+            "about "
+            "another model; give the adapter that train sft wrote beside it with --lora",
+            path, (unsigned long long)gate->adapter_hash,
+            lora->n > 0 ? "is none of --lora" : "is not given");
+}

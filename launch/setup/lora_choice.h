@@ -3,6 +3,7 @@
 #define SL_LORA_CHOICE_H
 
 #include "launch/options/settings.h"
+#include "runtime/gate/gate.h"
 #include "runtime/model/lora.h"
 
 /* Open those of settings->lora, "FILE[=SCALE],...", into *lora, which is {0}; none without it. What
@@ -11,5 +12,7 @@
  * this command. Else as sl_lora_add, whose errors leave those opened before in *lora. */
 sl_status sl_lora_choose(const sl_settings *settings, const sl_gguf *model,
                          const sl_model_shape *shape, sl_lora *lora);
+/* Warn where the gate, of file `path`, is for the model with an adapter that is not among these. */
+void sl_lora_check_gate(const sl_lora *lora, const sl_gate *gate, const char *path);
 
 #endif

@@ -63,7 +63,11 @@ static sl_status open_lora(sl_model_setup *m)
 
 static sl_status open_policy(sl_model_setup *m)
 {
-    return sl_policy_choose(m->settings, sl_model_setup_gate(m), m->rank == 0, &m->policy);
+    sl_status status = sl_policy_choose(m->settings, sl_model_setup_gate(m), m->rank == 0,
+                                        &m->policy);
+    const sl_gate *gate = status == SL_OK ? sl_model_setup_policy_gate(m) : NULL;
+    if (gate && m->rank == 0) sl_lora_check_gate(&m->lora, gate, m->settings->gate);
+    return status;
 }
 
 static sl_status open_tokenizer(sl_model_setup *m)
@@ -124,7 +128,7 @@ static const struct {
     {SL_SETUP_GATE, 0, open_gate},
     {SL_SETUP_GATE_FITS, SL_SETUP_GATE | SL_SETUP_SHAPE, check_gate_fits},
     {SL_SETUP_LORA, SL_SETUP_SHAPE, open_lora},
-    {SL_SETUP_POLICY, SL_SETUP_GATE_FITS, open_policy},
+    {SL_SETUP_POLICY, SL_SETUP_GATE_FITS | SL_SETUP_LORA, open_policy},
     {SL_SETUP_TOKENIZER, SL_SETUP_FILE, open_tokenizer},
     {SL_SETUP_CHAT, SL_SETUP_TOKENIZER, open_chat},
 };

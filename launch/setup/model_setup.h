@@ -26,7 +26,7 @@ typedef enum {
     SL_SETUP_GATE = 16,       /* nothing without --gate */
     SL_SETUP_GATE_FITS = 32,  /* that the gate is for such a model; needs GATE, SHAPE */
     SL_SETUP_LORA = 64,       /* nothing without --lora; needs SHAPE */
-    SL_SETUP_POLICY = 128,    /* needs GATE_FITS */
+    SL_SETUP_POLICY = 128,    /* needs GATE_FITS, LORA */
     SL_SETUP_TOKENIZER = 256, /* needs FILE */
     SL_SETUP_CHAT = 512,      /* needs TOKENIZER */
 } sl_setup_part;

@@ -38,7 +38,12 @@ static void choose_gate(const sl_settings *s, const sl_gate *gate, bool notes, s
         return;
     }
     p->has_threshold = false;
-    if (notes)
+    if (notes && gate->n_calibration == 0)
+        sl_warn("%s is not calibrated, so that --keep %g has no threshold: each head keeps the "
+                "best of its last %d eligible tokens at that rate; sluice train calibrate finds "
+                "thresholds",
+                s->gate, p->keep, SL_RANKED_TOKENS);
+    else if (notes)
         sl_info("%s has no threshold for --keep %g at window %u: each head keeps the best of its "
                 "last %d eligible tokens at that rate",
                 s->gate, p->keep, p->window, SL_RANKED_TOKENS);
@@ -50,7 +55,7 @@ sl_status sl_policy_choose(const sl_settings *settings, const sl_gate *gate, boo
     const sl_settings *s = settings;
     sl_policy p = {.kind = gate ? SL_POLICY_GATE : SL_POLICY_FULL,
                    .keep = s->keep > 0 ? s->keep : KEEP_DEFAULT};
-    sl_status status = s->policy ? sl_policy_named(s->policy, &p.kind) : SL_OK;
+    sl_status status = s->policy ? sl_policy_named("--policy", s->policy, &p.kind) : SL_OK;
     if (status != SL_OK) return status;
     if (p.kind == SL_POLICY_GATE && !gate) {
         sl_error("--policy gate needs a gate file: give one with -g FILE.gguf");

@@ -109,7 +109,7 @@ static sl_status compute(const sl_settings *s, sl_prompt_trace *trace)
         .n_pages = sl_full_heads(&trace->setup.shape, 0, trace->setup.shape.n_layers) * pages,
         .probe = &probe};
     sl_local_stage local;
-    sl_status status = sl_local_stage_open(trace->setup.gguf, &trace->setup.shape,
+    sl_status status = sl_local_stage_open(trace->setup.gguf, NULL, &trace->setup.shape,
                                            trace->setup.shape.n_layers, &options, s->threads,
                                            &local);
     if (status == SL_OK) status = sl_model_setup_check_gate(&trace->setup, local.tensors_hash);

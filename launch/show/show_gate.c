@@ -94,6 +94,8 @@ static void print_text(const sl_gguf *gguf, const sl_gate *gate)
            sl_plain_string(gate->model_name, &name), sl_megabytes(sl_gguf_bytes(gguf)));
     printf("model: %u layers, %u KV heads, width %u, tensors of hash %016" PRIx64 "\n",
            gate->n_layers, gate->n_kv_heads, gate->model_width, gate->model_hash);
+    if (gate->adapter_hash)
+        printf("for the model with the LoRA adapter of hash %016" PRIx64 "\n", gate->adapter_hash);
     printf("sinks %u, window %u, threshold %g (p %.3g), expected to keep %.1f%%\n", gate->sinks,
            gate->window, (double)gate->threshold, sigmoid((double)gate->threshold),
            100 * (double)gate->keep);
@@ -174,6 +176,9 @@ static json_t *gate_json(const sl_gguf *gguf, const sl_gate *gate)
     sl_json_set_text(&object, "path", sl_gguf_path(gguf));
     sl_json_set_count(&object, "bytes", sl_gguf_bytes(gguf));
     sl_json_set_item(&object, "model", model_json(gate));
+    sl_json_set_item(&object, "adapter_hash",
+                     gate->adapter_hash ? json_sprintf("%016" PRIx64, gate->adapter_hash)
+                                        : json_null());
     sl_json_set_count(&object, "sinks", gate->sinks);
     sl_json_set_count(&object, "window", gate->window);
     sl_json_set_item(&object, "threshold", number_json(gate->threshold));

@@ -11,6 +11,7 @@
 #include "launch/machine/ranks.h"
 #include "launch/output/report_train.h"
 #include "launch/setup/local_stage.h"
+#include "launch/setup/lora_choice.h"
 #include "launch/train/train_commands.h"
 #include "launch/train/train_job.h"
 #include "launch/train/train_options.h"
@@ -152,8 +153,8 @@ static sl_status run(calibration *c, const sl_policy *policy)
     sl_local_stage local;
     memset(c->bins, 0, BINS * sizeof *c->bins);
     memset(c->kept, 0, n_kept * sizeof *c->kept);
-    sl_status status = sl_local_stage_open(c->job.setup.gguf, s, s->n_layers, &options,
-                                           c->job.threads, &local);
+    sl_status status = sl_local_stage_open(c->job.setup.gguf, &c->job.setup.lora, s, s->n_layers,
+                                           &options, c->job.threads, &local);
     if (status == SL_OK) status = sl_model_setup_check_gate(&c->job.setup, local.tensors_hash);
     if (status == SL_OK) status = run_pieces(c, &local, &counts);
     sl_local_stage_close(&local);
@@ -341,6 +342,27 @@ static sl_status check_lengths(const calibration *c)
     return SL_OK;
 }
 
+/* Thresholds are of the model with its adapter, so the gate file names it, or has named it. */
+static sl_status take_adapter(calibration *c)
+{
+    const sl_lora *lora = &c->job.setup.lora;
+    const char *gate = c->job.settings->gate;
+    if (lora->n > 1) {
+        sl_error("--lora: a gate file is for one adapter, not for %u: give one", lora->n);
+        return SL_ERR_OPTION;
+    }
+    const uint64_t hash = lora->n == 1 ? sl_lora_file_hash(lora->items[0].file) : 0;
+    if (c->gate.adapter_hash != 0 && c->gate.adapter_hash != hash) {
+        sl_error("%s was tuned with the LoRA adapter of hash %016llx, which %s: give the adapter "
+                 "that train sft wrote beside it with --lora",
+                 gate, (unsigned long long)c->gate.adapter_hash,
+                 lora->n > 0 ? "is not that of --lora" : "is not given");
+        return SL_ERR_OPTION;
+    }
+    c->gate.adapter_hash = hash;
+    return SL_OK;
+}
+
 static sl_status open_all(calibration *c)
 {
     const sl_settings *s = c->job.settings;
@@ -352,7 +374,8 @@ static sl_status open_all(calibration *c)
     if (s->sinks != SL_NOT_GIVEN) c->gate.sinks = s->sinks;
     status = check_lengths(c);
     if (status != SL_OK) return status;
-    status = sl_model_setup_open(&c->job.setup, SL_SETUP_GATE_FITS);
+    status = sl_model_setup_open(&c->job.setup, SL_SETUP_GATE_FITS | SL_SETUP_LORA);
+    if (status == SL_OK) status = take_adapter(c);
     if (status == SL_OK) status = sl_train_job_open_texts(&c->job, 0);
     if (status == SL_OK) status = take_room(c);
     return status == SL_OK ? open_log(c) : status;
@@ -366,10 +389,22 @@ static void close_all(calibration *c)
     free(c->bins);
 }
 
+/* Hosts may see other files under the same names. */
+static sl_status check_ranks(const calibration *c)
+{
+    bool same;
+    sl_status status = sl_ranks_same(c->job.comm, sl_lora_hash(&c->job.setup.lora), &same);
+    if (status != SL_OK || same) return status;
+    if (sl_train_job_rank(&c->job) == 0)
+        sl_error("ranks have different adapters: --lora must be the same file on all hosts");
+    return SL_ERR_OPTION;
+}
+
 static sl_status open_and_calibrate(void *context)
 {
     calibration *c = context;
     sl_status status = sl_ranks_agree(c->job.comm, open_all(c));
+    if (status == SL_OK) status = check_ranks(c);
     if (status == SL_OK) status = find_rows(c);
     if (status == SL_OK) status = sl_ranks_agree(c->job.comm, write_gate(c));
     close_all(c);
@@ -415,8 +450,8 @@ const sl_command sl_cmd_train_calibrate = {
         "novel.txt,wiki.txt,chat.jsonl -o gate.gguf\n"
         "  sluice train calibrate -m model.gguf -g warm.gguf --text novel.txt --rates 0.5,0.25 "
         "--windows 128 -o gate.gguf",
-    .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
-               sl_train_options_gate, sl_train_options_lengths, MEASURING, sl_options_threads,
-               sl_options_sinks, sl_options_talk},
+    .groups = {sl_options_model, sl_options_lora, sl_options_chat_template, sl_options_seed,
+               sl_train_options_output, sl_train_options_gate, sl_train_options_lengths, MEASURING,
+               sl_options_threads, sl_options_sinks, sl_options_talk},
     .run = train_calibrate_command,
 };

@@ -67,7 +67,7 @@ int sl_train_cpt(sl_settings *settings)
                                            .name = name_of,
                                            .close = close_nothing};
     sl_tuning t = {.phase = "cpt", .texts = &PIECES, .batch = 1};
-    if (sl_tuning_check(settings, "train cpt") != SL_OK) return SL_EXIT_USAGE;
+    if (sl_tuning_settings(settings, "train cpt") != SL_OK) return SL_EXIT_USAGE;
     if (!settings->text) {
         sl_error("train cpt needs texts (--text)");
         return SL_EXIT_USAGE;

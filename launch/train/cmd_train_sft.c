@@ -14,6 +14,7 @@ static sl_status open_records(sl_tuning *t)
                                               .shortest = t->sinks + t->window + 2,
                                               .longest = t->job.longest,
                                               .shortest_prompt = t->sinks + 1,
+                                              .bytes_max = SL_TRAIN_RECORDS_BYTES_MAX,
                                               .seed = s->seed};
     sl_status status = sl_train_records_open(&options, t->job.setup.tokenizer, t->job.setup.chat,
                                              &t->records);
@@ -45,9 +46,10 @@ static sl_status read_maps(const char *text, sl_lora_shape *shape)
     static const char *const names[SL_LAYER_MAPS] = {
         [SL_MAP_Q] = "q",       [SL_MAP_K] = "k",   [SL_MAP_V] = "v",      [SL_MAP_O] = "o",
         [SL_MAP_GATE] = "gate", [SL_MAP_UP] = "up", [SL_MAP_DOWN] = "down"};
-    for (size_t n; *text; text += n + (text[n] == ',')) {
+    for (const char *next; text; text = next) {
+        const size_t n = strcspn(text, ",");
         sl_layer_map map = 0;
-        n = strcspn(text, ",");
+        next = text[n] ? text + n + 1 : NULL;
         while (map < SL_LAYER_MAPS && !sl_text_is((sl_text){text, n}, names[map])) map++;
         if (map == SL_LAYER_MAPS) {
             sl_error("--lora-maps: '%.*s' is none of q, k, v, o, gate, up, down", (int)n, text);
@@ -70,7 +72,7 @@ int sl_train_sft(sl_settings *settings)
                    .texts = &RECORDS,
                    .batch = settings->batch,
                    .lora = {.rank = settings->lora_rank, .alpha = (float)settings->lora_alpha}};
-    if (sl_tuning_check(settings, "train sft") != SL_OK) return SL_EXIT_USAGE;
+    if (sl_tuning_settings(settings, "train sft") != SL_OK) return SL_EXIT_USAGE;
     if (!settings->records) {
         sl_error("train sft needs instructions and their answers (--records)");
         return SL_EXIT_USAGE;

@@ -3,21 +3,17 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "launch/options/written.h"
+#include "launch/train/train_options.h"
 #include "runtime/base/log.h"
 #include "runtime/model/lora_file.h"
 
 sl_status sl_lora_output_name(const char *gate_output, char *out, size_t out_bytes)
 {
-    static const char SUFFIX[] = ".gguf";
-    size_t bytes = strlen(gate_output);
-    const size_t suffix_bytes = sizeof SUFFIX - 1;
-    if (bytes > suffix_bytes && strcmp(gate_output + bytes - suffix_bytes, SUFFIX) == 0)
-        bytes -= suffix_bytes;
-    const int n = snprintf(out, out_bytes, "%.*s.lora.gguf", (int)bytes, gate_output);
-    if (n < (int)out_bytes) return SL_OK;
-    sl_error("a file name of %d bytes is too long", n);
+    if (sl_written_second(&sl_train_options_outputs[0], gate_output, out, out_bytes)) return SL_OK;
+    sl_error("-o %s: with the adapter's ending the name is too long: give a shorter one",
+             gate_output);
     return SL_ERR_OPTION;
 }
 
@@ -49,7 +45,20 @@ static size_t list_updates(const sl_lora_pass *lora, sl_lora_update *updates_out
     return n;
 }
 
-sl_status sl_lora_output_write(const char *path, const sl_gguf *model, const sl_lora_pass *lora)
+/* Of the file as it will be given with --lora. */
+static sl_status hash_file(const char *path, const sl_gguf *model, const sl_model_shape *shape,
+                           uint64_t *hash_out)
+{
+    sl_lora_file *file;
+    sl_status status = sl_lora_file_open(path, model, shape, &file);
+    if (status != SL_OK) return status;
+    *hash_out = sl_lora_file_hash(file);
+    sl_lora_file_close(file);
+    return SL_OK;
+}
+
+sl_status sl_lora_output_write(const char *path, const sl_gguf *model, const sl_model_shape *shape,
+                               const sl_lora_pass *lora, uint64_t *hash_out)
 {
     char architecture[64];
     sl_text name = {"", 0};
@@ -60,6 +69,9 @@ sl_status sl_lora_output_write(const char *path, const sl_gguf *model, const sl_
     sl_status status = sl_lora_file_write(path, architecture, lora->shape.alpha, updates,
                                           list_updates(lora, updates));
     free(updates);
-    if (status == SL_OK) sl_info("%s: a LoRA adapter of rank %u", path, lora->shape.rank);
+    if (status == SL_OK) status = hash_file(path, model, shape, hash_out);
+    if (status == SL_OK)
+        sl_info("%s: a LoRA adapter of rank %u, hash %016llx", path, lora->shape.rank,
+                (unsigned long long)*hash_out);
     return status;
 }

@@ -12,6 +12,12 @@ const sl_option sl_train_options_output[] = {
     {0},
 };
 
+const sl_option sl_train_options_outputs[] = {
+    {"output", 'o', "FILE", NULL, "the gate file to write", SL_SETS_TEXT(output),
+     .file = SL_FILE_WRITTEN_AFTER_GATE, .beside = ".lora.gguf", .instead = ".gguf"},
+    {0},
+};
+
 const sl_option sl_train_options_type[] = {
     {"type", 0, "NAME", "q8_0", "of the weights: q8_0, f16", SL_SETS_TEXT(type)},
     {0},

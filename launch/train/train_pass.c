@@ -84,8 +84,8 @@ sl_status sl_train_pass_open(const sl_train_pass_options *options, sl_train_pass
                                          .keep = 1},
                               .n_pages = sl_full_heads(s, 0, s->n_layers) * pages,
                               .probe = &p->probe};
-    sl_status status = sl_local_stage_open(options->gguf, s, s->n_layers, &stage, options->threads,
-                                           &p->stage);
+    sl_status status = sl_local_stage_open(options->gguf, NULL, s, s->n_layers, &stage,
+                                           options->threads, &p->stage);
     if (status != SL_OK) return status;
     sl_arena arena;
     sl_arena_init(&arena, NULL, 0);

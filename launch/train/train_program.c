@@ -135,7 +135,7 @@ static const sl_option TUNING[] = {
      SL_SETS_TEXT(loss)},
     {"rates", 0, "X,...", "0.5,0.25,0.125,0.0625,0.03125", "kept shares to draw from",
      SL_SETS_REALS(rates, 1e-6, 1)},
-    {"rates-each", 0, "N", "2", "of them, so many for each piece: one of each part of the list",
+    {"rates-each", 0, "N", NULL, "for each piece, one of each part of the list [2; 1 of one rate]",
      SL_SETS_COUNT(rates_each, 1, 64)},
     {"eviction-loss", 0, "X", "0", "weight of |kept - rate|; 0: a threshold holds the rate",
      SL_SETS_REAL(eviction_loss, 0, 1e6)},
@@ -196,7 +196,7 @@ const sl_command sl_cmd_train_cpt = {
         "  sluice train cpt -m model.gguf -g warm.gguf --text book.txt,chat.jsonl -o tuned.gguf\n"
         "  sluice train calibrate -m model.gguf -g tuned.gguf --text other.txt -o gate.gguf\n"
         "  sluice train cpt -m model.gguf -g prompt.gguf --text book.txt -o paper.gguf\n"
-        "    --eviction-loss 1 --rates 0.5 --rates-each 1   as in the paper, of --span prompt",
+        "    --eviction-loss 1 --rates 0.5   as in the paper, of --span prompt",
     .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
                sl_train_options_gate, TEXTS, CPT, TUNING, LEARNING, sl_train_options_type,
                sl_options_threads, sl_options_sinks, sl_options_window, sl_options_talk},
@@ -212,8 +212,9 @@ const sl_command sl_cmd_train_sft = {
              "adapter with the full cache.",
     .examples = "  sluice train sft -m model.gguf -g prompt.gguf --records boolq.json -o sft.gguf\n"
                 "  sluice run -m model.gguf -g sft.gguf --lora sft.lora.gguf --chat -p ...",
-    .groups = {sl_options_model, sl_options_chat_template, sl_options_seed, sl_train_options_output,
-               sl_train_options_gate, SFT, TUNING, LEARNING, sl_train_options_type,
-               sl_options_threads, sl_options_sinks, sl_options_window, sl_options_talk},
+    .groups = {sl_options_model, sl_options_chat_template, sl_options_seed,
+               sl_train_options_outputs, sl_train_options_gate, SFT, TUNING, LEARNING,
+               sl_train_options_type, sl_options_threads, sl_options_sinks, sl_options_window,
+               sl_options_talk},
     .run = become_program,
 };

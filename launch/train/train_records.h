@@ -6,7 +6,13 @@
 
 #include "launch/train/train_texts.h"
 
-enum { SL_TRAIN_RECORD_FILES_MAX = 64, SL_TRAIN_RECORDS_HELD_OUT_MAX = 64 };
+enum {
+    SL_TRAIN_RECORD_FILES_MAX = 64,
+    SL_TRAIN_RECORDS_HELD_OUT_MAX = 64,
+    /* What `train sft` reads: sets of instructions have some 100 MB at most, and JSON may take
+     * twenty times its text. */
+    SL_TRAIN_RECORDS_BYTES_MAX = 1 << 29,
+};
 
 typedef struct sl_train_records sl_train_records;
 
@@ -14,6 +20,7 @@ typedef struct {
     const char *paths; /* commas between */
     /* tokens; other records are skipped */
     uint32_t shortest, longest, shortest_prompt;
+    size_t bytes_max; /* of all files together */
     uint64_t seed;
 } sl_train_records_options;
 
@@ -26,9 +33,10 @@ typedef struct {
 /* Read and tokenize. A file is a JSON array, or lines, of {"instruction", "output"}, an "input"
  * that is not empty behind the instruction, or of {"messages"} whose last one is the assistant's.
  * The prompt is what the chat template makes of it, without one the instruction and a line end (as
- * `eval tasks --form labels` asks); the answer ends with EOS where the model has one. What is not
- * such a record is told and skipped. Of each file the last sixteenth is held out.
- * SL_ERR_FILE, SL_ERR_OPTION (a file has less than two records left), SL_ERR_MEMORY: logged. */
+ * `eval tasks --form labels` asks); the answer, which is not blank, ends with EOS where the model
+ * has one. What is not such a record is told and skipped. Of each file the last sixteenth is held
+ * out. SL_ERR_FILE, SL_ERR_OPTION (a file has less than two records left, or files more bytes than
+ * bytes_max), SL_ERR_MEMORY: logged. */
 sl_status sl_train_records_open(const sl_train_records_options *options,
                                 const sl_tokenizer *tokenizer, const sl_chat *chat,
                                 sl_train_records **records_out);

@@ -176,6 +176,7 @@ static sl_status write_gates(const sl_train_run *r, const sl_train_gates *made)
     gate.n_calibration = 0; /* thresholds of other weights */
     gate.threshold = 0;
     gate.keep = made->keep > 0 ? (float)made->keep : 1;
+    gate.adapter_hash = made->adapter_hash;
     void *storage = NULL;
     size_t bytes = 0;
     sl_status status = SL_OK;

@@ -43,7 +43,7 @@ static sl_status open_weights(sl_tuning *t)
                                       .context = 1,
                                       .policy = {.kind = SL_POLICY_FULL, .window = 1, .keep = 1},
                                       .n_pages = sl_full_heads(s, 0, s->n_layers)};
-    sl_status status = sl_local_stage_open(t->job.setup.gguf, s, s->n_layers, &options,
+    sl_status status = sl_local_stage_open(t->job.setup.gguf, NULL, s, s->n_layers, &options,
                                            t->job.threads, &t->stage);
     if (status != SL_OK) return status;
     return sl_model_setup_check_gate(&t->job.setup, t->stage.tensors_hash);
@@ -206,7 +206,7 @@ static sl_status not_finite(const sl_tuning *t, const char *what)
     return SL_ERR_FORMAT;
 }
 
-/* Number `index` of the round's texts; its loss is added. */
+/* Number `index` of the round's texts; its loss is added. After a signal the rest is left out. */
 static void read_text(sl_tuning *t, uint32_t index, double *loss)
 {
     const sl_settings *s = t->job.settings;
@@ -216,7 +216,7 @@ static void read_text(sl_tuning *t, uint32_t index, double *loss)
     t->texts->take(t, SL_TRAIN_PIECE, first + index, &text);
     text.ahead = ahead_of(t);
     sl_cpt_read(t->cpt, &text);
-    for (uint32_t i = 0; i < s->rates_each; i++) {
+    for (uint32_t i = 0; i < s->rates_each && sl_process_signal() == 0; i++) {
         sl_cpt_told told;
         sl_cpt_gradient(t->cpt, keep_of(t, index, i), weight, &told);
         const double sum = (learns(s, "lm") ? told.lm : 0) + (learns(s, "kl") ? told.kl : 0);
@@ -227,7 +227,7 @@ static void read_text(sl_tuning *t, uint32_t index, double *loss)
 static sl_status read_texts(sl_tuning *t, double *loss_out)
 {
     *loss_out = 0;
-    for (uint32_t i = 0; i < t->batch; i++) read_text(t, i, loss_out);
+    for (uint32_t i = 0; i < t->batch && sl_process_signal() == 0; i++) read_text(t, i, loss_out);
     if (isfinite(*loss_out)) return SL_OK;
     return not_finite(t, "loss");
 }
@@ -269,12 +269,17 @@ static sl_status tell_round(sl_tuning *t, double loss)
     return sl_report_train_round(t->job.log, &r);
 }
 
+/* A round takes minutes on long texts, and who sends SIGTERM waits for seconds: a round that a
+ * signal comes upon is left off, and done again by the run that goes on. */
 static sl_status run_round(void *context)
 {
     sl_tuning *t = context;
     double loss;
+    bool left_off;
     sl_status status = sl_ranks_agree(t->job.comm, read_texts(t, &loss));
-    if (status == SL_OK) status = add_up(t, &loss);
+    if (status == SL_OK) status = sl_ranks_any(t->job.comm, sl_process_signal() != 0, &left_off);
+    if (status != SL_OK || left_off) return status;
+    status = add_up(t, &loss);
     if (status != SL_OK) return status;
     /* all ranks have the same gradients now, so all stop or none */
     status = sl_cpt_step(t->cpt, rate_at(t, t->run.point.round), t->job.settings->mean_share);
@@ -349,11 +354,12 @@ static void encode(const void *context, uint32_t layer, uint32_t type, sl_arena 
 }
 
 /* On rank 0: the adapter first, since a run whose gates are there has ended. */
-static sl_status write_lora(const sl_tuning *t)
+static sl_status write_lora(sl_tuning *t)
 {
     const sl_lora_pass *lora = sl_cpt_lora(t->cpt);
     if (rank_of(t) != 0 || !lora) return SL_OK;
-    return sl_lora_output_write(t->lora_path, t->job.setup.gguf, lora);
+    return sl_lora_output_write(t->lora_path, t->job.setup.gguf, &t->job.setup.shape, lora,
+                                &t->lora_hash);
 }
 
 static sl_status tune(sl_tuning *t)
@@ -363,12 +369,13 @@ static sl_status tune(sl_tuning *t)
     sl_cpt_take_mean(t->cpt);
     status = tell_held_out(t);
     if (status != SL_OK) return status;
+    status = sl_ranks_agree(t->job.comm, write_lora(t));
     const sl_train_gates gates = {.window = t->window,
                                   .sinks = t->sinks,
                                   .keep = t->job.settings->eviction_loss > 0 ? t->kept : 0,
+                                  .adapter_hash = t->lora_hash,
                                   .encode = encode,
                                   .context = sl_cpt_numbers(t->cpt)};
-    status = sl_ranks_agree(t->job.comm, write_lora(t));
     return status == SL_OK ? sl_train_run_end(&t->run, &gates) : status;
 }
 
@@ -384,9 +391,10 @@ static sl_status open_and_tune(void *context)
     return status;
 }
 
-sl_status sl_tuning_check(const sl_settings *settings, const char *command)
+sl_status sl_tuning_settings(sl_settings *settings, const char *command)
 {
-    const sl_settings *s = settings;
+    sl_settings *s = settings;
+    if (s->rates_each == 0) s->rates_each = s->rates.n < 2 ? 1 : 2;
     if (!s->model || !s->gate || !s->output) {
         sl_error("%s needs a model (-m), gates to start from (-g) and where tuned gates go (-o)",
                  command);
@@ -401,8 +409,7 @@ sl_status sl_tuning_check(const sl_settings *settings, const char *command)
         return SL_ERR_OPTION;
     }
     if (s->eviction_loss > 0 && s->rates.n > 1) {
-        sl_error("--eviction-loss holds one rate, which gates do not see: give one in --rates, and "
-                 "--rates-each 1");
+        sl_error("--eviction-loss holds one rate, which gates do not see: give one in --rates");
         return SL_ERR_OPTION;
     }
     if (s->rates_each > s->rates.n) {

@@ -38,14 +38,16 @@ struct sl_tuning {
     size_t storage_bytes;
     uint32_t window, sinks;
     char lora_path[4096];      /* of the adapter */
+    uint64_t lora_hash;        /* of what rank 0 wrote there; 0: nothing */
     double kept;               /* of held-out text, at the last of the rates */
     sl_train_records *records; /* of train sft */
 };
 
 const sl_gate *sl_tuning_gate(const sl_tuning *tuning);
 
-/* What both commands ask of settings. SL_ERR_OPTION, logged. `command`: for messages. */
-sl_status sl_tuning_check(const sl_settings *settings, const char *command);
+/* Check what both commands ask of settings; --rates-each that was not given becomes 2, or 1 of one
+ * rate. SL_ERR_OPTION, logged. `command`: for messages. */
+sl_status sl_tuning_settings(sl_settings *settings, const char *command);
 /* Run it, from opening ranks to the files that were made; the members above job are set. Returns
  * the exit code. */
 int sl_tuning_run(const sl_settings *settings, sl_tuning *tuning);

@@ -65,6 +65,7 @@ typedef struct {
     uint32_t n_layers, n_kv_heads, model_width; /* of the model it is for */
     uint64_t model_hash;                        /* of that model's tensors: GATE_FILE.md */
     char model_name[128];
+    uint64_t adapter_hash;  /* of the LoRA adapter that is on it (lora_file.h); 0: none */
     uint32_t sinks, window; /* defaults where the command line does not say */
     float threshold;        /* a logit; 0 is p = 0.5 */
     float keep;             /* expected retention at that threshold, 0 .. 1 */

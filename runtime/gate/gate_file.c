@@ -76,6 +76,9 @@ static sl_status read_header(const sl_gguf *g, sl_gate *gate)
         return bad_key(g, SL_GATE_KEY_THRESHOLD, "a number");
     if (!sl_gguf_f32(g, SL_GATE_KEY_KEEP, &gate->keep) || !(gate->keep >= 0 && gate->keep <= 1))
         return bad_key(g, SL_GATE_KEY_KEEP, "a number from 0 to 1");
+    if (sl_gguf_has(g, SL_GATE_KEY_ADAPTER_HASH) &&
+        !sl_gguf_u64(g, SL_GATE_KEY_ADAPTER_HASH, &gate->adapter_hash))
+        return bad_key(g, SL_GATE_KEY_ADAPTER_HASH, "a u64");
     if (!sl_gguf_text(g, SL_GATE_KEY_MODEL_NAME, &name) || name.bytes >= sizeof gate->model_name ||
         memchr(name.data, 0, name.bytes))
         return bad_key(g, SL_GATE_KEY_MODEL_NAME, "a text of less than 128 bytes");

@@ -9,6 +9,7 @@
 #define SL_GATE_KEY_VERSION       "sluice.gate.version"
 #define SL_GATE_KEY_MODEL_HASH    "sluice.gate.model_hash"
 #define SL_GATE_KEY_MODEL_NAME    "sluice.gate.model_name"
+#define SL_GATE_KEY_ADAPTER_HASH  "sluice.gate.adapter_hash"
 #define SL_GATE_KEY_LAYERS        "sluice.gate.block_count"
 #define SL_GATE_KEY_WIDTH         "sluice.gate.embedding_length"
 #define SL_GATE_KEY_KV_HEADS      "sluice.gate.head_count_kv"
@@ -28,7 +29,7 @@
 #define SL_GATE_KEY_ROW_THRESHOLD "sluice.gate.calibration.threshold"
 #define SL_GATE_KEY_ROW_RETENTION "sluice.gate.calibration.retention"
 #define SL_GATE_KEY_ROW_STEER     "sluice.gate.calibration.steer"
-enum { SL_GATE_KEYS = 22 };
+enum { SL_GATE_KEYS = 23 };
 extern const char *const SL_GATE_KEY_LIST[SL_GATE_KEYS];
 
 typedef enum { SL_GATE_WIDE, SL_GATE_SMALL, SL_GATE_VECTOR } sl_gate_tensor_types;

@@ -77,6 +77,7 @@ static void put_gate(const sl_gate *gate, void *room, sl_gguf_writer *w)
     sl_gguf_put_u32(w, SL_GATE_KEY_VERSION, SL_GATE_VERSION);
     sl_gguf_put_u64(w, SL_GATE_KEY_MODEL_HASH, gate->model_hash);
     sl_gguf_put_string(w, SL_GATE_KEY_MODEL_NAME, gate->model_name);
+    if (gate->adapter_hash) sl_gguf_put_u64(w, SL_GATE_KEY_ADAPTER_HASH, gate->adapter_hash);
     sl_gguf_put_u32(w, SL_GATE_KEY_LAYERS, gate->n_layers);
     sl_gguf_put_u32(w, SL_GATE_KEY_WIDTH, gate->model_width);
     sl_gguf_put_u32(w, SL_GATE_KEY_KV_HEADS, gate->n_kv_heads);

@@ -14,14 +14,14 @@ static const char *const NAMES[] = {
     [SL_POLICY_SNAPKV] = "snapkv",   [SL_POLICY_H2O] = "h2o",
 };
 
-sl_status sl_policy_named(const char *name, sl_policy_kind *kind_out)
+sl_status sl_policy_named(const char *option, const char *name, sl_policy_kind *kind_out)
 {
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
         if (strcmp(name, NAMES[i]) != 0) continue;
         *kind_out = (sl_policy_kind)i;
         return SL_OK;
     }
-    sl_error("--policy: '%s' is not known; there are: " SL_POLICY_NAMES, name);
+    sl_error("%s: '%s' is not known; there are: " SL_POLICY_NAMES, option, name);
     return SL_ERR_OPTION;
 }
 

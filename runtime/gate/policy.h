@@ -48,8 +48,8 @@ typedef struct {
 
 enum { SL_RANKED_TOKENS = 1024 };
 
-/* SL_ERR_OPTION, logged with the names there are. */
-sl_status sl_policy_named(const char *name, sl_policy_kind *kind_out);
+/* SL_ERR_OPTION, logged with the names there are, and the option that the name was given to. */
+sl_status sl_policy_named(const char *option, const char *name, sl_policy_kind *kind_out);
 const char *sl_policy_name(sl_policy_kind kind);
 /* It prunes once, when the prompt has been read. */
 bool sl_policy_at_prompt_end(sl_policy_kind kind);

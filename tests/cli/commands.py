@@ -112,7 +112,7 @@ def test_usage(tool):
     tool.refuse(2, "--text", "eval", "ruler", "-m", tool.model, "--tasks", "copy")
     tool.refuse(2, "-g FILE", "eval", "ruler", "-m", tool.model, "--policies", "random,gate")
     tool.refuse(2, "multikey", "eval", "ruler", "-m", tool.model, "--tasks", "single,poem")
-    tool.refuse(2, "'lru'", "eval", "ruler", "-m", tool.model, "--policies", "random,lru")
+    tool.refuse(2, "--policies: 'lru'", "eval", "ruler", "-m", tool.model, "--policies", "random,lru")
     tool.refuse(2, "--tasks", "eval", "ruler", "-m", tool.model, "--tasks", ",")
     tool.refuse(2, "--text", "eval", "agreement", "-m", tool.model)
     tool.refuse(2, "--text", "eval", "perplexity", "-m", tool.model)

@@ -5,6 +5,8 @@ ruler runs policies where the full cache solves half. Bytes are equal on 1, 2 an
 import json
 import math
 import os
+import signal
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mpi"))
@@ -284,13 +286,61 @@ def test_ruler_talk(bench, text):
     e2e.check(made.returncode == 0, f"{made}")
     words = ["ruler", "--text", text, "--lengths", 500, "--trials", 2, "--tasks", "single,likelihood", "-g", gate,
              "--policies", "gate", "--keep", 0.5, "--window", 16, "--chunk"]
-    e2e.check(run(bench, 2, *words, 500) == run(bench, 0, *words, 64), "a gate of whole prompts")
-    ran = bench.run(2, "eval", *words, 64, "-m", bench.path("model.gguf"))
-    e2e.check(ran.returncode == 2 and "--chunk of 500" in ran.stderr.decode(), f"{ran}")
-    for more, said in [(["--lengths", 256, "--tasks", "multiquery"], "too few for the task multiquery"),
-                       (["--text", bench.write("short.txt", e2e.words(7, 900)), "--lengths", 1000], "longer --text")]:
+    e2e.check(run(bench, 2, *words, 64) == run(bench, 0, *words, 500), "a gate of whole prompts")
+    short = bench.write("short.txt", e2e.words(7, 1300))
+    for more, said in [(["--lengths", "600,256", "--tasks", "single,multiquery"], "too few for the task multiquery"),
+                       (["--text", short, "--lengths", "256,1000"], "longer --text")]:
         ran = bench.run(0, "eval", "ruler", "-m", bench.path("model.gguf"), *more)
         e2e.check(ran.returncode == 2 and said in ran.stderr.decode(), f"{more}: {ran}")
+        e2e.check("policy full" not in ran.stderr.decode(), f"{more}: refused after prompts had run: {ran}")
+
+
+def test_ruler_own(bench, text):
+    """--keep 0 is the gate's own threshold, so at the gate's own rate; other policies have none."""
+    gate = bench.path("window.gguf")
+    e2e.good(bench, 0, "train", "init", "-m", bench.path("model.gguf"), "-o", gate, "--fill", "random")
+    words = ["eval", "ruler", "-m", bench.path("model.gguf"), "--text", text, "--lengths", 500, "--trials", 2,
+             "--tasks", "likelihood", "-g", gate, "--policies", "gate,random", "--window", 16]
+    own = e2e.good(bench, 0, *words, "--keep", "0,0.5", "--json")
+    e2e.check("leaves out random" in own.stderr.decode(), f"{own}")
+    value = json.loads(own.stdout)
+    e2e.check([(p["policy"], p["keep"]) for p in value["policies"]]
+              == [("full", None), ("gate", None), ("gate", 0.5), ("random", 0.5)] and value["complete"], f"{value}")
+    alone = json.loads(run(bench, 0, "perplexity", "--text", text, "-g", gate, "--window", 16, "--context", 500))
+    kept = ruler_cells(value)["likelihood", 500, "gate", None]["retention"]
+    e2e.check(abs(kept - alone["retention_mean"]) < 0.1, f"kept {kept}, of eval perplexity {alone['retention_mean']}")
+    table = e2e.good(bench, 0, *words, "--keep", 0).stdout.decode()
+    e2e.check("gate           own" in table, table)
+    ran = bench.run(0, *words[:-6], "--policies", "random", "--keep", 0)
+    e2e.check(ran.returncode == 2 and "--keep 0 is a gate's own threshold" in ran.stderr.decode(), f"{ran}")
+
+
+def test_ruler_lora(bench, text):
+    maker = os.path.join(os.path.dirname(bench.args.make_model), "make_lora")
+    adapter = bench.path("lora.gguf")
+    subprocess.run([maker, bench.path("model.gguf"), adapter, "3", "4", "8", "f16", "all"], check=True,
+                   stdout=subprocess.DEVNULL)
+    words = ["ruler", "--text", text, "--lengths", 500, "--trials", 2, "--tasks", "likelihood", "--policies", "full"]
+    scores = [ruler_cells(json.loads(run(bench, 0, *words, *more)))["likelihood", 500, "full", None]["score"]
+              for more in ([], ["--lora", adapter], ["--lora", adapter + "=0"])]
+    e2e.check(scores[0] == scores[2] != scores[1], f"without adapter, with it, 0 times: {scores}")
+
+
+def test_ruler_stopped(bench, text):
+    """Runs that ended before another fails are told."""
+    words = ["eval", "ruler", "-m", bench.path("model.gguf"), "--text", text, "--lengths", 1000, "--tasks",
+             "likelihood", "--window", 16, "--policies", "streaming,random", "--keep", "0.5,0.4,0.3,0.2,0.1", "--json"]
+    with open(bench.path("told"), "wb") as told:
+        job = bench.start(0, *words, "--trials", 40, stdout=told)
+    e2e.wait_until(lambda: "policy random" in bench.talk() or job.poll() is not None, 120)
+    job.send_signal(signal.SIGTERM)
+    code = job.wait(timeout=60)
+    with open(bench.path("told"), "rb") as file:
+        text = file.read()
+    e2e.check(code != 0 and "runs before it" in bench.talk(), f"exit code {code}: {bench.talk()}")
+    value = json.loads(text)
+    runs = [(p["policy"], p["keep"]) for p in value["policies"]]
+    e2e.check(runs[:2] == [("full", None), ("streaming", None)] and len(runs) < 7 and not value["complete"], f"{runs}")
 
 
 def test_refusals(bench, text):
@@ -311,6 +361,9 @@ def body(bench):
     test_needle(bench, text)
     test_ruler(bench, text)
     test_ruler_talk(bench, text)
+    test_ruler_own(bench, text)
+    test_ruler_lora(bench, text)
+    test_ruler_stopped(bench, text)
     test_refusals(bench, text)
     print(f"{test_ranks(bench, text)} runs of equal bytes")
 

@@ -81,6 +81,20 @@ def test_options(files):
         os.unlink(files.bench.path("out.job"))
 
 
+def test_second(files):
+    """The adapter of train sft lies beside its gates."""
+    learn = ["train", "sft", "-g", files.gate, "--records", files.requests]
+    for option, path in [("-m", files.model), ("--records", files.requests), ("-g", files.gate)]:
+        os.symlink(path, files.bench.path("out.lora.gguf"))
+        words = ["-m", files.model, *learn[2:]]
+        files.refuse(f"{option} {path} is the file out.lora.gguf, which -o out.gguf writes, too", *learn[:2], *words,
+                     "-o", "out.gguf")
+        os.unlink(files.bench.path("out.lora.gguf"))
+    os.symlink(files.other, files.bench.path("out.lora.gguf"))
+    files.refuse(f"-m {files.other} is the file out.lora.gguf", *learn, "-m", files.part, "-o", "out")
+    os.unlink(files.bench.path("out.lora.gguf"))
+
+
 def test_likenesses(files):
     """A comma in a name is no list where there is no list; names of pictures are longer than -o."""
     files.bench.write("a,kept.npy,b", e2e.words(4, 300))
@@ -96,7 +110,7 @@ def test_likenesses(files):
 
 def body(bench):
     files = Files(bench)
-    for test in [test_parts, test_options, test_likenesses]:
+    for test in [test_parts, test_options, test_second, test_likenesses]:
         test(files)
         print(f"{test.__name__[5:]}: passed", flush=True)
 

@@ -38,6 +38,7 @@ options() {
     jsonl) echo -max_len=4096 -dict=tests/fuzz/jsonl.dict ;;
     tokenizer) echo -max_len=1024 ;; # 32 KB repeated take 20 ms
     jinja) echo -max_len=2048 -dict=tests/fuzz/jinja.dict ;;
+    records) echo -max_len=2048 -dict=tests/fuzz/records.dict ;;
     questions) echo -max_len=2048 -dict=tests/fuzz/questions.dict ;;
     trainlog) echo -max_len=2048 -dict=tests/fuzz/trainlog.dict ;;
     hostfile | retention | checkpoint) echo -max_len=512 ;;

@@ -80,11 +80,11 @@ class Bench:
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds,
                               cwd=cwd)
 
-    def start(self, ranks, *words, stdin=subprocess.DEVNULL, **env):
+    def start(self, ranks, *words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **env):
         """In the background; talk goes to the file `stderr` (see talk())."""
         with open(self.path("stderr"), "wb") as talk:
             return subprocess.Popen(self.command(ranks, *words), env=environment(**env),
-                                    stdin=stdin, stdout=subprocess.DEVNULL, stderr=talk)
+                                    stdin=stdin, stdout=stdout, stderr=talk)
 
     def talk(self):
         with open(self.path("stderr"), "rb") as file:
@@ -104,15 +104,19 @@ def good(bench, ranks, *words):
     return ran
 
 
+def wait_until(is_ready, seconds):
+    """At most so long."""
+    end = time.monotonic() + seconds
+    while not is_ready() and time.monotonic() < end:
+        time.sleep(0.02)
+
+
 def check_resumed(bench, ranks, words_of, whole, cut, is_underway):
     """A training run of words_of(out) that is stopped once is_underway() goes on to what another gives that is
     not. Returns whether it was stopped before its end."""
     good(bench, ranks, *words_of(whole))
     run = bench.start(ranks, *words_of(cut))
-    for _ in range(600):
-        if is_underway():
-            break
-        time.sleep(0.02)
+    wait_until(is_underway, 12)
     run.send_signal(signal.SIGTERM)
     code = run.wait(timeout=60)
     stopped = not os.path.exists(cut)

@@ -21,7 +21,7 @@ def check_losses(bench, model, gate, texts):
     made = set()
     for name, more in [("lm", ["--loss", "lm"]), ("kl", ["--loss", "kl"]), ("both", ["--loss", "both"]),
                        ("soft", ["--soft", "1"]),
-                       ("held", ["--eviction-loss", "1", "--rates", "0.25", "--rates-each", 1])]:
+                       ("held", ["--eviction-loss", "1", "--rates", "0.25"])]:
         out = bench.path(f"{name}.gguf")
         ran = e2e.good(bench, 0, *words_of(model, gate, texts, out, "--pieces", 4, *more))
         talk = ran.stderr.decode()

@@ -87,6 +87,7 @@ static void test_round_trip(void **state)
                 a->sinks == b->sinks && a->window == b->window && a->threshold == b->threshold &&
                 a->keep == b->keep);
     assert_string_equal(a->model_name, b->model_name);
+    assert_true(b->adapter_hash == 0);
     for (int i = 0; i < LAYERS; i++) {
         const sl_gate_layer *x = &a->layers[i], *y = &b->layers[i];
         assert_memory_equal(&x->shape, &y->shape, sizeof x->shape);
@@ -112,6 +113,20 @@ static void test_round_trip(void **state)
     assert_int_equal(sl_gate_file_write(path, &m.gate), SL_OK);
     assert_int_equal(sl_gate_file_open(path, &file), SL_OK);
     assert_true(sl_gate_file_hash(file) != hash);
+    sl_gate_file_close(file);
+    made_gate_close(&m);
+}
+
+static void test_adapter(void **state)
+{
+    (void)state;
+    made_gate m;
+    sl_gate_file *file;
+    make(&m);
+    m.gate.adapter_hash = 0x123456789abcdef0U;
+    assert_int_equal(sl_gate_file_write(path, &m.gate), SL_OK);
+    assert_int_equal(sl_gate_file_open(path, &file), SL_OK);
+    assert_true(sl_gate_file_gate(file)->adapter_hash == 0x123456789abcdef0U);
     sl_gate_file_close(file);
     made_gate_close(&m);
 }
@@ -288,9 +303,9 @@ int main(void)
     if (file < 0) return 1;
     close(file);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_wrong_values),
-        cmocka_unit_test(test_wrong_names),    cmocka_unit_test(test_any_bytes),
-        cmocka_unit_test(test_whom_it_is_for),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_adapter),
+        cmocka_unit_test(test_wrong_values), cmocka_unit_test(test_wrong_names),
+        cmocka_unit_test(test_any_bytes),    cmocka_unit_test(test_whom_it_is_for),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     remove(path);

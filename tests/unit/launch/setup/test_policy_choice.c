@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "launch/setup/policy_choice.h"
+#include "tests/support/capture.h"
 
 static const float shares[] = {0.2F, 0.3F};
 static sl_gate_calibration rows[] = {
@@ -63,9 +65,32 @@ static void test_gate(void **state)
     assert_true(!p.has_threshold && p.keep == 0.125);
 }
 
+/* What is said of a rate that has no threshold: how to find some, where the gate has none at
+ * all. */
+static void test_notes(void **state)
+{
+    (void)state;
+    sl_gate bare = gate;
+    bare.n_calibration = 0;
+    for (int i = 0; i < 2; i++) {
+        char talk[1024];
+        sl_policy p;
+        const sl_settings s = {
+            .gate = "g.gguf", .keep = 0.125, .window = SL_NOT_GIVEN, .sinks = SL_NOT_GIVEN};
+        capture c;
+        capture_begin(&c);
+        assert_int_equal(sl_policy_choose(&s, i == 0 ? &gate : &bare, true, &p), SL_OK);
+        capture_end(&c, talk, sizeof talk);
+        assert_non_null(strstr(talk, i == 0 ? "g.gguf has no threshold for --keep 0.125"
+                                            : "g.gguf is not calibrated, so that --keep 0.125"));
+        assert_int_equal(strstr(talk, "train calibrate") != NULL, i == 1);
+        assert_true(strchr(talk, '\n') == strrchr(talk, '\n'));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_without_gate),
-                                       cmocka_unit_test(test_gate)};
+                                       cmocka_unit_test(test_gate), cmocka_unit_test(test_notes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
