@@ -15,7 +15,7 @@
 #include "runtime/frame/frame.h"
 
 /* Raised when messages change meaning. Ranks of different versions refuse each other. */
-enum { SL_WIRE_VERSION = 4 };
+enum { SL_WIRE_VERSION = 5 };
 
 /* Encoder and decoder of one rank's frames; owns its scratch: one thread at a time. */
 typedef struct sl_wire sl_wire;

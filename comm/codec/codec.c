@@ -2,9 +2,8 @@
  *
  * A payload is its values in a plain form: f32, the floats as they lie in memory; bf16, 2 bytes
  * each; int8, 1 byte each, then 2 for each block's scale. With zstd, each array of that form goes
- * apart into byte planes, least significant first, each either RAW, then its bytes, or PACKED, then
- * a 32-bit little-endian size and that many bytes of zstd. Only planes that shrink are packed: for
- * activations the top one of floats, to 0.4, and the one of int8. */
+ * apart (codec_planes.h): first the rests of all, as they are, then the tops, each through zstd.
+ * No sizes stand between, as the number of values says how many bytes the rests are. */
 #include "comm/codec/codec.h"
 
 #include <stdbool.h>
@@ -15,18 +14,16 @@
 #include "comm/codec/codec_zstd.h"
 #include "runtime/base/log.h"
 
-enum { PLANE_RAW = 0, PLANE_PACKED = 1 };
-enum { PACKED_HEADER_BYTES = 5 };
-
-/* Plain forms smaller than this stay so: the link's fixed costs outweigh what zstd could save. */
-enum { SMALL_BYTES = 16 * 1024 };
+/* Plain forms smaller than this stay so: with its tables zstd takes 5 to 10 us to and fro, and a
+ * link of 1 Gbit/s no more for what that would save. */
+enum { SMALL_BYTES = 8 * 1024 };
 
 struct sl_codec {
     sl_codec_kind kind;
     size_t values_max, storage_bytes;
     sl_zstd zstd;
-    uint8_t *plain;  /* a payload's plain form, one that is not f32 */
-    uint8_t *planes; /* of one of its arrays */
+    uint8_t *plain; /* a payload's plain form, one that is not f32 */
+    uint8_t *tops;  /* of all its arrays */
 };
 
 typedef struct {
@@ -92,6 +89,12 @@ static size_t plain_bytes_of(sl_codec_kind plain, size_t n)
     return n_bytes;
 }
 
+/* The tops of those arrays: one of each number. */
+static size_t tops_of(sl_codec_kind plain, size_t n)
+{
+    return plain == SL_CODEC_INT8 ? n + sl_int8_blocks(n) : n;
+}
+
 /* The values' plain form: they themselves, or in codec->plain. */
 static const uint8_t *to_plain(sl_codec *codec, const float *values, size_t n)
 {
@@ -115,8 +118,7 @@ static void from_plain(sl_codec_kind plain, const uint8_t *bytes, size_t n, floa
 
 /* ---- memory ---- */
 
-/* Each plane may have a byte in front; for a single value int8 is no smaller than that. */
-size_t sl_codec_bytes_max(size_t values_max) { return values_max * sizeof(float) + SL_PLANES_MAX; }
+size_t sl_codec_bytes_max(size_t values_max) { return values_max * sizeof(float); }
 
 /* Takes codec and buffers from the arena; NULL when it has no storage and only measures. */
 static sl_codec *bind_codec(size_t values_max, sl_arena *arena)
@@ -127,7 +129,7 @@ static sl_codec *bind_codec(size_t values_max, sl_arena *arena)
     size_t bf16_bytes = plain_bytes_of(SL_CODEC_BF16, values_max);
     size_t int8_bytes = plain_bytes_of(SL_CODEC_INT8, values_max);
     bound->plain = sl_arena_take(arena, bf16_bytes > int8_bytes ? bf16_bytes : int8_bytes);
-    bound->planes = sl_arena_array(arena, uint8_t, SL_PLANES_MAX * values_max);
+    bound->tops = sl_arena_take(arena, tops_of(SL_CODEC_INT8, values_max));
     sl_zstd_bind(&bound->zstd, arena);
     return codec;
 }
@@ -143,7 +145,6 @@ size_t sl_codec_open_bytes(size_t values_max)
 sl_status sl_codec_open(sl_codec_kind kind, size_t values_max, sl_codec **codec_out)
 {
     SL_ASSERT(is_kind(kind));
-    SL_ASSERT(values_max <= UINT32_MAX); /* sizes of packed planes are 32 bits */
     size_t bytes = sl_codec_open_bytes(values_max);
     void *storage;
     sl_status status = sl_storage_take(bytes, "a codec", &storage);
@@ -166,45 +167,30 @@ void sl_codec_close(sl_codec *codec)
 
 /* ---- encoding ---- */
 
-static void put_u32(uint8_t *out, size_t value)
-{
-    for (int i = 0; i < 4; i++) out[i] = (uint8_t)(value >> (8 * i));
-}
-
-static size_t get_u32(const uint8_t *bytes)
-{
-    return bytes[0] | (size_t)bytes[1] << 8 | (size_t)bytes[2] << 16 | (size_t)bytes[3] << 24;
-}
-
-/* Returns the bytes written: at most 1 + n. A plane is packed if that saves a 32nd of it. */
-static size_t pack_plane(sl_codec *codec, const uint8_t *plane, size_t n, uint8_t *out)
-{
-    size_t worth_bytes = n - n / 32 - PACKED_HEADER_BYTES;
-    size_t packed_bytes = sl_zstd_encode(&codec->zstd, plane, n, out + PACKED_HEADER_BYTES,
-                                         worth_bytes);
-    if (packed_bytes > 0) {
-        out[0] = PLANE_PACKED;
-        put_u32(out + 1, packed_bytes);
-        return PACKED_HEADER_BYTES + packed_bytes;
-    }
-    out[0] = PLANE_RAW;
-    memcpy(out + 1, plane, n);
-    return 1 + n;
-}
-
+/* Bytes written to `out`, or 0: they would not save a 32nd of the tops. */
 static size_t pack(sl_codec *codec, const uint8_t *plain, size_t n, uint8_t *out)
 {
+    sl_codec_kind plain_kind = kinds[codec->kind].plain;
     array arrays[ARRAYS_MAX];
-    int n_arrays = arrays_of(kinds[codec->kind].plain, n, arrays);
-    size_t n_bytes = 0;
+    int n_arrays = arrays_of(plain_kind, n, arrays);
+    uint8_t *end = out, *top = codec->tops;
     for (int i = 0; i < n_arrays; i++) {
         const array *a = &arrays[i];
-        sl_planes_split(plain, a->n, a->item_bytes, codec->planes);
-        for (size_t k = 0; k < a->item_bytes; k++)
-            n_bytes += pack_plane(codec, codec->planes + k * a->n, a->n, out + n_bytes);
+        sl_planes_split(plain, a->n, a->item_bytes, end, top);
         plain += a->n * a->item_bytes;
+        end += a->n * (a->item_bytes - 1);
+        top += a->n;
     }
-    return n_bytes;
+    size_t n_tops = tops_of(plain_kind, n), room = n_tops - n_tops / 32;
+    top = codec->tops;
+    for (int i = 0; i < n_arrays; i++) {
+        size_t n_bytes = sl_zstd_encode(&codec->zstd, top, arrays[i].n, end, room);
+        if (n_bytes == 0) return 0;
+        top += arrays[i].n;
+        end += n_bytes;
+        room -= n_bytes;
+    }
+    return (size_t)(end - out);
 }
 
 sl_status sl_codec_encode(sl_codec *codec, const float *values, size_t n, uint8_t *out,
@@ -218,7 +204,7 @@ sl_status sl_codec_encode(sl_codec *codec, const float *values, size_t n, uint8_
     if (codec->kind != plain_kind && plain_bytes >= SMALL_BYTES) {
         *n_bytes_out = pack(codec, plain, n, out);
         *kind_out = codec->kind;
-        if (*n_bytes_out < plain_bytes) return SL_OK;
+        if (*n_bytes_out > 0) return SL_OK;
     }
     if (n > 0) memcpy(out, plain, plain_bytes);
     *n_bytes_out = plain_bytes;
@@ -228,44 +214,26 @@ sl_status sl_codec_encode(sl_codec *codec, const float *values, size_t n, uint8_
 
 /* ---- decoding ---- */
 
-/* Find the plane of n bytes at bytes[*used], in place when raw, else in room[n]. NULL: the bytes
- * are not one. */
-static const uint8_t *unpack_plane(sl_codec *codec, const uint8_t *bytes, size_t n_bytes, size_t n,
-                                   uint8_t *room, size_t *used)
-{
-    if (*used == n_bytes) return NULL;
-    uint8_t how = bytes[(*used)++];
-    size_t left = n_bytes - *used;
-    const uint8_t *body = bytes + *used;
-    if (how == PLANE_RAW) {
-        *used += n;
-        return left < n ? NULL : body;
-    }
-    if (how != PLANE_PACKED || left < 4) return NULL;
-    size_t packed_bytes = get_u32(body);
-    if (left - 4 < packed_bytes) return NULL;
-    *used += 4 + packed_bytes;
-    return sl_zstd_decode(&codec->zstd, body + 4, packed_bytes, room, n) ? room : NULL;
-}
-
 /* To the plain form of n values. False: the bytes are not one. */
 static bool unpack(sl_codec *codec, sl_codec_kind plain_kind, const uint8_t *bytes, size_t n_bytes,
                    size_t n, uint8_t *plain)
 {
+    size_t n_tops = tops_of(plain_kind, n), rest_bytes = plain_bytes_of(plain_kind, n) - n_tops;
+    if (n_bytes <= rest_bytes) return false;
+    if (!sl_zstd_decode(&codec->zstd, bytes + rest_bytes, n_bytes - rest_bytes, codec->tops,
+                        n_tops))
+        return false;
     array arrays[ARRAYS_MAX];
     int n_arrays = arrays_of(plain_kind, n, arrays);
-    size_t used = 0;
+    const uint8_t *top = codec->tops;
     for (int i = 0; i < n_arrays; i++) {
         const array *a = &arrays[i];
-        const uint8_t *planes[SL_PLANES_MAX];
-        for (size_t k = 0; k < a->item_bytes; k++) {
-            planes[k] = unpack_plane(codec, bytes, n_bytes, a->n, codec->planes + k * a->n, &used);
-            if (!planes[k]) return false;
-        }
-        sl_planes_merge(planes, a->n, a->item_bytes, plain);
+        sl_planes_merge(bytes, top, a->n, a->item_bytes, plain);
+        bytes += a->n * (a->item_bytes - 1);
+        top += a->n;
         plain += a->n * a->item_bytes;
     }
-    return used == n_bytes;
+    return true;
 }
 
 static bool decode(sl_codec *codec, sl_codec_kind kind, const uint8_t *bytes, size_t n_bytes,

@@ -11,14 +11,15 @@
 
 typedef struct sl_codec sl_codec;
 
-/* What a payload's header says. Numbers are on the wire: never reuse one. */
+/* What a payload's header says. Numbers are on the wire: never reuse one, and let a version of the
+ * wire (proto/wire.h) begin where the bytes of a kind change. */
 typedef enum {
     SL_CODEC_F32 = 1,       /* little-endian floats as they are */
-    SL_CODEC_F32_ZSTD = 2,  /* four byte planes, those that shrink through zstd */
+    SL_CODEC_F32_ZSTD = 2,  /* exponents through zstd, signs and mantissas as they are */
     SL_CODEC_BF16 = 3,      /* rounded to the upper half of a float: relative error 2^-8 */
-    SL_CODEC_BF16_ZSTD = 4, /* two byte planes */
+    SL_CODEC_BF16_ZSTD = 4, /* exponents as of f32 */
     SL_CODEC_INT8 = 5,      /* per block of 32: error 1/252 of the block's largest magnitude */
-    SL_CODEC_INT8_ZSTD = 6, /* one byte plane, and two of the blocks' scales */
+    SL_CODEC_INT8_ZSTD = 6, /* through zstd, as are the exponents of the blocks' scales */
 } sl_codec_kind;
 enum { SL_CODEC_KINDS = 6 }; /* all from 1 to here */
 
@@ -37,7 +38,8 @@ int sl_codec_kind_lossless(sl_codec_kind kind);
 /* For up to values_max floats a payload; decodes every kind, encodes `kind`. SL_ERR_MEMORY. */
 sl_status sl_codec_open(sl_codec_kind kind, size_t values_max, sl_codec **codec_out);
 void sl_codec_close(sl_codec *codec); /* NULL is fine */
-/* Upper bound of an encoded payload, any kind. */
+/* Upper bound of an encoded payload, any kind: the floats' own bytes, as what zstd would not make
+ * smaller goes without it. */
 size_t sl_codec_bytes_max(size_t values_max);
 /* Memory sl_codec_open takes. */
 size_t sl_codec_open_bytes(size_t values_max);

@@ -1,6 +1,8 @@
 /* comm/codec/codec_planes.c - plain loops that the compiler turns into vectors (CMakeLists.txt asks
- * it to): above 15 GB/s, where zstd does 1 to 3. Written with SSE2 by hand they were 2 to 3 times
- * as fast, which nobody would notice. */
+ * it to): 15 GB/s of floats apart and 19 back, where zstd does 4 and 9. Compiled for AVX2 or
+ * AVX-512 they would end a payload 5% sooner, which is not worth a file for each. A float's lower
+ * half stays whole, since any x86-64 parts 16 bits from 16 in single instructions: as four planes
+ * of bytes it takes twice the time. */
 #include "comm/codec/codec_planes.h"
 
 #include <string.h>
@@ -9,64 +11,78 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "payloads are little-endian memory");
 
-static void split_2(const uint8_t *restrict items, size_t n, uint8_t *restrict planes)
+/* A half is a bf16: sign, 8 bits of exponent, 7 of mantissa. */
+static uint8_t half_rest(uint16_t half) { return (uint8_t)(half << 1 | half >> 15); }
+static uint8_t half_top(uint16_t half) { return (uint8_t)(half >> 7); }
+
+static uint16_t half_of(uint8_t rest, uint8_t top)
+{
+    return (uint16_t)(rest >> 1 | top << 7 | rest << 15);
+}
+
+static void split_2(const uint8_t *restrict items, size_t n, uint8_t *restrict rest,
+                    uint8_t *restrict top)
 {
     for (size_t i = 0; i < n; i++) {
         uint16_t item;
         memcpy(&item, items + 2 * i, sizeof item);
-        planes[i] = (uint8_t)item;
-        planes[n + i] = (uint8_t)(item >> 8);
+        rest[i] = half_rest(item);
+        top[i] = half_top(item);
     }
 }
 
-static void split_4(const uint8_t *restrict items, size_t n, uint8_t *restrict planes)
+static void split_4(const uint8_t *restrict items, size_t n, uint8_t *restrict rest,
+                    uint8_t *restrict top)
 {
+    uint8_t *restrict upper_rest = rest + 2 * n;
     for (size_t i = 0; i < n; i++) {
         uint32_t item;
         memcpy(&item, items + 4 * i, sizeof item);
-        planes[i] = (uint8_t)item;
-        planes[n + i] = (uint8_t)(item >> 8);
-        planes[2 * n + i] = (uint8_t)(item >> 16);
-        planes[3 * n + i] = (uint8_t)(item >> 24);
+        uint16_t lower = (uint16_t)item, upper = (uint16_t)(item >> 16);
+        memcpy(rest + 2 * i, &lower, sizeof lower);
+        upper_rest[i] = half_rest(upper);
+        top[i] = half_top(upper);
     }
 }
 
-static void merge_2(const uint8_t *const *planes, size_t n, uint8_t *restrict out)
+static void merge_2(const uint8_t *restrict rest, const uint8_t *restrict top, size_t n,
+                    uint8_t *restrict out)
 {
-    const uint8_t *restrict low = planes[0], *restrict high = planes[1];
     for (size_t i = 0; i < n; i++) {
-        uint16_t item = (uint16_t)(low[i] | high[i] << 8);
+        uint16_t item = half_of(rest[i], top[i]);
         memcpy(out + 2 * i, &item, sizeof item);
     }
 }
 
-static void merge_4(const uint8_t *const *planes, size_t n, uint8_t *restrict out)
+static void merge_4(const uint8_t *restrict rest, const uint8_t *restrict top, size_t n,
+                    uint8_t *restrict out)
 {
-    const uint8_t *restrict p0 = planes[0], *restrict p1 = planes[1];
-    const uint8_t *restrict p2 = planes[2], *restrict p3 = planes[3];
+    const uint8_t *restrict upper_rest = rest + 2 * n;
     for (size_t i = 0; i < n; i++) {
-        uint32_t item = p0[i] | (uint32_t)p1[i] << 8 | (uint32_t)p2[i] << 16 |
-                        (uint32_t)p3[i] << 24;
+        uint16_t lower;
+        memcpy(&lower, rest + 2 * i, sizeof lower);
+        uint32_t item = lower | (uint32_t)half_of(upper_rest[i], top[i]) << 16;
         memcpy(out + 4 * i, &item, sizeof item);
     }
 }
 
-void sl_planes_split(const uint8_t *items, size_t n, size_t item_bytes, uint8_t *planes)
+void sl_planes_split(const uint8_t *items, size_t n, size_t item_bytes, uint8_t *rest, uint8_t *top)
 {
     switch (item_bytes) {
-    case 1: memcpy(planes, items, n); return;
-    case 2: split_2(items, n, planes); return;
-    case 4: split_4(items, n, planes); return;
+    case 1: memcpy(top, items, n); return;
+    case 2: split_2(items, n, rest, top); return;
+    case 4: split_4(items, n, rest, top); return;
     }
     SL_ASSERT(!"1, 2 or 4 bytes");
 }
 
-void sl_planes_merge(const uint8_t *const *planes, size_t n, size_t item_bytes, uint8_t *out)
+void sl_planes_merge(const uint8_t *rest, const uint8_t *top, size_t n, size_t item_bytes,
+                     uint8_t *items_out)
 {
     switch (item_bytes) {
-    case 1: memcpy(out, planes[0], n); return;
-    case 2: merge_2(planes, n, out); return;
-    case 4: merge_4(planes, n, out); return;
+    case 1: memcpy(items_out, top, n); return;
+    case 2: merge_2(rest, top, n, items_out); return;
+    case 4: merge_4(rest, top, n, items_out); return;
     }
     SL_ASSERT(!"1, 2 or 4 bytes");
 }

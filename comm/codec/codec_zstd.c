@@ -3,10 +3,11 @@
  * Contexts live in caller's memory (zstd's "static" interface, hence the define), because
  * ordinary ones allocate on first use and again when sizes change.
  *
- * Activations hold no repeats worth looking for, only bytes of uneven frequency. So the level
- * is far below zero, where the search for matches gives up almost at once, but literals,
- * which such levels leave alone, are Huffman-coded: against level 1, about 3 times the
- * encoding speed, 1.6 times the decoding speed and 4% fewer bytes. */
+ * Exponents hold no repeats worth looking for, only values of uneven frequency. So the level is
+ * the least there is, whose search for matches gives up at once, and literals, which such levels
+ * leave alone, are Huffman-coded. Matches that are found by chance are longer than their literals:
+ * of exponents, against level -50, 1.4 times the encoding speed, 1.3 times the decoding speed and
+ * 4% fewer bytes. */
 #define ZSTD_STATIC_LINKING_ONLY
 #include "comm/codec/codec_zstd.h"
 
@@ -15,11 +16,9 @@
 
 #include "runtime/base/log.h"
 
-enum { LEVEL = -50 };
-
 void sl_zstd_bind(sl_zstd *zstd, sl_arena *arena)
 {
-    size_t encoder_bytes = ZSTD_estimateCCtxSize(LEVEL);
+    size_t encoder_bytes = ZSTD_estimateCCtxSize(ZSTD_minCLevel());
     size_t decoder_bytes = ZSTD_estimateDCtxSize();
     zstd->encoder = sl_arena_take(arena, encoder_bytes);
     zstd->decoder = sl_arena_take(arena, decoder_bytes);
@@ -28,7 +27,7 @@ void sl_zstd_bind(sl_zstd *zstd, sl_arena *arena)
     zstd->encoder = ZSTD_initStaticCCtx(zstd->encoder, encoder_bytes);
     zstd->decoder = ZSTD_initStaticDCtx(zstd->decoder, decoder_bytes);
     SL_ASSERT(zstd->encoder && zstd->decoder);
-    size_t level = ZSTD_CCtx_setParameter(zstd->encoder, ZSTD_c_compressionLevel, LEVEL);
+    size_t level = ZSTD_CCtx_setParameter(zstd->encoder, ZSTD_c_compressionLevel, ZSTD_minCLevel());
     size_t literals = ZSTD_CCtx_setParameter(zstd->encoder, ZSTD_c_literalCompressionMode,
                                              ZSTD_ps_enable);
     SL_ASSERT(!ZSTD_isError(level) && !ZSTD_isError(literals));
@@ -43,8 +42,9 @@ size_t sl_zstd_encode(sl_zstd *zstd, const uint8_t *bytes, size_t n_bytes, uint8
     return 0;
 }
 
-/* The capacity is the exact size, so a bomb has nowhere to go; formats of old zstd, which
- * would allocate, are refused by a static context. */
+/* Frames one behind the other are what zstd decodes anyway. The capacity is the exact size, so a
+ * bomb has nowhere to go; formats of old zstd, which would allocate, are refused by a static
+ * context. */
 bool sl_zstd_decode(sl_zstd *zstd, const uint8_t *bytes, size_t n_bytes, uint8_t *out, size_t n)
 {
     return ZSTD_decompressDCtx(zstd->decoder, out, n, bytes, n_bytes) == n;

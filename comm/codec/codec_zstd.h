@@ -16,7 +16,8 @@ void sl_zstd_bind(sl_zstd *zstd, sl_arena *arena);
 /* Encoded bytes written to `out`, or 0: they would be more than out_bytes_max. */
 size_t sl_zstd_encode(sl_zstd *zstd, const uint8_t *bytes, size_t n_bytes, uint8_t *out,
                       size_t out_bytes_max);
-/* Whether the bytes decode to exactly n into out[n]; writes nothing beyond it. */
+/* Whether the bytes, encoded ones or several of them one behind the other, decode to exactly n
+ * into out[n]; writes nothing beyond it. */
 bool sl_zstd_decode(sl_zstd *zstd, const uint8_t *bytes, size_t n_bytes, uint8_t *out, size_t n);
 
 #endif

@@ -141,6 +141,7 @@ static sl_status measure(const half *h, uint32_t chunk, measured *m)
 }
 
 static double ratio(const sl_codec_speed *s) { return (double)s->n_bytes / (double)s->raw_bytes; }
+static double bound_ratio(const sl_codec_speed *s) { return s->bound_bytes / (double)s->raw_bytes; }
 static double gb_s(const sl_codec_speed *s, double seconds)
 {
     return (double)s->raw_bytes / seconds / 1e9;
@@ -154,21 +155,26 @@ static const char *choice_name(const sl_codec_speed *speeds, sl_codec_choice amo
 static sl_status print_table(const sl_settings *s, const half *h, const measured *m)
 {
     sl_plain_room model;
-    printf("Hidden rows of %u floats behind layer %u of %s; GB/s of floats, one thread\n"
-           "codec      rows     bytes  ratio  encode GB/s  decode GB/s  max error  rms error\n",
-           h->setup.shape.width, h->n_layers - 1, sl_plain_string(s->model, &model));
+    printf(
+        "Hidden rows of %u floats behind layer %u of %s; GB/s of floats, one thread\n"
+        "codec      rows     bytes  ratio  bound  encode GB/s  decode GB/s  max error  rms error\n",
+        h->setup.shape.width, h->n_layers - 1, sl_plain_string(s->model, &model));
     for (uint32_t i = 0; i < m->n_sizes; i++)
         for (int k = 0; k < SL_CODEC_KINDS; k++) {
             const sl_codec_speed *c = &m->speeds[i][k];
-            printf("%-9s %5u %9zu  %5.3f  %11.2f  %11.2f  %9.2g  %9.2g%s%s\n",
-                   sl_codec_kind_name(c->kind), m->n_rows[i], c->n_bytes, ratio(c),
+            char bound[16] = "-";
+            if (c->bound_bytes > 0) snprintf(bound, sizeof bound, "%.3f", bound_ratio(c));
+            printf("%-9s %5u %9zu  %5.3f  %5s  %11.2f  %11.2f  %9.2g  %9.2g%s%s\n",
+                   sl_codec_kind_name(c->kind), m->n_rows[i], c->n_bytes, ratio(c), bound,
                    gb_s(c, c->encode_s), gb_s(c, c->decode_s), c->max_error, c->rms_error,
                    c->written_as == c->kind ? "" : "  written as ",
                    c->written_as == c->kind ? "" : sl_codec_kind_name(c->written_as));
         }
-    printf("Errors are relative to the root mean square of the row. What a link would choose, by "
-           "encode + wire + decode time:\n"
-           "Gbit/s   rows  lossless   any\n");
+    printf(
+        "The bound is what a perfect code of the rows' exponents would reach. Errors are relative "
+        "to the\nroot mean square of the row. What a link would choose, by encode + wire + decode "
+        "time:\n"
+        "Gbit/s   rows  lossless   any\n");
     for (int l = 0; l < N_LINKS; l++)
         for (uint32_t i = 0; i < m->n_sizes; i++)
             printf("%6g  %5u  %-9s  %s\n", LINKS_GBIT_S[l], m->n_rows[i],
@@ -185,6 +191,10 @@ static json_t *speed_json(const sl_codec_speed *c, uint32_t n_rows)
     sl_json_set_count(&object, "rows", n_rows);
     sl_json_set_count(&object, "bytes", c->n_bytes);
     sl_json_set_number(&object, "ratio", ratio(c));
+    if (c->bound_bytes > 0)
+        sl_json_set_number(&object, "bound_ratio", bound_ratio(c));
+    else
+        sl_json_set_null(&object, "bound_ratio");
     sl_json_set_number(&object, "encode_gb_s", gb_s(c, c->encode_s));
     sl_json_set_number(&object, "decode_gb_s", gb_s(c, c->decode_s));
     sl_json_set_number(&object, "max_error", c->max_error);

@@ -9,11 +9,12 @@
  * threads and json. The rows are what the middle link of two ranks would carry: a prompt of `chunk`
  * tokens through the first half of the layers. Measured are its last row (as a decode frame has),
  * its last 16, and all. A table on stdout, or with --json one object:
- *   {"rows": [{"codec", "written_as", "rows", "bytes", "ratio", "encode_gb_s", "decode_gb_s",
- *              "max_error", "rms_error"}],
+ *   {"rows": [{"codec", "written_as", "rows", "bytes", "ratio", "bound_ratio", "encode_gb_s",
+ *              "decode_gb_s", "max_error", "rms_error"}],
  *    "choices": [{"gbit_s", "rows", "lossless", "any"}],
  *    "model", "layers", "width", "chunk", "kernels", "machine", "commit"}
- * GB/s are of floats (codec_speed.h says how they and the errors are measured). A choice is the
+ * GB/s are of floats (codec_speed.h says how they and the errors are measured). bound_ratio is what
+ * a perfect code of the rows' exponents would reach (codec_speed.h), null for int8. A choice is the
  * codec with the least encode + wire + decode time (sched/link_choice.h). SL_ERR_OPTION, what
  * opening a model says, SL_ERR_MEMORY: logged. */
 sl_status sl_bench_codec(const sl_settings *settings);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "runtime/base/clock.h"
+#include "runtime/base/float_bits.h"
 #include "runtime/base/log.h"
 #include "sched/link_choice.h"
 
@@ -76,6 +77,30 @@ static void compare(const trial *t, size_t n_rows, size_t width, sl_codec_speed 
     speed->rms_error = sqrt(sum / (double)n_rows);
 }
 
+/* Bits of a number of such a kind beside its exponent; 0: it has none. */
+static int rest_bits(sl_codec_kind kind)
+{
+    switch (kind) {
+    case SL_CODEC_F32:
+    case SL_CODEC_F32_ZSTD: return 24;
+    case SL_CODEC_BF16:
+    case SL_CODEC_BF16_ZSTD: return 8;
+    default: return 0;
+    }
+}
+
+/* Of decoded values: what they were rounded to is what the payload holds. */
+static double bound_bytes(const float *values, size_t n, sl_codec_kind kind)
+{
+    if (rest_bits(kind) == 0) return 0;
+    size_t counts[256] = {0};
+    for (size_t i = 0; i < n; i++) counts[sl_float_bits(values[i]) >> 23 & 0xff]++;
+    double bits = (double)n * rest_bits(kind);
+    for (int e = 0; e < 256; e++)
+        if (counts[e] > 0) bits += (double)counts[e] * log2((double)n / (double)counts[e]);
+    return bits / 8;
+}
+
 static sl_status measure_kind(sl_codec_kind kind, trial *t, size_t n_rows, size_t width,
                               sl_codec_speed *speed)
 {
@@ -86,6 +111,7 @@ static sl_status measure_kind(sl_codec_kind kind, trial *t, size_t n_rows, size_
     speed->decode_s = median_seconds(t, decode);
     speed->written_as = t->kind;
     speed->n_bytes = t->n_bytes;
+    speed->bound_bytes = bound_bytes(t->decoded, t->n_values, kind);
     compare(t, n_rows, width, speed);
     sl_codec_close(t->codec);
     return SL_OK;

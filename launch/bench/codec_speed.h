@@ -8,6 +8,9 @@
 typedef struct {
     sl_codec_kind kind, written_as; /* small payloads go without zstd: codec.h */
     size_t raw_bytes, n_bytes;
+    /* The least that a code of each exponent by itself could reach on these rows: the exponents'
+     * order-0 entropy (Shannon 1948), signs and mantissas as they are. 0: int8 has no exponents. */
+    double bound_bytes;
     /* Of one payload on one thread: median of SL_CODEC_SPEED_SAMPLES, each of as many runs in a
      * row as take a millisecond. So caches are warm, as after computing the rows. */
     double encode_s, decode_s;

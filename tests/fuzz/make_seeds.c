@@ -1,6 +1,7 @@
 /* tests/fuzz/make_seeds.c - the first inputs of each corpus, legal or nearly so; libFuzzer finds
  * the rest from them. make_seeds CORPUS_FOLDER writes CORPUS_FOLDER/TARGET/seed-*. */
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -377,26 +378,27 @@ static void save_payload(const char *name, sl_codec_kind kind, const float *valu
     input[0] = (uint8_t)as;
     input[1] = (uint8_t)n;
     input[2] = (uint8_t)(n >> 8);
-    if (as == kind) save("codec", name, input, 3 + n_bytes); /* few floats may go plain */
+    SL_ASSERT(as == kind); /* not too few */
+    save("codec", name, input, 3 + n_bytes);
     sl_codec_close(codec);
     free(input);
 }
 
 static void make_payloads(void)
 {
-    enum { N = 4096, FEW = 96 }; /* fewer floats than N are sent as they are */
-    static float values[N];
+    enum { LEAST_BYTES = 8192, N_MAX = 8192, FEW = 96 }; /* fewer bytes go without zstd */
+    static float values[N_MAX];
     seeded random = seeded_from(1);
-    for (int kind = 0; kind < 16; kind++) {
-        const char *codec = sl_codec_kind_name((sl_codec_kind)kind);
-        char name[64];
-        if (strcmp(codec, "unknown") == 0) continue;
-        for (size_t i = 0; i < N; i++) values[i] = (float)(i % 2);
-        snprintf(name, sizeof name, "%s-repeats", codec);
-        if (kind != SL_CODEC_F32) save_payload(name, (sl_codec_kind)kind, values, N);
-        for (size_t i = 0; i < FEW; i++) values[i] = (float)seeded_below(&random, 1000) / 500 - 1;
-        snprintf(name, sizeof name, "%s-few", codec);
-        save_payload(name, (sl_codec_kind)kind, values, FEW);
+    for (size_t i = 0; i < N_MAX; i++) { /* uneven in their exponents, and as int8 */
+        float x = seeded_real(&random);
+        values[i] = x * x * x;
+    }
+    for (int kind = 1; kind <= SL_CODEC_KINDS; kind++) {
+        static const size_t value_bytes[] = {4, 2, 1};
+        size_t n_zstd = LEAST_BYTES / value_bytes[(kind - 1) / 2];
+        bool zstd = kind % 2 == 0;
+        save_payload(sl_codec_kind_name((sl_codec_kind)kind), (sl_codec_kind)kind, values,
+                     zstd ? n_zstd : FEW);
     }
 }
 

@@ -34,7 +34,7 @@ for target in "${targets[@]}"; do [ -f "tests/fuzz/fuzz_$target.c" ] || usage; d
 options() {
     # Inputs beyond this only make each run slower: what is long is repeated inside the target.
     case "$1" in
-    gguf | gate) echo -max_len=8192 ;;
+    gguf | gate | codec) echo -max_len=8192 ;;
     jsonl) echo -max_len=4096 -dict=tests/fuzz/jsonl.dict ;;
     tokenizer) echo -max_len=1024 ;; # 32 KB repeated take 20 ms
     jinja) echo -max_len=2048 -dict=tests/fuzz/jinja.dict ;;

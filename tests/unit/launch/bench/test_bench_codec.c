@@ -86,6 +86,12 @@ static void test_json(void **state)
         assert_int_equal(n_rows, counts[i / SL_CODEC_KINDS]);
         assert_true(encode > 0 && decode > 0);
         if (kind == SL_CODEC_F32) assert_true(ratio == 1);
+        const json_t *bound = json_object_get(json_array_get(rows, i), "bound_ratio");
+        double bound_max = kind >= SL_CODEC_INT8 ? 0 : kind >= SL_CODEC_BF16 ? 0.5 : 1;
+        assert_int_equal(json_is_null(bound), bound_max == 0);
+        if (bound_max > 0) /* between the rest alone and all 8 bits of exponents */
+            assert_true(json_real_value(bound) > bound_max - 0.25 &&
+                        json_real_value(bound) < bound_max - 0.1);
         if (kind == SL_CODEC_INT8) assert_true(ratio > 0.2655 && ratio < 0.2657);
         if (sl_codec_kind_lossless(kind))
             assert_true(max_error == 0 && rms_error == 0);

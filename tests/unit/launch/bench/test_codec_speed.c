@@ -30,6 +30,8 @@ static void test_known_rows(void **state)
     sl_codec_speed speeds[SL_CODEC_KINDS];
     assert_int_equal(sl_codec_speed_measure(rows, ROWS, WIDTH, speeds), SL_OK);
     static const size_t bytes[] = {4, 4, 2, 2, 1, 1};
+    /* Of 192 exponents 66 are of 1, 64 of 0 and 62 of 254. */
+    double exponent_bits = 66 * log2(192.0 / 66) + 64 * log2(3) + 62 * log2(192.0 / 62);
     for (int i = 0; i < SL_CODEC_KINDS; i++) {
         const sl_codec_speed *s = &speeds[i];
         assert_int_equal(s->kind, i + 1);
@@ -38,6 +40,8 @@ static void test_known_rows(void **state)
         size_t scales = s->written_as == SL_CODEC_INT8 ? ROWS * WIDTH / 32 * 2 : 0;
         assert_int_equal(s->n_bytes, ROWS * WIDTH * bytes[i] + scales);
         assert_true(s->encode_s > 0 && s->decode_s > 0);
+        double bound = i < 4 ? (exponent_bits + (i < 2 ? 24 : 8) * ROWS * WIDTH) / 8 : 0;
+        assert_true(fabs(s->bound_bytes - bound) < 1e-6);
         if (sl_codec_kind_lossless(s->kind)) assert_true(s->max_error == 0 && s->rms_error == 0);
     }
 
