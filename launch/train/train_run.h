@@ -43,9 +43,9 @@ double sl_train_run_speed(const sl_train_run *run);
 /* Whether it is time to say how far it is; then it is not for a while. */
 bool sl_train_run_tells(sl_train_run *run);
 
-/* Rounds until all are done: round(context), then a checkpoint if it is time. After a signal a round
- * may leave the state and run->point as they were. SL_ERR_JOB, said: a signal stopped it, and the
- * same command goes on. */
+/* Rounds until all are done: round(context), then a checkpoint if it is time. After a signal a
+ * round may leave the state and run->point as they were. SL_ERR_JOB, said: a signal stopped it, and
+ * the same command goes on. */
 sl_status sl_train_run_rounds(sl_train_run *run, sl_status (*round)(void *context), void *context);
 
 /* What a layer of the gate became, in memory from the arena; `type` is the settings'. */
