@@ -116,7 +116,7 @@ def check_resumed(bench, ranks, words_of, whole, cut, is_underway):
     not. Returns whether it was stopped before its end."""
     good(bench, ranks, *words_of(whole))
     run = bench.start(ranks, *words_of(cut))
-    wait_until(is_underway, 12)
+    wait_until(lambda: is_underway() or run.poll() is not None, 120)
     run.send_signal(signal.SIGTERM)
     code = run.wait(timeout=60)
     stopped = not os.path.exists(cut)
