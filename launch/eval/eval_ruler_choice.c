@@ -113,17 +113,11 @@ static sl_status take_policy(choosing *c, const char *word, size_t bytes)
     }
     for (uint32_t i = 0; i < c->out->n_runs; i++)
         if (strcmp(c->out->runs[i].policy, sl_policy_name(kind)) == 0) return SL_OK;
-    const uint32_t before = c->out->n_runs;
     if (sl_policy_has_rate(kind))
         add_rates(c, kind);
     else
         add_run(c, kind, 0);
-    if (c->out->n_runs > before || !c->settings->policies) return SL_OK;
-    sl_error(
-        "--policies %s has no threshold of its own, which --keep 0 asks for: give a rate above "
-        "0, too",
-        sl_policy_name(kind));
-    return SL_ERR_OPTION;
+    return SL_OK;
 }
 
 static sl_status take_policies(choosing *c)
@@ -134,7 +128,12 @@ static sl_status take_policies(choosing *c)
     c->out->runs = calloc(RUNS_MAX, sizeof *c->out->runs);
     if (!c->out->runs) return SL_ERR_MEMORY;
     add_run(c, SL_POLICY_FULL, 0);
-    return each_word(c, named ? named : all, take_policy);
+    sl_status status = each_word(c, named ? named : all, take_policy);
+    if (status != SL_OK || c->out->n_runs > 1 || c->left_out_used == 0) return status;
+    sl_error("--keep 0 is a gate's own threshold, and leaves nothing to ask %s at: give a rate "
+             "above 0, too",
+             c->out->left_out);
+    return SL_ERR_OPTION;
 }
 
 static sl_status check_rates(const sl_settings *s)

@@ -313,6 +313,8 @@ def test_ruler_own(bench, text):
     e2e.check("gate           own" in table, table)
     ran = bench.run(0, *words[:-6], "--policies", "random", "--keep", 0)
     e2e.check(ran.returncode == 2 and "--keep 0 is a gate's own threshold" in ran.stderr.decode(), f"{ran}")
+    ran = bench.run(0, *words[:-4], "--policies", "random", "--window", 16, "--keep", 0)
+    e2e.check(ran.returncode == 2 and "leaves nothing to ask random at" in ran.stderr.decode(), f"{ran}")
 
 
 def test_ruler_lora(bench, text):

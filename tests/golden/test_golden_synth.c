@@ -19,6 +19,10 @@ typedef struct {
 static const tolerance EXACT = {0.004, 0.0006}, INT8 = {0.4, 0.06};
 /* Keys of 100 are rounded to f16 in steps of 0.06. */
 static const tolerance LARGE_KEYS = {0.04, 0.002};
+/* avx512 attends prompts in int8 where heads are whole blocks of 32: here those of normed keys,
+ * whose gains leave little of the small numbers beside the large. Gemma 3 270M: perplexity 17.77,
+ * not 17.72. */
+static const tolerance INT8_PROMPTS = {0.7, 0.12};
 
 static const struct {
     const char *name;
@@ -122,10 +126,13 @@ int main(int argc, char **argv)
             sl_token_result results[IDS];
             stage_rig_open(&rig, &o, model.gguf, kernels);
             uint32_t n = golden_prompt(&rig, ids, IDS, 1, SL_TOP_LOGPROBS_MAX, results);
+            const bool is_int8 = strcmp(sets[s], "avx512") == 0 && shape.head_dim % 32 == 0 &&
+                                 models[m].allowed == &EXACT;
+            const tolerance *allowed = is_int8 ? &INT8_PROMPTS : models[m].allowed;
             comparison c = {.model = models[m].name,
                             .set = sets[s],
-                            .one = models[m].allowed->one,
-                            .mean = models[m].allowed->mean};
+                            .one = allowed->one,
+                            .mean = allowed->mean};
             compare_model(&c, results, n, ids, golden);
             stage_rig_close(&rig);
         }
