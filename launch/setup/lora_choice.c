@@ -75,8 +75,7 @@ void sl_lora_check_gate(const sl_lora *lora, const sl_gate *gate, const char *pa
         found = found || sl_lora_file_hash(lora->items[i].file) == gate->adapter_hash;
     if (found) return;
     sl_warn("%s is for the model with the LoRA adapter of hash %016llx, which %s: its gates decide "
-            "about "
-            "another model; give the adapter that train sft wrote beside it with --lora",
+            "about another model; give the adapter that train sft wrote beside it with --lora",
             path, (unsigned long long)gate->adapter_hash,
             lora->n > 0 ? "is none of --lora" : "is not given");
 }

@@ -3,7 +3,7 @@
 #   NAME  smollm2 (when not given) or gemma3, of launch/fetch_model.sh
 #   DATA  the texts that README.md names      WORK  a folder for what comes between, kept; each model has one in it
 #   STEP  texts, default, default-tuned, default-thresholds, lite, lite-thresholds: all that ship, when none is
-#         given; and warm-thresholds, before, with which gates.py compares the default gate
+#         given; and before, the gate that gates.py sets beside the default one
 # No step takes more than 100 minutes on two cores. One that was stopped goes on where it was; a result
 # that is there is not made again. SLUICE names another binary than the release build's.
 set -euo pipefail
@@ -69,21 +69,18 @@ tune() {
     [ -f "$out" ] || "$sluice" train cpt -m "$model" -g "$start" -o "$out" --text "$train" --seed $seed "$@"
 }
 
-# thresholds GATE OUT CALIBRATE-OPTION...
+# thresholds KIND: of the last that was made of it, which then ships, with the logs of all
 thresholds() {
-    local gate=$1 out=$work/$2.gguf
-    shift 2
+    local gate=$work/$1.warm.gguf tuned=$work/$1.tuned.gguf out=$work/$1.gguf logs
+    logs=("$gate.log.jsonl")
+    if [ -f "$tuned" ]; then
+        gate=$tuned
+        logs+=("$gate.log.jsonl")
+    fi
     [ -f "$out" ] || "$sluice" train calibrate -m "$model" -g "$gate" -o "$out" --text "$calibrate" \
-        --lengths 2048,8192 --pieces $pieces --seed $seed --log "$gate.log.jsonl" "$@"
-}
-
-# ship KIND: with thresholds, the last of what was made of it
-ship() {
-    local made=$work/$1.tuned.gguf
-    [ -f "$made" ] || made=$work/$1.warm.gguf
-    thresholds "$made" "$1"
-    cp "$work/$1.gguf" "$here/$name.$1.gguf"
-    cat "$work/$1".{warm,tuned}.gguf.log.jsonl >"$here/$name.$1.log.jsonl" 2>/dev/null || true
+        --lengths 2048,8192 --pieces $pieces --seed $seed --log "$gate.log.jsonl"
+    cp "$out" "$here/$name.$1.gguf"
+    cat "${logs[@]}" >"$here/$name.$1.log.jsonl"
 }
 
 for step in "${steps[@]}"; do
@@ -94,9 +91,8 @@ for step in "${steps[@]}"; do
         --ridge-pieces 24 --pieces $warm_pieces --rate 0.003 ;;
     default-tuned) tune default --pieces 32 ;;
     lite) warm lite --gate-heads 0 -- --ridge-pieces 40 --pieces 0 ;;
-    warm-thresholds) thresholds "$work/default.warm.gguf" warm --windows 128 --rates 0.5,0.25,0.125,0.0625 ;;
     before) git -C "$root" show "398390c:./runtime/gates/$name.default.gguf" >"$work/before.gguf" ;;
-    *-thresholds) ship "${step%-thresholds}" ;;
+    *-thresholds) thresholds "${step%-thresholds}" ;;
     *) echo "make: there is no step '$step'" >&2 && exit 2 ;;
     esac
 done
